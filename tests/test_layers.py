@@ -58,7 +58,7 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "ends the process, and opens /dev/null where a standard stream is closed",
         "sys": "argv, and where --version goes",
         "signal": "ends the process by a signal",
-        "environ": "whether a shell asks for completion",
+        "environ": "whether a shell asks for completion, and keys to hide in errors",
     },
     "inputs.sources": {
         "open": "every file that goes into a request is read here",
@@ -78,7 +78,8 @@ WORLD: dict[str, dict[str, str]] = {
     "server.kept_models": {"open": "the names of models", "os": "the folder of these files"},
     "server.config": {"os": "whether the name of its file is a link, or absolute"},
     "server.token_files": {"os": "whether a provider's own tool keeps a token"},
-    "flags.server": {"environ": "where the profiles are that completion offers"},
+    "commands.check": {"environ": "keys in the place of a file"},
+    "flags.server": {"environ": "where the profiles are that completion offers, and keys in wrong places"},
     "server.profile_file": {"open": "the profiles, which are a part of the package"},
     "schema.check": {"open": "the schema, which is a part of the package"},
     "exchange": {

@@ -80,8 +80,10 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Report the fault on stderr, one line for each of several, and return its exit status."""
     from chatpipe.errors import ChatpipeError, Problems
     from chatpipe.options.output import ConsoleOptions
+    from chatpipe.server.stray_keys import hide_stray_keys
     from chatpipe.system.console import Console
 
+    hide_stray_keys(os.environ, arguments)
     fault = error if isinstance(error, ChatpipeError) else _bug_fault(error, arguments)
     if "--debug" in arguments and not isinstance(fault, Problems):
         _show_traceback(error)
@@ -101,7 +103,7 @@ def _command(arguments: Sequence[str]) -> int:
     try:
         if instruction := os.environ.get(_COMPLETION_VARIABLE):
             return _answer_completion(instruction)
-        refuse_first_word(arguments)
+        refuse_first_word(arguments, os.environ)
         with cli.make_context("chatpipe", list(arguments)) as context:
             status = cli.invoke(context)
         return status if isinstance(status, int) else 0

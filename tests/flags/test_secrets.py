@@ -50,6 +50,87 @@ def test_secret_is_refused_and_not_shown(chatpipe: Callable[..., Any], words: li
     assert SECRET not in ran.stderr
 
 
+KEY = "sk-proj-abcdefghij0123456789abcdefghij"
+LONG_KEY = f"sk-ant-api03-{'aB3dE0123456789' * 6}"
+SHORT_KEY = "local-0123456789"  # nothing but the variable shows that it is a key
+
+
+@cases(
+    "line",
+    {
+        "--key-env": "ask -m m --key-env KEY x",
+        "--key-env with =": "ask -m m --key-env=KEY x",
+        "--key-file": "ask -m m --key-file KEY x",
+        "--key-command": "ask -m m --key-command KEY x",
+        "--header-file": "ask -m m --header-file KEY x",
+        "-p": "ask -p KEY x",
+        "--profile=": "ask --profile=KEY x",
+        "-f": "ask -f KEY x",
+        "-n": "ask -n KEY x",
+        "--image": "ask -m m --image KEY x",
+        "--set": "ask -m m --set KEY x",
+        "part of a path": "ask -p echo -o ./none/KEY x",
+        "an option": "ask --KEY x",
+        "the command": "KEY",
+        "the command, with words": "KEY ask me",
+        "behind two dashes": "-- KEY",
+        "an operand too many": "serve KEY",
+        "an action": "jobs KEY",
+        "a page": "man KEY",
+        "a file of requests": "batch -p echo KEY",
+        "a file to check": "check KEY",
+        "a file to show": "show KEY",
+        "settings": "config show --key-env KEY",
+        "settings of a command": "config show --key-command KEY",
+        "curl": "build -f curl -m m --key-env KEY x",
+        "a server": "serve --require-key-env KEY",
+        "JSON": "ask --error-format json -m m --key-env KEY x",
+        "a traceback": "ask --debug -p KEY x",
+    },
+)
+@pytest.mark.parametrize(
+    ("key", "variable"),
+    [(KEY, ""), (KEY, "OPENAI_API_KEY"), (LONG_KEY, ""), (SHORT_KEY, "VLLM_API_KEY")],
+)
+def test_key_in_a_wrong_place_is_not_shown(
+    chatpipe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, line: str, key: str, variable: str
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, key)
+    ran = chatpipe(*line.replace("KEY", key).split())
+    assert ran.status != 0
+    assert ran.stderr != ""
+    assert "0123456789" not in ran.stdout + ran.stderr
+
+
+@cases(
+    "line",
+    {
+        "a name": ("show sk-translations-2024-train.jsonl"),
+        "a word": ("show task-abcdefghij0123456789abcdefghij"),
+        "a short name": ("show sk-2024"),
+        "no digit": ("show sk-abcdefghijklmnopqrstuvwxyz"),
+    },
+)
+def test_name_that_only_begins_like_a_key_is_shown(chatpipe: Callable[..., Any], line: str) -> None:
+    assert f"'{line.split()[1]}'" in chatpipe(*line.split()).stderr
+
+
+@pytest.mark.parametrize("option", ["--key-file", "--key-command", "--key-env"])
+def test_key_in_place_of_its_source_is_refused_with_the_right_ways(
+    chatpipe: Callable[..., Any], option: str
+) -> None:
+    ran = chatpipe("ask", "-m", "m", option, KEY, "x")
+    assert (ran.status, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(
+        f"chatpipe: {option}: a key on the command line can be read by everyone: use"
+    )
+
+
+def test_key_in_a_prompt_is_sent_as_it_is(chatpipe: Callable[..., Any]) -> None:
+    assert chatpipe("ask", "-p", "echo", KEY) == (0, f"{KEY}\n", "")
+
+
 @pytest.mark.parametrize("option", ["--key", "--api-key"])
 @pytest.mark.parametrize("value", [SECRET, ""])
 def test_refusal_names_the_right_ways(chatpipe: Callable[..., Any], option: str, value: str) -> None:

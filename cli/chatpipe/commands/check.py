@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from chatpipe.flags import console as console_flags
@@ -36,5 +38,7 @@ def check(files: tuple[str, ...], format: str, strict: bool, console: ConsoleOpt
     chatpipe check -f problems prompts.jsonl | jq -r .line
     """
     from chatpipe.output.problems import report_problems
+    from chatpipe.server.stray_keys import hide_stray_keys
 
+    hide_stray_keys(os.environ, files)  # a file that cannot be read is reported, and does not end the run
     return report_problems(files, format, console, strict=strict)

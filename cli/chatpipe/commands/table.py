@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -69,13 +69,15 @@ class Table(click.Group):
         ]
 
 
-def refuse_first_word(arguments: Sequence[str]) -> None:
+def refuse_first_word(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     """Raise UsageFault if the first word is neither a command nor an option of all."""
     first = arguments[0] if arguments else ""
     if first in COMMANDS or first in ("-h", "--help", "--version"):
         return
     from chatpipe.flags.usage import misplaced_option, no_command
+    from chatpipe.server.stray_keys import hide_stray_keys
 
+    hide_stray_keys(environ, arguments)  # before the word is cut, which would leave a part of a key
     raise (misplaced_option if first.startswith("-") else no_command)(cli, arguments)
 
 

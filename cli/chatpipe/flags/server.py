@@ -11,6 +11,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Decorator, Integer, Seconds, Size, Word, option_group, under
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.keys import KEY_WAYS
+from chatpipe.server.stray_keys import is_key
 
 option = under("Connection")
 
@@ -90,6 +91,8 @@ def _read(
     _refuse_empty("--client-cert", others["client_cert"])
     _refuse_empty("--client-key", others["client_key"])
     for source in sources:
+        if is_key(source.value, os.environ):
+            raise UsageFault(key_refusal(), place=source.way.option)
         _refuse_stdin(source.way.option, source.file, fix="use --key-fd 0")
     _refuse_stdin("--header-file", others["header_file"], fix="name a file")
     return ServerOptions(
