@@ -272,6 +272,16 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "give it a value, or write --output=--no-stdin",
         ["ask -p echo «--output=--no-stdin» x"],
     ),
+    "a file as fields": (
+        "ask -p echo --schema-fields schema.json x",
+        "give a JSON Schema by --schema schema.json",
+        ["build -m m «--schema schema.json» x"],
+    ),
+    "JSON as fields": (
+        """build -m m --schema-fields '{"a": 1}' x""",
+        "give a JSON Schema by --schema-json",
+        ["""build -m m «--schema-json» '{"type": "object", "properties": {}}' --no-schema-strict x"""],
+    ),
     "an option as a text": (
         "ask -p echo -s -m x y",
         "give it a value, or write --system=-m",

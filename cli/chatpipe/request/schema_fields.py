@@ -27,6 +27,10 @@ _FOREIGN_TYPES = {
     **dict.fromkeys(("list", "array", "strings", "object", "dict", "json"), "str[]"),
 }
 _LIST, _NULLABLE = "[]", "?"
+# Descriptions that are a type, as YAML has it: `score: int`. `date: date` is a description.
+_SURE_TYPES = frozenset({*_TYPES, "string", "integer", "boolean", "double", "array"})
+_WORD_LIST = re.compile(r"[\w.-]+(?:\s*\|\s*[\w.-]+)+(?:\[\])?\??")
+_TYPED_LIST = re.compile(r"(?:list|array)\W\w+\W", re.IGNORECASE)
 
 
 class _Type(NamedTuple):
@@ -56,7 +60,9 @@ def parse_fields(text: str) -> dict[str, Value]:
     Raises UsageFault for anything that the grammar does not have, with the nearest form that it has.
     """
     properties: dict[str, Value] = {}
-    for field in _split(text):
+    fields = _split(text)
+    _refuse_yaml(fields)
+    for field in fields:
         name, schema = _field(field)
         if name in properties:
             raise _fault(f"the field '{name}' stands twice", "give each field a name of its own")
@@ -83,6 +89,43 @@ def _split(text: str) -> list[str]:
     return fields
 
 
+def _refuse_yaml(fields: list[str]) -> None:
+    """Raise UsageFault if a type stands where a description is wanted, with the right form of all fields."""
+    right = [_without_colon(field) for field in fields]
+    for field, mended in zip(fields, right, strict=True):
+        if mended != field:
+            what = f"'{field.partition(':')[2].strip()}' is a type, and a colon stands before a description"
+            raise _fault(what, _instead(mended if any("," in each for each in right) else ", ".join(right)))
+
+
+def _without_colon(field: str) -> str:
+    """The field; if it has no type, and a description that is one, the field with this type."""
+    name, _, description = field.partition(":")
+    name, description = name.strip(), description.strip()
+    if not name or len(name.split()) > 1:
+        return field
+    if _WORD_LIST.fullmatch(description):
+        return f"{name} {''.join(description.split())}"
+    core = description.rstrip(_LIST + _NULLABLE)
+    if core.lower() in _SURE_TYPES or _TYPED_LIST.fullmatch(core + description[len(core) :].rstrip("?")):
+        rest = description.removesuffix(_NULLABLE)
+        suffix = description[len(rest.removesuffix(_LIST)) :]
+        return f"{name} {_nearest(rest.removesuffix(_LIST), suffix)}"
+    return field
+
+
+def _refuse_name(name: str) -> None:
+    """Raise UsageFault for a name that is a file, JSON, or the words of a field without a name."""
+    if name.endswith(".json"):
+        raise _fault(f"'{name}' is the name of a file", f"give a JSON Schema by --schema {name}")
+    if "{" in name:
+        raise _fault("this is JSON, not a list of fields", "give a JSON Schema by --schema-json")
+    if '"' in name:
+        raise _fault(f"a quote in the name '{name}'", "write names without quotes")
+    if "|" in name:
+        raise _fault(f"the words '{name}' have no name", _instead(f"name {name.strip('|')}"))
+
+
 def _field(field: str) -> tuple[str, dict[str, Value]]:
     """The name of a field, and its schema."""
     head, colon, description = field.partition(":")
@@ -91,6 +134,7 @@ def _field(field: str) -> tuple[str, dict[str, Value]]:
     if not words:
         raise _fault(f"a field without a name: '{field}'", _instead(f"name: {description}"))
     name, *types = words
+    _refuse_name(name)
     if "," in head:
         raise _fault(f"a comma in '{head.strip()}'", "write each field on a line of its own, or none")
     if len(types) > 1:
