@@ -38,7 +38,10 @@ def check(files: tuple[str, ...], format: str, strict: bool, console: ConsoleOpt
     chatpipe check -f problems prompts.jsonl | jq -r .line
     """
     from chatpipe.output.problems import report_problems
-    from chatpipe.server.stray_keys import hide_stray_keys
 
-    hide_stray_keys(os.environ, files)  # a file that cannot be read is reported, and does not end the run
-    return report_problems(files, format, console, strict=strict)
+    def hide_keys() -> None:
+        from chatpipe.server.stray_keys import hide_stray_keys  # most files can be read
+
+        hide_stray_keys(os.environ, files)
+
+    return report_problems(files, format, console, strict=strict, before_fault=hide_keys)

@@ -11,7 +11,6 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags.types import FILE, Decorator, Integer, Seconds, Size, Word, option_group, under
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.keys import KEY_WAYS
-from chatpipe.server.stray_keys import is_key
 
 option = under("Connection")
 
@@ -74,6 +73,14 @@ def _refuse_stdin(option: str, name: str | None, *, fix: str) -> None:
         raise UsageFault("stdin is read for the prompt or the input", place=option, fix=fix)
 
 
+def _refuse_key_as_source(source: KeySource) -> None:
+    """Raise for a key in the place of the file, command or variable that has it. The key is not shown."""
+    from chatpipe.server.stray_keys import is_key  # --help imports this module, too
+
+    if is_key(source.value, os.environ):
+        raise UsageFault(key_refusal(), place=source.way.option)
+
+
 def _read(
     *,
     base_url: tuple[str, ...],
@@ -91,8 +98,7 @@ def _read(
     _refuse_empty("--client-cert", others["client_cert"])
     _refuse_empty("--client-key", others["client_key"])
     for source in sources:
-        if is_key(source.value, os.environ):
-            raise UsageFault(key_refusal(), place=source.way.option)
+        _refuse_key_as_source(source)
         _refuse_stdin(source.way.option, source.file, fix="use --key-fd 0")
     _refuse_stdin("--header-file", others["header_file"], fix="name a file")
     return ServerOptions(

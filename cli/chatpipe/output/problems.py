@@ -17,11 +17,17 @@ from chatpipe.system.console import Console
 
 
 def report_problems(
-    files: Sequence[str], format: str, console_options: ConsoleOptions, *, strict: bool
+    files: Sequence[str],
+    format: str,
+    console_options: ConsoleOptions,
+    *,
+    strict: bool,
+    before_fault: Callable[[], None],
 ) -> Status:
     """Write the problems of files to stdout. No file means stdin. The exit status.
 
-    A file that cannot be read is reported, and the others are still checked.
+    A file that cannot be read is reported, and the others are still checked. before_fault is called before
+    each such report.
     """
     console = Console(console_options)
     sources = process_sources(console.note, console.note_wait)
@@ -38,9 +44,11 @@ def report_problems(
                         continue
                     out.write(format_problem(format, located))
             except MissingInput as fault:
+                before_fault()
                 console.error(fault)
                 status = status or Status.NO_INPUT
             except BadInput as fault:  # it is no requests at all, or ends early
+                before_fault()
                 console.error(fault)
                 status = Status.BAD_INPUT
         out.replace()

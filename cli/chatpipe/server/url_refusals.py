@@ -17,15 +17,14 @@ from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
 
 FORMS = "write https://HOST/v1 or http://HOST:PORT/v1"
-_ASSIGNMENT = re.compile(r"(?:(?:export|set)\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", re.ASCII | re.DOTALL)
-_SCHEME = re.compile(r"https?://", re.IGNORECASE)
-_SEPARATORS = re.compile(r"[\s,;|]+")
-_NEXT_URL = re.compile(r"https?:/|[\w.-]+:\d+(?:/|$)", re.ASCII | re.IGNORECASE)
-_SOCKET = re.compile(
-    r"(?:https?://|http\+)?unix:(?!\d)|(?!https?:)[^?]*\.sock(?:$|[/:?])", re.ASCII | re.IGNORECASE
-)
-_PATH_ALONE = re.compile(r"/(?!/)|/*(?:v\d\w*|chat/completions)(?:$|[/?])")
-_PORT_ALONE = re.compile(r":(\d{1,5})(?:$|(?=[/?]))", re.ASCII)
+# Patterns are compiled when they are used: most calls name no base URL.
+_ASSIGNMENT = r"(?as)(?:(?:export|set)\s+)?([A-Za-z_]\w*)\s*=\s*(.*)"
+_SCHEME = r"(?i)https?://"
+_SEPARATORS = r"[\s,;|]+"
+_NEXT_URL = r"(?ai)https?:/|[\w.-]+:\d+(?:/|$)"
+_SOCKET = r"(?ai)(?:https?://|http\+)?unix:(?!\d)|(?!https?:)[^?]*\.sock(?:$|[/:?])"
+_PATH_ALONE = r"/(?!/)|/*(?:v\d\w*|chat/completions)(?:$|[/?])"
+_PORT_ALONE = r"(?a):(\d{1,5})(?:$|(?=[/?]))"
 # What jq -r, JavaScript and Python write for a value that is not there.
 _NO_VALUES = ("null", "undefined", "none", "nil")
 _MAX_PORT = 65535
@@ -33,21 +32,21 @@ _MAX_PORT = 65535
 
 def refuse_other_text(text: str) -> None:
     """Raise BadConfiguration for a text that names no server or more than one. It has no blanks around it."""
-    if match := _ASSIGNMENT.match(text):
+    if match := re.match(_ASSIGNMENT, text):
         url = match[2].strip("\"'; ")
-        fix = f"pass '{redact.url(url)}'" if _SCHEME.match(url) and not re.search(r"\s", url) else FORMS
+        fix = f"pass '{redact.url(url)}'" if re.match(_SCHEME, url) and not re.search(r"\s", url) else FORMS
         raise BadConfiguration(f"'{match[1]}=' begins a line of a .env file, not a URL", fix=fix)
-    pieces = [each for each in _SEPARATORS.split(text.partition("?")[0]) if each]
-    if len(pieces) > 1 and all(_NEXT_URL.match(each) for each in pieces[1:]):
+    pieces = [each for each in re.split(_SEPARATORS, text.partition("?")[0]) if each]
+    if len(pieces) > 1 and all(re.match(_NEXT_URL, each) for each in pieces[1:]):
         raise BadConfiguration(f"{len(pieces)} base URLs in one", fix="repeat --base-url for each")
-    if _SOCKET.match(text):
+    if re.match(_SOCKET, text):
         what = f"'{shown(text)}' is a socket in the file system, which no request is sent to"
         raise BadConfiguration(
             what, fix="let the server listen at a port, and write http://localhost:PORT/v1"
         )
-    if match := _PORT_ALONE.match(text):
+    if match := re.match(_PORT_ALONE, text):
         raise _port_alone(match[1], text[match.end() :])
-    if _PATH_ALONE.match(text):
+    if re.match(_PATH_ALONE, text):
         fix = f"{FORMS}, and check that no variable in front of it is empty"
         raise BadConfiguration(f"'{shown(text)}' names no host", fix=fix)
 
