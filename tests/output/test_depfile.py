@@ -54,6 +54,8 @@ RULES = {
     "assignments-go-last": ("out", ["a=b", "c"], b"out: \\\n  c \\\n  a=b\n\nc:\n"),
     "nothing-but-assignments": ("out", ["a=b"], b"out: \\\n  $() \\\n  a=b\n"),
     "assignment-to-the-word-before": ("out", ["c", "=b"], b"out: \\\n  c \\\n  ./=b\n\nc:\n"),
+    "patterns": ("o*", ["a?b[c]"], b"o\\*: \\\n  a\\?b\\[c]\n\na\\?b\\[c]:\n"),
+    "backslash-in-a-pattern": ("out", ["a\\b*"], b"out: \\\n  a\\\\b\\*\n\na\\\\b\\*:\n"),
     "utf-8": ("out", ["é你"], "out: \\\n  é你\n\né你:\n".encode()),
     "not-utf-8": ("out", [os.fsdecode(b"\xff")], b"out: \\\n  \xff\n\n\xff:\n"),
 }
@@ -116,6 +118,7 @@ NAMES = [
     "a*b",
     "what?",
     "set[1].json",
+    "both\\*[kinds]?",
     "back~up~",
     "-dash",
     "@at",
@@ -147,21 +150,32 @@ def test_make_runs_again_when_a_file_of_that_name_is_gone(tmp_path: Path, name: 
     assert make(tmp_path, "out") == "made\n"
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in NAMES if name not in ("-dash", "a*b", "what?", "set[1].json")]
-)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "-dash"])
 def test_make_knows_a_target_of_that_name(tmp_path: Path, name: str) -> None:
-    touch(tmp_path / "in", OLD)
+    touch(tmp_path / "in", NEW)
+    touch(tmp_path / name, NOW)  # make looks for files that fit `a*b`, and takes it as it stands if none does
     (tmp_path / "out.d").write_bytes(rule(name, ["in"]))
     (tmp_path / "Makefile").write_text("first:\ninclude out.d\n%:\n\t@:$(info <$@> from <$^>)\n")
     assert f"<{name}> from <in>\n" in make(tmp_path, name)
 
 
-def test_make_reads_back_every_name_of_three_odd_characters(tmp_path: Path) -> None:
+# letters, the number of names of three that make can read, and whether files of these names are there
+ODD_NAMES = {
+    "special-to-make": ("\\ $#%:&|()~'\"a", 2172, False),
+    "special-in-patterns": ("*?[]\\ $a", 384, True),
+}
+
+
+@pytest.mark.parametrize(("alphabet", "count", "there"), ODD_NAMES.values(), ids=ODD_NAMES)
+def test_make_reads_back_every_name_of_three_odd_characters(
+    tmp_path: Path, alphabet: str, count: int, there: bool
+) -> None:
     """All at once, since a process for each would take minutes."""
     rules, recipes, expected = [], [], []
-    for number, letters in enumerate(itertools.product("\\ $#%:&|()~'\"a", repeat=3)):
+    for number, letters in enumerate(itertools.product(alphabet, repeat=3)):
         name = "".join(letters)
+        if there:
+            touch(tmp_path / name, OLD)
         try:
             rules.append(rule(f"out{number}", ["first", name, "last"]))
         except UsageFault:
@@ -172,7 +186,7 @@ def test_make_reads_back_every_name_of_three_odd_characters(tmp_path: Path) -> N
     (tmp_path / "out.d").write_bytes(b"\n".join(rules))
     goals = " ".join(recipe.partition(":")[0] for recipe in recipes)
     (tmp_path / "Makefile").write_text(f"all: {goals}\ninclude out.d\n{''.join(recipes)}")
-    assert len(expected) == 2172
+    assert len(expected) == count
     assert make(tmp_path).splitlines() == expected
 
 

@@ -1,8 +1,8 @@
 """File names -> a make rule that lists them, for `include` in a Makefile or ninja's `depfile =`.
 
 The quoting follows what GNU make 4.3 reads in experiments, because its manual leaves most of it out.
-Ninja 1.11 reads the same, except for names with `%` and for characters that it accepts in no form, such
-as an apostrophe.
+Ninja 1.11 reads the same, except for names with `%` or `[` and for characters that it accepts in no form,
+such as an apostrophe or a `*`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ def _prerequisite(name: str) -> str:
 
 
 def _quoted(name: str, special: str) -> str:
-    """The name with special characters escaped, and the backslashes in front of them doubled."""
-    doubled = re.sub(rf"(\\+)(?=[{special}])", r"\1\1", name)
+    """The name with special characters escaped, and the backslashes in front of them doubled.
+
+    make expands a name with `*`, `?` or `[` as a pattern, in which every backslash escapes.
+    """
+    literal = re.sub(r"([*?[\\])", r"\\\1", name) if re.search("[*?[]", name) else name
+    doubled = re.sub(rf"(\\+)(?=[{special}])", r"\1\1", literal)
     return re.sub(f"([{special}])", r"\\\1", doubled).replace("$", "$$")
