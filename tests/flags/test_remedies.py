@@ -195,6 +195,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "add --exec NAME=COMMAND",
         ["ask -p echo --max-turns 2 «--exec NAME=COMMAND» --tool tool.json x"],
     ),
+    "no shell": (
+        "ask -p echo --tool tool.json --exec 'weather=cat | cat' x",
+        "write sh -c 'COMMAND'",
+        ["ask -p echo --tool tool.json --exec \"weather=«sh -c '»cat | cat'\" x"],
+    ),
     "no tool": (
         "ask -p echo --exec weather=cat x",
         "offer it with --tool FILE",

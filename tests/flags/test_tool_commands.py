@@ -60,11 +60,15 @@ def test_the_options_of_tools_make_a_record(words: list[str], record: ToolOption
         "no program": (["--exec", "a='' b"], "--exec a: an empty command: write NAME=COMMAND"),
         "quote": (
             ["--exec", "a=b 'c"],
-            "--exec a: the command cannot be split into words: a quote is not closed",
+            "--exec a: cannot be split into words: a quote is not closed",
         ),
         "backslash": (
             ["--exec", "a=b \\"],
-            "--exec a: the command cannot be split into words: nothing follows its last backslash",
+            "--exec a: cannot be split into words: nothing follows its last backslash",
+        ),
+        "shell": (
+            ["--exec", "a=cat | jq ."],
+            "--exec a: no shell runs the command, so '|' would be an argument: write sh -c 'COMMAND'",
         ),
         "twice": (["--exec", "a=b", "--exec", "a=c"], "--exec: 'a' has two commands: give it one"),
         "time-out of nothing": (
@@ -89,6 +93,47 @@ def test_numbers_out_of_range_are_refused(words: list[str]) -> None:
 
 
 def test_words_are_those_of_a_shell_with_nothing_expanded() -> None:
-    assert split_command("jq -r '.a b' \"$HOME\" *.txt a\\ b # c;d|e") == [
+    assert split_command("jq -r '.a b' \"$HOME\" *.txt a\\ b # c;d|e", "--exec") == [
         *("jq", "-r", ".a b", "$HOME", "*.txt", "a b", "#", "c;d|e")
     ]
+
+
+@cases(
+    ("command", "operator"),
+    {
+        "pipe": ("a | b", "|"),
+        "or": ("a || b", "||"),
+        "and": ("a && b", "&&"),
+        "background": ("a &", "&"),
+        "list": ("a; b", "a;"),
+        "list with blanks": ("a ; b", ";"),
+        "input": ("a < b", "<"),
+        "output": ("a >b", ">b"),
+        "no errors": ("a 2>/dev/null", "2>/dev/null"),
+        "errors to output": ("a 2>&1", "2>&1"),
+        "all output": ("a &>b", "&>b"),
+        "after quotes": ("a '|' \"|\" \\| | b", "|"),
+        "quotes behind it": ("a >'b c'", ">q"),
+    },
+)
+def test_an_operator_of_a_shell_is_refused(command: str, operator: str) -> None:
+    what = f"no shell runs the command, so '{operator}' would be an argument"
+    with refused(UsageFault, what=what, place="--exec", fix="write sh -c 'COMMAND'"):
+        split_command(command, "--exec")
+
+
+@cases(
+    ("command", "words"),
+    {
+        "quoted": ("jq '.a | .b'", ["jq", ".a | .b"]),
+        "quoted in a word": ('jq --arg="a | b"', ["jq", "--arg=a | b"]),
+        "escaped": ("find . -exec x {} \\;", ["find", ".", "-exec", "x", "{}", ";"]),
+        "of its own, quoted": ("awk '|' \">\"", ["awk", "|", ">"]),
+        "for a shell": ("sh -c 'a | b; c 2>&1'", ["sh", "-c", "a | b; c 2>&1"]),
+        "inside a word": ("a x|y x&y x>y a=>b -> x;y", ["a", "x|y", "x&y", "x>y", "a=>b", "->", "x;y"]),
+        "a quote in quotes": ("a \"'\" '|' \"'\"", ["a", "'", "|", "'"]),
+        "an escaped quote": ('a "\\"|\\" | b"', ["a", '"|" | b']),
+    },
+)
+def test_what_looks_like_an_operator_is_left_alone(command: str, words: list[str]) -> None:
+    assert split_command(command, "--exec") == words

@@ -88,7 +88,7 @@ def test_command_that_gives_no_key_is_77(line: str, what: str) -> None:
         key_by(given(command=line))
 
 
-@pytest.mark.parametrize("line", ["", "  ", "'open"])
+@pytest.mark.parametrize("line", ["", "  ", "'open", "pass show key | head -n 1"])
 def test_command_that_is_none_is_2(line: str) -> None:
     with refused(UsageFault, place="--key-command"):
         key_by(given(command=line))

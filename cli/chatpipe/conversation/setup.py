@@ -74,7 +74,7 @@ def _check_tools(options: ToolOptions, body: Mapping[str, Value], *, is_run: boo
 
 
 def _commands(options: ToolOptions) -> dict[str, list[str]]:
-    return {name: split_command(command) for name, command in options.commands}
+    return {name: split_command(command, "--exec") for name, command in options.commands}
 
 
 @contextmanager

@@ -30,11 +30,7 @@ def _pair(text: str) -> tuple[str, str]:
     name, separator, command = text.partition("=")
     if not separator or not name:
         raise UsageFault(f"'{text}' names no tool", place="--exec", fix="write NAME=COMMAND")
-    try:
-        words = split_command(command)
-    except ValueError as error:
-        what = f"the command cannot be split into words: {error}"
-        raise UsageFault(what, place=f"--exec {name}") from error
+    words = split_command(command, f"--exec {name}")
     if not words or not words[0]:
         raise UsageFault("an empty command", place=f"--exec {name}", fix="write NAME=COMMAND")
     return name, command

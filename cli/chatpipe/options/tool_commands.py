@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from chatpipe.errors import UsageFault
 from chatpipe.named_tuple import NamedTuple
+
+_QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+# Pipes, lists and redirections of a shell, as words of their own or at the end of one.
+_OPERATOR = re.compile(r"\|[|&]?|&&?|\S*;|\d*[<>]\S*|&>\S*")
 
 
 class ToolOptions(NamedTuple):
@@ -13,18 +20,21 @@ class ToolOptions(NamedTuple):
     max_turns: int = 8
 
 
-def split_command(command: str) -> list[str]:
+def split_command(command: str, place: str) -> list[str]:
     """Split a command into words by a shell's quoting rules, and by none of its other rules.
 
-    A word that begins with `#` is a word, not a comment. Raises ValueError, whose words are ours, if the
-    command ends inside a quote or behind a backslash.
+    A word that begins with `#` is a word, not a comment. Raises UsageFault with the place if the command ends
+    inside a quote or behind a backslash, or has an operator of a shell that is not quoted.
     """
     import shlex  # takes 3 ms, and few calls have a command
 
     try:
-        return shlex.split(command)
+        words = shlex.split(command)
     except ValueError as error:
-        is_quote = "quot" in str(error)
-        raise ValueError(
-            "a quote is not closed" if is_quote else "nothing follows its last backslash"
-        ) from error
+        why = "a quote is not closed" if "quot" in str(error) else "nothing follows its last backslash"
+        raise UsageFault(f"cannot be split into words: {why}", place=place) from error
+    operators = filter(_OPERATOR.fullmatch, _QUOTED.sub("q", command).split())
+    if (operator := next(operators, None)) is not None:
+        what = f"no shell runs the command, so '{operator}' would be an argument"
+        raise UsageFault(what, place=place, fix="write sh -c 'COMMAND'")
+    return words

@@ -212,10 +212,7 @@ def _substitute_command(command: str) -> str:
 
 
 def _split(command: str) -> list[str]:
-    try:
-        arguments = split_command(command)
-    except ValueError as error:
-        raise UsageFault(f"cannot be split into words: {error}", place="--key-command") from error
+    arguments = split_command(command, "--key-command")
     if not arguments:
         raise UsageFault("an empty command", place="--key-command")
     return arguments
