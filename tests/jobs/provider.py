@@ -66,9 +66,9 @@ class Provider:
         return JobApi(connection, DIALECTS[self.dialect])
 
     def point(self) -> None:
-        """A point at which the client may be killed."""
+        """A point at which the client may be killed. Nothing that it does later has an effect."""
         self.points += 1
-        if self.points == self.kill_at:
+        if self.kill_at is not None and self.points >= self.kill_at:
             raise Killed
 
     def jobs(self) -> list[dict[str, Any]]:

@@ -341,6 +341,31 @@ def test_a_line_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert writes == [LINES[0] + b"\n"]
 
 
+def test_lines_of_a_block_are_one_write_before_anything_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(str(path))
+    monkeypatch.setattr(module, "_BLOCK_BYTES", len(LINES[0] + LINES[1]) + 2)
+    assert journal.append_later(LINES[0]) == len(HEADER)
+    assert path.read_bytes() == HEADER
+    offsets = [journal.append_later(line) for line in (LINES[1], LINES[2])]
+    assert path.read_bytes() == HEADER + b"%s\n%s\n" % (LINES[0], LINES[1])
+    offsets.append(journal.append(LINES[0]))
+    journal.append_later(LINES[1])
+    journal.close()
+    whole = path.read_bytes()
+    assert whole == WHOLE + b"%s\n%s\n" % (LINES[0], LINES[1])
+    assert [whole[start:].partition(b"\n")[0] for start in offsets] == [LINES[1], LINES[2], LINES[0]]
+
+
+def test_a_block_that_is_not_where_it_was_due_is_74(path: Path) -> None:
+    with Journal(str(path)) as journal:
+        journal.append_later(LINES[0])
+        path.write_bytes(HEADER + b"of somebody else\n")
+        with refused(CannotWrite, what="somebody else wrote to the journal", place=str(path)):
+            journal.flush()
+
+
 def test_it_is_synced_at_most_once_a_second_and_at_the_end(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ A journal is a header line followed by result lines, as they are written to OUT.
 its lock may append, and only complete lines count. A run opens the Journal, which drops a line that
 an earlier run left incomplete; loads the recorded answers (batch/journal/answers.py); appends each answer
 before it is counted; and finally closes the journal, or removes it if OUT has all answers.
+
+Answers that jobs of a provider keep for the next run are written in blocks.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ _OPEN_FLAGS = (
     os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 )
 _HEAD_BYTES = 4096
+_BLOCK_BYTES = 256 << 10
 _SYNC_EVERY_S = 1.0
 # fdatasync flushes the data and the size of the file, but not its times. macOS has only fsync.
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -71,6 +74,8 @@ class Journal:
         self._clock = clock
         self._notice = notice
         self._torn: int | None = None  # offset of a line that may be incomplete
+        self._block = bytearray()  # lines of append_later() that are not written yet
+        self._block_at = 0  # the offset of the block
         self._fd = _open_locked(path)
         remove_abandoned(path)
         try:
@@ -88,28 +93,45 @@ class Journal:
 
         Returns the offset of the line. Raises CannotWrite; the lines before it then stay intact.
         """
-        if b"\n" in line:
-            raise ValueError("a record is one line")
-        try:
+        _refuse_several(line)
+        self.flush()
+        return self._append(line + b"\n")
+
+    def append_later(self, line: bytes) -> int:
+        """Append a line that is safe elsewhere: it is written with those behind it, at flush() at the latest.
+
+        Returns the offset of the line. Raises like append().
+        """
+        _refuse_several(line)
+        if not self._block:
             try:
-                start = self._write(line)
-            except OSError:  # a file server may fail for a moment, and nothing else has the answer
-                start = self._write(line)
-        except OSError as error:
-            # If this fails too, the torn line goes before the next append or when the journal is opened.
-            with contextlib.suppress(OSError):
                 self._drop_torn()
-            raise self._failure("cannot write the journal", error) from error
-        if self._clock() - self._synced >= _SYNC_EVERY_S:
-            self.sync()
+                self._block_at = self._end()
+            except OSError as error:
+                raise self._failed_write(error) from error
+        start = self._block_at + len(self._block)
+        self._block += line
+        self._block += b"\n"
+        if len(self._block) >= _BLOCK_BYTES:
+            self.flush()
         return start
+
+    def flush(self) -> None:
+        """Write the lines of append_later(). Raises CannotWrite; they are then given up."""
+        if not self._block:
+            return
+        block, self._block = bytes(self._block), bytearray()
+        if self._append(block) != self._block_at:
+            what, fix = "somebody else wrote to the journal", "run the same command again"
+            raise CannotWrite(what, place=self.path, fix=fix)
 
     def sync(self) -> None:
         """Wait until a power failure can lose no line. append does so once a second. Raises CannotWrite."""
+        self.flush()
         try:
             _sync(self._fd)
         except OSError as error:
-            raise self._failure("cannot write the journal", error) from error
+            raise self._failed_write(error) from error
         self._synced = self._clock()
 
     def close(self) -> None:
@@ -180,7 +202,7 @@ class Journal:
             _check_header(head, self.path)
             self._repair_tail()
         except OSError as error:
-            raise self._failure("cannot write the journal", error) from error
+            raise self._failed_write(error) from error
 
     def _repair_tail(self) -> None:
         """Drop an incomplete last line. A line that lacks only its newline is an answer and stays."""
@@ -201,10 +223,26 @@ class Journal:
             end = len(_HEADER)
         return end
 
-    def _write(self, line: bytes) -> int:
+    def _append(self, lines: bytes) -> int:
+        """Append whole lines. Returns their offset. Raises CannotWrite."""
+        try:
+            try:
+                start = self._write(lines)
+            except OSError:  # a file server may fail for a moment, and nothing else has the answer
+                start = self._write(lines)
+        except OSError as error:
+            # If this fails too, the torn line goes before the next append or when the journal is opened.
+            with contextlib.suppress(OSError):
+                self._drop_torn()
+            raise self._failed_write(error) from error
+        if self._clock() - self._synced >= _SYNC_EVERY_S:
+            self.sync()
+        return start
+
+    def _write(self, lines: bytes) -> int:
         self._drop_torn()
         start = self._torn = self._end()
-        write_all(self._fd, line + b"\n")  # one write, unless the disk or a quota is nearly full
+        write_all(self._fd, lines)  # one write, unless the disk or a quota is nearly full
         self._torn = None
         return start
 
@@ -246,10 +284,19 @@ class Journal:
             unlock(fd)
             close_quietly(fd)
 
+    def _failed_write(self, error: OSError) -> CannotWrite:
+        return self._failure("cannot write the journal", error)
+
     def _failure(self, what: str, error: OSError) -> CannotWrite:
         remedy = system_remedy(error)
         fix = f"the answers before are safe: {remedy} and run the same command again" if remedy else ""
         return CannotWrite(f"{what}: {reason(error)}", place=self.path, fix=fix)
+
+
+def _refuse_several(line: bytes) -> None:
+    """Raise ValueError for more than one line."""
+    if b"\n" in line:
+        raise ValueError("a record is one line")
 
 
 def _open_locked(path: str) -> int:

@@ -123,7 +123,9 @@ class RunStore:
         if found is not None and found.line == result.line and self._is_safe(found):
             location = found.location
         else:
-            location = self._recorded.journal_location(self._append(result), str(result.outcome))
+            # With dedupe, the answer may be read again before the block is written.
+            append = self._append_later if result.in_job and not self._dedupe else self._append
+            location = self._recorded.journal_location(append(result), str(result.outcome))
         if self._dedupe and result.outcome in PAID and result.latency_s is not None:
             self._recorded.add(result.fingerprint, location)
         if self._locations is not None:
@@ -132,14 +134,27 @@ class RunStore:
             self._locations[number] = location
 
     def keep(self, result: Result) -> None:
-        """Append a result to a line that this run does not have. Raises CannotWrite."""
-        self._append(result)
+        """Append a result of a job to a line that this run does not have. Raises CannotWrite."""
+        self._append_later(result)
 
     def lines(self) -> Iterator[bytes]:
-        """The result lines in input order. Needs keeps_order, and a result for every line."""
+        """The result lines in input order. Needs keeps_order, and a result for every line.
+
+        Raises CannotWrite and MissingInput.
+        """
+        assert self._journal is not None
         assert self._recorded is not None
         assert self._locations is not None
+        self._journal.flush()
         return self._recorded.lines(self._locations)
+
+    def _append_later(self, result: Result) -> int:
+        """Append a result of a job, which keeps it until the journal says that it is collected.
+
+        Raises CannotWrite.
+        """
+        assert self._journal is not None
+        return self._journal.append_later(result.line)
 
     def _append(self, result: Result) -> int:
         """Append a result to the journal. Raises CannotWrite, which says which answers are lost."""
