@@ -16,7 +16,7 @@ from chatpipe import main
 from chatpipe.errors import Status
 from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE, RUN_ALLOWABLE, Outcome
 from chatpipe.options.output import FORMATS, SHOW_FORMATS
-from chatpipe.options.parameters import TABLE, Parameter, ParameterKind
+from chatpipe.options.parameters import TABLE, Parameter
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import open_server
@@ -123,7 +123,7 @@ def test_entry_of_a_parameter_names_its_field_and_its_words(parameter: Parameter
     field = ".".join(parameter.path)
     if field != parameter.name:
         assert re.search(rf"^\.Va {re.escape(field)}(?: |$)", text, re.MULTILINE)
-    if parameter.kind is not ParameterKind.BOOLEAN:
+    if parameter.kind != "boolean":
         assert tuple(re.findall(r"^\.Cm (\S+)", text, re.MULTILINE)) == parameter.words
 
 

@@ -12,36 +12,26 @@ from chatpipe.flags.types import FILE, JSON, Integer, Number, Pair, Word, option
 from chatpipe.options.parameters import FILE_KINDS, TABLE, Parameter, ParameterKind, Parameters
 from chatpipe.options.prompt import utf8_argument
 
-_MANY = (
-    ParameterKind.TEXTS,
-    ParameterKind.ONE_OR_MORE,
-    ParameterKind.NUMBERS_BY_KEY,
-    ParameterKind.TEXTS_BY_KEY,
-    ParameterKind.TOOL_FILES,
-    ParameterKind.FUNCTION_FILES,
-)
-
+_MANY = ("texts", "one or more", "numbers by key", "texts by key", "tool files", "function files")
 _TYPES: dict[ParameterKind, Any] = {
-    ParameterKind.INTEGER: Integer(),
-    ParameterKind.NUMBER: Number(),
-    ParameterKind.NUMBERS_BY_KEY: Pair(numeric=True),
-    ParameterKind.TEXTS_BY_KEY: Pair(numeric=False),
-    ParameterKind.TOOL_FILES: JSON,
-    ParameterKind.FUNCTION_FILES: JSON,
-    ParameterKind.TEXT_FILE: FILE,
+    "integer": Integer(),
+    "number": Number(),
+    "numbers by key": Pair(numeric=True),
+    "texts by key": Pair(numeric=False),
+    "tool files": JSON,
+    "function files": JSON,
+    "text file": FILE,
 }
-
-
 _UNDER = {heading: under(heading) for heading in ("Parameters", "Structured output", "Tools")}
 
 
 def _option(parameter: Parameter) -> Any:
     option = _UNDER[parameter.heading]
-    if parameter.kind is ParameterKind.BOOLEAN:
+    if parameter.kind == "boolean":
         flag = f"--{parameter.option}/--no-{parameter.option}"
         return option(flag, parameter.name, default=None, help=parameter.help)
     names = [f"--{parameter.option}"] + ([f"-{parameter.short_option}"] if parameter.short_option else [])
-    if parameter.kind is ParameterKind.EMPTY_OBJECT:
+    if parameter.kind == "empty object":
         return option(*names, parameter.name, is_flag=True, help=parameter.help)
     return option(
         *names,
@@ -61,7 +51,7 @@ def _read(**given: Any) -> Parameters:
     pairs = []
     for parameter in TABLE:
         value = given[parameter.name]
-        if value is None or value == () or (parameter.kind is ParameterKind.EMPTY_OBJECT and not value):
+        if value is None or value == () or (parameter.kind == "empty object" and not value):
             continue
         pairs.append((parameter, _value(parameter, value)))
     return Parameters(tuple(pairs), typed)
@@ -73,17 +63,17 @@ def _value(parameter: Parameter, value: Any) -> Any:
         for text in _texts(value):
             utf8_argument(text, f"--{parameter.option}")
     match parameter.kind:
-        case ParameterKind.ONE_OR_MORE:
+        case "one or more":
             return value[0] if len(value) == 1 else list(value)
-        case ParameterKind.TEXTS | ParameterKind.TOOL_FILES | ParameterKind.FUNCTION_FILES:
+        case "texts" | "tool files" | "function files":
             return list(value)
-        case ParameterKind.NUMBERS_BY_KEY | ParameterKind.TEXTS_BY_KEY:
+        case "numbers by key" | "texts by key":
             return dict(value)
-        case ParameterKind.EMPTY_OBJECT:
+        case "empty object":
             return {}
-        case ParameterKind.TYPE:
+        case "type":
             return {"type": value}
-        case ParameterKind.CHOICE_OF_TOOL | ParameterKind.CHOICE_OF_FUNCTION:
+        case "choice of tool" | "choice of function":
             return _choice(parameter, value)
     return value
 
@@ -106,7 +96,7 @@ def _choice(parameter: Parameter, text: str) -> Any:
             return values.loads_strict(text.encode("utf-8", "surrogateescape"))
         except NotJSON as error:
             raise UsageFault(f"not JSON: {error.what}", place=f"--{parameter.option}") from error
-    if parameter.kind is ParameterKind.CHOICE_OF_FUNCTION and text not in parameter.words:
+    if parameter.kind == "choice of function" and text not in parameter.words:
         return {"name": text}
     return text
 

@@ -9,34 +9,30 @@ chatpipe sends nothing that was not asked for.
 
 from __future__ import annotations
 
-from enum import Enum, auto
 from typing import Any, Literal
 
 from chatpipe.named_tuple import NamedTuple
 
-
-class ParameterKind(Enum):
-    """The conversion of an option's text to a JSON value."""
-
-    TEXT = auto()
-    INTEGER = auto()
-    NUMBER = auto()
-    BOOLEAN = auto()  # --x / --no-x
-    EMPTY_OBJECT = auto()  # --x: an empty object, whose presence turns something on
-    TEXTS = auto()  # repeatable
-    ONE_OR_MORE = auto()  # repeatable; a single value is sent bare, not in an array
-    NUMBERS_BY_KEY = auto()  # repeatable KEY=NUMBER
-    TEXTS_BY_KEY = auto()  # repeatable KEY=TEXT
-    TYPE = auto()  # an object with this type, replacing any other
-    CHOICE_OF_TOOL = auto()  # a word, a name, or JSON
-    CHOICE_OF_FUNCTION = auto()
-    TOOL_FILES = auto()  # repeatable
-    FUNCTION_FILES = auto()  # repeatable
-    TEXT_FILE = auto()
-
-
+# The conversion of an option's text to a JSON value.
+ParameterKind = Literal[
+    "text",
+    "integer",
+    "number",
+    "boolean",  # --x / --no-x
+    "empty object",  # --x: an empty object, whose presence turns something on
+    "texts",  # repeatable
+    "one or more",  # repeatable; a single value is sent bare, not in an array
+    "numbers by key",  # repeatable KEY=NUMBER
+    "texts by key",  # repeatable KEY=TEXT
+    "type",  # an object with this type, replacing any other
+    "choice of tool",  # a word, a name, or JSON
+    "choice of function",
+    "tool files",  # repeatable
+    "function files",  # repeatable
+    "text file",
+]
 # Options of these kinds name files; the content becomes the value.
-FILE_KINDS = (ParameterKind.TOOL_FILES, ParameterKind.FUNCTION_FILES, ParameterKind.TEXT_FILE)
+FILE_KINDS: tuple[ParameterKind, ...] = ("tool files", "function files", "text file")
 
 
 class Parameter(NamedTuple):
@@ -82,303 +78,223 @@ class Parameters(NamedTuple):
         return tuple(edit for edit in self.edits if edit.is_removal)
 
 
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_LEVELS = ("low", "medium", "high")
-_VOICES = (
-    *("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse"),
-    *("marin", "cedar"),
-)
+_EFFORTS = "none minimal low medium high xhigh max"
+_LEVELS = "low medium high"
+_VOICES = "alloy ash ballad coral echo fable nova onyx sage shimmer verse marin cedar"
+# The commands whose `-h` shows the parameters that are tuned most.
+_ONE_REQUEST = ("ask", "build")
 
 
-_DAILY: dict[str, bool | tuple[str, ...]] = {
-    "temperature": ("ask", "build"),
-    "max-completion-tokens": ("ask", "build"),
-    "reasoning-effort": ("ask", "build"),
-}
-
-
-def _field(
-    option: str,
-    kind: ParameterKind,
-    text: str,
-    *words: str,
-    metavar: str | None = None,
-    is_daily: bool = False,
+def _row(
+    option: str, kind: ParameterKind, text: str, *, path: str = "", words: str = "", **others: Any
 ) -> Parameter:
-    """A parameter whose option is the name of its top-level field with dashes."""
-    daily = _DAILY.get(option, False)
-    return Parameter(option, (option.replace("-", "_"),), kind, text, words, metavar, daily=daily)
-
-
-def _tool_field(
-    option: str, field: str, kind: ParameterKind, text: str, *words: str, metavar: str
-) -> Parameter:
-    return Parameter(option, (field,), kind, text, words, metavar, heading="Tools")
+    """A row. path has dots between its names; without one the option sets the field of its own name."""
+    names = tuple(path.split(".")) if path else (option.replace("-", "_"),)
+    return Parameter(option, names, kind, text, tuple(words.split()), **others)
 
 
 TABLE: tuple[Parameter, ...] = (
-    Parameter(
-        "model",
-        ("model",),
-        ParameterKind.TEXT,
-        "Model to ask, such as gpt-4o-mini",
-        (),
-        "MODEL",
-        "m",
-        daily=True,
-    ),
-    _field("temperature", ParameterKind.NUMBER, "Sampling temperature, 0 to 2"),
-    _field("top-p", ParameterKind.NUMBER, "Share of the probability mass to sample from, 0 to 1"),
-    Parameter(
-        "n", ("n",), ParameterKind.INTEGER, "Number of answers, 1 to 128; each is billed", (), "N", "n"
-    ),
-    _field(
+    _row("model", "text", "Model to ask, such as gpt-4o-mini", metavar="MODEL", short_option="m", daily=True),
+    _row("temperature", "number", "Sampling temperature, 0 to 2", daily=_ONE_REQUEST),
+    _row("top-p", "number", "Share of the probability mass to sample from, 0 to 1"),
+    _row("n", "integer", "Number of answers, 1 to 128; each is billed", metavar="N", short_option="n"),
+    _row(
         "max-completion-tokens",
-        ParameterKind.INTEGER,
+        "integer",
         "Limit of the answer in tokens, reasoning included",
+        daily=_ONE_REQUEST,
     ),
-    _field(
-        "max-tokens",
-        ParameterKind.INTEGER,
-        "Older name of --max-completion-tokens, the only one on many servers",
-    ),
-    _field(
-        "stop", ParameterKind.ONE_OR_MORE, "End the answer before this text; up to 4 of them", metavar="TEXT"
-    ),
-    _field("seed", ParameterKind.INTEGER, "Seed for repeatable sampling, as far as the server supports it"),
-    _field(
-        "frequency-penalty",
-        ParameterKind.NUMBER,
-        "Penalty that grows with each repetition of a token, -2 to 2",
-    ),
-    _field("presence-penalty", ParameterKind.NUMBER, "Penalty for any repetition of a token, -2 to 2"),
-    _field(
-        "logit-bias", ParameterKind.NUMBERS_BY_KEY, "Bias for a token ID, -100 to 100", metavar="TOKEN=BIAS"
-    ),
-    _field("logprobs", ParameterKind.BOOLEAN, "Return the log probability of each token, or not"),
-    _field(
-        "top-logprobs",
-        ParameterKind.INTEGER,
-        "Alternatives to return for each token, 0 to 20; needs --logprobs",
-    ),
-    Parameter(
+    _row("max-tokens", "integer", "Older name of --max-completion-tokens, the only one on many servers"),
+    _row("stop", "one or more", "End the answer before this text; up to 4 of them", metavar="TEXT"),
+    _row("seed", "integer", "Seed for repeatable sampling, as far as the server supports it"),
+    _row("frequency-penalty", "number", "Penalty that grows with each repetition of a token, -2 to 2"),
+    _row("presence-penalty", "number", "Penalty for any repetition of a token, -2 to 2"),
+    _row("logit-bias", "numbers by key", "Bias for a token ID, -100 to 100", metavar="TOKEN=BIAS"),
+    _row("logprobs", "boolean", "Return the log probability of each token, or not"),
+    _row("top-logprobs", "integer", "Alternatives to return for each token, 0 to 20; needs --logprobs"),
+    _row(
         "response-format",
-        ("response_format",),
-        ParameterKind.TYPE,
+        "type",
         "Form of the answer: text or json_object",
-        ("text", "json_object"),
-        "TYPE",
+        words="text json_object",
+        metavar="TYPE",
         heading="Structured output",
     ),
-    _tool_field(
+    _row(
         "tool",
-        "tools",
-        ParameterKind.TOOL_FILES,
+        "tool files",
         "JSON file with a tool, a function, or an array of them",
+        path="tools",
         metavar="FILE",
-    ),
-    _tool_field(
-        "tool-choice",
-        "tool_choice",
-        ParameterKind.CHOICE_OF_TOOL,
-        "Tool that the model calls: auto, none, required, a name, or JSON",
-        *("auto", "none", "required"),
-        metavar="CHOICE",
-    ),
-    Parameter(
-        "parallel-tool-calls",
-        ("parallel_tool_calls",),
-        ParameterKind.BOOLEAN,
-        "Allow several tool calls in one answer, or not",
         heading="Tools",
     ),
-    _field("stream", ParameterKind.BOOLEAN, "Request the answer as a stream, or whole"),
-    Parameter(
+    _row(
+        "tool-choice",
+        "choice of tool",
+        "Tool that the model calls: auto, none, required, a name, or JSON",
+        words="auto none required",
+        metavar="CHOICE",
+        heading="Tools",
+    ),
+    _row("parallel-tool-calls", "boolean", "Allow several tool calls in one answer, or not", heading="Tools"),
+    _row("stream", "boolean", "Request the answer as a stream, or whole"),
+    _row(
         "include-usage",
-        ("stream_options", "include_usage"),
-        ParameterKind.BOOLEAN,
+        "boolean",
         "Request the token counts at the end of a stream, or not",
+        path="stream_options.include_usage",
     ),
-    Parameter(
+    _row(
         "include-obfuscation",
-        ("stream_options", "include_obfuscation"),
-        ParameterKind.BOOLEAN,
+        "boolean",
         "Pad stream chunks against traffic analysis, or not",
+        path="stream_options.include_obfuscation",
     ),
-    _field(
+    _row(
         "service-tier",
-        ParameterKind.TEXT,
+        "text",
         "Service tier: auto, default, flex, scale, priority or fast",
-        *("auto", "default", "flex", "scale", "priority", "fast"),
+        words="auto default flex scale priority fast",
         metavar="TIER",
     ),
-    _field("store", ParameterKind.BOOLEAN, "Allow the provider to store the answer, or not"),
-    _field(
-        "metadata",
-        ParameterKind.TEXTS_BY_KEY,
-        "Tag of the stored answer; up to 16 of them",
-        metavar="KEY=VALUE",
-    ),
-    Parameter(
-        "user-id",
-        ("user",),
-        ParameterKind.TEXT,
-        "ID of the end user (deprecated by the API)",
-        (),
-        "ID",
-    ),
-    _field(
-        "safety-identifier",
-        ParameterKind.TEXT,
-        "Hashed ID of the end user, up to 64 characters",
-        metavar="ID",
-    ),
-    _field("prompt-cache-key", ParameterKind.TEXT, "Cache key that similar prompts share", metavar="KEY"),
-    Parameter(
+    _row("store", "boolean", "Allow the provider to store the answer, or not"),
+    _row("metadata", "texts by key", "Tag of the stored answer; up to 16 of them", metavar="KEY=VALUE"),
+    _row("user-id", "text", "ID of the end user (deprecated by the API)", path="user", metavar="ID"),
+    _row("safety-identifier", "text", "Hashed ID of the end user, up to 64 characters", metavar="ID"),
+    _row("prompt-cache-key", "text", "Cache key that similar prompts share", metavar="KEY"),
+    _row(
         "prompt-cache-mode",
-        ("prompt_cache_options", "mode"),
-        ParameterKind.TEXT,
+        "text",
         "Breakpoints of the prompt cache: implicit or explicit",
-        ("implicit", "explicit"),
-        "MODE",
+        words="implicit explicit",
+        path="prompt_cache_options.mode",
+        metavar="MODE",
     ),
-    Parameter(
+    _row(
         "prompt-cache-ttl",
-        ("prompt_cache_options", "ttl"),
-        ParameterKind.TEXT,
+        "text",
         "Minimum lifetime of a cached prompt, such as 30m",
-        ("30m",),
-        "TTL",
+        words="30m",
+        path="prompt_cache_options.ttl",
+        metavar="TTL",
     ),
-    _field(
+    _row(
         "prompt-cache-retention",
-        ParameterKind.TEXT,
+        "text",
         "Prompt cache in_memory or for 24h (older than --prompt-cache-ttl)",
-        *("in_memory", "24h"),
+        words="in_memory 24h",
         metavar="POLICY",
     ),
-    _field(
+    _row(
         "reasoning-effort",
-        ParameterKind.TEXT,
+        "text",
         "Reasoning effort: none, minimal, low, medium, high, xhigh or max",
-        *_EFFORTS,
+        words=_EFFORTS,
         metavar="EFFORT",
+        daily=_ONE_REQUEST,
     ),
-    _field(
-        "verbosity",
-        ParameterKind.TEXT,
-        "Length of the answer: low, medium or high",
-        *_LEVELS,
-        metavar="LEVEL",
-    ),
-    Parameter(
+    _row("verbosity", "text", "Length of the answer: low, medium or high", words=_LEVELS, metavar="LEVEL"),
+    _row(
         "modality",
-        ("modalities",),
-        ParameterKind.TEXTS,
+        "texts",
         "Kind of output: text or audio",
-        ("text", "audio"),
-        "KIND",
+        words="text audio",
+        path="modalities",
+        metavar="KIND",
     ),
-    Parameter(
-        "audio-voice", ("audio", "voice"), ParameterKind.TEXT, "Voice of a spoken answer", _VOICES, "VOICE"
+    _row(
+        "audio-voice", "text", "Voice of a spoken answer", words=_VOICES, path="audio.voice", metavar="VOICE"
     ),
-    Parameter(
+    _row(
         "audio-format",
-        ("audio", "format"),
-        ParameterKind.TEXT,
+        "text",
         "Format of a spoken answer: wav, aac, mp3, flac, opus or pcm16",
-        ("wav", "aac", "mp3", "flac", "opus", "pcm16"),
-        "FORMAT",
+        words="wav aac mp3 flac opus pcm16",
+        path="audio.format",
+        metavar="FORMAT",
     ),
-    Parameter(
+    _row(
         "prediction-file",
-        ("prediction",),
-        ParameterKind.TEXT_FILE,
+        "text file",
         "File with text that most of the answer will repeat",
-        (),
-        "FILE",
-    ),
-    Parameter(
-        "moderation-model",
-        ("moderation", "model"),
-        ParameterKind.TEXT,
-        "Model that moderates the request and the answer",
-        (),
-        "MODEL",
-    ),
-    Parameter(
-        "moderation-input",
-        ("moderation", "policy", "input", "mode"),
-        ParameterKind.TEXT,
-        "Moderation of the request: score or block",
-        ("score", "block"),
-        "MODE",
-    ),
-    Parameter(
-        "moderation-output",
-        ("moderation", "policy", "output", "mode"),
-        ParameterKind.TEXT,
-        "Moderation of the answer: score or block",
-        ("score", "block"),
-        "MODE",
-    ),
-    Parameter(
-        "web-search", ("web_search_options",), ParameterKind.EMPTY_OBJECT, "Allow the model to search the web"
-    ),
-    Parameter(
-        "web-search-context-size",
-        ("web_search_options", "search_context_size"),
-        ParameterKind.TEXT,
-        "Amount of web content to read: low, medium or high",
-        _LEVELS,
-        "SIZE",
-    ),
-    Parameter(
-        "web-search-country",
-        ("web_search_options", "user_location", "approximate", "country"),
-        ParameterKind.TEXT,
-        "Country of the user for the web search, such as SE",
-        (),
-        "CODE",
-    ),
-    Parameter(
-        "web-search-region",
-        ("web_search_options", "user_location", "approximate", "region"),
-        ParameterKind.TEXT,
-        "Region of the user for the web search",
-        (),
-        "REGION",
-    ),
-    Parameter(
-        "web-search-city",
-        ("web_search_options", "user_location", "approximate", "city"),
-        ParameterKind.TEXT,
-        "City of the user for the web search",
-        (),
-        "CITY",
-    ),
-    Parameter(
-        "web-search-timezone",
-        ("web_search_options", "user_location", "approximate", "timezone"),
-        ParameterKind.TEXT,
-        "Time zone of the user, such as Europe/Stockholm",
-        (),
-        "ZONE",
-    ),
-    _tool_field(
-        "function",
-        "functions",
-        ParameterKind.FUNCTION_FILES,
-        "JSON file with a function, for servers without --tool",
+        path="prediction",
         metavar="FILE",
     ),
-    _tool_field(
+    _row(
+        "moderation-model",
+        "text",
+        "Model that moderates the request and the answer",
+        path="moderation.model",
+        metavar="MODEL",
+    ),
+    _row(
+        "moderation-input",
+        "text",
+        "Moderation of the request: score or block",
+        words="score block",
+        path="moderation.policy.input.mode",
+        metavar="MODE",
+    ),
+    _row(
+        "moderation-output",
+        "text",
+        "Moderation of the answer: score or block",
+        words="score block",
+        path="moderation.policy.output.mode",
+        metavar="MODE",
+    ),
+    _row("web-search", "empty object", "Allow the model to search the web", path="web_search_options"),
+    _row(
+        "web-search-context-size",
+        "text",
+        "Amount of web content to read: low, medium or high",
+        words=_LEVELS,
+        path="web_search_options.search_context_size",
+        metavar="SIZE",
+    ),
+    _row(
+        "web-search-country",
+        "text",
+        "Country of the user for the web search, such as SE",
+        path="web_search_options.user_location.approximate.country",
+        metavar="CODE",
+    ),
+    _row(
+        "web-search-region",
+        "text",
+        "Region of the user for the web search",
+        path="web_search_options.user_location.approximate.region",
+        metavar="REGION",
+    ),
+    _row(
+        "web-search-city",
+        "text",
+        "City of the user for the web search",
+        path="web_search_options.user_location.approximate.city",
+        metavar="CITY",
+    ),
+    _row(
+        "web-search-timezone",
+        "text",
+        "Time zone of the user, such as Europe/Stockholm",
+        path="web_search_options.user_location.approximate.timezone",
+        metavar="ZONE",
+    ),
+    _row(
+        "function",
+        "function files",
+        "JSON file with a function, for servers without --tool",
+        path="functions",
+        metavar="FILE",
+        heading="Tools",
+    ),
+    _row(
         "function-call",
-        "function_call",
-        ParameterKind.CHOICE_OF_FUNCTION,
+        "choice of function",
         "The same as --tool-choice, for --function: auto, none or a name",
-        *("auto", "none"),
+        words="auto none",
         metavar="CHOICE",
+        heading="Tools",
     ),
 )
 

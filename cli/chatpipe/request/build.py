@@ -13,7 +13,7 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import LocatedValue, without_empty_calls
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.parameters import COMPANIONS, ParameterKind, Parameters
+from chatpipe.options.parameters import COMPANIONS, Parameters
 from chatpipe.request import edits
 from chatpipe.request.response_format import ResponseFormat
 
@@ -193,8 +193,8 @@ def _set_parameters(
     body: dict[str, Value], origins: dict[str, LocatedValue | str], parameters: Parameters
 ) -> None:
     for parameter, given in parameters.values:
-        value = _as_tool_choice(given, body) if parameter.kind is ParameterKind.CHOICE_OF_TOOL else given
-        _put(body, parameter.path, value, keep=parameter.kind is ParameterKind.EMPTY_OBJECT)
+        value = _as_tool_choice(given, body) if parameter.kind == "choice of tool" else given
+        _put(body, parameter.path, value, keep=parameter.kind == "empty object")
         _set_origin(origins, parameter.path, f"--{parameter.option}")
         for prefix, (companion, word) in COMPANIONS.items():
             if parameter.path[: len(prefix)] == prefix and _value_at(body, companion) is None:

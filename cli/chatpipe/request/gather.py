@@ -11,7 +11,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, Sources, stdin_owner
 from chatpipe.inputs.stdin import STDIN_NAME, StdinKind
 from chatpipe.inputs.values import Value, json_type
-from chatpipe.options.parameters import FILE_KINDS, Parameter, ParameterKind, Parameters
+from chatpipe.options.parameters import FILE_KINDS, Parameter, Parameters
 from chatpipe.options.prompt import PromptOptions, RoleOption, utf8_argument
 from chatpipe.options.request import RequestOptions
 from chatpipe.request import response_format
@@ -136,11 +136,11 @@ def _turn(typed: RoleOption, sources: Sources) -> TypedPart:
 def _load(parameter: Parameter, value: Value, sources: Sources) -> Value:
     """The value for the body. Only options that name files still have something to read."""
     option = f"--{parameter.option}"
-    if parameter.kind is ParameterKind.TOOL_FILES:
+    if parameter.kind == "tool files":
         return [tool for name in value for tool in _tools(sources.read(name, option))]
-    if parameter.kind is ParameterKind.FUNCTION_FILES:
+    if parameter.kind == "function files":
         return [function for name in value for function in _definitions(sources.read(name, option))]
-    if parameter.kind is ParameterKind.TEXT_FILE:
+    if parameter.kind == "text file":
         return {"type": "content", "content": sources.text(value, option)}
     return value
 
