@@ -93,7 +93,6 @@ def test_dev_null_takes_everything() -> None:
         "in no directory": ("nowhere/out.txt", "no such file or directory"),
         "in a file": ("file/out.txt", "not a directory"),
         "a link to itself": ("loop", "too many levels of symbolic links"),
-        "an empty name": ("", "the name is empty"),
     },
 )
 def test_an_output_that_cannot_be_is_74_before_anything_is_sent(

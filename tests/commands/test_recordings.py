@@ -320,7 +320,6 @@ def test_a_full_disk_ends_a_run(tmp_path: Path) -> None:
         "another file": (("--replay", "text"), 65, "text:1: not JSON"),
         "another file to record in": (("--record", "text"), 65, "text:1: not JSON"),
         "stdout": (("--record", "-"), 2, "--record: a recording is a file"),
-        "no name": (("--replay", ""), 2, "--replay: a recording is a file"),
         "a device": (("--record", "/dev/full"), 74, "/dev/full: cannot record: not a regular file"),
         "stdout by its name": (
             ("--record", "/dev/stdout"),

@@ -152,7 +152,6 @@ def test_a_deep_body_can_be_edited() -> None:
         "missing": ("nope", "no such file or directory"),
         "a directory": (".", "is a directory"),
         "a name that is too long": ("x" * 300, "file name too long"),
-        "an empty name": ("", ""),
     },
 )
 def test_a_file_that_cannot_be_read_is_66_and_nothing_is_sent(option: str, name: str, words: str) -> None:

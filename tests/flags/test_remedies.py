@@ -126,7 +126,8 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "write PATH=TEXT or PATH:=JSON",
         ["build -m m --set «PATH=TEXT» y", "build -m m --set «PATH:=JSON» y"],
     ),
-    "empty model": ("build -m '' x", "name a model, or leave it out", ["build x"]),
+    "empty value": ("ask -p echo -o '' x", "give one, or leave it out", ["ask -p echo -o out x"]),
+    "empty text": ("ask -p echo -s '' x", "leave it out", ["ask -p echo x"]),
     "formats": ("ask -p echo -f json --raw x", "choose one", ["ask -p echo --raw x"]),
     "nothing to end": ("ask -p echo -0 -f json x", "use it with -f text", ["ask -p echo -0 «-f text» x"]),
     "nothing to share": (

@@ -38,7 +38,6 @@ def test_question_that_waits_is_the_request(build: Callable[..., Any]) -> None:
     ("words", "status", "line"),
     {
         "stdin": (["--transcript", "-", "x"], 2, "--transcript: stdin cannot be appended to: name a file"),
-        "no name": (["--transcript", "", "x"], 2, "--transcript: the name is empty: name a file"),
         "folder": (["--transcript", ".", "x"], 2, ".: is not a regular file: name a file"),
         "no prompt": (
             ["--transcript", "t"],

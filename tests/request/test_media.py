@@ -198,10 +198,8 @@ def test_file_id_is_no_file() -> None:
 
 
 @pytest.mark.parametrize("kind", ["image", "audio", "file"])
-def test_an_empty_name_a_folder_and_an_empty_file_are_refused(tmp_path: Path, kind: MediaKind) -> None:
+def test_a_folder_and_an_empty_file_are_refused(tmp_path: Path, kind: MediaKind) -> None:
     option = OPTIONS[kind]
-    with refused(MissingInput, f"{option}: an empty file name"):
-        part(kind, "")
     with refused(MissingInput, f"{option}: cannot read '{tmp_path}': is a directory"):
         part(kind, str(tmp_path))
     empty = tmp_path / "empty"

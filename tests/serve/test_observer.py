@@ -129,7 +129,6 @@ def test_verdict_is_shown_without_a_key() -> None:
     [
         (("--verdict", "x", "--log", "x"), 2, b"--verdict: 'x' is the file of --log, too"),
         (("--verdict", "no/x"), 74, b"no/x: cannot make a file in '"),
-        (("--verdict", ""), 2, b"--verdict: it is empty"),
     ],
 )
 def test_file_that_cannot_be_is_refused_before_the_start(

@@ -293,7 +293,6 @@ def test_limits_before_another_server() -> None:
         (("http://192.0.2.1/v1",), 78, b"the keys of clients would go unencrypted to '192.0.2.1'"),
         (("https://a.example/v1", "--tpm", "5"), 2, b"--tpm: the tokens of an answer"),
         (("https://a.example/v1", "--require-key-env", "HOME"), 2, b"--require-key-env: the keys of clients"),
-        (("",), 2, b"--upstream: it is empty"),
         (("ftp://a.example",), 78, b"--upstream: 'ftp' is not a scheme"),
     ],
 )

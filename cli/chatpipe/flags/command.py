@@ -46,7 +46,12 @@ class Command(click.Command):
                 from chatpipe.flags.slips import refuse_slips  # few command lines have one
 
                 refuse_slips(ctx, args)
+            may_be_empty = "" in args or any(word.endswith("=") for word in args)  # parse() empties args
             values, left, order = parse(self._with_empty_values(args))
+            if may_be_empty:
+                from chatpipe.flags.empty_values import refuse_empty_values
+
+                refuse_empty_values(self.params, values)
             ctx.meta[_ORDER] = [parameter.name for parameter in order]
             return values, left, order
 

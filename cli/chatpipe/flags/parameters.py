@@ -45,8 +45,6 @@ def _option(parameter: Parameter) -> Any:
 
 
 def _read(**given: Any) -> Parameters:
-    if given["model"] == "":  # an unset variable in a script: servers answer 400, or take any model
-        raise UsageFault("the name is empty", place="--model", fix="name a model, or leave it out")
     typed = _edits(given)
     pairs = []
     for parameter in TABLE:

@@ -31,7 +31,17 @@ def _role_options() -> list[Any]:
     options = []
     for role, (letter, text) in _ROLES.items():
         names = [f"--{role}"] + ([f"-{letter}"] if letter else [])
-        options.append(option(*names, role, multiple=True, metavar="TEXT", daily=role == "system", help=text))
+        options.append(
+            option(
+                *names,
+                role,
+                multiple=True,
+                metavar="TEXT",
+                daily=role == "system",
+                may_be_empty=True,  # request/gather.py judges the texts of messages, wherever they come from
+                help=text,
+            )
+        )
         options.append(
             option(
                 f"--{role}-file",
@@ -82,9 +92,8 @@ def _prompt_of(
     attachments = {name: others.pop(name) for name in _ATTACHMENTS}
     if file_as is not None and not attachments["file"]:
         raise UsageFault("there is no document", place="--file-as", fix="use it with --file PATH")
-    if transcript in ("", "-"):
-        what = "stdin cannot be appended to" if transcript else "the name is empty"
-        raise UsageFault(what, place="--transcript", fix="name a file")
+    if transcript == "-":
+        raise UsageFault("stdin cannot be appended to", place="--transcript", fix="name a file")
     return PromptOptions(
         words=words,
         request=request,

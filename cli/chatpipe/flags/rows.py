@@ -54,8 +54,6 @@ def _read(to: str | None, fields: str | None, delimiter: str | None, **others: A
         )
     if rows.unpack is not None and rows.into != RowOptions().into:
         raise UsageFault("--into and --unpack contradict each other", fix="choose one")
-    if rows.image_field == "":
-        raise UsageFault("an empty name", place="--image-field", fix="name a field")
     if rows.image_root is not None and rows.image_field is None:
         raise UsageFault("there is no field of images", place="--image-root", fix="add --image-field NAME")
     return rows
@@ -119,8 +117,6 @@ def _refuse_names(rows: RowOptions) -> None:
         if name is not None
     ]
     for at, (option, name) in enumerate(given):
-        if not name:
-            raise UsageFault("an empty name", place=option, fix="name a field")
         if other := [before for before, taken in given[:at] if taken == name]:
             raise UsageFault(
                 f"{other[0]} has the same name, '{name}'", place=option, fix="name another field"

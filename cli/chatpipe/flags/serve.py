@@ -100,15 +100,6 @@ class _FaultType(Word):
 
 
 def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
-    for option, text in (
-        ("--host", others["host"]),
-        ("--log", others["log"]),
-        ("--upstream", others["upstream"]),
-        ("--verdict", others["verdict"]),
-        ("--script", others["script"]),
-    ):
-        if text == "":  # an unset variable in a script must not mean every address
-            raise UsageFault("it is empty", place=option, fix="name one, or leave it out")
     if others["upstream"] is not None:
         _refuse_with_upstream(others)
     elif others["allow_http"]:

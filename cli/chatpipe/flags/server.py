@@ -62,12 +62,6 @@ class KeyVariable(Word):
         return Word(tuple(found)).shell_complete(ctx, param, incomplete)
 
 
-def _refuse_empty(option: str, name: str | None) -> None:
-    """Raise for an empty name: an unset variable in a script must not count as an option left out."""
-    if name == "":
-        raise UsageFault("the name is empty", place=option, fix="name a file, or leave it out")
-
-
 def _refuse_stdin(option: str, name: str | None, *, fix: str) -> None:
     if name == "-":
         raise UsageFault("stdin is read for the prompt or the input", place=option, fix=fix)
@@ -94,9 +88,6 @@ def _read(
     """The record. others are the values of the other options by name, those of keys.KEY_WAYS included."""
     values = [(way, others.pop(way.parameter)) for way in KEY_WAYS]
     sources = tuple(KeySource(way, value) for way, value in values if value is not None)
-    _refuse_empty("--cacert", others["cacert"])
-    _refuse_empty("--client-cert", others["client_cert"])
-    _refuse_empty("--client-key", others["client_key"])
     for source in sources:
         _refuse_key_as_source(source)
         _refuse_stdin(source.way.option, source.file, fix="use --key-fd 0")
@@ -132,6 +123,7 @@ _OTHERS = (
         "--proxy",
         metavar="URL",
         variables=("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+        may_be_empty=True,  # no proxy, as with an empty variable
         help="Proxy for all connections",
     ),
     option(

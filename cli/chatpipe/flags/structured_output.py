@@ -39,7 +39,7 @@ def _read(
 
 def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """A callback: the name as the API takes it, which with another answers status 400."""
-    if value is not None and not (0 < len(value) <= MAX_NAME_LENGTH and NAME_CHARACTERS.issuperset(value)):
+    if value is not None and not (len(value) <= MAX_NAME_LENGTH and NAME_CHARACTERS.issuperset(value)):
         raise click.BadParameter(
             f"'{value[: MAX_NAME_LENGTH + 1]}' is not of 1 to {MAX_NAME_LENGTH} characters a-z A-Z 0-9 _ -.",
             ctx,

@@ -68,7 +68,7 @@ class Option(click.Option):
 
     heading is the one that it stands under. daily is True if `-h` shows it, not `--help` alone, or names
     the commands that do. variables are those of the environment that set it, too. default_text is the
-    default in words, where Click does not know it.
+    default in words, where Click does not know it. may_be_empty is True if an empty value means something.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Option(click.Option):
         daily: bool | tuple[str, ...] = False,
         variables: tuple[str, ...] = (),
         default_text: str | None = None,
+        may_be_empty: bool = False,
         **others: Any,
     ) -> None:
         super().__init__(declarations, **others)
@@ -86,6 +87,7 @@ class Option(click.Option):
         self.daily = daily
         self.variables = variables
         self.default_text = default_text
+        self.may_be_empty = may_be_empty
 
 
 def under(heading: Heading) -> Callable[..., Decorator]:

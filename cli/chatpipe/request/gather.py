@@ -18,6 +18,8 @@ from chatpipe.request import response_format
 from chatpipe.request.build import HEAD_ROLES, RequestParts, TypedPart
 
 _HEAD_OPTIONS = ("--system", "--system-file", "--developer", "--developer-file")
+# An answer and the result of a tool may have no text, an instruction or a question without one is a mistake.
+_TEXT_OPTIONS = (*_HEAD_OPTIONS, "--user", "--user-file")
 
 
 def gather_request(
@@ -127,6 +129,9 @@ def _turn(typed: RoleOption, sources: Sources) -> TypedPart:
     text = (
         sources.text(typed.value, typed.option) if typed.is_file else utf8_argument(typed.value, typed.option)
     )
+    if not text and typed.option in _TEXT_OPTIONS:
+        what = f"'{typed.value}' is empty" if typed.is_file else "the text is empty"
+        raise BadInput(what, place=typed.option, fix="leave it out")
     message: dict[str, Value] = {"role": typed.role, "content": text}
     if typed.tool_call_id is not None:
         message["tool_call_id"] = typed.tool_call_id
@@ -141,7 +146,10 @@ def _load(parameter: Parameter, value: Value, sources: Sources) -> Value:
     if parameter.kind == "function files":
         return [function for name in value for function in _definitions(sources.read(name, option))]
     if parameter.kind == "text file":
-        return {"type": "content", "content": sources.text(value, option)}
+        text = sources.text(value, option)
+        if not text:
+            raise BadInput(f"'{value}' is empty", place=option, fix="leave it out")
+        return {"type": "content", "content": text}
     return value
 
 

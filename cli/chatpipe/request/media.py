@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from chatpipe.errors import BadInput, MissingInput, UsageFault
+from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, SizeLimit, Sources
 from chatpipe.inputs.values import Value
@@ -127,8 +127,6 @@ def image_data_url(data: bytes, name: str, place: str = "") -> str:
 
 
 def _read(attachment: Attachment, sources: Sources) -> Source:
-    if not attachment.value:
-        raise MissingInput("an empty file name", place=attachment.option)
     source = sources.read_raw(_LIMITS[attachment.kind], attachment.value, attachment.option)
     if not source.data:
         raise BadInput(f"'{source.name}' is empty", place=attachment.option)

@@ -322,12 +322,10 @@ def _contradiction(profile: Profile, place: str) -> BadConfiguration:
 
 
 def _refuse_base_urls(profile: Profile | None, base_urls: Sequence[str]) -> None:
-    """Raise for a `--base-url` that contradicts the profile or is empty."""
+    """Raise for a `--base-url` that contradicts the profile."""
     if profile is not None and profile.in_process and base_urls:
         what = f"profile '{profile.name}' has no base URL"
         raise UsageFault(what, place="--base-url", fix="leave one of the two out")
-    if "" in base_urls:  # an unset variable in a script must not send the request to another server
-        raise BadConfiguration("an empty base URL", place="--base-url", fix="leave it out, or name a server")
 
 
 def _model(chosen: Chosen, environ: Mapping[str, str]) -> tuple[str | None, str]:
