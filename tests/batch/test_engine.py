@@ -92,7 +92,7 @@ class Run:
 
     # The stop policy
 
-    def reserve(self, request: RunRequest, *, is_bought: bool = False) -> Stop | None:
+    def reserve(self, request: RunRequest) -> Stop | None:
         self.log.append(f"asked {request.custom_id}")
         self._left -= 1
         return Stop(ChatpipeError("no money")) if self._left < 0 else None
@@ -425,7 +425,7 @@ async def test_a_budget_is_exhausted_only_when_nothing_is_in_flight() -> None:
 
         granted = 0
 
-        def reserve(self, request: RunRequest, *, is_bought: bool = False) -> Stop | None:
+        def reserve(self, request: RunRequest) -> Stop | None:
             if self.granted > len(self.logged("out")):
                 return Stop(ChatpipeError("no money"))
             self.granted += 1
@@ -539,7 +539,7 @@ async def test_a_budget_that_fails_in_the_turn_of_an_answer_is_the_end_of_the_ru
     """A model without a price: known only when its line is to be sent."""
 
     class NoPrice(Run):
-        def reserve(self, request: RunRequest, *, is_bought: bool = False) -> Stop | None:
+        def reserve(self, request: RunRequest) -> Stop | None:
             if request.custom_id == "c":
                 raise ChatpipeError("no price")
             return super().reserve(request)

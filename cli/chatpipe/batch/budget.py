@@ -114,6 +114,8 @@ class Budget:
             return
         if result.latency_s is None:  # recorded: the journal had it already, or another run paid for it
             return
+        if result.in_job:  # this run has not sent it
+            self.reserve_bought(result.item)
         released = self._release(result.item)
         self._record(result.item, spent_on(result), released.recorded, in_job=result.in_job)
         if result.completion is not None and not usage_of(result.completion).total:

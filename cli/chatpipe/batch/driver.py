@@ -1,6 +1,6 @@
 """The driver of a run: items in, results out. It decides what an engine sends, and when the run stops.
 
-    items -> recorded answer? -> same request in flight? -> engine -> result -> journal -> output
+    items -> known answer? -> same request in flight? -> engine -> result -> journal -> output
 
 A run stops before its input ends for a signal, for a failure that would hit every line (no key, no
 credit), a budget, a halt rule, or an output that cannot be written. It stops at once, or after the
@@ -30,12 +30,19 @@ _FOLLOWERS = 10_000
 _SILENCE_S = 1.0
 
 
+class CollectedAnswer(NamedTuple):
+    """The answer of a job of the Batch API, collected in this run, and the seconds that the job took."""
+
+    answer: Answer
+    latency_s: float
+
+
 class AnswerStore(Protocol):
-    """The recorded answers, and the journal of this run."""
+    """The answers that are known without a request, and the journal of this run."""
 
     def fingerprint(self, item: Item) -> str: ...
 
-    def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None: ...
+    def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | CollectedAnswer | None: ...
 
     def record(self, number: int, result: Result) -> None:
         """Record a result. number is the position of its item in the input, from 0."""
@@ -44,11 +51,8 @@ class AnswerStore(Protocol):
 class StopPolicy(Protocol):
     """Decides when a run stops."""
 
-    def reserve(self, request: RunRequest, *, is_bought: bool = False) -> Stop | None:
-        """Reserve the budget of a request, or return the reason why it must not be sent.
-
-        There is no such reason for one that is_bought.
-        """
+    def reserve(self, request: RunRequest) -> Stop | None:
+        """Reserve the budget of a request, or return the reason why it must not be sent."""
 
     def observe(self, number: int, result: Result) -> Stop | None:
         """Count a result that has arrived and is recorded.
@@ -182,10 +186,12 @@ class Driver:
         """The result of an item that is not sent, or None."""
         if item.fault is not None:
             return self._builder.of_input(item)
-        recorded = self._store.find_answer(item, fingerprint)
-        if recorded is not None:
-            return self._builder.of_record(item, recorded.line, recorded.outcome)
-        return self._builder.of_unsent(item, fingerprint, "--no-send") if self._options.no_send else None
+        found = self._store.find_answer(item, fingerprint)
+        if found is None:
+            return self._builder.of_unsent(item, fingerprint, "--no-send") if self._options.no_send else None
+        if isinstance(found, CollectedAnswer):
+            return self._builder.of_answer(item, fingerprint, found.answer, found.latency_s)
+        return self._builder.of_record(item, found.line, found.outcome)
 
     async def _submit(self, number: int, item: Item, fingerprint: str) -> None:
         """Give an item to the engine, and wait until the engine wants another."""
@@ -204,11 +210,11 @@ class Driver:
 
     # Callbacks of the engine
 
-    def may_send(self, request: RunRequest, *, is_bought: bool = False) -> bool:
+    def may_send(self, request: RunRequest) -> bool:
         if self.stop is not None:
             return False
         try:
-            stop = self._policy.reserve(request, is_bought=is_bought)
+            stop = self._policy.reserve(request)
         except BaseException as error:
             self.failed(error)
             return False

@@ -47,13 +47,11 @@ class Capacity(Protocol):
 class Callbacks(Protocol):
     """Questions and reports from an engine to the driver. No method raises or suspends."""
 
-    def may_send(self, request: RunRequest, *, is_bought: bool = False) -> bool:
+    def may_send(self, request: RunRequest) -> bool:
         """Reserve the budget of the first request in the queue, immediately before it is sent.
 
         After False the request stays in the queue. The engine asks again after the next answer, which
         may free a part of the budget. Once the run stops, the reply is always False.
-
-        is_bought: the request lies in a job of the Batch API, so that no budget can prevent it.
         """
 
     def answered(self, number: int, answer: Answer, latency_s: float) -> None:

@@ -67,8 +67,7 @@ class Session:
         policy: StopPolicy = StopRules(outbound.pauses, limits, outbound.budget, first, self._notice)
         store: AnswerStore = self._means.store
         if self._means.jobs is not None:
-            engine, policy = self._means.jobs.engine_and_policy(engine, policy)
-            store = self._means.jobs.answers
+            policy, store = self._means.jobs.policy(policy), self._means.jobs.answers
         return Driver(
             engine,
             store,

@@ -60,10 +60,7 @@ class StopRules:
         self._arrived = 0
         self._failed = 0
 
-    def reserve(self, request: RunRequest, *, is_bought: bool = False) -> Stop | None:
-        if is_bought:
-            self._budget.reserve_bought(request)
-            return None
+    def reserve(self, request: RunRequest) -> Stop | None:
         fault = self._budget.reserve(request)
         if fault is not None:
             return Stop(fault)

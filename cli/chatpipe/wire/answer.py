@@ -301,15 +301,10 @@ def _read_json(
             return Answer(None, body, other), None
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
         return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
-    return read_object(value, body, request), None
-
-
-def read_object(value: dict[str, Value], body: bytes, request: httpx.Request) -> Answer:
-    """The answer of an object that is no error, with HTTP 200. body has its bytes."""
     value, excess = within_limits(value, request.extensions.get(CHOICES, 1))
     if excess:
-        return Answer(value, None, _excess_fault(excess, fix="is the base URL right?"))
-    return Answer(value, body)
+        return Answer(value, None, _excess_fault(excess, fix="is the base URL right?")), None
+    return Answer(value, body), None
 
 
 def _several_fault(count: int, body: bytes) -> BrokenAnswer:

@@ -17,7 +17,7 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import HeldChunk, KeyPieces, masked, without_keys
 from chatpipe.response.sse import EventDecoder
 from chatpipe.system import secrets
-from chatpipe.wire.answer import Answer, Receiver, read_object, read_reply
+from chatpipe.wire.answer import Answer, Receiver, read_reply
 from chatpipe.wire.retry import FailedAttempt
 
 # The members of a completion that are the answer. In a failure the others may tell about it.
@@ -48,14 +48,6 @@ async def read_without_secrets(
         return answer, failure, False
     answer, has_key = without_secrets(answer)
     return answer, failure, has_key
-
-
-def completion_without_secrets(
-    value: dict[str, Value], body: bytes, request_id: str | None, request: httpx.Request
-) -> Answer:
-    """Like read_without_secrets, for a reply with status 200 that is a usual completion, and is read."""
-    answer = read_object(value, body, request)._replace(request_id=request_id)
-    return without_secrets(answer)[0] if secrets.are_known() else answer
 
 
 class KeyFilter:
@@ -225,6 +217,13 @@ def _hide_in_fault(fault: ChatpipeError) -> None:
 def may_hold(keys: Iterable[str], body: bytes | None) -> bool:
     """Return False for most bodies without a key, by a search that costs next to nothing."""
     return body is None or b"\\u00" in body or any(_distinctive(key) in body for key in keys)
+
+
+def may_need_filter(completion: Mapping[str, Value], text: bytes) -> bool:
+    """Return False if without_secrets() leaves a completion as it is. text has it, and may have more."""
+    if not secrets.are_known():
+        return False
+    return bool(completion.get("error")) or may_hold(secrets.in_content(), text)
 
 
 @cache

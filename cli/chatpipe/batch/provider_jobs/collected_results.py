@@ -1,16 +1,18 @@
 """The result files of jobs -> the answer to each request, found by its fingerprint.
 
-An index has 16 bytes for a line. A result is parsed once, when its answer is asked for.
+An index has 21 bytes for a line. A result is parsed once, when its answer is asked for.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
 
+from chatpipe.batch.driver import CollectedAnswer
 from chatpipe.batch.provider_jobs.job_answers import answer_of, reason_of, unsent
 from chatpipe.batch.provider_jobs.job_records import JobRecords, key_of
 from chatpipe.batch.provider_jobs.result_files import ResultFiles
@@ -20,25 +22,15 @@ from chatpipe.jobs.file_download import FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.merged_results import is_good_record, record_of
-from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.spool import Spool
-from chatpipe.wire.answer import Answer
 
-_USED = 1 << 62
 _NOT_FOUND = 404
 _KEPT_S = 86400.0  # a file of a job that ended later may be not visible yet
 _WINDOW_S = 86400.0  # most jobs have to end within
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 # The beginning of nearly all results. Behind it everything is inside of other members.
 _HEAD = re.compile(rb'\{(?:"id": ?"[^"\\]*", ?)?"custom_id": ?"([0-9a-f]{32})"')
-
-
-class Collected(NamedTuple):
-    """The answer to a request of a job that has ended, and the seconds that the job took."""
-
-    answer: Answer
-    latency_s: float
 
 
 class CollectedResults:
@@ -52,7 +44,10 @@ class CollectedResults:
         self._request = httpx.Request("POST", url)
         self._files = ResultFiles()
         self._file_tokens: list[str] = []  # that of the job, by the number of a file
-        self._index = SortedIndex()
+        self._latencies: list[float] = []  # the seconds that the job took, by the number of a file
+        self._index = SortedIndex("I")  # numbers of results
+        self._locations = array("Q")  # by the number of a result
+        self._used = bytearray()  # 1 for a result that find() has returned
         self._jobs: dict[str, ProviderJob] = {}  # by token
         self._gone: dict[str, str] = {}  # by token: the id of a file that the provider keeps no longer
         self.broken = 0
@@ -60,8 +55,10 @@ class CollectedResults:
     def add(self, token: str, job: ProviderJob, spools: Sequence[Spool]) -> None:
         """Add the files of a job. Of two results of a request the first good one counts."""
         self._jobs[token] = job
+        latency_s = max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0
         for spool in spools:
             self._file_tokens.append(token)
+            self._latencies.append(latency_s)
             for location, line in self._files.add(spool):
                 fingerprint = _fingerprint_of(line)
                 if fingerprint is None:
@@ -88,12 +85,13 @@ class CollectedResults:
                 self._gone[token] = id_
         self.add(token, job, spools)
 
-    def find(self, fingerprint: str) -> Collected | None:
+    def find(self, fingerprint: str) -> CollectedAnswer | None:
         """The answer to a request, also the reason why it has none. None if it was in none of the jobs."""
-        for location, line, record in self._located(fingerprint):
-            if not location & _USED:
-                self._index.replace(key_of(fingerprint), location, location | _USED)
-            return self._collected(location, line, record)
+        found = self._found(fingerprint)
+        if found is not None:
+            number, line, record = found
+            self._used[number] = 1
+            return self._collected(number, line, record)
         part = self._records.job_of(fingerprint)
         if part is None or (job := self._jobs.get(part.token)) is None:
             return None
@@ -103,29 +101,28 @@ class CollectedResults:
             if gone is None
             else f"{job.id}: the provider has not kept its results {gone}"
         )
-        return Collected(unsent(why), 0.0)
+        return CollectedAnswer(unsent(why), 0.0)
 
     def has_good(self, fingerprint: str) -> bool:
         """Return True if a job has given a good answer to a request."""
-        return any(is_good_record(record) for _, _, record in self._located(fingerprint))
+        found = self._found(fingerprint)
+        return found is not None and is_good_record(found[2])
 
     def completion(self, fingerprint: str) -> dict[str, Value] | None:
         """The good answer of a job to a request, None without one."""
-        for _, _, record in self._located(fingerprint):
-            body = record["response"].get("body") if is_good_record(record) else None
-            return body if isinstance(body, dict) else None
-        return None
+        found = self._found(fingerprint)
+        body = found[2]["response"].get("body") if found is not None and is_good_record(found[2]) else None
+        return body if isinstance(body, dict) else None
 
-    def unused(self) -> Iterator[tuple[str, Collected]]:
+    def unused(self) -> Iterator[tuple[str, CollectedAnswer]]:
         """The results of our jobs that find() did not return, with their fingerprints."""
-        for location in self._index.values():
-            if location & _USED:
-                continue
-            line = self._files.line(location)
+        number = -1
+        while (number := self._used.find(0, number + 1)) >= 0:
+            line = self._files.line(self._locations[number])
             record = record_of(line) or {}
             fingerprint = str(record.get("custom_id"))
             if self.holds(fingerprint):
-                yield fingerprint, self._collected(location, line, record)
+                yield fingerprint, self._collected(number, line, record)
 
     def holds(self, fingerprint: str) -> bool:
         """Return True for a request of one of the jobs."""
@@ -144,30 +141,35 @@ class CollectedResults:
     def close(self) -> None:
         self._files.close()
 
-    def _located(self, fingerprint: str) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
-        """The result of a request, if there is one: its location, its line, and what this says."""
-        for location in self._index.find(key_of(fingerprint)):
-            line = self._files.line(location & ~_USED)
+    def _found(self, fingerprint: str) -> tuple[int, bytes, dict[str, Any]] | None:
+        """The result of a request, if there is one: its number, its line, and what this says."""
+        for number in self._index.find(key_of(fingerprint)):
+            line = self._files.line(self._locations[number])
             record = record_of(line)
             if record is not None and record["custom_id"] == fingerprint:
-                yield location, line, record
+                return number, line, record
+        return None
 
     def _add(self, fingerprint: str, location: int) -> None:
         key = key_of(fingerprint)
-        for old in self._index.find(key):
-            line = self._files.line(old)
+        for number in self._index.find(key):
+            line = self._files.line(self._locations[number])
             if _fingerprint_of(line) != fingerprint:
                 continue  # another request with the same 8 bytes
             if _is_good(self._files.line(location)) and not _is_good(line):
-                self._index.replace(key, old, location)
+                self._locations[number] = location
             return
-        self._index.add(key, location)
+        self._index.add(key, len(self._locations))
+        self._locations.append(location)
+        self._used.append(0)
 
-    def _collected(self, location: int, line: bytes, record: dict[str, Any]) -> Collected:
-        token = self._file_tokens[self._files.number(location & ~_USED)]
-        job, part = self._jobs[token], self._records.records[token]
-        answer = answer_of(record, line, self._request) or unsent(reason_of(job, part))
-        return Collected(answer, max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0)
+    def _collected(self, number: int, line: bytes, record: dict[str, Any]) -> CollectedAnswer:
+        file = self._files.number(self._locations[number])
+        answer = answer_of(record, line, self._request)
+        if answer is None:
+            token = self._file_tokens[file]
+            answer = unsent(reason_of(self._jobs[token], self._records.records[token]))
+        return CollectedAnswer(answer, self._latencies[file])
 
 
 def _fingerprint_of(line: bytes) -> str | None:

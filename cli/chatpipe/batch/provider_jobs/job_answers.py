@@ -16,10 +16,11 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.part_record import PartRecord
+from chatpipe.response.assemble import within_limits
 from chatpipe.response.body_form import is_usual
 from chatpipe.response.result_line import BY_JOBS
 from chatpipe.wire.answer import Answer, NullReceiver
-from chatpipe.wire.key_filter import completion_without_secrets, read_without_secrets
+from chatpipe.wire.key_filter import may_need_filter, read_without_secrets, without_secrets
 
 
 def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) -> Answer | None:
@@ -35,9 +36,9 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) ->
     request_id, body = response.get("request_id"), response["body"]
     if not isinstance(request_id, str) or not request_id.isascii():
         request_id = None
-    if status == 200 and is_usual(body):  # nearly all
-        answer = completion_without_secrets(body, line, request_id, request)
-        return answer._replace(body=None, engine=BY_JOBS)  # the line is more than the completion
+    if status == 200 and is_usual(body) and not within_limits(body, 1)[1]:  # nearly all
+        answer = Answer(body, request_id=request_id, engine=BY_JOBS)
+        return without_secrets(answer)[0] if may_need_filter(body, line) else answer
     headers = {"content-type": "application/json"}
     headers |= {} if request_id is None else {"x-request-id": request_id}
     content = httpx.ByteStream(values.dumps(body))

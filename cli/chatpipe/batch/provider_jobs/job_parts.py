@@ -107,8 +107,8 @@ class JobParts:
 
     def _has_place(self, item: Item, fingerprint: str) -> bool:
         """Put an item into a part if it has to be sent. Returns False if the budget leaves it out."""
-        seen, key = self._seen, key_of(fingerprint)
-        if seen is not None and seen.find(key):
+        seen = self._seen
+        if seen is not None and seen.find(key_of(fingerprint)):
             return True
         if self._terms.is_known(item, fingerprint):
             self._terms.count_known(item, fingerprint)
@@ -118,7 +118,7 @@ class JobParts:
                 return False
             self._add(item, fingerprint)
         if seen is not None:
-            seen.add(key, 0)
+            seen.add(key_of(fingerprint), 0)
         return True
 
     def _add(self, item: Item, fingerprint: str) -> None:

@@ -2,7 +2,7 @@
 
     unconfirmed creates -> jobs that have ended; then parts of the input -> jobs -> results
 
-Then the driver gets the items, and CollectedEngine answers them.
+Then the driver gets the items, and CollectedStore has their answers.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class PlannedLines(NamedTuple):
 
 
 class JobRecords:
-    """The parts that the journal names. Their fingerprints are indexed, 16 bytes each.
+    """The parts that the journal names. Their fingerprints are indexed, 12 bytes each.
 
     records are those of all parts by their tokens, in their order. server is that of the run.
     """
@@ -46,7 +46,8 @@ class JobRecords:
         self.lines_of: dict[str, PlannedLines] = {}
         self._journal = journal
         self._tokens: list[str] = []
-        self._index = SortedIndex()
+        self._index = SortedIndex("I")
+        self._not_indexed: list[tuple[int, str]] = []  # number of a part, fingerprints
         for event in events:
             self._take(dict(event))
 
@@ -86,11 +87,21 @@ class JobRecords:
 
     def job_of(self, fingerprint: str) -> PartRecord | None:
         """The record of the open job that a request lies in, also of one that may have been created."""
+        if not self._tokens:
+            return None
+        self._index_all()
         for number in self._index.find(key_of(fingerprint)):
             record = self.records[self._tokens[number]]
             if not record.is_collected and (record.job_id or record.creating_at) is not None:
                 return record
         return None
+
+    def _index_all(self) -> None:
+        """Index what was planned since the last search: most runs search for none of it."""
+        while self._not_indexed:
+            number, fingerprints = self._not_indexed.pop()
+            for each in split_fingerprints(fingerprints):
+                self._index.add(key_of(each), number)
 
     def _append(self, event: dict[str, Value]) -> None:
         with delay_signals():  # the journal and this object say the same
@@ -105,18 +116,16 @@ class JobRecords:
         if event.get(JOB_EVENT) == "planned":
             number = len(self._tokens)
             self._tokens.append(token)
-            for each in split_fingerprints(event.pop("fingerprints", None)):
-                self._index.add(key_of(each), number)
+            self._not_indexed.append((number, str(event.pop("fingerprints", ""))))
             self.records[token] = PartRecord(token, event)
         elif token in self.records:
             self.records[token].take(str(event.get(JOB_EVENT)), event)
 
 
-def split_fingerprints(text: Value) -> Iterator[str]:
+def split_fingerprints(text: str) -> Iterator[str]:
     """The fingerprints in a text of nothing else."""
-    if isinstance(text, str):
-        for at in range(0, len(text) - FINGERPRINT_DIGITS + 1, FINGERPRINT_DIGITS):
-            yield text[at : at + FINGERPRINT_DIGITS]
+    for at in range(0, len(text) - FINGERPRINT_DIGITS + 1, FINGERPRINT_DIGITS):
+        yield text[at : at + FINGERPRINT_DIGITS]
 
 
 def key_of(fingerprint: str) -> int:

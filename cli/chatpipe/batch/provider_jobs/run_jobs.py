@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from chatpipe.batch.driver import AnswerStore, StopPolicy
-from chatpipe.batch.engine import Engine
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import ProgressOptions
-from chatpipe.batch.provider_jobs.collected_engine import CollectedEngine, CollectedStore, NoStops
+from chatpipe.batch.provider_jobs.collected_store import CollectedStore, NoStops
 from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
@@ -74,16 +73,15 @@ class RunJobs:
         except ChatpipeError as fault:
             self._job.console.warning(f"{fault}: the lines of its jobs wait")
 
-    def engine_and_policy(self, engine: Engine, policy: StopPolicy) -> tuple[Engine, StopPolicy]:
-        """The engine and the stop policy of the run. What is paid for already stops no run."""
-        results = None if self.phase is None else self.phase.results
-        sender = None if self.is_engine else engine
-        return CollectedEngine(results, self.records, sender), NoStops() if self.is_engine else policy
+    def policy(self, policy: StopPolicy) -> StopPolicy:
+        """The stop policy of the run. What is paid for already stops no run."""
+        return NoStops() if self.is_engine else policy
 
     @property
     def answers(self) -> AnswerStore:
         """The store of the driver."""
-        return self._store if self.phase is None else CollectedStore(self._store, self.phase.results)
+        results = None if self.phase is None else self.phase.results
+        return CollectedStore(self._store, results, self.records, answers_all=self.is_engine)
 
     async def _visible(self, items: AsyncIterator[Item], phase: JobPhase) -> AsyncIterator[Item]:
         """The items without those that the run has waited for in vain."""

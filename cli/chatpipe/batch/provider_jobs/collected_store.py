@@ -1,0 +1,66 @@
+"""A run with jobs at a provider, as its driver sees it: what they have answered is known.
+
+find_answer -> in a job that was collected -> its answer
+            -> in a job that has not ended -> unsent, with the job
+            -> in none                     -> sent, if this run sends
+"""
+
+from __future__ import annotations
+
+from chatpipe.batch.driver import CollectedAnswer
+from chatpipe.batch.engine import RunRequest
+from chatpipe.batch.items import Item
+from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.provider_jobs.collected_results import CollectedResults
+from chatpipe.batch.provider_jobs.job_answers import unsent
+from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.result import Result
+from chatpipe.response.result_line import timestamp
+
+_UNCONFIRMED = "it may lie in a job that was not confirmed"
+
+
+class CollectedStore:
+    """See AnswerStore. A good answer of a job is newer than a recorded one, and counts before it.
+
+    answers_all: nothing is sent, so that a request which lies in no job has no answer.
+    """
+
+    def __init__(
+        self, store: RunStore, results: CollectedResults | None, records: JobRecords, *, answers_all: bool
+    ) -> None:
+        self._store = store
+        self._results = results
+        self._records = records
+        self._answers_all = answers_all
+        self.fingerprint = store.fingerprint
+        self.record = store.record
+
+    def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | CollectedAnswer | None:
+        results = self._results
+        recorded = self._store.find_answer(item, fingerprint)
+        if recorded is not None and (results is None or not results.has_good(fingerprint)):
+            return recorded
+        found = None if results is None else results.find(fingerprint)
+        return found or self._waiting(fingerprint)
+
+    def _waiting(self, fingerprint: str) -> CollectedAnswer | None:
+        """The result of a request that lies in a job which has not ended."""
+        record = self._records.job_of(fingerprint)
+        if record is None:
+            return CollectedAnswer(unsent("it lies in no job"), 0.0) if self._answers_all else None
+        since = "" if record.first_creating_at is None else f" since {timestamp(record.first_creating_at)}"
+        where = "" if self._records.is_own(record) else f" at '{record.fields.get('server')}'"
+        job = f"it lies in job {record.job_id}" if record.job_id else _UNCONFIRMED
+        return CollectedAnswer(unsent(f"{job}{where}{since}"), 0.0)
+
+
+class NoStops:
+    """The stop policy of a run whose answers are all there."""
+
+    def reserve(self, request: RunRequest) -> None:
+        """Permit it."""
+
+    def observe(self, number: int, result: Result) -> None:
+        """Go on."""
