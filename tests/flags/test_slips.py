@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -176,3 +177,59 @@ def test_ordinary_arguments_are_not_looked_at(line: str) -> None:
     command = cli.get_command(click.Context(cli), "ask")
     assert isinstance(command, Command)
     assert not command._may_have_slip(shlex.split(line.partition(" -- ")[0]))
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def write_files() -> None:
+    Path("docs").mkdir()
+    for name in ("a.png", "b.png", "a b.png", "c.jpg", "docs/A", "docs/b.md", "word", "README"):
+        Path(name).write_bytes(PNG)
+
+
+@cases(
+    ("line", "place", "fix"),
+    {
+        "images": ("build --image a.png b.png c.jpg", "--image", "write --image=b.png"),
+        "with =": ("build x --image=a.png b.png", "--image", "write --image=b.png"),
+        "a space": ("ask --image a.png 'a b.png'", "--image", "write '--image=a b.png'"),
+        "a folder": ("build --file docs/A docs/b.md x", "--file", "write --file=docs/b.md"),
+        "roles": ("build --user-file a.png b.png", "--user-file", "write --user-file=b.png"),
+        "tools": ("build --tool a.png b.png", "--tool", "write --tool=b.png"),
+        "one request": ("ask -r a.png b.png", "--request", ""),
+        "a letter and its value": ("ask -ra.png b.png", "--request", ""),
+        "letters": ("build -qr a.png b.png", "--request", ""),
+        "an output": ("ask -o a.png b.png", "--output", ""),
+    },
+)
+def test_files_of_a_pattern_are_no_words_of_the_prompt(
+    chatpipe: Chatpipe, line: str, place: str, fix: str
+) -> None:
+    write_files()
+    status, stdout, stderr = chatpipe(*shlex.split(line))
+    name = "docs/b.md" if "docs" in line else "'a b.png'" if "a b" in line else "b.png"
+    fix = ", or ".join(filter(None, (fix, f"write -- {name} for that word")))
+    bare = name.strip("'")
+    said = f"takes one file, and '{bare}' would be a word of the prompt"
+    assert (status, stdout, stderr) == (2, "", f"chatpipe: {place}: {said}: {fix}\n")
+
+
+@cases(
+    ("line", "text"),
+    {
+        "behind --": ("--image a.png -- b.png", "b.png"),
+        "another word between": ("--image a.png compare b.png", "compare b.png"),
+        "no such file": ("--image a.png d.png", "d.png"),
+        "another kind": ("--image a.png c.jpg", "c.jpg"),
+        "no suffix": ("--image README word", "word"),
+        "a folder": ("--image a.png docs", "docs"),
+        "an option between": ("--image a.png -q b.png", "b.png"),
+        "of text": ("--image a.png -s a.png b.png", "b.png"),
+        "before the option": ("b.png --image a.png", "b.png"),
+    },
+)
+def test_other_words_may_name_files(build: Chatpipe, line: str, text: str) -> None:
+    write_files()
+    content = build(*shlex.split(line))["messages"][-1]["content"]
+    assert content[0] == {"type": "text", "text": text}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chatpipe.flags.types import Option, OptionalValue
+from chatpipe.flags.types import Option, OptionalValue, are_alike
 from chatpipe.flags.typography import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES
 
 _ORDER = "chatpipe.flags.order"
@@ -60,6 +60,8 @@ class Command(click.Command):
 
     def _may_have_slip(self, args: list[str]) -> bool:
         """Return False for ordinary arguments, which then import no module that looks at them."""
+        if any(map(_may_be_files, ("", *args), args, args[1:])):
+            return True
         if pairs := [pair for pair in pairwise(args) if pair[0][:1] == pair[1][:1] == "-"]:
             valued = self._names(is_flag=False)
             names = valued | self._names(is_flag=True)
@@ -119,6 +121,12 @@ def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
         click.echo(command_page(ctx.command, ctx, brief=param.name == "brief_help"))
         ctx.exit()
+
+
+def _may_be_files(before: str, value: str, behind: str) -> bool:
+    """Return True if a shell may have put value and behind for a pattern that is the value of an option."""
+    is_value = before[:1] == "-" or value[:2] == "--"
+    return is_value and behind[:1] != "-" and are_alike(value, behind)
 
 
 def _may_be_slip(word: str, second: str, flags: frozenset[str]) -> bool:

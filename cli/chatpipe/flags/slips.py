@@ -1,4 +1,4 @@
-"""Slips that Click would not notice: `-model`, `-m=gpt`, `-o --json`, `--stream=false`, a typographic dash.
+"""Slips that Click would not notice: `-model`, `-m=gpt`, `-o --json`, `--image *.png`, a typographic dash.
 
 `-model gpt` would ask the model 'odel', and `\u2014model gpt` would be a prompt. The module is imported only
 for a command line with a word that may be a slip.
@@ -7,13 +7,14 @@ for a command line with a word that may be a slip.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import foreign
-from chatpipe.flags.types import OptionalValue
+from chatpipe.flags.types import FileName, OptionalValue, are_alike
 from chatpipe.flags.typography import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES
 from chatpipe.options.parameters import TABLE
 
@@ -49,6 +50,8 @@ def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
         if option is not None and takes_value(option):
             _refuse_option_as_value(option, arguments[at : at + 2], options)
             _refuse_quoted_value(option, arguments, at)
+            if isinstance(option.type, FileName) and context.command.name in _PROMPT_COMMANDS:
+                _refuse_second_file(option, arguments, at)
         elif option is None and context.command.name not in _PROMPT_COMMANDS and _is_quote(arguments, at):
             raise _quote_fault(word)
         if word == "-o":
@@ -146,6 +149,31 @@ def _refuse_option_as_value(
     if name in options and values and values[0] in options and option.opts[0] not in _MAY_BE_OPTION:
         fix = f"give it a value, or write {option.opts[0]}={values[0]}"
         raise UsageFault(f"'{values[0]}' is an option", place=option.opts[0], fix=fix)
+
+
+def _refuse_second_file(option: click.Option, arguments: Sequence[str], at: int) -> None:
+    """Refuse `--image *.png`, where only the first file is the value, and the others are words of the prompt.
+
+    A word of a prompt that names a file is rare, and one of the same kind as the value rarer.
+    """
+    value = _attached_value(option, arguments[at])
+    values = [value] if value else []
+    first, second = (*values, *arguments[at + 1 :], "", "")[:2]
+    if second[:1] in ("", "-") or not are_alike(first, second):
+        return
+    from chatpipe.inputs.sources import is_file
+
+    if is_file(second):
+        name = option.opts[0]
+        single = f"write -- {shlex.quote(second)} for that word"
+        fix = f"write {shlex.quote(f'{name}={second}')}, or {single}" if option.multiple else single
+        raise UsageFault(f"takes one file, and '{second}' would be a word of the prompt", place=name, fix=fix)
+
+
+def _attached_value(option: click.Option, word: str) -> str:
+    """The value in the word of an option, as in `--file=a` and `-ra`; "" if it is the next word."""
+    mark = "=" if word.startswith("--") else next(name[1] for name in option.opts if len(name) == 2)
+    return word.partition(mark)[2]
 
 
 def _refuse_quoted_value(option: click.Option, arguments: Sequence[str], at: int) -> None:

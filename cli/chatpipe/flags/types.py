@@ -58,6 +58,15 @@ class FileName(click.Path):
         return [CompletionItem(incomplete, type="file", suffixes=suffixes)]
 
 
+def are_alike(name: str, other: str) -> bool:
+    """Return True if one pattern may match both file names: they have the same suffix, or the same folder."""
+    folder, _, file = name.rpartition("/")
+    other_folder, _, other_file = other.rpartition("/")
+    _, dot, suffix = file.rpartition(".")
+    has_suffix = bool(dot) and other_file.endswith(f".{suffix}")
+    return has_suffix or (bool(folder) and folder == other_folder)
+
+
 FILE = FileName()
 JSON = FileName("json")
 JSONL = FileName("jsonl", "ndjson", "json", "jsonl.gz", "ndjson.gz")
