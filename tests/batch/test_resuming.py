@@ -469,6 +469,9 @@ def test_an_unwelcome_answer_is_not_sent_again_by_itself(shop: Shop) -> None:
     assert texts(shop.out) == FIVE_ANSWERS
     assert [record["error"] for record in records(shop.out)] == [None] * 5
     assert outcomes(shop.out) == ["ok", "truncated", "ok", "truncated", "ok"]
+    assert shop.buy() == (1, [])
+    refused = [record["error"] for record in records(shop.journal) if record.get("error")]
+    assert refused[-1] == {"code": "truncated", "message": "the answer was cut off (finish_reason 'length')"}
 
 
 def test_resend_buys_only_the_cut_ones_with_their_new_limit(shop: Shop) -> None:

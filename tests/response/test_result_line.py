@@ -104,8 +104,10 @@ def test_a_good_line_gets_no_error_and_a_bad_one_keeps_its_own() -> None:
     bad = line.renamed("d", 9, Outcome.truncated, is_good=False)
     assert (good.record["custom_id"], good.record["error"], good.record["chatpipe"]["line"]) == ("d", None, 9)
     assert bad.error("truncated") == LineError("truncated", "cut")
-    recorded = ResultLine({**line.record, "error": None}).renamed("d", 9, Outcome.empty, is_good=False)
-    assert recorded.error("empty") == LineError("empty", "as recorded")
+    recorded = ResultLine({**line.record, "error": None}).renamed(
+        "d", 9, Outcome.empty, is_good=False, reason="there is no content"
+    )
+    assert recorded.error("empty") == LineError("empty", "there is no content")
 
 
 @cases(

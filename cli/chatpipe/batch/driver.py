@@ -26,6 +26,7 @@ from chatpipe.wire.timeouts import extension_s
 
 # Duplicates that may wait for one answer. They are in memory.
 _FOLLOWERS = 10_000
+_NO_SEND = "it has no recorded answer, and --no-send sends nothing"
 # A wait after a signal that lasts longer is explained.
 _SILENCE_S = 1.0
 
@@ -188,7 +189,7 @@ class Driver:
             return self._builder.of_input(item)
         found = self._store.find_answer(item, fingerprint)
         if found is None:
-            return self._builder.of_unsent(item, fingerprint, "--no-send") if self._options.no_send else None
+            return self._builder.of_unsent(item, fingerprint, _NO_SEND) if self._options.no_send else None
         if isinstance(found, CollectedAnswer):
             return self._builder.of_answer(item, fingerprint, found.answer, found.latency_s)
         return self._builder.of_record(item, found.line, found.outcome)

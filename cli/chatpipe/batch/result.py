@@ -91,7 +91,7 @@ class ResultBuilder:
             return self._of_fault(item, fingerprint, answer, fault, latency_s)
         completion = answer.completion
         assert completion is not None
-        verdict = self._verdict(item, answer, completion)
+        verdict = self._verdict(item, completion, answer)
         outcome = Outcome.ok if verdict is None else verdict.outcome
         body: Value = completion
         if answer.body is not None and not _has_lone_surrogate(item.custom_id):
@@ -122,7 +122,7 @@ class ResultBuilder:
         recorded = Outcome(outcome)
         known = self._outcome_here(found, recorded)
         is_good = self._is_good(known, found.completion)
-        reason = judge.NO_CODE if known is not recorded and known is Outcome.mismatch else "as recorded"
+        reason = "" if is_good else self._reason(item, found, known)
         renamed = found.renamed(item.custom_id, item.line, known, is_good=is_good, reason=reason)
         return Result(
             item,
@@ -150,15 +150,18 @@ class ResultBuilder:
             answer.engine or self._engine,
         )
 
-    def _verdict(self, item: Item, answer: Answer, completion: dict[str, Value]) -> judge.Verdict | None:
+    def _verdict(
+        self, item: Item, completion: dict[str, Value], answer: Answer | None = None
+    ) -> judge.Verdict | None:
+        """The verdict on a completion. answer is None for a recorded one."""
         verdict = judge.verdict(
             completion,
             allow=frozenset(),
-            text_format=self._calls_are_final or answer.turns_exhausted,
+            text_format=self._calls_are_final or answer is None or answer.turns_exhausted,
             needs_code=self._needs_code,
             fits=None if self._rules is None else self._rules.for_line(item.body or {}).violation,
         )
-        if answer.turns_exhausted:
+        if answer is not None and answer.turns_exhausted:
             return judge.turns_verdict(verdict, len(answer.earlier_usage) + 1)
         return verdict
 
@@ -194,6 +197,14 @@ class ResultBuilder:
             completion=answer.completion if outcome is Outcome.truncated else None,
             fault=fault,
         )
+
+    def _reason(self, item: Item, found: ResultLine, known: Outcome) -> str:
+        """The reason why an answer is not good that was good for the run that recorded it.
+
+        That run may have had another schema. Then the outcome alone is known.
+        """
+        verdict = self._verdict(item, found.completion or {})
+        return verdict.what if verdict is not None and verdict.outcome is known else f"recorded as '{known}'"
 
     def _outcome_here(self, found: ResultLine, recorded: Outcome) -> Outcome:
         """The outcome of a recorded answer in this run, whose format may need code, or no longer need it.

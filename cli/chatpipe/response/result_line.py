@@ -193,7 +193,7 @@ class ResultLine:
         return values.dumps({**self._metadata(), **same})
 
     def renamed(
-        self, custom_id: str, number: int, outcome: Outcome, *, is_good: bool, reason: str = "as recorded"
+        self, custom_id: str, number: int, outcome: Outcome, *, is_good: bool, reason: str = ""
     ) -> ResultLine:
         """The line under the names of another line of input, with an outcome and its error.
 
