@@ -289,7 +289,10 @@ def test_unsent_lines_have_their_own_outcome() -> None:
     [record] = done.records
     assert done.status == 1
     assert record["response"] is None
-    assert record["error"] == {"code": "unsent", "message": "--no-send"}
+    assert record["error"] == {
+        "code": "unsent",
+        "message": "it has no recorded answer, and --no-send sends nothing",
+    }
     assert record["chatpipe"]["outcome"] == "unsent"
     assert record["chatpipe"]["attempts"] == 0
 
@@ -914,9 +917,10 @@ def test_results_held_for_order_are_written_when_a_run_is_cut_short(tmp_path: Pa
     assert numbers(stdout) == [2, 3]
 
 
-def test_the_grace_ends_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("grace", ["0", "0.2"])
+def test_the_grace_ends_by_itself(tmp_path: Path, grace: str) -> None:
     silent = silent_to("p0", "p1", "p2")
-    with started("--grace", "0.2", folder=tmp_path, lines=many(3), handler=silent) as (server, process):
+    with started("--grace", grace, folder=tmp_path, lines=many(3), handler=silent) as (server, process):
         server.until(lambda: server.busy == 3)
         process.send_signal(signal.SIGINT)
         assert process.wait() == -signal.SIGINT

@@ -10,7 +10,7 @@ MAX_WAIT = option(
     "--max-wait",
     "max_wait_s",
     metavar="S",
-    type=Seconds(),
+    type=Seconds(takes_zero=True),
     daily=("jobs",),
     help="Wait at most S seconds for the jobs",
 )

@@ -232,7 +232,7 @@ _limits = option_group(
         _pace_option(
             "--max-pause",
             metavar="S",
-            type=Seconds(),
+            type=Seconds(takes_zero=True),
             default=600,
             show_default=True,
             help=f"Stop when pauses for {statuses_text(BUSY)} exceed S seconds",
@@ -240,7 +240,7 @@ _limits = option_group(
         _batch_option(
             "--grace",
             metavar="S",
-            type=Seconds(),
+            type=Seconds(takes_zero=True),
             default=20,
             show_default=True,
             help="Wait S seconds for requests in flight after Ctrl-C",

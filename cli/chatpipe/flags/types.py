@@ -211,17 +211,21 @@ class Above0(Number):
 
 
 class Seconds(ParamType):
-    """A duration in seconds, above zero."""
+    """A duration in seconds, above zero. takes_zero: none at all has a meaning, too."""
 
     name = "seconds"
+
+    def __init__(self, *, takes_zero: bool = False) -> None:
+        self.takes_zero = takes_zero
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             seconds = float(value)
         except ValueError:
             seconds = math.nan
-        if not 0 < seconds < math.inf:
-            self.fail(f"'{value}' is not a number of seconds above 0.", param, ctx)
+        if not 0 <= seconds < math.inf or not (seconds or self.takes_zero):
+            least = "from 0 on" if self.takes_zero else "above 0"
+            self.fail(f"'{value}' is not a number of seconds {least}.", param, ctx)
         return seconds
 
 
