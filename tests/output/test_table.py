@@ -143,8 +143,11 @@ def test_an_id_has_a_fifth_of_the_width(name: str, shown: str) -> None:
     ("columns", "expected"),
     {
         "60": (60, "…bbbbbbbbbbb  ok                 5         -  aaaaaaaaaaaaa…"),
-        "50": (50, "…bbbbbbbbb  ok                 5         -  aaaaa…"),
-        "40": (40, "…bbbbbbb  ok                 5         …"),
+        "53": (53, "…bbbbbbbbb  ok                 5         -  aaaaaaaa…"),
+        "50": (50, "…bbbbbbbbb  ok                 5  aaaaaaaaaaaaaaa…"),
+        "40": (40, "…bbbbbbb  ok                 5  aaaaaaa…"),
+        "39": (39, "…bbbbbbb  ok          aaaaaaaaaaaaaaaa…"),
+        "30": (30, "…bbbbbbb  ok          aaaaaaa…"),
         "20": (20, "…bbbbbbb  ok       …"),
         "1": (1, "…"),
     },

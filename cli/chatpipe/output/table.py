@@ -23,6 +23,7 @@ _OUTCOME = max(len(outcome) for outcome in Outcome)
 _NUMBER = 8  # columns of tokens and of seconds
 _GAP = "  "
 _FEWEST = 8  # columns of an id, however narrow the table is
+_LEAST_TEXT = 8  # columns of a text, for which a narrow table has neither seconds nor tokens
 _CUT = "\N{HORIZONTAL ELLIPSIS}"
 _CHARACTERS = 4  # a column has no more than these, so that a letter with a thousand accents is cut, too
 
@@ -30,6 +31,7 @@ _CHARACTERS = 4  # a column has no more than these, so that a letter with a thou
 class TableWriter(FormatWriter):
     """One row: id, outcome, tokens of all turns, seconds, and the text as far as it fits into the width.
 
+    A narrow table leaves out seconds, and then tokens, so that some of the text is left.
     The text is that of the first choice, or else its refusal, its tool calls, or the reason of a failure.
     Control characters are escaped, so that a row is one line and does not drive a terminal. Of an id that
     is too long the end is shown, because ids that people choose begin alike.
@@ -86,18 +88,16 @@ def _text(message: Mapping[str, Value]) -> str:
 def _row(cells: tuple[str, ...], columns: int) -> bytes:
     name, outcome, tokens, seconds, text = cells
     name_columns = max(columns // 5, _FEWEST)
-    start = _GAP.join(
-        (
-            _padded(_end_of(escape_in_line(name[-_CHARACTERS * name_columns :]), name_columns), name_columns),
-            _padded(_start_of(escape_in_line(outcome), _OUTCOME), _OUTCOME),
-            tokens.rjust(_NUMBER),
-            seconds.rjust(_NUMBER),
-            "",
-        )
+    start = (
+        _padded(_end_of(escape_in_line(name[-_CHARACTERS * name_columns :]), name_columns), name_columns),
+        _padded(_start_of(escape_in_line(outcome), _OUTCOME), _OUTCOME),
     )
-    rest = max(columns - name_columns - _OUTCOME - 2 * _NUMBER - 4 * len(_GAP), 1)
-    row = (start + _start_of(escape_in_line(text[: _CHARACTERS * rest + 1]), rest)).rstrip(" ")
-    return _start_of(row, columns).encode("utf-8", "replace") + b"\n"
+    rest = columns - name_columns - _OUTCOME - 2 * len(_GAP)
+    fitting = max(rest - _LEAST_TEXT, 0) // (_NUMBER + len(_GAP))
+    numbers = (tokens.rjust(_NUMBER), seconds.rjust(_NUMBER))[:fitting]
+    rest = max(rest - len(numbers) * (_NUMBER + len(_GAP)), 1)
+    row = _GAP.join((*start, *numbers, _start_of(escape_in_line(text[: _CHARACTERS * rest + 1]), rest)))
+    return _start_of(row.rstrip(" "), columns).encode("utf-8", "replace") + b"\n"
 
 
 def _start_of(text: str, columns: int) -> str:
