@@ -51,6 +51,16 @@ def test_from_a_file_to_its_results_in_order(server: Running, tmp_path: Path) ->
     assert says == [f"say {n}" for n in range(7)]
     assert sorted(records(jobs(server, "results", *ids)), key=lambda line: line["custom_id"]) == lines
     assert records(jobs(server, "cancel", path))[0]["status"] == "completed"
+    of_state = jobs(server, "results", f"{path}.jobs")
+    assert records(of_state) == lines, of_state.stderr
+
+
+def test_the_journal_of_a_run_is_no_file_of_jobs(server: Running, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl.journal"
+    path.write_text('{"chatpipe_journal":1}\n')
+    done = jobs(server, "status", str(path))
+    assert (done.status, done.stdout) == (66, b"")
+    assert done.stderr.decode() == f"chatpipe: '{path}' is the journal of a run: run its command again\n"
 
 
 def test_all_of_it_through_a_proxy(server: Running, tmp_path: Path) -> None:
@@ -139,6 +149,15 @@ def test_a_wait_that_ends_before_the_job(tmp_path: Path) -> None:
     assert done.stderr.endswith(b"1 job not ended after 0.5 s: run the same command later\n")
 
 
+def test_a_wait_of_no_time_looks_once(tmp_path: Path) -> None:
+    with serving("--batch-life", "1h") as server:
+        path = str(write_input(tmp_path, lines=1))
+        jobs(server, "submit", path)
+        done = jobs(server, "wait", path, "--max-wait", "0")
+    assert (done.status, done.stdout) == (124, b"")
+    assert done.stderr.endswith(b"1 job not ended after 0 s: run the same command later\n")
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
@@ -152,7 +171,8 @@ def test_a_wait_that_ends_before_the_job(tmp_path: Path) -> None:
         (("status", "batch_x"), 65, "/v1 shows the jobs that there are"),
         (("cancel", "batch_x"), 65, "'batch_x': chatpipe jobs list --base-url http://"),
         (("submit", "-"), 66, "stdin can be read only once"),
-        (("results", "batch_x", "--poll", "0"), 2, "not a number of seconds"),
+        (("results", "batch_x", "--poll", "0"), 2, "'0' is not a number of seconds above 0"),
+        (("wait", "batch_x", "--max-wait", "-1"), 2, "'-1' is not a number of seconds from 0 on"),
         (("wait", __file__), 66, "there is no '"),
         (("list", "-p", "xai"), 78, "a Batch API of another shape"),
         (("submit", __file__, "--window", "soon"), 2, "'soon' is not a time such as 24h or 7d"),

@@ -22,6 +22,7 @@ from chatpipe.jobs.submission import Submission, SubmitTerms
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.system.console import Console
 
+_JOURNAL_START = b'{"chatpipe_journal":'  # of the journal of a run
 _BAD_ENDS = ("failed", "expired", "cancelled")
 
 Write = Callable[[bytes], None]
@@ -145,6 +146,8 @@ def open_input(path: str) -> Iterator[BinaryIO]:
 def jobs_in(path: str, api: JobApi) -> dict[str, PartRecord]:
     """The parts of an input file, by the ids of their jobs. Raises MissingInput if it has none."""
     state_path, console = path + SUFFIX, api.connection.console
+    if not os.path.isfile(state_path) and _is_journal(path):
+        raise MissingInput(f"'{path}' is the journal of a run", fix="run its command again")
     submit = api.command("submit", path)
     with JobsFile(state_path, console.note, create=False) as state:
         records = list(state.records.values())
@@ -159,6 +162,20 @@ def jobs_in(path: str, api: JobApi) -> dict[str, PartRecord]:
     return found
 
 
+def input_of(word: str) -> str:
+    """The input file of a file with jobs, `FILE.jobs`; any other word as it is."""
+    is_state = word.endswith(SUFFIX) and os.path.isfile(word) and not os.path.isfile(word + SUFFIX)
+    return word.removesuffix(SUFFIX) if is_state else word
+
+
 def has_jobs(path: str) -> bool:
     """Return True for an input file that was submitted, or could be."""
     return os.path.isfile(path + SUFFIX) or os.path.isfile(path)
+
+
+def _is_journal(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_JOURNAL_START)) == _JOURNAL_START
+    except OSError:
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatpipe.errors import Status, UsageFault
-from chatpipe.jobs.job_actions import JobActions, Write, has_jobs, jobs_in
+from chatpipe.jobs.job_actions import JobActions, Write, has_jobs, input_of, jobs_in
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import dialect_of
 from chatpipe.jobs.jobs_file import SUFFIX
@@ -54,7 +54,7 @@ class JobsCommand(NamedTuple):
             return actions.list()
         ids: list[str] = []
         records: dict[str, PartRecord] = {}
-        for word in self.operands:
+        for word in self._words():
             found = jobs_in(word, api) if has_jobs(word) else {}
             ids += list(found) or [word]
             records |= found
@@ -62,9 +62,13 @@ class JobsCommand(NamedTuple):
             return actions.results(ids, self._input(), records)
         return {"status": actions.status, "wait": actions.wait, "cancel": actions.cancel}[self.action](ids)
 
+    def _words(self) -> list[str]:
+        """The operands of an action on jobs: ids and input files."""
+        return [input_of(word) for word in self.operands]
+
     def _input(self) -> str | None:
         """The file whose order results have: the only operand, if it is one."""
-        files = [word for word in self.operands if has_jobs(word)]
+        files = [word for word in self._words() if has_jobs(word)]
         return self.options.input or (files[0] if len(self.operands) == len(files) == 1 else None)
 
     def _check(self) -> None:
@@ -84,9 +88,8 @@ class JobsCommand(NamedTuple):
 
     def _uses(self) -> list[FileUse]:
         """The input files, and the files of their jobs."""
-        files = (
-            self.operands if self.action == "submit" else [word for word in self.operands if has_jobs(word)]
-        )
+        files = self.operands if self.action == "submit" else filter(has_jobs, self._words())
+        files = list(files)
         found = [FileUse("FILE", path, "reads") for path in files]
         found += [FileUse("FILE", path + SUFFIX, "locks", "jobs") for path in files]
         if self.options.input is not None:
