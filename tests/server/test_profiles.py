@@ -252,6 +252,7 @@ def test_base_url_of_variables(name: str, environ: dict[str, str], base_url: str
         ("bedrock", {"AWS_REGION": "x/@evil.example#"}, "AWS_REGION"),
         ("bedrock", {"AWS_DEFAULT_REGION": "https://eu-west-1"}, "AWS_DEFAULT_REGION"),
         ("ollama", {"OLLAMA_HOST": "me:port"}, "OLLAMA_HOST"),
+        ("ollama", {"OLLAMA_HOST": "11434"}, "OLLAMA_HOST"),
         ("ollama", {"OLLAMA_HOST": "me:99999"}, "OLLAMA_HOST"),
         ("ollama", {"OLLAMA_HOST": "[::1"}, "OLLAMA_HOST"),
         ("ollama", {"OLLAMA_HOST": "http://me:secret@host"}, "OLLAMA_HOST"),
