@@ -66,6 +66,11 @@ class Budget:
         self.spent_tokens = 0
         self.spent_cost = 0.0
 
+    def check_model(self, model: object) -> None:
+        """Raise BadConfiguration if a cost is limited, and requests for this model have no price."""
+        if self._cost is not None:
+            price_of(self.prices, model)
+
     def reserve(self, request: Billable) -> ChatpipeError | None:
         """Reserve the estimated usage of a request. Returns the reason if there is not enough left."""
         if self.is_unlimited:

@@ -34,10 +34,10 @@ class ResultEmitter:
         self._progress = progress
         self._write_error = write_error
 
-    def emit_head(self) -> None:
+    def emit_head(self, head: bytes) -> None:
         """Write the bytes before the first record."""
         if self._writes_now:
-            self._out.write_head(self._run_format.head())
+            self._out.write_head(head)
 
     def emit(self, result: Result) -> None:
         """Write a result that is recorded already. Raises CannotWrite."""

@@ -62,7 +62,6 @@ def _run(
         raise_if_received()
         if jobs is not None:
             items = jobs.prepare(items, watch)
-        emitter.emit_head()
         try:
             stop = run_loop(session.run(items))
         except BaseException:

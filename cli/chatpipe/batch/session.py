@@ -45,6 +45,7 @@ class Session:
         means, notice = self._means, self._notice
         recorded = means.store.files.recorded
         async with open_outbound(self._job, means.servers, means.rules, recorded, notice) as outbound:
+            self._emit_head(outbound)
             driver = self._driver(outbound)
             self._progress.open(outbound.pauses, outbound.states, outbound.budget.prices)
             ticking = asyncio.create_task(self._progress.tick())
@@ -59,6 +60,13 @@ class Session:
                     notice.discard()  # the summary has it
                 notice.close(names_reason=driver.stop is None or driver.stop.is_of_a_line)
         return driver.stop
+
+    def _emit_head(self, outbound: Outbound) -> None:
+        """Write the head of a table. Raises BadConfiguration if its requests have no price."""
+        head = self._job.run_format.head()
+        if head:
+            outbound.budget.check_model(self._job.defaults.get("model"))
+        self._emitter.emit_head(head)
 
     def _driver(self, outbound: Outbound) -> Driver:
         limits = self._job.limits
