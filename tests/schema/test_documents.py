@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from chatpipe.inputs.place import Source
+from chatpipe.schema.check import Problem
 from chatpipe.schema.documents import Checker, LocatedProblem, split_documents
 from parametrize import cases
 
@@ -184,3 +185,65 @@ def test_lone_surrogates_are_no_bug_of_ours(text: str) -> None:
     checker = Checker(strict=False)
     source = Source("f", text.encode("utf-8", "surrogatepass"), 1)
     assert list(checker.problems(source)) != []
+
+
+def warned(text: str) -> list[str]:
+    return [
+        f"{each.line}:{each.column} {each.problem.pointer}: {each.problem.message}"
+        for each in found(text)
+        if each.problem.severity == "warning"
+    ]
+
+
+@cases(
+    ("text", "places"),
+    {
+        "at the top": ('{"prompt":"a","prompt":"b"}', ["1:24 /prompt"]),
+        "in a message": (
+            BODY.replace('"role":"user"', '"role": "system","role":"user"'),
+            ["1:51 /messages/0/role"],
+        ),
+        "on another line": (f'{BODY}\n{{"prompt":"a",\t"prompt" : "b"}}', ["2:27 /prompt"]),
+        "in a document of several lines": ('{\n"prompt":"a",\n "prompt":"b"}', ["3:11 /prompt"]),
+        "three times": ('{"prompt":"a","prompt":"b","prompt":"c"}', ["1:24 /prompt", "1:37 /prompt"]),
+        "spelled in two ways": ('{"prompt":"a","\\u0070rompt":"b"}', ["1:29 /prompt"]),
+        "deep, then at the top": (
+            '{"prompt":"a","x":{"y":[0,{"z":1,"z":2}]},"x":3}',
+            ["1:38 /x/y/1/z", "1:47 /x"],
+        ),
+        "with a value of any type": ('{"prompt":"a","x":' + "9" * 4000 + ',"x":[]}', ["1:4024 /x"]),
+        "behind a byte order mark": ('\ufeff{"prompt":"a","prompt":"b"}', ["1:25 /prompt"]),
+    },
+)
+def test_a_name_that_comes_twice_is_a_warning(text: str, places: list[str]) -> None:
+    assert [said for said in warned(text) if "twice" in said] == [f"{place}: comes twice" for place in places]
+
+
+@cases(
+    "text",
+    {
+        "in two objects": '{"prompt":"a","x":[{"y":1},{"y":1}]}',
+        "one inside another": '{"prompt":"a","x":{"x":{"x":1}}}',
+        "in a string": '{"prompt":"{\\"a\\":1,\\"a\\":2}"}',
+        "in other letters": '{"prompt":"a","Prompt":"b"}',
+    },
+)
+def test_a_name_may_be_in_several_objects(text: str) -> None:
+    assert [said for said in warned(text) if "twice" in said] == []
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_file_without_a_request_is_a_warning(text: str) -> None:
+    problem = Problem("", "empty", "is missing", "there is none in the input", "warning")
+    assert list(Checker(strict=False).check_lines("f", lines(text))) == [LocatedProblem("f", 1, 1, problem)]
+    assert list(Checker(strict=False).check_lines("f", lines(BODY))) == []
+
+
+def test_strict_makes_errors_of_what_only_a_file_can_have() -> None:
+    checker = Checker(strict=True)
+    severities = [
+        each.problem.severity
+        for text in ("", '{"prompt":"a","prompt":"b"}')
+        for each in checker.check_lines("f", lines(text))
+    ]
+    assert severities == ["error", "error"]

@@ -253,6 +253,9 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "a long value of a label": (
         "warning", "metadata-size", {"metadata": {"k": "x" * 513}},
         "/metadata/k", "has 513 characters, at most 512 allowed", ""),
+    "no name of a model": ("warning", "blank-model", {"model": ""}, "/model", "is blank", "name a model"),
+    "a blank name of a model": (
+        "warning", "blank-model", {"model": " \t"}, "/model", "is blank", "name a model"),
     "OpenRouter's verbosity": (
         "warning", "other-servers-word", {"verbosity": "max"},
         "/verbosity", "is 'max', which only OpenRouter is known to take", OTHER),

@@ -130,6 +130,30 @@ def _child(text: str, index: int, key: str) -> int | None:
     return child
 
 
+def repeated_members(data: bytes) -> list[tuple[str, int, int]]:
+    """The pointer, line and column of each member whose name an earlier one of the same object has.
+
+    A line counts from 1 in data. The text has been parsed before, and is not nested deeply.
+    """
+    text = data.decode("utf-8", "replace")
+    repeated = []
+    values = [("", _skip(text, 1 if text.startswith("\ufeff") else 0))]
+    while values:
+        pointer, index = values.pop()
+        names: set[str] = set()
+        for name, start, _ in _children(text, index):
+            path = pointer + pointer_of([name])
+            if name in names:
+                repeated.append((start, path))
+            names.add(name)
+            if text[start] in "{[":
+                values.append((path, start))
+    return [
+        (path, text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start))
+        for start, path in sorted(repeated)
+    ]
+
+
 def members(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield the name, value start and value end of each member of an object. text is valid JSON."""
     yield from _children(text, _skip(text, 0))

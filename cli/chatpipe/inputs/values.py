@@ -113,6 +113,21 @@ def _loads_strictly(data: bytes) -> Value:
     return _loads_slowly(data, parse_constant=_refuse_constant, parse_float=_finite)
 
 
+def has_repeated_name(data: bytes) -> bool:
+    """Return True if an object in JSON text has two members of one name. loads() takes the last one."""
+    is_repeated = False
+
+    def read_object(members: list[tuple[str, Value]]) -> dict[str, Value]:
+        nonlocal is_repeated
+        members_by_name = dict(members)
+        is_repeated = is_repeated or len(members_by_name) < len(members)
+        return members_by_name
+
+    # Numbers stay text, because they do not matter, and int() refuses long ones.
+    json.loads(data.decode("utf-8-sig"), object_pairs_hook=read_object, parse_int=str, parse_float=str)
+    return is_repeated
+
+
 def _depth(value: Value) -> int:
     """The nesting depth of a value, found without recursion."""
     depth = 0

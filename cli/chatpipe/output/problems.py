@@ -8,9 +8,10 @@ from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.sources import STDIN, process_sources
+from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.output.target import open_target
-from chatpipe.schema.documents import Checker, LocatedProblem, split_documents
+from chatpipe.schema.documents import Checker, LocatedProblem
 from chatpipe.schema.refuse import describe
 from chatpipe.system import escape
 from chatpipe.system.console import Console
@@ -36,8 +37,9 @@ def report_problems(
         for file in files or (STDIN,):
             checker = Checker(strict=strict)
             try:
-                lines = split_documents(sources.lines(file, "FILE", InputForm.DOCUMENTS))
-                for located in (each for line in lines for each in checker.problems(line)):
+                name = STDIN_NAME if file == STDIN else file
+                lines = sources.lines(file, "FILE", InputForm.DOCUMENTS)
+                for located in checker.check_lines(name, lines):
                     if located.problem.severity == "error":
                         status = Status.BAD_INPUT
                     elif console_options.quiet:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chatpipe.inputs import values
-from chatpipe.inputs.place import Source
+from chatpipe.inputs.place import Source, repeated_members
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.request.batch_line import OTHER_ENDPOINT, LineFormat, RequestLine, parse_line
@@ -62,6 +62,16 @@ class Checker:
         self._lines_by_id: dict[str, int] = {}
         self._first_url: tuple[Value, int] | None = None
 
+    def check_lines(self, name: str, lines: Iterator[Source]) -> Iterator[LocatedProblem]:
+        """All problems in the lines of the file called name. Raises what reading them raises."""
+        is_empty = True
+        for document in split_documents(lines):
+            is_empty = False
+            yield from self.problems(document)
+        if is_empty:
+            problem = Problem("", "empty", "is missing", "there is none in the input", "warning")
+            yield LocatedProblem(name, 1, 1, self._judge(problem))
+
     def problems(self, source: Source) -> Iterator[LocatedProblem]:
         """All problems of one document. Never raises."""
         try:
@@ -70,9 +80,16 @@ class Checker:
             problem = Problem("", "json", f"is not JSON: {error.what}", "", "error")
             yield LocatedProblem(source.name, source.line + error.line - 1, error.column, problem)
             return
+        if values.has_repeated_name(source.data):
+            for pointer, line, column in repeated_members(source.data):
+                problem = Problem(pointer, "repeated", "comes twice", "the last one counts", "warning")
+                yield LocatedProblem(source.name, source.line + line - 1, column, self._judge(problem))
         for problem in self._check_value(value, source.line):
             line, column = source.at(problem.pointer)
             yield LocatedProblem(source.name, line, column, problem)
+
+    def _judge(self, warning: Problem) -> Problem:
+        return warning._replace(severity="error") if self._strict else warning
 
     def _check_value(self, value: Value, number: int) -> Iterator[Problem]:
         line = parse_line(value)

@@ -144,7 +144,8 @@ def breaches(body: Object, *, strict: bool) -> Iterator[tuple[Rule, Breach]]:
     triggers = _TRIGGERS & body.keys()
     if _is_plain(body.get("messages")):
         triggers -= {"messages"}
-    if not triggers and body.keys() <= _ACCEPTED and None not in body.values():
+    is_known = body.keys() <= _ACCEPTED and None not in body.values()
+    if not triggers and is_known and not _is_blank(body.get("model")):
         return
     for rule in RULES:
         if (strict or rule.severity != "strict") and not (
@@ -152,6 +153,10 @@ def breaches(body: Object, *, strict: bool) -> Iterator[tuple[Rule, Breach]]:
         ):
             for breach in rule.check(body):
                 yield rule, breach
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _is_plain(messages: object) -> bool:
@@ -506,6 +511,12 @@ def _audio_not_streamable(body: Object) -> Iterator[Breach]:
         yield Breach("/audio/format", f"is {quote(encoding)}, and OpenAI streams pcm16 only")
 
 
+def _blank_model(body: Object) -> Iterator[Breach]:
+    """Only a server with one model may take any name."""
+    if _is_blank(body.get("model")):
+        yield Breach("/model", "is blank")
+
+
 def _metadata_size(body: Object) -> Iterator[Breach]:
     metadata = _object(body["metadata"])
     if len(metadata) > 16:
@@ -563,6 +574,7 @@ RULES = (
     Rule("unknown-key", "error", (), _unknown_key, ""),
     Rule("unlisted-key", "strict", (), _unlisted_key, "leave it out, or check without --strict"),
     Rule("null-value", "warning", (), _null_value, "leave it out"),
+    Rule("blank-model", "warning", (), _blank_model, "name a model"),
     Rule("tool-message-without-call", "error", _MESSAGES, _tool_message_without_call,
          "put the assistant message with that call before it"),
     Rule("tool-call-without-answer", "warning", _MESSAGES, _tool_call_without_answer,
