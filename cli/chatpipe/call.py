@@ -16,6 +16,7 @@ from chatpipe.output.delivery import Delivery, StderrOut
 from chatpipe.output.target import OpenOutput
 from chatpipe.server.server import Server
 from chatpipe.system.console import Console
+from chatpipe.system.signals import release_signals
 from chatpipe.wire.answer import Answer
 
 
@@ -57,6 +58,7 @@ class Call(NamedTuple):
             except Interrupted as interruption:
                 delivery.keep_part(interruption.completion)
                 raise
+            _release_unkept(out)
             result = CallResult(answer, delivery.finish(answer))
             details.flush()
             return result
@@ -78,6 +80,7 @@ class Call(NamedTuple):
                 delivery.keep_part(interruption.completion)
                 raise
             fits = None if rules is None else rules.violation
+        _release_unkept(out)
         delivery = Delivery(out, self.format, self.console, fits)
         verdict = delivery.verdict(conversation.answer)
         if verdict is not None and verdict.status is Status.MISMATCH and not out.is_kept:
@@ -95,6 +98,12 @@ class Call(NamedTuple):
             self.options, self.console, self.environ, detail, has_turns, has_turns or out.is_kept
         )
         return open_routes(self.servers, needs)
+
+
+def _release_unkept(out: OpenOutput) -> None:
+    """Let a signal that came behind the answer end the call, unless a file keeps the answer."""
+    if not out.is_kept:
+        release_signals()
 
 
 class _Details:

@@ -18,7 +18,7 @@ import strike
 from batch.resuming import TO_OUT, Shop, texts
 from batch.runs import command
 from commands.asking import ask
-from loopback import event_stream, serve, stream_of
+from loopback import Answer, Request, completion, event_stream, reply, serve, stream_of
 from parametrize import cases
 from process import run
 
@@ -32,9 +32,13 @@ CALLS = {
     "the output is tried": ("os:open", 1, "before", "old"),
     "before a coroutine runs": ("chatpipe.call:run_without_loop", 1, "before", "old"),
     "the connection is made": ("chatpipe.wire.sync:_BlockingLink.connect", 1, "after", "old"),
-    "before the first byte": ("chatpipe.output.target:OpenOutput.write", 1, "before", "old"),
-    "behind the first byte": ("chatpipe.output.target:OpenOutput.write", 1, "after", "part"),
-    "the connection is closed": ("chatpipe.wire.sync:BlockingTransport.aclose", 1, "before", "part"),
+    "before the first chunk": ("chatpipe.wire.answer:StreamReader.feed", 1, "before", "old"),
+    "behind the last chunk": ("chatpipe.wire.answer:StreamReader.feed", 1, "after", "part"),
+    "the answer is whole": ("chatpipe.wire.answer:StreamReader.is_whole", 1, "after", "part"),
+    "the answer is held": ("chatpipe.wire.answer:hold_signals", 1, "after", "new"),
+    "before the first byte": ("chatpipe.output.target:OpenOutput.write", 1, "before", "new"),
+    "behind the first byte": ("chatpipe.output.target:OpenOutput.write", 1, "after", "new"),
+    "the connection is closed": ("chatpipe.wire.sync:BlockingTransport.aclose", 1, "before", "new"),
     "the transcript is written": ("chatpipe.conversation.transcript:Transcript.append", 1, "after", "new"),
     "before the output is renamed": ("os:replace", 1, "before", "new"),
     "the output is renamed": ("os:replace", 1, "after", "new"),
@@ -112,9 +116,45 @@ def test_a_call_without_a_transcript_struck_at_the_rename(when: str, tmp_path: P
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.txt", "new\n")]
 
 
+def reply_of(request: Request, text: str) -> Answer:
+    """The reply to a request, streamed if it asks for that."""
+    return event_stream(stream_of(text)) if request.json().get("stream") else reply(200, completion(text))
+
+
+# The end of an answer that is written only when it is whole.
+WHOLE = {
+    "-f json": ((), "chatpipe.wire.answer:hold_signals"),
+    "-f json, the connection is closed": ((), "chatpipe.wire.sync:BlockingTransport.aclose"),
+    "--stream": (("--stream",), "chatpipe.wire.answer:hold_signals"),
+    "--schema": (("--schema-fields", "a"), "chatpipe.schema.expected:AnswerSchema.violation"),
+    "--exec": (("--tool", "tool.json", "--exec", "f=cat"), "chatpipe.call:_release_unkept"),
+}
+
+
+@cases(("options", "place"), WHOLE)
+def test_a_whole_answer_is_written_before_a_signal_ends_the_call(
+    options: Sequence[str], place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tool.json").write_text('{"name":"f","parameters":{"type":"object"}}')
+    with serve(lambda request: reply_of(request, '{"a":"b"}')) as server:
+        moment = strike.at((place, 1, "after", [TERM]))
+        done = ask(server.url, "-f", "json", "-o", "out.json", *options, cwd=tmp_path, env=moment)
+    assert (done.status, done.stdout, done.stderr) == (-TERM, b"", b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "tool.json"]
+    assert '\\"b\\"' in (tmp_path / "out.json").read_text()
+
+
+def test_a_signal_ends_a_call_whose_answer_no_file_keeps() -> None:
+    with serve(lambda request: reply_of(request, "new")) as server:
+        done = ask(
+            server.url, "-f", "json", env=strike.at(("chatpipe.wire.answer:hold_signals", 1, "after", [INT]))
+        )
+    assert (done.status, done.stdout, done.stderr) == (-INT, b"", b"")
+
+
 def test_a_second_signal_does_not_end_the_keeping_of_what_came(tmp_path: Path) -> None:
     moments = strike.at(
-        ("chatpipe.output.target:OpenOutput.write", 1, "after", [INT]), ("os:fsync", 1, "before", [TERM])
+        ("chatpipe.wire.answer:StreamReader.feed", 1, "after", [INT]), ("os:fsync", 1, "before", [TERM])
     )
     with serve(lambda _: event_stream(stream_of("new"))) as server:
         done = ask(server.url, "-o", "out.txt", cwd=tmp_path, env=moments)

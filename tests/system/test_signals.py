@@ -18,9 +18,11 @@ from chatpipe.system.signals import (
     SIGNALS,
     call_on_signal,
     delay_signals,
+    hold_signals,
     interruptible,
     raise_if_received,
     received,
+    release_signals,
     run_loop,
 )
 
@@ -355,3 +357,65 @@ def test_the_error_of_a_loop_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError), interruptible():
         run_loop(main())
+
+
+def struck_while_held() -> None:
+    hold_signals()
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_a_held_signal_waits_for_its_release(before: list[int]) -> None:
+    with suppress(Interrupted), interruptible():
+        struck_while_held()
+        with pytest.raises(Interrupted):
+            release_signals()
+        release_signals()  # it has taken effect
+    assert before == []
+
+
+def test_a_held_signal_waits_for_the_end_of_the_block() -> None:
+    steps = []
+
+    def blocks() -> None:
+        with interruptible():
+            with delay_signals(), interruptible():
+                struck_while_held()
+                steps.append("behind the signal")
+            steps.append("behind the block")
+
+    with pytest.raises(Interrupted):
+        blocks()
+    assert steps == ["behind the signal"]
+
+
+def test_a_wait_inside_of_what_is_held_ends_at_once() -> None:
+    def wait() -> None:
+        with interruptible():
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("not interrupted")
+
+    with suppress(Interrupted), interruptible():
+        hold_signals()
+        with pytest.raises(Interrupted):
+            wait()
+
+
+def test_a_step_inside_of_what_is_held_does_not_end_it() -> None:
+    with suppress(Interrupted), interruptible():
+        hold_signals()
+        with delay_signals():
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Interrupted):
+            release_signals()
+
+
+def test_nothing_is_held_where_no_signal_is_handled(before: list[int]) -> None:
+    struck_while_held()
+    assert before == [signal.SIGINT]
+
+
+def test_nothing_is_released_where_signals_are_delayed() -> None:
+    with suppress(Interrupted), interruptible(), delay_signals():
+        struck_while_held()
+        release_signals()
+        assert received() == signal.SIGINT

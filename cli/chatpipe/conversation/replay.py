@@ -7,6 +7,7 @@ from chatpipe.conversation.loop import Conversation, converse
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.exchange import Hooks, SendRequest
 from chatpipe.inputs.values import Value
+from chatpipe.system.signals import release_signals
 from chatpipe.wire.answer import Receiver
 
 
@@ -21,6 +22,7 @@ class AnswerBuffer(Hooks):
 
     async def before_attempt(self) -> None:
         """Discard the buffer. Another attempt or the next turn replaces what came before."""
+        release_signals()  # held since the last turn
         self._pieces.clear()
 
     def raw(self, data: bytes) -> None:

@@ -17,6 +17,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.options.tool_commands import ToolOptions, split_command
 from chatpipe.server.children import child_environment
 from chatpipe.system.console import Console, FirstFew
+from chatpipe.system.signals import interruptible
 
 
 @contextmanager
@@ -110,6 +111,7 @@ class _ThreadedTools:
     async def run(self, message: Mapping[str, Value], body: Mapping[str, Value]) -> Sequence[Message]:
         offered = tool_calls.offered_names(body)
         if self._pool is None:
-            return self._toolbox.run(message, offered)
+            with interruptible():  # a signal does not wait for the tool, as it does for the end of an answer
+                return self._toolbox.run(message, offered)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._toolbox.run, message, offered)

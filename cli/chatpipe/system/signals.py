@@ -3,6 +3,8 @@
     interruptible()       a signal raises Interrupted at once; so does one that was delayed before
     delay_signals()       a step that must not be cut in two: a signal raises Interrupted at its end
     raise_if_received()   a point inside such a step where it may end
+    hold_signals()        the end of an answer, in the midst of interruptible(): delayed from here on
+    release_signals()     the next wait, or the end of the block: they take effect again
     run_loop()            an event loop: a signal cancels its main task, and is raised at its end
     call_on_signal()      a part of that task: the loop calls back between two of its steps instead
 
@@ -46,8 +48,9 @@ class _Arrivals:
     """The signals that arrived in the outermost block. numbers has them in their order, without repeats.
 
     handled is the number of those that have taken effect. handlers are those from before the block, None
-    outside of one. delays is greater than 0 inside delay_signals(). tell is the callback of an event loop.
-    is_stuck tells by a frame whether it waits for a reader, see end_at_second_signal().
+    outside of one. delays is greater than 0 inside delay_signals(), are_held is true behind hold_signals().
+    tell is the callback of an event loop. is_stuck tells by a frame whether it waits for a reader, see
+    end_at_second_signal().
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,6 +60,7 @@ class _Arrivals:
         self.handled = 0
         self.handlers: dict[int, _Handler] | None = None
         self.delays = 0
+        self.are_held = False
         self.tell: Callable[[int], object] | None = None
         self.is_stuck: Callable[[FrameType], bool] | None = None
 
@@ -68,8 +72,12 @@ class _Arrivals:
         self.numbers.append(number)
         if len(self.numbers) > 1:
             self.restore_handlers()
-        if not self.delays or (len(self.numbers) > 1 and self._is_stuck(frame)):
+        if not self.is_delaying or (len(self.numbers) > 1 and self._is_stuck(frame)):
             self.raise_pending()
+
+    @property
+    def is_delaying(self) -> bool:
+        return self.are_held or self.delays > 0
 
     def _is_stuck(self, frame: FrameType | None) -> bool:
         return self.is_stuck is not None and frame is not None and self.is_stuck(frame)
@@ -154,8 +162,25 @@ def delay_signals() -> Iterator[None]:
         with _delays(_arrivals.delays + 1):
             yield
     finally:
-        if not _arrivals.delays:
+        if not _arrivals.is_delaying:
             _arrivals.raise_pending()
+
+
+def hold_signals() -> None:
+    """Delay signals from here on, as delay_signals() does, until release_signals() or the end of the block.
+
+    A step that begins in one function and ends in another is not cut in two by it. Where signals are
+    delayed already, or not handled, do nothing.
+    """
+    if not _arrivals.delays and _arrivals.handlers is not None and _in_main_thread():
+        _arrivals.are_held = True
+
+
+def release_signals() -> None:
+    """Raise Interrupted for a signal since hold_signals(), and delay none any longer."""
+    if _arrivals.are_held and _in_main_thread():
+        _arrivals.are_held = False
+        _arrivals.raise_pending()
 
 
 def signal_name(number: int) -> str:
@@ -217,7 +242,7 @@ def _handled() -> Iterator[None]:
     """Handle signals for the length of the block. At its end a signal that was lost on its way is raised."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     _arrivals.forget()
-    _arrivals.delays = 0
+    _arrivals.delays, _arrivals.are_held = 0, False
     _arrivals.handlers = {number: each for number, each in handlers.items() if each is not signal.SIG_IGN}
     hook, sys.unraisablehook = sys.unraisablehook, _arrivals.forget_effect
     try:
@@ -229,7 +254,7 @@ def _handled() -> Iterator[None]:
         _arrivals.restore_handlers()
         sys.unraisablehook = hook
         _arrivals.handlers = None
-        _arrivals.delays = 0
+        _arrivals.delays, _arrivals.are_held = 0, False
         _arrivals.handled = len(_arrivals.numbers)
     if _arrivals.numbers:
         raise Interrupted(_arrivals.numbers[0])
@@ -237,11 +262,12 @@ def _handled() -> Iterator[None]:
 
 @contextmanager
 def _delays(number: int) -> Iterator[None]:
-    before, _arrivals.delays = _arrivals.delays, number
+    before, were_held = _arrivals.delays, _arrivals.are_held
+    _arrivals.delays, _arrivals.are_held = number, False
     try:
         yield
     finally:
-        _arrivals.delays = before
+        _arrivals.delays, _arrivals.are_held = before, were_held
 
 
 @contextmanager

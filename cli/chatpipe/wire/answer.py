@@ -33,10 +33,10 @@ from chatpipe.response.body_form import (
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.stream_reader import ChunkReceiver, StreamReader
 from chatpipe.system.escape import shorten
+from chatpipe.system.signals import hold_signals
 from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.reply_body import ReplyBody, whole_body
 from chatpipe.wire.retry import FailedAttempt
-from chatpipe.wire.timeouts import DEADLINE
 
 # Far more than any error needs, and an endless one ends here.
 _ERROR_BYTES = 1_000_000
@@ -304,6 +304,7 @@ def _read_json(
     value, excess = within_limits(value, request.extensions.get(CHOICES, 1))
     if excess:
         return Answer(value, None, _excess_fault(excess, fix="is the base URL right?")), None
+    hold_signals()  # see _read_stream
     return Answer(value, body), None
 
 
@@ -334,7 +335,7 @@ async def _read_stream(
     """Read a streamed answer and pass on each chunk at once.
 
     Reading stops at `[DONE]`, because a server may keep the connection open after it. A signal propagates
-    with the part that came.
+    with the part that came; once that is the whole answer, signals are held.
     """
     stream = StreamReader(receiver, request.extensions.get(CHOICES, 1))
     fault: ChatpipeError | None = None
@@ -349,6 +350,8 @@ async def _read_stream(
             fault, failure = _event_fault(stream.answer.error, stream.error_payload, request)
         elif not stream.is_whole():
             fault, failure = _end_fault(stream)
+        else:
+            hold_signals()  # until it is written: see call.py
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         stream.end()
         if not stream.is_whole():
@@ -401,12 +404,9 @@ def _broken_event_fault(broken: BrokenAnswer, request: httpx.Request) -> tuple[C
 
 
 def _cut_fault(error: Exception) -> ChatpipeError:
-    """The fault for a stream that the connection cut. The user's own deadline has its own fault."""
     from chatpipe.wire import faults  # see read_error
 
-    if str(error) == DEADLINE or isinstance(error, OverlongReply):
-        return faults.from_exception(error, "")
-    return BrokenAnswer(f"the stream was cut: {faults.from_exception(error, '').what}", fix="try again")
+    return faults.from_cut_stream(error)
 
 
 def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer, FailedAttempt | None]:

@@ -57,6 +57,14 @@ def from_exception(error: Exception, where: str) -> ChatpipeError:
     return ChatpipeError(f"unexpected {type(error).__name__} from {url}: {text}")
 
 
+def from_cut_stream(error: Exception) -> ChatpipeError:
+    """Convert an exception in the midst of a stream. The user's own limits have their own faults."""
+    fault = from_exception(error, "")
+    if str(error) == DEADLINE or isinstance(error, OverlongReply):
+        return fault
+    return BrokenAnswer(f"the stream was cut: {fault.what}", fix="try again")
+
+
 def is_transient(error: Exception) -> bool:
     """True if the same request may succeed later.
 
