@@ -190,6 +190,8 @@ def _prompt(
     if prompt.words and not has_dash and not before:
         raise BadInput("the prompt is empty", place="PROMPT")
     text = "\n\n".join(part for part in (before, piped, after) if part)
+    if text.startswith(("{", "[")) and not (prompt.words or prompt.role_options):
+        _note_request(text, sources.stdin.notice)
     if text:
         return text
     if not _has_something_to_answer(prompt, needs_answer):
@@ -197,6 +199,13 @@ def _prompt(
             raise BadInput("stdin is empty: there is nothing to ask", place=STDIN_NAME)
         raise UsageFault("no prompt", fix="give one as an operand or on stdin")
     return None
+
+
+def _note_request(text: str, note: Callable[[str], None]) -> None:
+    from chatpipe.request.piped_request import meant_option  # few prompts are JSON
+
+    if said := meant_option(text):
+        note(said)
 
 
 def _around_stdin(words: tuple[str, ...]) -> tuple[str, bool, str]:
