@@ -23,9 +23,12 @@ Value = Any
 
 
 # The shortest integers beyond 64 bits have 20 digits, or 19 digits and a minus sign. They are searched for
-# with every digit made a zero, which takes a sixth of the time of a pattern.
+# with every digit made a zero, which takes a sixth of the time of a pattern. Of a run of 19 digits, at least
+# three are among every sixth byte, so that most texts need a look at these only.
 _AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_RUN = b"0" * 19
+_SIXTH = slice(None, None, 6)
+_RUN_IN_SIXTH = b"0" * 3
 
 
 # bool comes before int because it is a subclass of int
@@ -90,7 +93,7 @@ def loads_exact(data: bytes) -> Value:
 
 def has_long_number(data: bytes) -> bool:
     """Return True if JSON may have an integer beyond 64 bits in it, which only loads_exact keeps."""
-    return _LONG_RUN in data.translate(_AS_ZERO)
+    return _RUN_IN_SIXTH in data[_SIXTH].translate(_AS_ZERO) and _LONG_RUN in data.translate(_AS_ZERO)
 
 
 def loads_strict(data: bytes) -> Value:
@@ -279,7 +282,9 @@ _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 def one_line(body: bytes) -> bytes:
     """A JSON text on one line, every other byte unchanged. Outer white space and a byte order mark go."""
-    return body.translate(_LINE_ENDS).strip(b" \t\xef\xbb\xbf")
+    if b"\n" in body or b"\r" in body:
+        body = body.translate(_LINE_ENDS)
+    return body.strip(b" \t\xef\xbb\xbf")
 
 
 def standard_line(body: bytes) -> bytes:

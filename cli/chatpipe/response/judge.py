@@ -112,18 +112,25 @@ def verdict(
     answers = choices(completion)
     if not answers:
         return _no_choices(completion)
-    accepted = (allow & ALLOWABLE) | {Outcome.ok} | (set() if text_format else {Outcome.tool_calls})
     faults: list[tuple[Outcome, int, object]] = []
     for position, choice in enumerate(answers):
         outcome = outcome_of(choice)
         violation = fits(choice["message"].get("content")) if fits and outcome is Outcome.ok else None
-        if violation is not None or (needs_code and outcome in accepted and _lacks_code(choice)):
+        accepted = outcome is Outcome.ok or _is_allowed(outcome, allow, text_format=text_format)
+        if violation is not None or (needs_code and accepted and _lacks_code(choice)):
             outcome = Outcome.mismatch
-        if outcome not in accepted:
+            accepted = _is_allowed(outcome, allow, text_format=text_format)
+        if not accepted:
             faults.append((outcome, position, violation))
     if not faults:
         return None
     return _worst(answers, faults)
+
+
+def _is_allowed(outcome: Outcome, allow: frozenset[str], *, text_format: bool) -> bool:
+    if outcome is Outcome.tool_calls and not text_format:
+        return True
+    return outcome in allow and outcome in ALLOWABLE
 
 
 def _worst(answers: list[Value], faults: list[tuple[Outcome, int, object]]) -> Verdict:

@@ -77,7 +77,10 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
     """
     if without_model and isinstance(body, dict) and "model" not in body:
         body = {**body, "model": "later"}
-    problems = [] if accepts(body) else _schema_problems(body)
+    is_accepted = accepts(body)
+    if is_accepted and isinstance(body, dict) and rules.is_plain(body):
+        return []
+    problems = [] if is_accepted else _schema_problems(body)
     if isinstance(body, dict):
         for rule, breach in rules.breaches(body, strict=strict):
             severity: Literal["error", "warning"] = (

@@ -142,11 +142,8 @@ class Rule(NamedTuple):
 def breaches(body: Object, *, strict: bool) -> Iterator[tuple[Rule, Breach]]:
     """All breaches, in the order of the table. Never raises."""
     triggers = _TRIGGERS & body.keys()
-    if _is_plain(body.get("messages")):
+    if _are_plain(body.get("messages")):
         triggers -= {"messages"}
-    is_known = body.keys() <= _ACCEPTED and None not in body.values()
-    if not triggers and is_known and not _is_blank(body.get("model")):
-        return
     for rule in RULES:
         if (strict or rule.severity != "strict") and not (
             rule.triggers and triggers.isdisjoint(rule.triggers)
@@ -159,15 +156,19 @@ def _is_blank(value: object) -> bool:
     return isinstance(value, str) and not value.strip()
 
 
-def _is_plain(messages: object) -> bool:
-    """Return True if the messages hold only roles and texts, which no rule concerns.
+def is_plain(body: Object) -> bool:
+    """Return True for a body that no rule concerns. Most requests are; the check takes a microsecond."""
+    if not body.keys() <= _PLAIN or None in body.values() or _is_blank(body.get("model")):
+        return False
+    return _are_plain(body.get("messages"))
 
-    Most requests do; the check takes a microsecond.
-    """
-    if not isinstance(messages, list):
+
+def _are_plain(messages: object) -> bool:
+    """Return True if the messages hold only roles and texts, which no rule concerns."""
+    if type(messages) is not list:
         return False
     for message in messages:
-        if not isinstance(message, dict) or len(message) != 2 or not isinstance(message.get("content"), str):
+        if type(message) is not dict or len(message) != 2 or type(message.get("content")) is not str:
             return False
         if message.get("role") not in ("user", "system", "developer", "assistant"):
             return False
@@ -619,3 +620,5 @@ RULES = (
 )  # fmt: skip
 
 _TRIGGERS = frozenset(key for rule in RULES for key in rule.triggers)
+# Keys that no rule looks at, but for messages: _are_plain() does.
+_PLAIN = (_ACCEPTED - _TRIGGERS) | {"messages"}
