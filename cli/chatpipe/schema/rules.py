@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 from chatpipe.inputs.names import nearest
@@ -83,6 +84,8 @@ _TOOL = _word_set("type function custom cache_control")
 _FUNCTION = _word_set("name description parameters strict cache_control defer_loading")
 _FORMAT = _word_set("type json_schema schema grammar structures triggers format")
 _JSON_SCHEMA = _word_set("name description schema strict")
+# The members of a body in which there are such objects, messages with more than texts among them.
+_WITH_KEYS = _word_set("messages tools functions response_format stream_options")
 _STREAM_OPTIONS = _word_set("include_usage include_obfuscation continuous_usage_stats")
 
 _CONTENT_KEYS = _word_set(
@@ -141,15 +144,22 @@ class Rule(NamedTuple):
 
 def breaches(body: Object, *, strict: bool) -> Iterator[tuple[Rule, Breach]]:
     """All breaches, in the order of the table. Never raises."""
-    triggers = _TRIGGERS & body.keys()
+    triggers = _TRIGGERS.intersection(body)
     if _are_plain(body.get("messages")):
         triggers -= {"messages"}
-    for rule in RULES:
-        if (strict or rule.severity != "strict") and not (
-            rule.triggers and triggers.isdisjoint(rule.triggers)
-        ):
+    is_usual = triggers.isdisjoint(_WITH_KEYS) and _has_usual_keys(body, _ACCEPTED)
+    for rule in _rules_for(triggers, is_usual):
+        if strict or rule.severity != "strict":
             for breach in rule.check(body):
                 yield rule, breach
+
+
+@lru_cache(maxsize=64)
+def _rules_for(triggers: frozenset[str], is_usual: bool) -> tuple[Rule, ...]:
+    """The rules for bodies with these triggers. Those without a trigger find nothing in a usual body."""
+    return tuple(
+        rule for rule in RULES if not triggers.isdisjoint(rule.triggers) or not (rule.triggers or is_usual)
+    )
 
 
 def _is_blank(value: object) -> bool:
@@ -158,9 +168,11 @@ def _is_blank(value: object) -> bool:
 
 def is_plain(body: Object) -> bool:
     """Return True for a body that no rule concerns. Most requests are; the check takes a microsecond."""
-    if not body.keys() <= _PLAIN or None in body.values() or _is_blank(body.get("model")):
-        return False
-    return _are_plain(body.get("messages"))
+    return _has_usual_keys(body, _PLAIN) and _are_plain(body.get("messages"))
+
+
+def _has_usual_keys(body: Object, keys: frozenset[str]) -> bool:
+    return body.keys() <= keys and None not in body.values() and not _is_blank(body.get("model"))
 
 
 def _are_plain(messages: object) -> bool:
