@@ -126,6 +126,8 @@ class Driver:
         with call_on_signal(self._signalled):
             await asyncio.wait([self._reader])
             await self._engine.drain()
+            if self.stop is not None:
+                self.stop = self.stop._replace(abandoned=self._in_flight)
             # Results that still wait for an earlier one are written too, because they were paid for.
             for number in sorted(self._reordered):
                 self._emit(self._reordered.pop(number))

@@ -48,7 +48,10 @@ def fault_of_run(job: Job, stop: Stop | None, tally: Tally) -> ChatpipeError | N
 
 def interruption_text(job: Job, tally: Tally) -> str:
     """The message after a signal."""
-    return f"interrupted after {quantity(tally.finished, 'line')}: {remedies.next_run(job)}"
+    done = f"interrupted after {quantity(tally.finished, 'line')}"
+    if tally.abandoned:
+        done += f", {quantity(tally.abandoned, 'request')} in flight given up"
+    return f"{done}: {remedies.next_run(job)}"
 
 
 def print_summary(job: Job, tally: Tally, wall_s: float, fault: ChatpipeError | None) -> None:

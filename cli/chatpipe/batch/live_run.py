@@ -34,7 +34,7 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
             with delay_signals():
                 fault = _run(job, servers, items, out, tally, watch)
         except Interrupted:
-            if tally.finished and not out.is_complete:
+            if (tally.finished or tally.abandoned) and not out.is_complete:
                 job.console.note(end.interruption_text(job, tally))
             raise
         if fault is not None:
@@ -70,6 +70,7 @@ def _run(
             raise
         end.write_report(job, tally, time.monotonic() - started)
         if stop is not None and stop.signal is not None:
+            tally.abandoned = stop.abandoned
             raise Interrupted(stop.signal)
         raise_if_received()
         wall_s = time.monotonic() - started

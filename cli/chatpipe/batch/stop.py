@@ -22,12 +22,13 @@ _RANKS = {Status.NO_ACCESS: 1, Status.BUDGET: 2}
 class Stop(NamedTuple):
     """The reason why a run ends before its input: a fault, or the number of a signal.
 
-    With now, the requests in flight are abandoned.
+    With now, the requests in flight are abandoned; abandoned is their number, at the end of the run.
     """
 
     fault: ChatpipeError | None = None
     now: bool = False
     signal: int | None = None
+    abandoned: int = 0
 
     @property
     def rank(self) -> int:

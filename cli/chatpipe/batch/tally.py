@@ -77,6 +77,7 @@ class Tally:
         self.finished = 0
         self.good = 0
         self.reused = 0
+        self.abandoned = 0  # requests that a signal ended in flight
         self.retries = 0  # requests that were sent again
         self.pauses = 0
         self.paused_s = 0.0  # of all pauses
