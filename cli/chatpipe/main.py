@@ -20,6 +20,7 @@ from chatpipe import __version__
 if TYPE_CHECKING:
     from chatpipe.errors import ChatpipeError
 
+_TOO_MANY_FILES = "cannot open another file"
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
 # Errors of the system that are no bug of ours, wherever they come from.
 _SYSTEM_ERRNOS = frozenset(
@@ -113,13 +114,18 @@ def _command(arguments: Sequence[str]) -> int:
         raise usage_fault(error, arguments) from error
     except BrokenPipe as error:
         raise OutputClosed from error
+    except ImportError as error:  # a library of the system has the number of its error in words only
+        if os.strerror(errno.EMFILE) not in str(error):
+            raise
+        too_many = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        raise cannot_write("", too_many, _TOO_MANY_FILES) from error
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise OutputClosed from error
         if error.errno not in _SYSTEM_ERRNOS:
             raise
         if error.errno in (errno.EMFILE, errno.ENFILE):  # any file may be the one too many
-            raise cannot_write("", error, "cannot open another file") from error
+            raise cannot_write("", error, _TOO_MANY_FILES) from error
         # Without a name it is a descriptor, and that of all files that are ours has one.
         place = "stdout" if error.filename is None else os.fsdecode(error.filename)
         what = "cannot write" if error.filename is None else "cannot be used"

@@ -14,6 +14,8 @@ import pytest
 from batch.result_lines import records
 from batch.runs import command, prompt
 from batch.weather import questions, right, wrong_results
+from chatpipe import main
+from chatpipe.commands import table
 from loopback import (
     Answer,
     Close,
@@ -225,6 +227,29 @@ def test_no_more_connections_than_the_system_permits(descriptors: int, note: byt
     assert done.status == 0
     assert wrong_results(done.stdout, 90) == []
     assert re.fullmatch(note, done.stderr)
+
+
+TOO_MANY = (
+    b"chatpipe: cannot open another file: too many open files: raise the limit that 'ulimit -n' shows\n"
+)
+
+
+def test_too_few_files_for_a_loop_are_one_line() -> None:
+    done = sh("ulimit -n 8; chatpipe batch -p echo", stdin=questions(1), is_new=True)
+    assert (done.status, done.stdout, done.stderr) == (74, b"", TOO_MANY)
+
+
+def test_too_few_files_for_a_library_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The loader of the system says so in words only."""
+
+    def load(_: object) -> int:
+        raise ImportError("/lib/x.so: cannot open shared object file: Too many open files")
+
+    monkeypatch.setattr(table.cli, "invoke", load)
+    assert main.run(["models", "-p", "echo"]) == 74
+    assert capfd.readouterr() == ("", TOO_MANY.decode())
 
 
 def test_a_deadline_holds_for_an_answer_that_never_ends() -> None:

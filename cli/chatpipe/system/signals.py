@@ -217,6 +217,7 @@ def run_loop(main: Coroutine[Any, Any, _T]) -> _T:
     logger.disabled = True
     with delay_signals():
         try:
+            _refuse_too_few_descriptors()
             return asyncio.run(run())
         except asyncio.CancelledError:
             if _arrivals.numbers:
@@ -224,6 +225,17 @@ def run_loop(main: Coroutine[Any, Any, _T]) -> _T:
             raise
         finally:
             main.close()  # it may not have begun
+
+
+def _refuse_too_few_descriptors() -> None:
+    """Raise OSError if there are too few descriptors for a loop, which would print a traceback for it."""
+    opened: list[int] = []
+    try:
+        opened += os.pipe()  # the loop has three: of its selector, and a pair of sockets
+        opened += os.pipe()
+    finally:
+        for each in opened:
+            os.close(each)
 
 
 @contextmanager
