@@ -126,7 +126,7 @@ class _Transport(httpx.AsyncBaseTransport):
         provider = self._provider
         target = request.url.raw_path.decode()
         provider.calls.append(f"{request.method} {target.removeprefix('/v1')}")
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = {name.lower(): value for name, value in request.headers.raw}
         form = provider.planner.open_form(request.method, target, headers)
         body = b"".join([piece async for piece in request.stream])  # type: ignore[union-attr]
         provider.point()

@@ -68,7 +68,7 @@ class _Owner:
         self.planner = Planner(ServeOptions(faults=(parse_fault(fault),)))
         self.ended: list[bool] = []
 
-    def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
+    def open_form(self, method: str, target: str, headers: Mapping[bytes, bytes]) -> FormReader | None:
         return self.planner.open_form(method, target, headers)
 
     def plan(self, request: ServedRequest) -> ReplyPlan:

@@ -52,6 +52,16 @@ PATH = "/v1/chat/completions"
         ),
         pytest.param(b"GET / HTTP/1.0\r\n\r\n", [("GET", "/", b"", False, False)], id="HTTP/1.0"),
         pytest.param(
+            b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+            [("GET", "/", b"", True, False), ("GET", "/", b"", False, False)],
+            id="HTTP/1.0 that goes on",
+        ),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nhOST: h\r\nCONNECTION: keep-alive\r\n\r\n",
+            [("GET", "/", b"", True, True)],
+            id="keep-alive",
+        ),
+        pytest.param(
             b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
             [("GET", "/", b"", False, True)],
             id="close",

@@ -24,7 +24,10 @@ def router(key: str | None = None) -> Router:
 
 def request(method: str, target: str, body: bytes = b"", **headers: str) -> ServedRequest:
     return ServedRequest(
-        method, target, {name.replace("_", "-"): text for name, text in headers.items()}, body
+        method,
+        target,
+        {name.replace("_", "-").encode(): text.encode() for name, text in headers.items()},
+        body,
     )
 
 

@@ -189,9 +189,14 @@ def test_first_words_of_the_last_user_message(body: object, text: str) -> None:
 
 
 def test_two_keys_are_two_credentials() -> None:
-    keys: list[dict[str, str]] = [{}, {"authorization": "Bearer a"}, {"api-key": "a"}, {"api-key": "b"}]
+    keys: list[dict[bytes, bytes]] = [
+        {},
+        {b"authorization": b"Bearer a"},
+        {b"api-key": b"a"},
+        {b"api-key": b"b"},
+    ]
     assert len({credential_of(headers) for headers in keys}) == len(keys)
-    assert credential_of({"api-key": "a", "x": "1"}) == credential_of({"api-key": "a"})
+    assert credential_of({b"api-key": b"a", b"x": b"1"}) == credential_of({b"api-key": b"a"})
 
 
 def test_memory_is_bounded_and_counts_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,9 +117,9 @@ def beginning_of(body: ChatBody) -> str:
     return ""
 
 
-def credential_of(headers: Mapping[str, str]) -> int:
+def credential_of(headers: Mapping[bytes, bytes]) -> int:
     """A number that is the same for the same key."""
-    return hash((headers.get("authorization"), headers.get("api-key")))
+    return hash((headers.get(b"authorization"), headers.get(b"api-key")))
 
 
 def first_words(beginning: str) -> str:

@@ -48,7 +48,7 @@ class ConnectionOwner(Protocol):
     max_body: int
     is_stopping: bool
 
-    def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
+    def open_form(self, method: str, target: str, headers: Mapping[bytes, bytes]) -> FormReader | None:
         """The reader of an upload, None for another request."""
 
     def plan(self, request: ServedRequest) -> ReplyPlan:

@@ -43,7 +43,7 @@ class Observer:
         connections are those that are open. now is monotonic.
         """
         if plan.sent is not None:
-            credential = credential_of(request.headers)
+            credential = credential_of(request.raw_headers)
             plan.attempt = self._verdict.begin(plan.sent, credential, connections, now)
             plan.sent = None  # it can be large, and the reply may take long
 

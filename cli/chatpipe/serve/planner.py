@@ -86,7 +86,7 @@ class Planner:
         self._draws = bool(options.faults or options.latency.sigma)
         self._batches = BatchApi(options, self._rules, self._router.reply_to)
 
-    def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
+    def open_form(self, method: str, target: str, headers: Mapping[bytes, bytes]) -> FormReader | None:
         """The reader of an upload, None for another request. Another server reads its forms itself."""
         return None if self._other is not None else self._batches.open_form(method, target, headers)
 

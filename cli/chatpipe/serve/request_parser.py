@@ -15,16 +15,8 @@ from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
 
 _MOST_OVERHEAD = 64 << 10  # bytes in a row without a byte of a body and without the end of a request
-# The names of nearly all headers, as clients write them.
-_NAMES = {
-    written.encode(): name
-    for name in (
-        *("host", "user-agent", "accept", "accept-encoding", "accept-language", "authorization", "api-key"),
-        *("connection", "content-type", "content-length", "cookie", "origin", "referer"),
-    )
-    for written in (name, name.title())
-}
-_SAFE_CODINGS = ("", "identity")
+_SAFE_CODINGS = (b"", b"identity")
+_OF_UPGRADE = (b"upgrade", b"connection", b"http2-settings", b"expect")
 
 
 class Interim(Enum):
@@ -35,7 +27,7 @@ class Interim(Enum):
 
 ParserEvent = ServedRequest | RequestRefusal | Interim
 # method, target, headers -> the reader of a body that is not to be kept in memory, None for any other body
-OpenForm = Callable[[str, str, Mapping[str, str]], FormReader | None]
+OpenForm = Callable[[str, str, Mapping[bytes, bytes]], FormReader | None]
 
 
 class RequestParser:
@@ -46,6 +38,7 @@ class RequestParser:
 
     def __init__(self, max_body: int, open_form: OpenForm = lambda *_: None) -> None:
         self._max_body = self._most_bytes = max_body
+        self._long_length = len(str(max_body))  # digits: most lengths have fewer, and need no parsing
         self._open_form = open_form
         self._form: FormReader | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -55,8 +48,9 @@ class RequestParser:
         self.is_inside = False
         self._in_body = False
         self._target = b""
-        self._headers: dict[str, str] = {}
+        self._headers: dict[bytes, bytes] = {}
         self._body: bytes | bytearray = b""
+        self._size = 0
 
     def close(self) -> None:
         """Give up an unfinished body. Nothing is fed afterwards."""
@@ -72,23 +66,20 @@ class RequestParser:
         was_inside = self.is_inside
         piece = data
         while piece:
-            piece = self._parse(piece)
+            try:
+                self._parser.feed_data(piece)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                piece = self._without_upgrade(piece[upgrade.args[0] :])
+            except httptools.HttpParserError as error:
+                self._refuse(400, f"We could not parse your request: {_reason(error)}")
+                break
         if self._overhead > _MOST_OVERHEAD and was_inside and self.is_inside:
             self._refuse(
                 *((400, "Too many bytes between two pieces of the body")) if self._in_body else _LONG_HEAD
             )
         events, self._events = self._events, []
         return events
-
-    def _parse(self, data: bytes | memoryview) -> bytes:
-        """Parse data, and return what is to be parsed again."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            return self._without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._refuse(400, f"We could not parse your request: {_reason(error)}")
-        return b""
 
     def _without_upgrade(self, rest: bytes | memoryview) -> bytes:
         """The request without its wish for another protocol, which a server may ignore, and the rest.
@@ -101,11 +92,10 @@ class RequestParser:
             self._refuse(405, "Not allowed to CONNECT: this is no proxy")
         if self._is_refused:
             return b""
-        left_out = ("upgrade", "connection", "http2-settings", "expect")
-        lines = [f"{method} {self._target.decode('latin-1')} HTTP/1.1"]
-        lines += [f"{name}: {text}" for name, text in self._headers.items() if name not in left_out]
+        lines = [b"%b %b HTTP/1.1" % (method.encode(), self._target)]
+        lines += [b"%b: %b" % field for field in self._headers.items() if field[0] not in _OF_UPGRADE]
         self._parser = httptools.HttpRequestParser(self)
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + rest
+        return b"\r\n".join([*lines, b"", rest])
 
     def _refuse(self, status: int, message: str) -> None:
         if not self._is_refused:
@@ -117,8 +107,7 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         self.is_inside, self._in_body = True, False
-        self._target, self._headers, self._body = b"", {}, b""
-        self._form, self._size = None, 0
+        self._target, self._headers, self._body, self._size = b"", {}, b"", 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -126,24 +115,24 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
             return  # those of a trailer come too late
-        known = _NAMES.get(name) or name.lower().decode("latin-1")
-        text, headers = value.decode("latin-1"), self._headers
-        headers[known] = f"{headers[known]}, {text}" if known in headers else text
+        headers, known = self._headers, name.lower()
+        if headers.setdefault(known, value) is not value:
+            headers[known] += b", " + value
 
     def on_headers_complete(self) -> None:
         self._in_body = True
         headers = self._headers
         self._most_bytes = self._max_body
-        if "multipart/" in headers.get("content-type", "").lower():
+        if headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
             self._form = self._open_form(self._method(), self._target.decode("latin-1"), headers)
             if self._form is not None:
                 self._most_bytes = self._form.most_bytes
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self._most_bytes:
+        length = headers.get(b"content-length", b"")  # llhttp lets nothing but digits pass
+        if len(length) >= self._long_length and int(length) > self._most_bytes:
             self._refuse_size()
-        elif "content-encoding" in headers and not _is_safe(headers["content-encoding"]):
+        elif b"content-encoding" in headers and not _is_safe(headers[b"content-encoding"]):
             self._refuse(415, "Unsupported Content-Encoding: send the body uncompressed")
-        elif "expect" in headers and headers["expect"].lower() == "100-continue":
+        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             self._events.append(Interim.CONTINUE)
 
     def on_body(self, data: bytes) -> None:
@@ -167,25 +156,23 @@ class RequestParser:
         self.is_inside = False
         if self._is_refused or self._parser.should_upgrade():
             return
-        version = self._parser.get_http_version()
-        if version == "1.1" and "host" not in self._headers:
+        headers, keep_alive = self._headers, self._parser.should_keep_alive()
+        # HTTP/1.0 keeps a connection only if it is asked to. The text of the version takes as long to make as
+        # all the rest to parse.
+        is_current = (keep_alive and b"connection" not in headers) or self._parser.get_http_version() == "1.1"
+        if is_current and b"host" not in headers:
             self._refuse(400, "A request of HTTP/1.1 needs the header Host")
             return
-        request = ServedRequest(
-            self._method(),
-            self._target.decode("latin-1"),
-            self._headers,
-            bytes(self._body),
-            self._parser.should_keep_alive(),
-            version == "1.1",
-            self._form,
+        target, body = self._target.decode("latin-1"), self._body
+        if isinstance(body, bytearray):
+            body = bytes(body)
+        self._events.append(
+            ServedRequest(self._method(), target, headers, body, keep_alive, is_current, self._form)
         )
-        self._form = None
-        self._headers, self._body = {}, b""  # an idle connection holds none
-        self._events.append(request)
+        self._form, self._headers, self._body = None, {}, b""  # an idle connection holds none
 
     def _method(self) -> str:
-        return self._parser.get_method().decode("latin-1")
+        return self._parser.get_method().decode()
 
     def _refuse_size(self) -> None:
         self._refuse(413, f"The body of your request is larger than {self._most_bytes} bytes")
@@ -194,7 +181,7 @@ class RequestParser:
 _LONG_HEAD = (431, f"The head of your request is larger than {_MOST_OVERHEAD} bytes")
 
 
-def _is_safe(coding: str) -> bool:
+def _is_safe(coding: bytes) -> bool:
     return coding.strip().lower() in _SAFE_CODINGS
 
 

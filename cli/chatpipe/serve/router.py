@@ -20,7 +20,7 @@ _OWN_ROOT = "/_chatpipe/"
 # The type of an error of ours about the server behind this one.
 UPSTREAM_ERROR = "upstream_error"
 _CHAT_PATH = "/v1/chat/completions"
-_BEARER = "bearer "
+_BEARER = b"bearer "
 _NO_KEY = "You didn't provide an API key: send it in the header Authorization, as 'Bearer KEY'"
 _WRONG_KEY = "Incorrect API key provided"
 
@@ -74,8 +74,8 @@ class Router:
         """The refusal of a request without the right key, None if it has it."""
         if self._key is None:
             return None
-        sent = _sent_key(request)
-        if sent is not None and hmac.compare_digest(sent.encode("latin-1"), self._key):
+        sent = _sent_key(request.raw_headers)
+        if sent is not None and hmac.compare_digest(sent, self._key):
             return None
         reply = error_reply(401, _NO_KEY if sent is None else _WRONG_KEY, code="invalid_api_key")
         return Reply(401, (*reply.headers, ("www-authenticate", "Bearer")), reply.pieces)
@@ -102,12 +102,12 @@ def json_reply(status: int, value: values.Value) -> Reply:
     return Reply(status, (_JSON,), (values.dumps(value),))
 
 
-def _sent_key(request: ServedRequest) -> str | None:
+def _sent_key(headers: Mapping[bytes, bytes]) -> bytes | None:
     """The key of a request: that of Authorization, else of api-key as Azure has it. None without one."""
-    authorization = request.headers.get("authorization", "")
+    authorization = headers.get(b"authorization", b"")
     if authorization.lower().startswith(_BEARER):
         return authorization[len(_BEARER) :].strip()
-    return request.headers.get("api-key")
+    return headers.get(b"api-key")
 
 
 def _method(request: ServedRequest) -> str:

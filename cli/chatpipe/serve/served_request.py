@@ -12,17 +12,22 @@ from chatpipe.serve.batches.multipart import FormReader
 class ServedRequest:
     """One HTTP request. target is as on the request line; names of headers are in lower case.
 
-    can_chunk is False for a client of HTTP/1.0, which knows no chunked reply. form is the body of an upload,
-    which then is empty.
+    Headers stay bytes, because few requests are asked for them. can_chunk is False for a client of HTTP/1.0,
+    which knows no chunked reply. form is the body of an upload, which then is empty.
     """
 
     method: str
     target: str
-    headers: dict[str, str]
+    raw_headers: dict[bytes, bytes]
     body: bytes
     keep_alive: bool = True
     can_chunk: bool = True
     form: FormReader | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers as text. It is made at each call."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.raw_headers.items()}
 
     @property
     def path(self) -> str:

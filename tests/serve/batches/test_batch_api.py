@@ -18,7 +18,7 @@ from serve.client import upload_form as form
 from serve.test_faults import SELECTED
 
 BEGIN = 1_790_000_000.0
-HEADERS = {"content-type": "multipart/form-data; boundary=b"}
+HEADERS = {b"content-type": b"multipart/form-data; boundary=b"}
 ORDER = {"endpoint": URL, "completion_window": "24h"}
 DAY_S = 86_400
 
@@ -57,7 +57,8 @@ class Api:
         self.clock_s = 0.0
 
     def call(self, method: str, path: str, body: bytes = b"", form: bytes = b"", **headers: str) -> Answer:
-        heads = {**(HEADERS if form else {}), **headers}
+        sent = {name.encode(): value.encode() for name, value in headers.items()}
+        heads = {**(HEADERS if form else {}), **sent}
         reader = self.planner.open_form(method, f"/v1{path}", heads)
         if reader is not None:
             reader.feed(form)

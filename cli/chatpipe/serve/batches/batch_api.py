@@ -34,9 +34,9 @@ class BatchApi:
         self._files = FileCalls(self._store)
         self._jobs = JobCalls(self._services)
 
-    def open_form(self, method: str, target: str, headers: Mapping[str, str]) -> FormReader | None:
+    def open_form(self, method: str, target: str, headers: Mapping[bytes, bytes]) -> FormReader | None:
         """The reader of an upload, None for another request."""
-        if "multipart/" not in headers.get("content-type", "").lower():  # as for nearly every request
+        if b"multipart/" not in headers.get(b"content-type", b"").lower():  # as for nearly every request
             return None
         return self._files.open_form(ServedRequest(method, target, dict(headers), b""))
 
@@ -50,7 +50,7 @@ class BatchApi:
             return self._create(request, now)
         faults = self._rules.faults_of(_key(request), place=route.name)
         if any(fault.kind == "no-range" for fault in faults):
-            request = replace(request, headers={**request.headers, "range": ""})
+            request = replace(request, raw_headers={**request.raw_headers, b"range": b""})
         return plan_with_faults(faults, lambda: self._call(request, route, now))
 
     def _call(self, request: ServedRequest, route: ApiRoute, now: float) -> ReplyPlan:
