@@ -7,13 +7,16 @@ import os
 import socket
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, Unreachable, reason
+from chatpipe.system.descriptor import Stdout, raise_descriptor_limit
 
+_CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and it may allow fewer
 _BACKLOG = 4096
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket at the first address of host. Raises Unreachable, BadConfiguration."""
+    raise_descriptor_limit(_CONNECTIONS)
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
@@ -31,11 +34,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def origin_of(listener: socket.socket) -> str:
-    """`http://127.0.0.1:8080`: the address at which a client on this machine reaches the socket."""
+def announce(listener: socket.socket) -> None:
+    """Print the base URL at which a client on this machine reaches the socket: `http://127.0.0.1:8080/v1`.
+
+    Raises CannotWrite, BrokenPipe.
+    """
     host, port = listener.getsockname()[:2]
     host = _ANY.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    Stdout().write(f"http://{f'[{host}]' if ':' in host else host}:{port}/v1\n".encode())
 
 
 def is_loopback(listener: socket.socket) -> bool:

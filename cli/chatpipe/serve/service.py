@@ -15,7 +15,7 @@ from typing import Any
 from chatpipe.errors import CannotWrite, Interrupted, NoAccess, UsageFault, reason
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
-from chatpipe.serve.listener import is_loopback, listen, origin_of
+from chatpipe.serve.listener import announce, is_loopback, listen
 from chatpipe.serve.observer import Observer
 from chatpipe.serve.planner import OtherAnswers, Planner, ScriptedModel, Times, bug_plan
 from chatpipe.serve.reply_steps import ReplyPlan, Step, steps_of
@@ -23,9 +23,7 @@ from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system import secrets, signals
 from chatpipe.system.console import Console
-from chatpipe.system.descriptor import Stdout, raise_descriptor_limit
 
-_CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and it may allow fewer
 _GRACE_S = 0.5  # for replies that are being written when a signal arrives
 _REQUEST_S = 60.0  # from one byte of a request to its next
 _SWEEP_S = 1.0
@@ -95,7 +93,6 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._note_failure)
         self._stop = asyncio.Event()
-        raise_descriptor_limit(_CONNECTIONS)
         listener = listen(self._options.host, self._options.port)
         if self._source is not None and self._source.is_at(listener.getsockname()[1]):
             raise UsageFault("it is this server itself", place="--upstream", fix="choose another --port")
@@ -104,7 +101,7 @@ class Service:
             self._console.warning("other machines can reach this server, and it requires no key")
         server = await loop.create_server(lambda: ClientConnection(self), sock=listener)
         with signals.call_on_signal(self._stop_by_signal):
-            Stdout().write(f"{origin_of(listener)}/v1\n".encode())
+            announce(listener)
             sweeper = asyncio.create_task(self._sweep(loop.time))
             await self._stop.wait()
             sweeper.cancel()
