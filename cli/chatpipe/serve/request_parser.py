@@ -15,6 +15,7 @@ from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.served_request import RequestRefusal, ServedRequest
 
 _MOST_OVERHEAD = 64 << 10  # bytes in a row without a byte of a body and without the end of a request
+_JSON = b"application/json"
 _SAFE_CODINGS = (b"", b"identity")
 _OF_UPGRADE = (b"upgrade", b"connection", b"http2-settings", b"expect")
 
@@ -94,7 +95,7 @@ class RequestParser:
             return b""
         lines = [b"%b %b HTTP/1.1" % (method.encode(), self._target)]
         lines += [b"%b: %b" % field for field in self._headers.items() if field[0] not in _OF_UPGRADE]
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser, self._headers = httptools.HttpRequestParser(self), {}
         return b"\r\n".join([*lines, b"", rest])
 
     def _refuse(self, status: int, message: str) -> None:
@@ -107,7 +108,7 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         self.is_inside, self._in_body = True, False
-        self._target, self._headers, self._body, self._size = b"", {}, b"", 0
+        self._target, self._size = b"", 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -123,7 +124,8 @@ class RequestParser:
         self._in_body = True
         headers = self._headers
         self._most_bytes = self._max_body
-        if headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
+        kind = headers.get(b"content-type", _JSON)
+        if kind != _JSON and kind.lower().startswith(b"multipart/"):
             self._form = self._open_form(self._method(), self._target.decode("latin-1"), headers)
             if self._form is not None:
                 self._most_bytes = self._form.most_bytes
