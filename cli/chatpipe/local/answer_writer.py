@@ -116,9 +116,13 @@ def count_tokens(text: str) -> int:
 def plain_completion(digest: str, model: str, text: str, tokens: tuple[int, int]) -> bytes:
     """The text of completion_of() an answer of one text. tokens are those of the prompt, and of the text.
 
-    Filling in a form takes a quarter of the time.
+    Filling in a form takes a sixth of the time.
     """
-    return _plain_form() % (digest.encode(), values.dumps(model), values.dumps(text), *tokens, sum(tokens))
+    to_id, to_model, to_text, to_usage, end = _plain_form()
+    prompt, completion = tokens
+    usage = b'%d,"completion_tokens":%d,"total_tokens":%d' % (prompt, completion, prompt + completion)
+    model_json, text_json = values.dumps(model), values.dumps(text)
+    return b"".join((to_id, digest.encode(), to_model, model_json, to_text, text_json, to_usage, usage, end))
 
 
 def plain_answer(digest: str, model: str, prompt_tokens: int, text: str) -> ModelAnswer:
@@ -127,14 +131,10 @@ def plain_answer(digest: str, model: str, prompt_tokens: int, text: str) -> Mode
 
 
 @cache
-def _plain_form() -> bytes:
-    """The completion of a plain answer, with places for what differs from one to another."""
-    completion = completion_of(plain_answer("%b", "%model", 0, "%text"))
-    completion["usage"] |= dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), "%d")
-    data = values.dumps(completion)
-    for mark, place in ((b'"%model"', b"%b"), (b'"%text"', b"%b"), (b'"%d"', b"%d")):
-        data = data.replace(mark, place)
-    return data
+def _plain_form() -> list[bytes]:
+    """The completion of a plain answer without what differs from one to another: the text between that."""
+    form = values.dumps(completion_of(plain_answer("ID", "MODEL", 0, "TEXT")))
+    return re.split(rb'ID|"MODEL"|"TEXT"|(?<="prompt_tokens":)0,"completion_tokens":1,"total_tokens":1', form)
 
 
 def completion_of(answer: ModelAnswer) -> _Object:

@@ -61,6 +61,10 @@ class Reply:
     usage: tuple[int, int] = (0, 0)
 
 
+# An echo as nearly all requests ask for it, of one text: its digest, its body, and its usage as in a Reply.
+PlainReply = tuple[str, bytes, tuple[int, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
     """An answer to write in place of the echo: what is None or empty is as for an echo.
@@ -117,12 +121,13 @@ def _models(model: str) -> Reply:
 
 def answer_chat(sent: ChatBody, given: GivenAnswer | None = None) -> Reply:
     """The reply to a request for a completion: an echo, or what is given. Never raises."""
+    if given is None and (plain := plain_reply(sent)) is not None:
+        digest, data, usage = plain
+        return Reply(200, plain_headers(digest), (data,), usage)
     digest = sent.digest
-    headers = (("x-request-id", f"req_{digest}"),)
+    headers = (_id_header(digest),)
     try:
         body = _checked(sent)
-        if given is None and _SHAPING.isdisjoint(body):
-            return _plain_reply(body, digest, headers)
         answer = _answer(body, digest) if given is None else _given_answer(body, digest, given)
     except _BadRequest as error:
         return _error(400, error.message, error.param, error.code, headers)
@@ -138,15 +143,28 @@ def answer_chat(sent: ChatBody, given: GivenAnswer | None = None) -> Reply:
     return Reply(200, (kind, *headers), events_of(answer, with_usage), usage)
 
 
-def _plain_reply(body: _Object, digest: str, headers: Headers) -> Reply:
-    """The echo of a text, as nearly all requests ask for it."""
-    messages = body["messages"]
+def plain_reply(sent: ChatBody) -> PlainReply | None:
+    """The echo of a text, None for a request that asks for more, or that the API rejects."""
+    body = sent.value
+    if not isinstance(body, dict) or not _SHAPING.isdisjoint(body):
+        return None
+    messages: Value = body.get("messages")
+    if not _are_messages(messages):
+        return None
     text = _echoed_text(messages)
     tokens = count_tokens(text)
-    one_message = len(messages) == 1
-    prompt_tokens = tokens if one_message else _prompt_tokens(messages)
-    data = plain_completion(digest, _model_of(body), text, (prompt_tokens, tokens))
-    return Reply(200, (_JSON, *headers), (data,), (prompt_tokens, tokens))
+    usage = (tokens if len(messages) == 1 else _prompt_tokens(messages), tokens)
+    digest = sent.digest
+    return digest, plain_completion(digest, _model_of(body), text, usage), usage
+
+
+def plain_headers(digest: str) -> Headers:
+    """The headers of a plain reply."""
+    return (_JSON, _id_header(digest))
+
+
+def _id_header(digest: str) -> tuple[str, str]:
+    return "x-request-id", f"req_{digest}"
 
 
 def _json(status: int, value: Value, headers: Headers = ()) -> Reply:
@@ -178,11 +196,20 @@ def _checked(sent: ChatBody) -> _Object:
         raise _BadRequest("Invalid type for 'messages': expected an array.", "messages", "invalid_type")
     if not messages:
         raise _BadRequest("Invalid 'messages': empty array.", "messages", "empty_array")
-    for at, message in enumerate(messages):
-        if not isinstance(message, dict):
-            param = f"messages[{at}]"
-            raise _BadRequest(f"Invalid type for '{param}': expected an object.", param, "invalid_type")
+    if not _are_messages(messages):
+        param = f"messages[{next(at for at, each in enumerate(messages) if not isinstance(each, dict))}]"
+        raise _BadRequest(f"Invalid type for '{param}': expected an object.", param, "invalid_type")
     return body
+
+
+def _are_messages(messages: Value) -> bool:
+    """Return True for a non-empty list of objects."""
+    if not isinstance(messages, list):
+        return False
+    for message in messages:
+        if not isinstance(message, dict):
+            return False
+    return bool(messages)
 
 
 def _answer(body: _Object, digest: str) -> ModelAnswer:
