@@ -390,7 +390,7 @@ class _Owner:
     def open_form(self, *_: object) -> None:
         """No upload is anything else than a body."""
 
-    def plan(self, request: ServedRequest) -> ReplyPlan:
+    def reply_to(self, request: ServedRequest, *, can_write: bool) -> ReplyPlan:
         server = self._server
         seen = Request(
             request.method,

@@ -71,7 +71,7 @@ class _Owner:
     def open_form(self, method: str, target: str, headers: Mapping[bytes, bytes]) -> FormReader | None:
         return self.planner.open_form(method, target, headers)
 
-    def plan(self, request: ServedRequest) -> ReplyPlan:
+    def reply_to(self, request: ServedRequest, *, can_write: bool) -> ReplyPlan:
         return self.planner.plan(request, NOW)
 
     def note_bug(self, error: Exception) -> str:

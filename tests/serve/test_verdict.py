@@ -43,8 +43,11 @@ def body_of(text: str) -> ChatBody:
     return ChatBody(json.dumps({"messages": [{"role": "user", "content": text}]}).encode())
 
 
-def judged(*attempts: Sent) -> ClientVerdict:
-    """The verdict on attempts, whose ends are ordered by their times."""
+def judged(*attempts: Sent, is_quick: bool = False) -> ClientVerdict:
+    """The verdict on attempts, whose ends are ordered by their times.
+
+    With is_quick those that are answered as they arrive are judged in one step.
+    """
     verdict = ClientVerdict()
     running: list[tuple[float, Attempt, Sent]] = []
 
@@ -58,6 +61,9 @@ def judged(*attempts: Sent) -> ClientVerdict:
 
     for sent in attempts:
         end_until(sent.at)
+        if is_quick and sent.outcome == "answered" and not (sent.took or sent.stalled):
+            verdict.answer(body_of(sent.body), hash(sent.key), sent.connections, sent.at)
+            continue
         attempt = verdict.begin(body_of(sent.body), hash(sent.key), sent.connections, sent.at)
         running.append((sent.at + sent.took, attempt, sent))
     end_until(float("inf"))
@@ -151,17 +157,26 @@ RIGHT = {
 }
 
 
+@pytest.mark.parametrize("is_quick", [False, True], ids=["two steps", "one step"])
 @pytest.mark.parametrize("name", [*WRONG, *NOTES])
-def test_is_found(name: str) -> None:
+def test_is_found(name: str, is_quick: bool) -> None:
     attempts, expected = (WRONG | NOTES)[name]
-    verdict = judged(*attempts)
+    verdict = judged(*attempts, is_quick=is_quick)
     assert found(verdict) == expected
     assert verdict.wrong == sum(times for kind, times in expected.items() if not kind.endswith("?"))
 
 
+@pytest.mark.parametrize("is_quick", [False, True], ids=["two steps", "one step"])
 @pytest.mark.parametrize("name", RIGHT)
-def test_is_left_alone(name: str) -> None:
-    assert found(judged(*RIGHT[name])) == {}
+def test_is_left_alone(name: str, is_quick: bool) -> None:
+    assert found(judged(*RIGHT[name], is_quick=is_quick)) == {}
+
+
+def test_an_answer_in_one_step_is_remembered_as_one_in_two() -> None:
+    attempts = [Sent(0), Sent(1, body="other"), Sent(2), refused(3, 500), Sent(4), Sent(5)]
+    records = [verdict_record(judged(*attempts, is_quick=is_quick), UNIX) for is_quick in (False, True)]
+    assert records[0] == records[1]
+    assert [finding["kind"] for finding in records[0]["findings"]] == ["sent-after-success"] * 2
 
 
 def test_a_body_is_known_by_its_value() -> None:
@@ -206,7 +221,7 @@ def test_memory_is_bounded_and_counts_are_exact(monkeypatch: pytest.MonkeyPatch)
     repeated = [Sent(200 + at, body=f"r{at // 2}") for at in range(200)]
     verdict = judged(*cuts, *repeated)
     assert found(verdict) == {"took-cut-for-whole": 200, "sent-after-success?": 100}
-    assert (len(verdict._open), len(verdict._settled), len(verdict.remarks())) == (9, 5, 109)
+    assert (len(verdict._open), len(verdict._settled), len(verdict.remarks())) == (9, 4, 109)
 
 
 def test_a_late_end_of_a_body_that_was_given_up_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

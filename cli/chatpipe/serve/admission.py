@@ -18,6 +18,11 @@ class Admission:
         self._slots = Slots(options.slots, queues=options.queue)
         self.metrics = Metrics(self._slots)
 
+    @property
+    def has_limits(self) -> bool:
+        """False if every request is admitted at once."""
+        return self._quota.has_limits or self._slots.has_limit
+
     def enter(self, tokens: int, monotonic: float, unix: float) -> tuple[Ticket | Reply, Headers]:
         """The place of a request in a slot or in the queue, or its refusal, and headers for its reply."""
         headers: Headers = ()

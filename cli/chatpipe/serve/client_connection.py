@@ -51,8 +51,12 @@ class ConnectionOwner(Protocol):
     def open_form(self, method: str, target: str, headers: Mapping[bytes, bytes]) -> FormReader | None:
         """The reader of an upload, None for another request."""
 
-    def plan(self, request: ServedRequest) -> ReplyPlan:
-        """The reply to a request, and the way to write it. Never raises."""
+    def reply_to(self, request: ServedRequest, *, can_write: bool) -> bytes | ReplyPlan:
+        """The reply to a request. Never raises.
+
+        It is the plan of the reply, or all its bytes if they are all that is to be done. can_write: they are
+        written now.
+        """
 
     def steps(self, plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
         """The steps that write it."""
@@ -173,7 +177,7 @@ class ClientConnection(asyncio.BufferedProtocol):
                 self._is_reading = True
                 self._transport.resume_reading()
             if isinstance(event, ServedRequest):
-                self._answer(event, self._owner.plan(event))
+                self._answer(event)
                 continue
             self._write_whole()
             if isinstance(event, RequestRefusal):
@@ -184,11 +188,15 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._write_whole()
         self._is_answering = False
 
-    def _answer(self, request: ServedRequest, plan: ReplyPlan) -> None:
+    def _answer(self, request: ServedRequest) -> None:
         """Begin a reply. One that takes no steps waits for others whose requests are here already."""
-        data = b""
-        if not (self._is_full or self._closes_after or self._owner.is_stopping):
-            data = whole_reply(plan, request)
+        can_write = not (self._is_full or self._closes_after or self._owner.is_stopping)
+        is_alone = not (self._whole or self._waiting)
+        plan = self._owner.reply_to(request, can_write=can_write and is_alone)
+        if isinstance(plan, bytes):
+            self._transport.write(plan)
+            return
+        data = whole_reply(plan, request) if can_write else b""
         if data:
             self._whole.append((plan, LogEntry(request, len(data)), data))
             if len(self._whole) >= _TURN:

@@ -6,6 +6,7 @@ import time
 
 from chatpipe.errors import ClientAtFault, quantity
 from chatpipe.inputs import values
+from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.attempts import Outcome, credential_of
@@ -23,13 +24,17 @@ _HARMLESS = frozenset({"delay", "ttft", "itl", "stall", "slice", "blank", "comme
 
 
 class Observer:
-    """Watches the clients of one server: each request from its arrival to the end of its reply."""
+    """Watches the clients of one server: each request from its arrival to the end of its reply.
+
+    reports_each is True if it reports every reply by itself, and not only the verdict.
+    """
 
     def __init__(self, options: ServeOptions, console: Console) -> None:
         self._options = options
         self._console = console
         self._verdict = ClientVerdict()
         self._log: RequestLog | None = None
+        self.reports_each = options.log is not None or bool(console.options.verbose)
 
     def open(self) -> None:
         """Open the files, before a client comes. Raises CannotWrite, and UsageFault for one with two uses."""
@@ -46,6 +51,10 @@ class Observer:
             credential = credential_of(request.raw_headers)
             plan.attempt = self._verdict.begin(plan.sent, credential, connections, now)
             plan.sent = None  # it can be large, and the reply may take long
+
+    def answered(self, request: ServedRequest, body: ChatBody, connections: int, now: float) -> None:
+        """Judge a request for a completion whose good answer is sent as it arrives. now is monotonic."""
+        self._verdict.answer(body, credential_of(request.raw_headers), connections, now)
 
     def ended(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool, is_stopping: bool) -> None:
         """Note the end of a reply. Raises CannotWrite, and BrokenPipe, of the log."""

@@ -64,7 +64,8 @@ class ScriptedModel(Protocol):
 class Planner:
     """Plans the replies of one server. key is what clients have to send, None if they need none.
 
-    own are routes outside the API. script answers in place of the model.
+    own are routes outside the API. script answers in place of the model. is_plain is True if every request
+    for a completion gets what the model says, at once and unchanged.
     """
 
     def __init__(
@@ -78,23 +79,30 @@ class Planner:
         self._options = options
         self._other = other
         self._admission = Admission(options)
-        self._metrics = self._admission.metrics
-        own_routes = {**(own or {}), "/metrics": self._metrics.reply}
+        self.metrics = self._admission.metrics
+        own_routes = {**(own or {}), "/metrics": self.metrics.reply}
         self._router = Router(key, own_routes, None if script is None else script.reply_to)
         self._rules = FaultRules(options.faults, options.seed)
         self._seen: Counter[str] = Counter()
         self._draws = bool(options.faults or options.latency.sigma)
         self._batches = BatchApi(options, self._rules, self._router.reply_to)
+        self.is_plain = (key, script, other) == (None, None, None) and not (
+            self._admission.has_limits or self._draws or options.latency.median_s
+        )
 
     def open_form(self, method: str, target: str, headers: Mapping[bytes, bytes]) -> FormReader | None:
         """The reader of an upload, None for another request. Another server reads its forms itself."""
         return None if self._other is not None else self._batches.open_form(method, target, headers)
 
-    def plan(self, request: ServedRequest, now: Times) -> ReplyPlan:
-        """The plan of the reply. Its ticket is a place in a slot or in the queue, and is to be given back."""
-        if not is_chat(request):
-            return self._plan_other(request, now)
-        body = ChatBody(request.body)
+    def plan(self, request: ServedRequest, now: Times, body: ChatBody | None = None) -> ReplyPlan:
+        """The plan of the reply. Its ticket is a place in a slot or in the queue, and is to be given back.
+
+        body is that of a request for a completion, if it is known already.
+        """
+        if body is None:
+            if not is_chat(request):
+                return self._plan_other(request, now)
+            body = ChatBody(request.body)
         reply, source = self._answer(request, body)
         timed = reply if isinstance(reply, TimedReply) else None
         if reply.status == 401 and timed is None:
@@ -165,7 +173,7 @@ class Planner:
     def count(self, plan: ReplyPlan) -> None:
         """Count a reply that was sent whole."""
         if plan.ticket is not None and plan.status == 200:
-            self._metrics.count(plan.usage)
+            self.metrics.count(plan.usage)
 
     def _latency_s(self, body: str) -> float:
         """The latency of the next request with a body, which its id stands for."""

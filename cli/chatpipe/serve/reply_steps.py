@@ -22,7 +22,7 @@ _STATUS_LINES: Mapping[int, str] = {
 }
 _EVENT_STREAM = "text/event-stream"
 _STREAM_END = re.compile(rb'"finish_reason"\s*:\s*"|data:\s*\[DONE\]')
-_SMALL = 16 << 10  # bytes of a body that is written with its head, whatever the client has read
+MOST_WHOLE = 16 << 10  # bytes of a body that is written with its head, whatever the client has read
 _END_BYTES = 40  # the longest that _STREAM_END matches, with some room for white space
 
 
@@ -176,7 +176,7 @@ def whole_reply(plan: ReplyPlan, request: ServedRequest) -> bytes:
     ):
         return b""
     body = pieces[0]
-    if type(body) is not bytes or len(body) > _SMALL or plan.status == 204:
+    if type(body) is not bytes or len(body) > MOST_WHOLE or plan.status == 204:
         return b""
     if not request.keep_alive or not request.can_chunk or request.method == "HEAD":
         return b""

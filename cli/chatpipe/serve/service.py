@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
@@ -17,7 +16,8 @@ from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.listener import announce, is_loopback, listen
 from chatpipe.serve.observer import Observer
-from chatpipe.serve.planner import OtherAnswers, Planner, ScriptedModel, Times, bug_plan
+from chatpipe.serve.planner import OtherAnswers, Planner, ScriptedModel, bug_plan
+from chatpipe.serve.reply_maker import ReplyMaker
 from chatpipe.serve.reply_steps import ReplyPlan, Step, steps_of
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
@@ -50,6 +50,7 @@ class Service:
         self._script = script
         own = {VERDICT_PATH: self._observer.reply}
         self._planner = Planner(options, key, self._source, own, script)
+        self._replies = ReplyMaker(self._planner, self._observer)
         self.open_form = self._planner.open_form
         self._connections: set[ClientConnection] = set()
         self._failure: BaseException | None = None
@@ -139,14 +140,12 @@ class Service:
 
     # What the connections call
 
-    def plan(self, request: ServedRequest) -> ReplyPlan:
+    def reply_to(self, request: ServedRequest, *, can_write: bool) -> bytes | ReplyPlan:
+        make = self._replies.reply_to if can_write else self._replies.plan
         try:
-            now = time.monotonic()
-            plan = self._planner.plan(request, Times(now, time.time()))
-            self._observer.arrived(request, plan, len(self._connections), now)
+            return make(request, len(self._connections))
         except Exception as error:  # a bug must not end a server that others use
             return bug_plan(self.note_bug(error))
-        return plan
 
     def steps(self, plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
         return steps_of(plan, request)

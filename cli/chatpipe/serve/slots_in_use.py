@@ -20,6 +20,10 @@ class Slots:
     def waiting(self) -> int:
         return len(self._queue)
 
+    @property
+    def has_limit(self) -> bool:
+        return self._limit is not None
+
     def enter(self) -> Ticket | None:
         """A ticket for a slot, or for a place in the queue. None if there is neither."""
         ticket = Ticket(self)

@@ -27,6 +27,7 @@ from chatpipe.serve.attempts import (
     first_words,
     key_of,
 )
+from chatpipe.serve.latest_entries import LatestEntries
 
 Kind = Literal[
     "early-retry", "useless-retry", "storm", "took-cut-for-whole", "sent-after-success", "hung-on-stall"
@@ -56,6 +57,9 @@ _MOST_ATTEMPTS = 20  # of a body, the last ones
 _MOST_REMARKS = 50  # of a kind, the first ones
 _MOST_PENDING = 256  # of a body
 
+# A body that came once and was answered as it arrived: the credential, and when that was.
+_Answer = tuple[int, float]
+
 _CAN_COME_AGAIN = frozenset({"spoiled", "cut", "refused", "lost", "left"})
 
 
@@ -82,7 +86,10 @@ class Remark:
 
 
 class WatchedBody:
-    """The attempts of one body. pending are those that ended without a good answer and were not repeated."""
+    """The attempts of one body. pending are those that ended without a good answer and were not repeated.
+
+    answer is the one attempt before, if it was answered.
+    """
 
     __slots__ = (
         "_beginning",
@@ -99,7 +106,7 @@ class WatchedBody:
         "waits",
     )
 
-    def __init__(self, key: bytes, sent: ChatBody) -> None:
+    def __init__(self, key: bytes, sent: ChatBody, answer: _Answer | None = None) -> None:
         self.key = key
         self._beginning = beginning_of(sent) if len(key) == KEY_BYTES else None
         self.attempts: list[Attempt] = []  # the last ones
@@ -109,6 +116,11 @@ class WatchedBody:
         self.remarks: dict[tuple[Kind, Severity], Remark] | None = None
         self.lines = 0  # attempts that repeat none
         self.retries = self.answers = self.failures = self.running = 0
+        if answer is not None:
+            credential, at = answer
+            self.attempts.append(Attempt(key, at, credential))
+            self.attempts[0].end("answered", 200, (), at, 0.0)
+            self.lines = self.answers = 1
 
     @property
     def text(self) -> str:
@@ -138,18 +150,41 @@ class ClientVerdict:
     """Judges the attempts of a server. Its memory is bounded, and its counts are exact all the same."""
 
     def __init__(self) -> None:
-        self.outcomes: Counter[Outcome] = Counter()
+        self._outcomes: dict[Outcome, int] = {}
         self.requests = 0
         self.retries = 0
         self._open: OrderedDict[bytes, WatchedBody] = OrderedDict()
-        self._settled: OrderedDict[bytes, WatchedBody] = OrderedDict()
+        self._settled = LatestEntries[WatchedBody | _Answer](MOST_SETTLED)
         self._counts: Counter[tuple[Kind, Severity]] = Counter()
         self._remarks: dict[tuple[Kind, Severity], list[Remark]] = {}
         self._refusals: deque[float] = deque()  # of busy servers, in the last second, since the last answer
         self._storm: Remark | None = None
         self._connections = 0  # the most that were open
 
+    @property
+    def outcomes(self) -> Counter[Outcome]:
+        """The number of attempts that ended in each way."""
+        return Counter(self._outcomes)
+
     # Events
+
+    def answer(self, sent: ChatBody, credential: int, connections: int, now: float) -> None:
+        """Judge an attempt that gets a good answer as it arrives.
+
+        It is as begin() and end() of that attempt. Most bodies come once, and of those it keeps the little
+        that begin() needs.
+        """
+        key = key_of(sent)
+        if self._refusals or key in self._open or key in self._settled:
+            attempt = self.begin(sent, credential, connections, now)
+            attempt.end("answered", 200, (), now, 0.0)
+            self.end(attempt)
+            return
+        self.requests += 1
+        self._outcomes["answered"] = self._outcomes.get("answered", 0) + 1
+        self._settled.add(key, (credential, now))
+        if connections > self._connections:
+            self._connections = connections
 
     def begin(self, sent: ChatBody, credential: int, connections: int, now: float) -> Attempt:
         """Judge an attempt when it arrives. connections are those that are open."""
@@ -178,7 +213,7 @@ class ClientVerdict:
     def end(self, attempt: Attempt) -> None:
         """Take note of an attempt that has ended."""
         outcome, now = attempt.outcome, attempt.ended
-        self.outcomes[outcome] += 1
+        self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
         body = self._open.get(attempt.key)
         if body is None or not body.running:
             return  # it was given up, because too many were open
@@ -296,7 +331,8 @@ class ClientVerdict:
         if body is not None:
             self._open.move_to_end(key)
             return body
-        body = self._settled.pop(key, None) or WatchedBody(key, sent)
+        settled = self._settled.take(key)
+        body = settled if isinstance(settled, WatchedBody) else WatchedBody(key, sent, settled)
         self._open[key] = body
         if len(self._open) > MOST_OPEN:
             _, oldest = self._open.popitem(last=False)
@@ -305,9 +341,7 @@ class ClientVerdict:
 
     def _settle(self, body: WatchedBody) -> None:
         del self._open[body.key]
-        self._settled[body.key] = body
-        if len(self._settled) > MOST_SETTLED:
-            self._settled.popitem(last=False)
+        self._settled.add(body.key, body)
 
     def _give_up(self, body: WatchedBody) -> None:
         """Judge a body that is no longer watched, as if it never came again."""

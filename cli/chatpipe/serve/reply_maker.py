@@ -1,0 +1,50 @@
+"""A request -> its reply: the bytes where nothing else is left to do, else the plan. The observer sees both.
+
+A server without limits, delays, faults and other answers sends what the model says. Nearly all of its
+replies then are small, begin at once and are good, so that nothing of them is to be planned, waited for
+or given back: from the bytes of the request to the bytes of the reply is one step.
+"""
+
+from __future__ import annotations
+
+import time
+
+from chatpipe.local.chat_body import ChatBody
+from chatpipe.local.model import plain_headers, plain_reply
+from chatpipe.serve.observer import Observer
+from chatpipe.serve.planner import Planner, Times
+from chatpipe.serve.reply_steps import MOST_WHOLE, ReplyPlan, head_of
+from chatpipe.serve.router import is_chat
+from chatpipe.serve.served_request import ServedRequest
+
+# The head of a plain reply, for its digest and the length of its body.
+_PLAIN_HEAD = head_of(200, (*plain_headers("%b"), ("content-length", "%d")))
+
+
+class ReplyMaker:
+    """Makes the replies of one server, and has the observer note what a client did."""
+
+    def __init__(self, planner: Planner, observer: Observer) -> None:
+        self._planner = planner
+        self._observer = observer
+        self._is_plain = planner.is_plain and not observer.reports_each
+
+    def reply_to(self, request: ServedRequest, connections: int) -> bytes | ReplyPlan:
+        """The reply to a request, which can be written now. connections are those that are open."""
+        if not self._is_plain or not is_chat(request):
+            return self.plan(request, connections)
+        body = ChatBody(request.body)
+        if request.keep_alive and request.can_chunk and (plain := plain_reply(body)) is not None:
+            digest, data, usage = plain
+            if len(data) <= MOST_WHOLE:
+                self._planner.metrics.count(usage)
+                self._observer.answered(request, body, connections, time.monotonic())
+                return _PLAIN_HEAD % (digest.encode(), len(data)) + data
+        return self.plan(request, connections, body)
+
+    def plan(self, request: ServedRequest, connections: int, body: ChatBody | None = None) -> ReplyPlan:
+        """The plan of the reply to a request. body is that of the request, if it is known already."""
+        now = time.monotonic()
+        plan = self._planner.plan(request, Times(now, time.time()), body)
+        self._observer.arrived(request, plan, connections, now)
+        return plan
