@@ -12,6 +12,7 @@ from chatpipe.flags import request as request_flags
 from chatpipe.flags.command import Command
 from chatpipe.flags.types import OneOf, under
 from chatpipe.options.output import REQUEST_FORMATS, ConsoleOptions, OutputOptions
+from chatpipe.options.prompt import utf8_argument
 from chatpipe.options.request import RequestOptions
 
 option = under("Output")
@@ -47,6 +48,7 @@ def build(
     drafted = draft(request, console, os.environ)
     refuse_several(format, drafted.endpoints)
     prepared = drafted.prepare(drafted.read_transcript(), needs_model=REQUEST_FORMATS[format].needs_model)
+    custom_id = utf8_argument(custom_id, "--custom-id")
     unsent = UnsentRequest(prepared.body, custom_id, prepared.endpoint, request.server, drafted.environ)
     text = format_request(format, unsent, drafted.console.note)
     refuse_shared(output, request.reads(drafted.sources.files))

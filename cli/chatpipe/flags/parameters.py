@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from chatpipe.errors import UsageFault
@@ -58,8 +57,7 @@ def _read(**given: Any) -> Parameters:
 def _value(parameter: Parameter, value: Any) -> Any:
     """Convert an option's value from Click to JSON. Files are still names."""
     if parameter.kind not in FILE_KINDS:
-        for text in _texts(value):
-            utf8_argument(text, f"--{parameter.option}")
+        value = _as_utf8(value, f"--{parameter.option}")
     match parameter.kind:
         case "one or more":
             return value[0] if len(value) == 1 else list(value)
@@ -76,12 +74,11 @@ def _value(parameter: Parameter, value: Any) -> Any:
     return value
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _texts(each)
+def _as_utf8(value: Any, option: str) -> Any:
+    """The value with all its texts as UTF-8; see utf8_argument()."""
+    if isinstance(value, tuple):
+        return tuple(_as_utf8(each, option) for each in value)
+    return utf8_argument(value, option) if isinstance(value, str) else value
 
 
 def _choice(parameter: Parameter, text: str) -> Any:
@@ -91,7 +88,7 @@ def _choice(parameter: Parameter, text: str) -> Any:
         from chatpipe.inputs.values import NotJSON
 
         try:
-            return values.loads_strict(text.encode("utf-8", "surrogateescape"))
+            return values.loads_strict(text.encode())
         except NotJSON as error:
             raise UsageFault(f"not JSON: {error.what}", place=f"--{parameter.option}") from error
     if parameter.kind == "choice of function" and text not in parameter.words:

@@ -9,7 +9,7 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags.command import in_order
 from chatpipe.flags.types import FILE, JSON, JSONL, OneOf, Word, option_group, under
-from chatpipe.options.prompt import Attachment, MediaKind, PromptOptions, RoleOption
+from chatpipe.options.prompt import Attachment, MediaKind, PromptOptions, RoleOption, utf8_argument
 
 option = under("Messages")
 
@@ -132,7 +132,7 @@ def _typed(name: str, value: str) -> RoleOption:
         raise UsageFault(
             f"'{value}' has no id", place=option, fix=f"write ID={'FILE' if is_file else 'TEXT'}"
         )
-    return RoleOption(option, "tool", result, is_file, call_id)
+    return RoleOption(option, "tool", result, is_file, utf8_argument(call_id, option))
 
 
 _CONVERSATION = [

@@ -74,7 +74,7 @@ class Inquiry:
     def _refuse_names(self) -> None:
         if self._model is None:
             return
-        utf8_argument(self._model, "ID")
+        self._model = utf8_argument(self._model, "ID")
         if not self._model.strip():
             raise UsageFault("the name is empty", place="ID", fix="name a model, or leave it out")
         if self._options.save:

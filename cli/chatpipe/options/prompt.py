@@ -5,6 +5,7 @@ The module is light because `--help` imports it, too.
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from chatpipe.errors import BadInput
@@ -55,12 +56,16 @@ class PromptOptions(NamedTuple):
 
 
 def utf8_argument(text: str, option: str) -> str:
-    """Return a command-line text unchanged. Raises BadInput if its bytes are not UTF-8.
+    """The text of an argument whose bytes are UTF-8, whatever the locale is. Raises BadInput for others.
 
-    Python decodes such bytes to lone surrogates, which would be sent as if they were text.
+    Python decodes bytes that its encoding does not have to lone surrogates, which would be sent as if they
+    were text. With PYTHONUTF8=0 and the locale C, that is every letter beyond ASCII.
     """
     try:
         text.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput("not UTF-8", place=option, fix="is the terminal set to UTF-8?") from error
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(text).decode()
+        except UnicodeError as error:
+            raise BadInput("not UTF-8", place=option, fix="is the terminal set to UTF-8?") from error
     return text

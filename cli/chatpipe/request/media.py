@@ -12,13 +12,14 @@ an endless device must not exhaust the memory. A limit of one provider alone is 
 from __future__ import annotations
 
 import base64
+import os
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, SizeLimit, Sources
 from chatpipe.inputs.values import Value
-from chatpipe.options.prompt import Attachment
+from chatpipe.options.prompt import Attachment, utf8_argument
 
 _URLS = ("http://", "https://", "data:")
 # The image types that vision models accept. Source: the provider's vision guide, 2026.
@@ -40,7 +41,7 @@ def content_part(attachment: Attachment, detail: str | None, sources: Sources) -
             image["detail"] = detail
         return {"type": "image_url", "image_url": image}
     if attachment.kind == "file-id":
-        return {"type": "file", "file": {"file_id": attachment.value}}
+        return {"type": "file", "file": {"file_id": utf8_argument(attachment.value, attachment.option)}}
     if attachment.kind == "audio":
         source = _audio_source(attachment, sources)
         audio = {"data": base64.b64encode(source.data).decode(), "format": _audio_format(source, attachment)}
@@ -85,9 +86,10 @@ def _document_part(attachment: Attachment, sources: Sources) -> dict[str, Value]
     A URL in place of the data is an extension of OpenRouter (2026); other servers report an error.
     """
     if is_url(attachment.value):
-        return _file_part(_file_name(attachment.value), attachment.value)
+        url = utf8_argument(attachment.value, attachment.option)
+        return _file_part(_file_name(url), url)
     source = _read(attachment, sources)
-    name = "stdin" if attachment.value == STDIN else attachment.value.rpartition("/")[2]
+    name = "stdin" if attachment.value == STDIN else _base_name(attachment.value)
     media_type = _document_type(source, attachment)
     if media_type == _TEXT and not attachment.as_file:
         return {"type": "text", "text": f"{name}:\n{source.data.decode()}"}
@@ -96,6 +98,11 @@ def _document_part(attachment: Attachment, sources: Sources) -> dict[str, Value]
 
 def _file_part(name: str, data: str) -> dict[str, Value]:
     return {"type": "file", "file": {"filename": name, "file_data": data}}
+
+
+def _base_name(path: str) -> str:
+    """The last part of a path, which any bytes may be in, as text."""
+    return os.fsencode(path.rpartition("/")[2]).decode("utf-8", "replace")
 
 
 def _file_name(url: str) -> str:
@@ -113,7 +120,7 @@ def _url_path(url: str) -> str:
 
 def _image_url(attachment: Attachment, sources: Sources) -> str:
     if is_url(attachment.value):
-        return attachment.value
+        return utf8_argument(attachment.value, attachment.option)
     source = _read(attachment, sources)
     return image_data_url(source.data, source.name, attachment.option)
 

@@ -61,8 +61,8 @@ def read(structure: SchemaOptions, sources: Sources) -> ResponseFormat | None:
     elif structure.fields is not None:
         from chatpipe.request import schema_fields  # few requests describe their answer so
 
-        utf8_argument(structure.fields, schema_fields.OPTION)
-        schema = LocatedValue(schema_fields.parse_fields(structure.fields), Source(schema_fields.OPTION, b""))
+        fields = schema_fields.parse_fields(utf8_argument(structure.fields, schema_fields.OPTION))
+        schema = LocatedValue(fields, Source(schema_fields.OPTION, b""))
         stem = ""
     else:
         return None
@@ -76,8 +76,7 @@ def read(structure: SchemaOptions, sources: Sources) -> ResponseFormat | None:
 
 def _parse(text: str) -> LocatedValue:
     """Parse the value of --schema-json. Raises BadInput, UsageFault."""
-    utf8_argument(text, "--schema-json")
-    source = Source("--schema-json", text.encode())
+    source = Source("--schema-json", utf8_argument(text, "--schema-json").encode())
     try:
         return LocatedValue(values.loads_strict(source.data), source)
     except NotJSON as error:
