@@ -277,11 +277,38 @@ def test_a_run_reports_only_the_first_failures_of_tools(tool: tuple[str, ...], t
         for option in ("-j4", "-v")
     )
     assert few.status == 0
-    assert few.stderr.splitlines() == [
+    assert few.stderr.splitlines()[:-1] == [
         *[b"chatpipe: tool 'weather' ended with status 3: the model is told"] * 10,
         b"chatpipe: there are more like these: -v shows each",
     ]
+    remedy = b"run it again with --reuse FILE --resend failed-tools, where FILE has these results"
+    assert few.stderr.endswith(
+        b"15 answers after the failure of a tool: mend the tool, and " + remedy + b"\n"
+    )
     assert all_of_them.stderr.count(b"< tool weather: ended with status 3") == 15
+
+
+def test_answers_after_the_failure_of_a_tool_are_sent_again_on_request(
+    tool: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The tool fails for the second line of two, and is then mended."""
+    script = (tmp_path / "weather.sh").read_text()
+    (tmp_path / "weather.sh").write_text("#!/bin/sh\ngrep -q one || exit 3\n")
+    with serve(calls_then_answers) as server:
+        again = command(server, *tool, "-o", "out")
+        first = run(*again, stdin=TWO, cwd=tmp_path)
+        (tmp_path / "weather.sh").write_text(script)
+        second = run(*again, stdin=TWO, cwd=tmp_path)
+        sent = len(server.requests)
+        third = run(*again, "--resend", "failed-tools", stdin=TWO, cwd=tmp_path)
+        assert (sent, len(server.requests)) == (4, 6)
+    note = (
+        b"chatpipe: 1 answer after the failure of a tool: mend the tool, and run the same command again with "
+    )
+    assert first.stderr.endswith(note + b"--resend failed-tools\n")
+    assert second.stderr == note + b"--resend failed-tools\n"
+    assert (first.status, second.status, third.status, third.stderr) == (0, 0, 0, b"")
+    assert b"failed_tools" not in (tmp_path / "out").read_bytes()
 
 
 def test_the_server_s_own_code_is_in_the_message() -> None:

@@ -80,7 +80,7 @@ def calling(*names: str, arguments: str = "{}") -> dict[str, Any]:
 
 def result(box: Toolbox, message: dict[str, Any] | None = None) -> str:
     """The text that the model gets for the one call."""
-    (answer,) = box.run(message or calling("f"))
+    (answer,) = box.run(message or calling("f")).messages
     text: str = answer["content"]
     return text
 
@@ -90,7 +90,7 @@ def result(box: Toolbox, message: dict[str, Any] | None = None) -> str:
 
 def test_arguments_on_stdin_result_from_stdout(toolbox: Make, console: Told) -> None:
     box = toolbox({"f": ["cat"]})
-    assert box.run(calling("f", arguments='{"city": "Tromsø"}')) == [
+    assert box.run(calling("f", arguments='{"city": "Tromsø"}')).messages == [
         {"role": "tool", "tool_call_id": "0", "content": '{"city": "Tromsø"}'}
     ]
     assert console.notes == []
@@ -101,9 +101,11 @@ def test_custom_tool_gets_its_text_and_a_function_call_is_answered_by_name(
 ) -> None:
     box = toolbox({"f": ["cat"]})
     custom = {"id": "x", "type": "custom", "custom": {"name": "f", "input": "a\nb\n\n"}}
-    assert box.run({"tool_calls": [custom]}) == [{"role": "tool", "tool_call_id": "x", "content": "a\nb\n"}]
+    assert box.run({"tool_calls": [custom]}).messages == [
+        {"role": "tool", "tool_call_id": "x", "content": "a\nb\n"}
+    ]
     legacy = {"function_call": {"name": "f", "arguments": "{}"}}
-    assert box.run(legacy) == [{"role": "function", "name": "f", "content": "{}"}]
+    assert box.run(legacy).messages == [{"role": "function", "name": "f", "content": "{}"}]
 
 
 @cases(
@@ -189,7 +191,11 @@ def test_calls_run_at_the_same_time_and_are_answered_in_order(toolbox: Make, tmp
         "b": f"{met}; sleep 0.1; echo less",
         "c": f"{met}; echo quick",
     }
-    answers = toolbox({name: sh(script) for name, script in tools.items()}).run(calling("a", "b", "a", "c"))
+    answers = (
+        toolbox({name: sh(script) for name, script in tools.items()})
+        .run(calling("a", "b", "a", "c"))
+        .messages
+    )
     assert [(answer["tool_call_id"], answer["content"]) for answer in answers] == [
         *(("0", "slow"), ("1", "less"), ("2", "slow"), ("3", "quick"))
     ]
@@ -210,7 +216,7 @@ def test_more_calls_than_run_at_once_in_all_threads(
     monkeypatch.setattr(execute, "_MAX_CONCURRENT", 2)
     box = toolbox({"f": sh(f"touch {tmp_path}/$$; sleep 0.03; ls {tmp_path} | wc -l; rm {tmp_path}/$$")})
     answers: list[dict[str, Any]] = []
-    in_threads(3, lambda _: answers.extend(box.run(calling(*"fff"))))
+    in_threads(3, lambda _: answers.extend(box.run(calling(*"fff")).messages))
     assert sorted(answer["tool_call_id"] for answer in answers) == list("000111222")
     assert {int(answer["content"]) for answer in answers} <= {1, 2}
 
@@ -227,13 +233,13 @@ def test_calls_wait_if_the_system_has_no_descriptors_left(
         start(self, *values, **more)
 
     monkeypatch.setattr(ChildProcess, "__init__", started_with_room)
-    assert [answer["content"] for answer in box.run(calling(*"fffff"))] == ["x"] * 5
+    assert [answer["content"] for answer in box.run(calling(*"fffff")).messages] == ["x"] * 5
     assert console.notes == []
 
 
 def test_one_that_fails_takes_nothing_from_the_others(toolbox: Make) -> None:
     box = toolbox({"a": sh("exit 1"), "b": ["/nonexistent"], "c": sh("sleep 0.05; echo fine")})
-    assert [answer["content"] for answer in box.run(calling("a", "b", "c"))] == [
+    assert [answer["content"] for answer in box.run(calling("a", "b", "c")).messages] == [
         "error: the tool ended with status 1",
         "error: the tool cannot be started: no such file or directory",
         "fine",
@@ -241,7 +247,7 @@ def test_one_that_fails_takes_nothing_from_the_others(toolbox: Make) -> None:
 
 
 def test_nothing_called_nothing_answered(toolbox: Make) -> None:
-    assert toolbox({}).run({"role": "assistant", "content": "hi"}) == []
+    assert toolbox({}).run({"role": "assistant", "content": "hi"}).messages == []
 
 
 # What goes wrong is told
@@ -261,7 +267,7 @@ def test_only_the_end_of_a_long_stderr_is_reported(toolbox: Make) -> None:
 def test_a_call_that_cannot_run_is_reported_to_the_model(toolbox: Make, console: Told) -> None:
     box = toolbox({"f": ["cat"]})
     calls = calling("wether", "f", arguments="[")
-    slip, bad = (answer["content"] for answer in box.run(calls, ["weather", "f"]))
+    slip, bad = (answer["content"] for answer in box.run(calls, ["weather", "f"]).messages)
     assert slip == "error: there is no tool 'wether': the tools are 'f', 'weather'"
     assert bad == (
         "error: the arguments are not JSON: expecting value (line 1, column 2): "
@@ -541,3 +547,17 @@ def test_names_that_are_refused(name: str, body: dict[str, Any], error: str) -> 
     with pytest.raises(UsageFault) as caught:
         check_names([name], body)
     assert str(caught.value) == f"--exec: {error}"
+
+
+@cases(
+    ("names", "failed"),
+    {
+        "none": (["good", "good"], set()),
+        "by its status": (["good", "bad", "bad"], {"bad"}),
+        "not started": (["none", "good"], {"none"}),
+        "a mistake of the model": (["unknown", "good"], set()),
+    },
+)
+def test_tools_whose_command_failed_are_named(toolbox: Make, names: list[str], failed: set[str]) -> None:
+    box = toolbox({"good": ["true"], "bad": ["false"], "none": ["/no/such/program"]})
+    assert box.run(calling(*names)).failed == failed

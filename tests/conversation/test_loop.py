@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from chatpipe.conversation.loop import Conversation, converse
-from chatpipe.conversation.turns import ToolRunner, TurnRules
+from chatpipe.conversation.turns import ToolResults, ToolRunner, TurnRules
 from chatpipe.errors import TryLater
 from chatpipe.exchange import run_without_loop
 from chatpipe.wire.answer import Answer
@@ -54,11 +54,13 @@ def tools(*, max_turns: int = 8, foreign: str = "") -> ToolRunner:
         calls = message.get("tool_calls") or []
         return bool(calls) and all(each["function"]["name"] != foreign for each in calls)
 
-    async def run(message: Mapping[str, Any], body: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
-        return [
+    async def run(message: Mapping[str, Any], body: Mapping[str, Any]) -> ToolResults:
+        names = [each["function"]["name"] for each in message["tool_calls"]]
+        messages = [
             {"role": "tool", "tool_call_id": each["id"], "content": f"ran {each['function']['name']}"}
             for each in message["tool_calls"]
         ]
+        return ToolResults(messages, frozenset(name for name in names if name.startswith("broken")))
 
     return ToolRunner(can_answer, run, max_turns)
 
@@ -204,3 +206,8 @@ def test_a_line_with_an_equal_format_of_its_own_is_checked() -> None:
     """A body that was copied, pickled or read from a file has another object with the same value."""
     rules = TurnRules(violation=only_json, reasks=2, response_format={"type": "json_schema"})
     assert rules.for_line({"response_format": {"type": "json_schema"}}) is rules
+
+
+def test_the_answer_names_the_tools_that_failed_in_any_turn() -> None:
+    server = Server(says(None, call("broken b")), says(None, call("fine")), says("done"))
+    assert talk(server, TurnRules(tools())).answer.failed_tools == ("broken b",)

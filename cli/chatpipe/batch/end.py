@@ -54,6 +54,13 @@ def interruption_text(job: Job, tally: Tally) -> str:
     return f"{done}: {remedies.next_run(job)}"
 
 
+def note_failed_tools(job: Job, tally: Tally) -> None:
+    """Print how many answers follow the failure of a tool: the model made do, and they count as good."""
+    if tally.failed_tools:
+        follow = f"{quantity(tally.failed_tools, 'answer')} after the failure of a tool"
+        job.console.note(f"{follow}: {remedies.mend_tools(job)}")
+
+
 def print_summary(job: Job, tally: Tally, wall_s: float, fault: ChatpipeError | None) -> None:
     """Print the closing line of a run, and its failures by reason.
 

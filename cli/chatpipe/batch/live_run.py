@@ -75,6 +75,7 @@ def _run(
         raise_if_received()
         wall_s = time.monotonic() - started
         fault = _conclude(job, means, stop, out, tally)
+        end.note_failed_tools(job, tally)
         if watch.has_summary:
             end.print_summary(job, tally, wall_s, fault)
     return fault

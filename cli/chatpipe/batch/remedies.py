@@ -47,6 +47,12 @@ def next_run(job: Job, options: str = "") -> str:
     return f"run it again with --journal FILE{more}, which keeps its answers"
 
 
+def mend_tools(job: Job) -> str:
+    """The next step for answers after the failure of a tool."""
+    run = next_run(job, "--resend failed-tools") if _is_recorded(job) else "run it again"
+    return f"mend the tool, and {run}"
+
+
 def _place(job: Job) -> str:
     if job.run_format.writes_result_lines and not job.writes_at_the_end:
         return "see select(.error)"

@@ -41,7 +41,7 @@ class Result(NamedTuple):
     fail like this one. latency_s is None if the line was not sent in this run. fault is the reason
     why a request got no answer; an answer that is not good has none. earlier_usage is the usage of the
     turns before the answer, which were paid for too. server is the one that answered in this run. in_job:
-    a job of the Batch API did, at its price.
+    a job of the Batch API did, at its price. has_failed_tool: the command of a tool failed before the answer.
     """
 
     item: Item
@@ -56,6 +56,7 @@ class Result(NamedTuple):
     earlier_usage: tuple[Value, ...] = ()
     server: str | None = None
     in_job: bool = False
+    has_failed_tool: bool = False
 
 
 class ResultBuilder:
@@ -133,6 +134,7 @@ class ResultBuilder:
             Status.OK if is_good else OUTCOMES[known].status,
             fingerprint=found.fingerprint or "",
             earlier_usage=found.earlier_usage,
+            has_failed_tool=found.has_failed_tool,
         )
 
     def _metadata(
@@ -148,6 +150,7 @@ class ResultBuilder:
             timestamp(self._now()),
             answer.server or self._server,
             answer.engine or self._engine,
+            answer.failed_tools,
         )
 
     def _verdict(
@@ -248,6 +251,7 @@ class ResultBuilder:
             metadata.earlier_usage,
             metadata.server,
             metadata.engine == BY_JOBS,
+            bool(metadata.failed_tools),
         )
 
 

@@ -77,6 +77,7 @@ class Tally:
         self.finished = 0
         self.good = 0
         self.reused = 0
+        self.failed_tools = 0  # good answers that follow the failure of a tool
         self.abandoned = 0  # requests that a signal ended in flight
         self.retries = 0  # requests that were sent again
         self.pauses = 0
@@ -103,6 +104,7 @@ class Tally:
         self.outcomes[result.outcome] = self.outcomes.get(result.outcome, 0) + 1
         if result.is_good:
             self.good += 1
+            self.failed_tools += result.has_failed_tool
         else:
             self.failures[result.status] = self.failures.get(result.status, 0) + 1
             if result.latency_s is not None and result.outcome is not Outcome.unsent:

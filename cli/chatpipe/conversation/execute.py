@@ -17,6 +17,7 @@ from time import monotonic, sleep
 from chatpipe.conversation import tool_calls
 from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, CommandResult
 from chatpipe.conversation.tool_calls import ToolCall
+from chatpipe.conversation.turns import ToolResults
 from chatpipe.errors import MissingInput, UsageFault, quantity, reason
 from chatpipe.inputs.names import nearest
 from chatpipe.inputs.values import Value
@@ -82,30 +83,32 @@ class Toolbox:
         offered = tool_calls.offered_names(body)
         return bool(calls) and all(call.name in self._commands or call.name not in offered for call in calls)
 
-    def run(self, message: Mapping[str, Value], offered: Iterable[str] = ()) -> list[dict[str, Value]]:
-        """Run all calls of a message and wait for them. The answers are in the order of the calls.
+    def run(self, message: Mapping[str, Value], offered: Iterable[str] = ()) -> ToolResults:
+        """Run all calls of a message and wait for them. The results are in the order of the calls.
 
         If the model called an unknown tool, its error lists offered beside the tools with a command.
         Raises ToolsStopped after stop(). Whatever is raised, no process is left behind.
         """
         calls = tool_calls.calls_of(message)
         texts: dict[int, str] = {}
+        failed: set[str] = set()
         queue = deque(enumerate(calls))
         running: list[_RunningCall] = []
         with PollSelector() as selector:
             try:
                 while queue or running:
                     self._raise_if_stopped()
-                    texts |= self._start_queued(queue, offered, running, selector)
+                    texts |= self._start_queued(queue, offered, running, selector, failed)
                     if queue or running:
                         _poll(selector, running)
                     for each in [each for each in running if each.child.is_over(monotonic())]:
                         self._raise_if_stopped()  # stop() may be the reason why it ended
-                        texts[each.position] = self._finish(each, running)
+                        texts[each.position] = self._finish(each, running, failed)
             finally:
                 self._abandon(running, selector)
         self._raise_if_stopped()
-        return [tool_calls.answer_message(call, texts[position]) for position, call in enumerate(calls)]
+        messages = [tool_calls.answer_message(call, texts[position]) for position, call in enumerate(calls)]
+        return ToolResults(messages, frozenset(failed))
 
     def stop(self) -> None:
         """Kill all running commands, in every thread. run() raises ToolsStopped there, and from now on.
@@ -137,6 +140,7 @@ class Toolbox:
         offered: Iterable[str],
         running: list[_RunningCall],
         selector: PollSelector,
+        failed: set[str],
     ) -> dict[int, str]:
         """Start queued calls while there is room. Returns the errors of those that cannot, by position."""
         texts = {}
@@ -149,6 +153,7 @@ class Toolbox:
             except (OSError, ValueError) as error:
                 if self._children and isinstance(error, OSError) and error.errno in _NO_ROOM:
                     break
+                failed.add(call.name)
                 refusal = self._report(
                     call, CommandResult(None, f"cannot be started: {reason(error)}", b"", b"")
                 )
@@ -180,12 +185,17 @@ class Toolbox:
         self._emit_detail(f"> tool {call.name}: {shorten(shown, _SHOWN)}")
         return True
 
-    def _finish(self, each: _RunningCall, running: list[_RunningCall]) -> str:
-        """Release a command that is over, and return its result or its failure report for the model."""
+    def _finish(self, each: _RunningCall, running: list[_RunningCall], failed: set[str]) -> str:
+        """Release a command that is over, and return its result or its failure report for the model.
+
+        The name of a tool that failed goes to failed.
+        """
         with delay_signals(), self._lock:
             ended = each.child.close()
             self._children.discard(each.child)
             running.remove(each)
+        if ended.failure is not None:
+            failed.add(each.call.name)
         outcome = ended.failure or "ended with status 0"
         took_s = monotonic() - each.started
         self._emit_detail(

@@ -43,12 +43,13 @@ async def converse(
     Only the first choice is followed, because one conversation cannot continue several.
     """
     steps: list[Message] = []
+    failed: tuple[str, ...] = ()
     turns, reasks, tries = 1, rules.reasks, 0
     earlier: list[Value] = []
     while True:
         answer = await send(body)
         tries += answer.attempts
-        answer = answer._replace(attempts=tries, earlier_usage=tuple(earlier))
+        answer = answer._replace(attempts=tries, earlier_usage=tuple(earlier), failed_tools=failed)
         completion = answer.completion
         if answer.fault is not None or completion is None:
             return Conversation(answer, tuple(steps))
@@ -61,7 +62,8 @@ async def converse(
             if turns == rules.tools.max_turns:
                 return Conversation(answer._replace(turns_exhausted=True), tuple(steps))
             results = await rules.tools.run(message, body)
-            step = [history_message(tools.repaired(message)), *results]
+            failed = tuple(sorted({*failed, *results.failed}))
+            step = [history_message(tools.repaired(message)), *results.messages]
             body = {**_unforced(body), "messages": [*body["messages"], *step]}
             steps += step
             turns += 1

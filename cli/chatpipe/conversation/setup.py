@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from chatpipe.conversation import execute, tool_calls
 from chatpipe.conversation.execute import Toolbox
-from chatpipe.conversation.turns import Message, ToolRunner, TurnOptions, TurnRules
+from chatpipe.conversation.turns import ToolResults, ToolRunner, TurnOptions, TurnRules
 from chatpipe.inputs.values import Value
 from chatpipe.options.tool_commands import ToolOptions, split_command
 from chatpipe.server.children import child_environment
@@ -108,7 +108,7 @@ class _ThreadedTools:
         self._toolbox = toolbox
         self._pool = pool
 
-    async def run(self, message: Mapping[str, Value], body: Mapping[str, Value]) -> Sequence[Message]:
+    async def run(self, message: Mapping[str, Value], body: Mapping[str, Value]) -> ToolResults:
         offered = tool_calls.offered_names(body)
         if self._pool is None:
             with interruptible():  # a signal does not wait for the tool, as it does for the end of an answer

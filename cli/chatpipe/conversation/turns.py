@@ -28,15 +28,22 @@ class TurnOptions(NamedTuple):
         return self.response_format is None and not self.tools.commands
 
 
+class ToolResults(NamedTuple):
+    """The results of all calls of a message, as messages, and the names of the tools whose command failed."""
+
+    messages: Sequence[Message]
+    failed: frozenset[str] = frozenset()
+
+
 class ToolRunner(NamedTuple):
     """The tools of a conversation. Both functions take a message and the body that it answers.
 
-    can_answer returns True if we are to answer all calls of the message. run answers them and
-    returns the results as messages. max_turns limits the answers, counting the first and no re-asks.
+    can_answer returns True if we are to answer all calls of the message. run answers them. max_turns limits
+    the answers, counting the first and no re-asks.
     """
 
     can_answer: Callable[[Mapping[str, Value], Mapping[str, Value]], bool]
-    run: Callable[[Mapping[str, Value], Mapping[str, Value]], Awaitable[Sequence[Message]]]
+    run: Callable[[Mapping[str, Value], Mapping[str, Value]], Awaitable[ToolResults]]
     max_turns: int = 8
 
 

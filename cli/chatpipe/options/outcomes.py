@@ -87,7 +87,8 @@ OUTCOMES: Mapping[Outcome, OutcomeRow] = {
 PAID = frozenset(outcome for outcome, row in OUTCOMES.items() if row.paid)
 # Answers that are not good. --allow accepts them, and --resend lets a run pay for them again.
 ALLOWABLE = PAID - {Outcome.ok}
-RESENDABLE = ALLOWABLE
+FAILED_TOOLS = "failed-tools"  # good ones, too: the model made do without the result
+RESENDABLE = ALLOWABLE | {FAILED_TOOLS}
 # --allow of a run: a line may also have no answer.
 FAILED = "failed"
 RUN_ALLOWABLE = ALLOWABLE | {FAILED}

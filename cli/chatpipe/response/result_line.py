@@ -4,7 +4,7 @@
      "response": {"status_code", "request_id", "body"} or null,
      "error": {"code", "message"} or null,
      "chatpipe": {"line", "outcome", "fingerprint", "attempts", "latency_s", "at", "server",
-                  "turns"?, "earlier_usage"?}}
+                  "turns"?, "earlier_usage"?, "failed_tools"?}}
 
 This module makes, reads and renames them. Its readers accept lines of the Batch API, which have no
 `chatpipe`, and any other value in a field of a damaged line.
@@ -44,8 +44,8 @@ class Metadata(NamedTuple):
     line counts from 1. fingerprint is empty if there was no request. attempts covers all turns, and
     latency_s is that of the last attempt. at is the time when the answer ended, as timestamp() writes it,
     and server the server that gave it. All three are None if nothing was sent. earlier_usage holds the
-    `usage` of each turn before the answer. engine is the way in which the answer
-    came, None for the usual one.
+    `usage` of each turn before the answer, failed_tools the names of the tools whose command failed in one
+    of them. engine is the way in which the answer came, None for the usual one.
     """
 
     line: int
@@ -57,6 +57,7 @@ class Metadata(NamedTuple):
     at: str | None = None
     server: str | None = None
     engine: str | None = None
+    failed_tools: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Value]:
         record: dict[str, Value] = {
@@ -73,6 +74,8 @@ class Metadata(NamedTuple):
         if self.earlier_usage:
             record["turns"] = turns_sent(self.outcome, self.earlier_usage)
             record["earlier_usage"] = list(self.earlier_usage)
+        if self.failed_tools:
+            record["failed_tools"] = list(self.failed_tools)
         return record
 
 
@@ -93,6 +96,7 @@ class LineKey(NamedTuple):
     outcome: str | None
     at: str | None = None
     server: str | None = None
+    has_failed_tool: bool = False
 
     @property
     def ended_at(self) -> float:
@@ -126,7 +130,8 @@ class ResultLine:
     def key(self, *, by_id: bool) -> LineKey:
         metadata = self._metadata()
         identity = self.custom_id if by_id else self.fingerprint
-        return LineKey(identity, self.outcome, _text(metadata.get("at")), _text(metadata.get("server")))
+        at, server = _text(metadata.get("at")), _text(metadata.get("server"))
+        return LineKey(identity, self.outcome, at, server, bool(metadata.get("failed_tools")))
 
     @property
     def body(self) -> Value:
@@ -164,6 +169,11 @@ class ResultLine:
     def earlier_usage(self) -> tuple[Value, ...]:
         usage = self._metadata().get("earlier_usage")
         return tuple(usage) if type(usage) is list else ()
+
+    @property
+    def has_failed_tool(self) -> bool:
+        """True if the answer follows the failure of a tool."""
+        return bool(self._metadata().get("failed_tools"))
 
     @property
     def is_damaged(self) -> bool:
@@ -268,6 +278,7 @@ def read_key(line: bytes, *, by_id: bool) -> LineKey | None:
             _text(metadata["outcome"]),
             _text(metadata.get("at")),
             _text(metadata.get("server")),
+            "failed_tools" in metadata,
         )
     except (ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -85,10 +85,10 @@ class Answer(NamedTuple):
     the answer is not complete. completion is then the part that arrived, or None if nothing
     readable arrived.
 
-    After earlier turns (conversation/loop.py), earlier holds the usage of each, null if the server
-    did not report it. is_exhausted is true if the answer calls tools but no further turn is allowed.
-    server is the name of the one that sent it, of several in one run. engine is the way in which it came,
-    None for the usual one.
+    After earlier turns (conversation/loop.py), earlier_usage holds the usage of each, null if the server
+    did not report it, and failed_tools the names of the tools whose command failed. turns_exhausted is
+    true if the answer calls tools but no further turn is allowed. server is the name of the one that sent it,
+    of several in one run. engine is the way in which it came, None for the usual one.
     """
 
     completion: dict[str, Value] | None
@@ -97,6 +97,7 @@ class Answer(NamedTuple):
     request_id: str | None = None
     attempts: int = 1
     earlier_usage: tuple[Value, ...] = ()
+    failed_tools: tuple[str, ...] = ()
     turns_exhausted: bool = False
     server: str | None = None
     engine: str | None = None

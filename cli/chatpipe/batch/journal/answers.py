@@ -21,7 +21,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.text_decoder import BOM, refuse_other_kinds
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.outcomes import PAID
+from chatpipe.options.outcomes import FAILED_TOOLS, PAID
 from chatpipe.options.run import ResumeOptions
 from chatpipe.response.result_line import LineKey, ResultLine, read_key, read_result
 from chatpipe.system.descriptor import open_regular
@@ -101,6 +101,7 @@ class AnswerIndex:
         """
         self._match = match
         self._reusable = PAID - options.resend
+        self._resends_failed_tools = FAILED_TOOLS in options.resend
         self._accept = accept
         self._fresh = options.fresh
         self._key = key
@@ -310,12 +311,16 @@ class AnswerIndex:
             is_ours = True
             if entry is _HEADER_ENTRY:
                 self._headers[file] = offset
-            if entry.outcome in self._reusable and not self._fresh:
+            if self._is_reusable(entry):
                 location = pack_location(file, offset, is_good=entry.outcome in self._accept.good)
                 self._add_entry(entry, location, line)
         if is_ours:
             self._damage.merge(damage)
         return None if is_ours else foreign
+
+    def _is_reusable(self, entry: LineKey) -> bool:
+        is_resent = self._fresh or (entry.has_failed_tool and self._resends_failed_tools)
+        return entry.outcome in self._reusable and not is_resent
 
     def _add_entry(self, entry: LineKey, new: int, line: bytes) -> None:
         identity = entry.identity
