@@ -50,6 +50,11 @@ class AgainstDict(RuleBasedStateMachine):
         self.table.add(key, value)
         self.model[key].append(value)
 
+    @rule(key=keys, value=places)
+    def find_or_add(self, key: int, value: int) -> None:
+        assert self.table.find_or_add(key, value) == self.model[key]
+        self.model[key] = self.model[key] or [value]
+
     @rule(key=keys, new=places, data=st.data())
     def replace(self, key: int, new: int, data: st.DataObject) -> None:
         if self.model[key]:

@@ -154,7 +154,8 @@ class Driver:
             result = self._known_result(item, fingerprint)
             if result is not None:
                 # Only after all earlier items were sent: a halt rule must not count a line far ahead of them.
-                await self._wait_for_queue()
+                if self._queued:
+                    await self._wait_for_queue()
                 self._finish(number, result)
             elif self._options.dedupe and fingerprint in self._followers:
                 self._followers[fingerprint].append((number, item))

@@ -67,9 +67,8 @@ class OccurrenceCounter:
     def count(self, body_digest: bytes) -> int:
         """Count a body: 1 for the first with this digest, 2 for the second."""
         key = int.from_bytes(body_digest[:8], "big")
-        counts = self._counts.find(key)
+        counts = self._counts.find_or_add(key, 1)
         if not counts:
-            self._counts.add(key, 1)
             return 1
         count = self._large.get(key, counts[0]) + 1
         if count <= _BYTE:

@@ -61,7 +61,19 @@ class SortedIndex:
     def add(self, key: int, value: int) -> None:
         """Add a value to a key."""
         bucket = key >> self._shift
-        index = bisect_right(self._keys[bucket], key)
+        self._insert(bucket, bisect_right(self._keys[bucket], key), key, value)
+
+    def find_or_add(self, key: int, value: int) -> list[int]:
+        """The values of a key, like find(). If there are none, the value is added."""
+        bucket = key >> self._shift
+        keys = self._keys[bucket]
+        index = bisect_left(keys, key)
+        if index < len(keys) and keys[index] == key:
+            return self.find(key)
+        self._insert(bucket, index, key, value)
+        return []
+
+    def _insert(self, bucket: int, index: int, key: int, value: int) -> None:
         self._keys[bucket].insert(index, key)
         self._values[bucket].insert(index, value)
         self._length += 1

@@ -151,15 +151,17 @@ class CollectedResults:
         return None
 
     def _add(self, fingerprint: str, location: int) -> None:
-        key = key_of(fingerprint)
-        for number in self._index.find(key):
+        key, new = key_of(fingerprint), len(self._locations)
+        found = self._index.find_or_add(key, new)
+        for number in found:
             line = self._files.line(self._locations[number])
             if _fingerprint_of(line) != fingerprint:
                 continue  # another request with the same 8 bytes
             if _is_good(self._files.line(location)) and not _is_good(line):
                 self._locations[number] = location
             return
-        self._index.add(key, len(self._locations))
+        if found:
+            self._index.add(key, new)
         self._locations.append(location)
         self._used.append(0)
 

@@ -5,7 +5,7 @@ A line is in no part if it has an answer, or lies in a job that has not been col
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.provider_jobs.item_file import ItemFile
@@ -22,7 +22,7 @@ from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
-_STREAMING = ("stream", "stream_options")
+_STREAMING = frozenset(("stream", "stream_options"))
 
 
 class PartTerms(NamedTuple):
@@ -124,9 +124,9 @@ class JobParts:
     def _add(self, item: Item, fingerprint: str) -> None:
         assert item.body is not None
         dialect, place = self._terms.dialect, f"{self._terms.input_name}:{item.line}"
-        body = dict(body_to_send(item.body, self._terms.patches, self._terms.detail))
-        for name in _STREAMING:
-            body.pop(name, None)
+        body = body_to_send(item.body, self._terms.patches, self._terms.detail)
+        if not _STREAMING.isdisjoint(body):
+            body = {name: value for name, value in body.items() if name not in _STREAMING}
         model = model_of(body, dialect, place)
         line = values.dumps(_line_of(fingerprint, body, dialect)) + b"\n"
         number = self._splitter.number(dialect.url, model, len(line), place)
@@ -144,9 +144,9 @@ class JobParts:
             self._costs[number] = (self._costs[number] or 0.0) + cost
 
 
-def _line_of(fingerprint: str, body: dict[str, Value], dialect: JobDialect) -> dict[str, Value]:
+def _line_of(fingerprint: str, body: Mapping[str, Value], dialect: JobDialect) -> dict[str, Value]:
     """The line of a request. Its url and its model are left out where they are those of the job."""
     if dialect.shape.model_is_of_job:
-        body.pop("model", None)
-        return {"custom_id": fingerprint, "body": body}
+        rest = {name: value for name, value in body.items() if name != "model"}
+        return {"custom_id": fingerprint, "body": rest}
     return {"custom_id": fingerprint, "method": "POST", "url": dialect.url, "body": body}
