@@ -128,6 +128,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         ["build -m m --set «PATH=TEXT» y", "build -m m --set «PATH:=JSON» y"],
     ),
     "empty value": ("ask -p echo -o '' x", "give one, or leave it out", ["ask -p echo -o out x"]),
+    "a URL of a file": (
+        "build --user-file file://localhost/etc/passwd x",
+        "write /etc/passwd",
+        ["build --user-file «/etc/passwd» x"],
+    ),
     "a pattern in quotes": (
         "build --user-file '*.txt' x",
         "patterns are for the shell: name each file",

@@ -58,7 +58,6 @@ def coded(data: bytes) -> str:
         "HTTPS://EXAMPLE.COM/A",
         "data:image/png;base64,AAAA",
         "Data:,x",
-        "https://",
     ],
 )
 def test_url_of_an_image_is_handed_on(url: str) -> None:
@@ -67,10 +66,15 @@ def test_url_of_an_image_is_handed_on(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ftp://a/b.png", "file:///a.png", "http:a.png", "https:/a", "data", "xhttps://a"]
+    ("name", "fix"),
+    [
+        ("ftp://a/b.png", "URLs are not fetched: save it in a file first"),
+        ("file:///a.png", "write /a.png"),
+        *(("http:a.png", ""), ("https:/a", ""), ("data", "")),
+    ],
 )
-def test_anything_else_is_a_path(name: str) -> None:
-    with refused(MissingInput, f"--image: cannot read '{name}': no such file or directory"):
+def test_anything_else_is_a_path(name: str, fix: str) -> None:
+    with refused(MissingInput, what=f"cannot read '{name}': no such file or directory", fix=fix):
         part("image", name)
 
 
@@ -190,6 +194,48 @@ def test_a_document_of_no_known_type_is_refused(file: Callable[[bytes], str], da
     kinds = "not PDF, an image, an office document or UTF-8 text"
     with refused(BadInput, f"--file: '{path}' is of no known type: {kinds}"):
         part("file", path)
+
+
+@cases(
+    ("data", "command"),
+    {
+        "Windows": ("\u20ac été".encode("cp1252"), "iconv -f WINDOWS-1252 -t UTF-8"),
+        "Latin-1": (b"a\x81 \xe9", "iconv -f ISO-8859-1 -t UTF-8"),
+        "UTF-16": ("été".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
+        "gzip": (b"\x1f\x8b\x08\0", "zcat"),
+    },
+)
+def test_text_of_another_encoding_is_refused_with_what_sends_it(
+    file: Callable[[bytes], str], data: bytes, command: str
+) -> None:
+    path = file(data)
+    kinds = "not PDF, an image, an office document or UTF-8 text"
+    said = f"'{path}' is of no known type: {kinds}: send it with {command} '{path}' | chatpipe ask --file -"
+    with refused(BadInput, f"--file: {said}"):
+        part("file", path)
+    said = f"'<stdin>' is of no known type: {kinds}: read it with {command} in front of the pipe"
+    with refused(BadInput, f"--file: {said}"):
+        part("file", "-", stdin=filled(data))
+
+
+@cases(
+    ("url", "what"),
+    {
+        "nothing behind the scheme": ("http://", "names no host: check that no variable in it is empty"),
+        "a path alone": ("https:///a.png", "names no host: check that no variable in it is empty"),
+        "a query alone": ("HTTPS://?a", "names no host: check that no variable in it is empty"),
+        "a space": ("https://h/a b.png", "has a space: write %20 instead"),
+    },
+)
+@pytest.mark.parametrize("kind", ["image", "file"])
+def test_a_url_that_no_server_can_fetch_is_wrong_usage(kind: MediaKind, url: str, what: str) -> None:
+    with refused(UsageFault, f"{OPTIONS[kind]}: '{url}' {what}"):
+        part(kind, url)
+
+
+@pytest.mark.parametrize("url", ["http://h", "https://[::1]:8/x?a=b+c", "data:,a b"])
+def test_other_urls_are_passed_on(url: str) -> None:
+    assert part("image", url)["image_url"]["url"] == url
 
 
 def test_file_id_is_no_file() -> None:

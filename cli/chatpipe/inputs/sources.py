@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 _BLOCK = 65536
-_PATTERN = frozenset("*?[")
 _NAME_EXCERPT = 60  # characters that a message shows of JSON in place of a name
 
 # A block in which the file of this name is opened and read. If it waits, the text says so.
@@ -179,13 +178,12 @@ def stdin_owner(claims: Iterable[tuple[str, str]]) -> str | None:
 
 def missing_input(name: str, option: str, error: OSError | ValueError) -> MissingInput:
     """A MissingInput for a file that could not be opened or read, with advice if the name is none."""
-    fix = ""
-    if name.lstrip().startswith(("{", "[")):
-        name = name if len(name) <= _NAME_EXCERPT else f"{name[:_NAME_EXCERPT]}..."
-        is_schema = option == "--schema"
-        fix = "give JSON itself by --schema-json" if is_schema else "pipe JSON in, with '-' for the file"
-    elif isinstance(error, FileNotFoundError) and not _PATTERN.isdisjoint(name):
-        fix = "patterns are for the shell: name each file"
+    from chatpipe.inputs.missing_names import advice
+
+    is_no_name = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENAMETOOLONG)
+    fix = advice(name, option) if is_no_name else ""
+    if name.lstrip().startswith(("{", "[")) and len(name) > _NAME_EXCERPT:
+        name = f"{name[:_NAME_EXCERPT]}..."
     return MissingInput(f"cannot read '{name}': {reason(error)}", place=option, fix=fix)
 
 

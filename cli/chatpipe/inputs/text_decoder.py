@@ -210,15 +210,28 @@ def text_of(source: Source) -> str:
 
 def not_utf8(error: UnicodeDecodeError, name: str, place: str) -> BadInput:
     """A BadInput for text in a character set of one byte a character, found at place in the input name."""
-    data = error.object
+    command = with_name(f"iconv -f {_encoding_of(error.object)} -t UTF-8 FILE", name)
+    what = f"byte 0x{error.object[error.start]:02x} is not UTF-8"
+    return BadInput(what, place=place, fix=f"convert it first, for example with {command}")
+
+
+def conversion(data: bytes, name: str) -> str:
+    """The shell command that makes UTF-8 text of the input name; "" if none is known for such data."""
+    kind = _kind_of(data)
+    if kind is not None:
+        return with_name(kind.command, name, is_filter=kind.is_filter) if kind.command else ""
+    if len(data.translate(None, _CONTROLS)) < len(data):
+        return ""
+    return with_name(f"iconv -f {_encoding_of(data)} -t UTF-8 FILE", name)
+
+
+def _encoding_of(data: bytes) -> str:
+    """The likely character set of text, one byte a character."""
     try:
         data.decode("cp1252")
-        encoding = "WINDOWS-1252"
     except UnicodeDecodeError:  # five bytes mean nothing there
-        encoding = "ISO-8859-1"
-    command = with_name(f"iconv -f {encoding} -t UTF-8 FILE", name)
-    what = f"byte 0x{data[error.start]:02x} is not UTF-8"
-    return BadInput(what, place=place, fix=f"convert it first, for example with {command}")
+        return "ISO-8859-1"
+    return "WINDOWS-1252"
 
 
 def is_compressed(start: bytes) -> bool:

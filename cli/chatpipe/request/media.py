@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import STDIN, SizeLimit, Sources
+from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.values import Value
 from chatpipe.options.prompt import Attachment, utf8_argument
 
@@ -86,7 +88,7 @@ def _document_part(attachment: Attachment, sources: Sources) -> dict[str, Value]
     A URL in place of the data is an extension of OpenRouter (2026); other servers report an error.
     """
     if is_url(attachment.value):
-        url = utf8_argument(attachment.value, attachment.option)
+        url = _passed_on(attachment)
         return _file_part(_file_name(url), url)
     source = _read(attachment, sources)
     name = "stdin" if attachment.value == STDIN else _base_name(attachment.value)
@@ -111,6 +113,19 @@ def _file_name(url: str) -> str:
     return unquote(path.rpartition("/")[2]) or "document"
 
 
+def _passed_on(attachment: Attachment) -> str:
+    """The URL of an attachment. Raises UsageFault for one that no server can fetch."""
+    url = utf8_argument(attachment.value, attachment.option)
+    if url[:4].lower() == "http":
+        host = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
+        if not host:
+            fix = "check that no variable in it is empty"
+            raise UsageFault(f"'{url}' names no host", place=attachment.option, fix=fix)
+        if len(url.split()) > 1:
+            raise UsageFault(f"'{url}' has a space", place=attachment.option, fix="write %20 instead")
+    return url
+
+
 def _url_path(url: str) -> str:
     try:
         return urlsplit(url).path
@@ -120,7 +135,7 @@ def _url_path(url: str) -> str:
 
 def _image_url(attachment: Attachment, sources: Sources) -> str:
     if is_url(attachment.value):
-        return utf8_argument(attachment.value, attachment.option)
+        return _passed_on(attachment)
     source = _read(attachment, sources)
     return image_data_url(source.data, source.name, attachment.option)
 
@@ -177,11 +192,19 @@ def _document_type(source: Source, attachment: Attachment) -> str:
     if data.startswith(b"PK\x03\x04"):
         return "application/zip" if b"[Content_Types].xml" not in data else _office_type(data)
     if not _is_text(data):
-        raise BadInput(
-            f"'{source.name}' is of no known type: not PDF, an image, an office document or UTF-8 text",
-            place=attachment.option,
-        )
+        what = f"'{source.name}' is of no known type: not PDF, an image, an office document or UTF-8 text"
+        raise BadInput(what, place=attachment.option, fix=_conversion(source, attachment.option))
     return _TEXT
+
+
+def _conversion(source: Source, option: str) -> str:
+    """The remedy for text that is compressed, or in another encoding; "" for other data."""
+    from chatpipe.inputs.text_decoder import conversion  # for errors only
+
+    command = conversion(source.data, source.name)
+    if not command or source.name == STDIN_NAME:
+        return command and f"read it with {command} in front of the pipe"
+    return f"send it with {command} | chatpipe ask {option} -"
 
 
 def _is_text(data: bytes) -> bool:
