@@ -311,6 +311,23 @@ def test_answers_after_the_failure_of_a_tool_are_sent_again_on_request(
     assert b"failed_tools" not in (tmp_path / "out").read_bytes()
 
 
+@cases(
+    ("rows", "advice"),
+    {
+        "of the options": (
+            [{"prompt": "x"}, {"prompt": "y"}],
+            "is the model one that the server offers?, run the same command again",
+        ),
+        "of a line": ([{"prompt": "x", "model": "other"}], "correct line 1"),
+    },
+)
+def test_an_unknown_model_is_corrected_where_it_stands(rows: list[dict[str, str]], advice: str) -> None:
+    body = {"error": {"message": "no such model", "type": "invalid_request_error", "code": "model_not_found"}}
+    done = batch(stdin=jsonl(*rows), handler=lambda _: [reply(404, body)])
+    assert done.status == 65
+    assert done.stderr.decode().endswith(f": see select(.error), {advice}\n")
+
+
 def test_the_server_s_own_code_is_in_the_message() -> None:
     body = {"error": {"message": "no such thing", "type": "invalid_request_error", "code": "model_not_found"}}
     done = batch(stdin=jsonl("x"), handler=lambda _: [reply(404, body)])

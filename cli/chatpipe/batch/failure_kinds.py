@@ -12,6 +12,7 @@ from chatpipe.response.result_line import read_result
 
 LIMITS = ("max_completion_tokens", "max_tokens")
 _SHOWN = 3
+_NOT_FOUND = 404  # refused as a model that is not there; an unknown path is a bad configuration
 # The error of a line that was cut off at --max-reply, in this run or an earlier one.
 _OVERLONG = r"was cut off: (?:longer|more) than [\d.]+ (?:[kMG]B|bytes?)"
 
@@ -42,10 +43,12 @@ class FailureKinds:
     the base URL, by status. unwelcome counts answers that were paid for, by outcome, and unreadable those
     of them of which nothing came that could be accepted. limited are those that were cut off at a limit of
     tokens in their request, overlong counts those at --max-reply. Others may succeed if they are sent again:
-    their number is transient. advice has what may have to be seen to first, for lines that found no server.
+    their number is transient. advice has what may have to be seen to first, for lines that found no server,
+    or not the model. model is that of lines without one of their own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: object = None) -> None:
+        self._model = model
         self.wrong = LineNumbers()
         self.misdirected: Counter[Status] = Counter()
         self.unwelcome: Counter[Outcome] = Counter()
@@ -62,7 +65,7 @@ class FailureKinds:
             self.unreadable[result.outcome] += result.completion is None
             if result.outcome is Outcome.truncated:
                 self._add_truncated(result)
-        elif result.status is Status.BAD_INPUT:
+        elif result.status is Status.BAD_INPUT and not self._is_for_common_model(result):
             self.wrong.add(result.item.line)
         elif result.status in (Status.NO_ACCESS, Status.BAD_CONFIGURATION):
             self.misdirected[result.status] += 1
@@ -70,11 +73,16 @@ class FailureKinds:
             self.transient += 1
             self._add_advice(result.fault)
 
+    def _is_for_common_model(self, result: Result) -> bool:
+        """Return True for a 404 that no line can mend: its model is that of the options."""
+        is_unknown = result.fault is not None and result.fault.http_status == _NOT_FOUND
+        return is_unknown and self._model is not None and (result.item.body or {}).get("model") == self._model
+
     def _add_advice(self, fault: ChatpipeError | None) -> None:
-        """Add the fix for a server that cannot be reached, or one that names an option."""
+        """Add the fix for a server that cannot be reached, for a model, or one that names an option."""
         if fault is None or len(self.advice) >= _SHOWN:
             return
-        if "--" in fault.fix or not fault.reached_server:
+        if "--" in fault.fix or not fault.reached_server or fault.http_status == _NOT_FOUND:
             self.advice[fault.fix] = None
 
     def _add_truncated(self, result: Result) -> None:

@@ -29,7 +29,7 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
     effect between two steps.
     """
     with open_run_servers(job) as servers:
-        tally = Tally()
+        tally = Tally(job.defaults.get("model"))
         try:
             with delay_signals():
                 fault = _run(job, servers, items, out, tally, watch)

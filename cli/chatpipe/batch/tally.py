@@ -60,17 +60,17 @@ class Tally:
 
     own_ids counts the lines that have a custom_id of their own. reused counts answers that were paid for
     before this run. spent is the usage of this run without them, and cost is its price by prices: None
-    without prices, or once a model was used whose price is unknown.
+    without prices, or once a model was used whose price is unknown. model: see FailureKinds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: object = None) -> None:
         self._prices: Mapping[str, ModelPrice] = {}
         self.cost: float | None = None
         self.outcomes: dict[Outcome, int] = {}
         self.failures: dict[Status, int] = {}
         self.sent_failures: dict[Status, int] = {}  # those that were sent in this run
         self.codes: Counter[str] = Counter()  # of errors
-        self.kinds = FailureKinds()
+        self.kinds = FailureKinds(model)
         self.reasons = FailureReasons()
         self.own_ids = 0
         self._first_message = ""

@@ -71,7 +71,7 @@ class Trial:
         with self._connections.open(endpoint) as connection:
             answer, took_s = connection.complete(body)
         if answer.fault is not None:
-            raise _with_likely_model(answer.fault, model, names)
+            raise _with_likely_model(answer.fault, model, names, connection.command("models"))
         if (key := _key_text(connection.server)) is not None:
             self._write(f"key: {key}: accepted")
         self._write(f"model: {model}: answered in {took_s:.2f} s")
@@ -89,9 +89,11 @@ def _key_text(server: Server) -> str | None:
     return f"from {source_phrase(server.key.source)}"
 
 
-def _with_likely_model(fault: ChatpipeError, model: str, names: list[str]) -> ChatpipeError:
+def _with_likely_model(
+    fault: ChatpipeError, model: str, names: list[str], list_command: str
+) -> ChatpipeError:
     """The fault. It names the model that was meant if the list does not have the one that was asked for."""
     if names and model not in names and fault.refusal_status in _OF_MODEL:
         near = likely_name(model, names)
-        fault.fix = f"did you mean -m {near}?" if near else "chatpipe models lists those that there are"
+        fault.fix = f"did you mean -m {near}?" if near else f"{list_command} lists all"
     return fault

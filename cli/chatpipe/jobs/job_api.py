@@ -6,7 +6,6 @@ A create is not repeated where the first may have been made: see Unconfirmed.
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -91,7 +90,7 @@ class JobApi:
 
     def command(self, *words: str) -> str:
         """A command line of `jobs` for the same server, as it can be typed."""
-        return shlex.join(["chatpipe", "jobs", *words, *self.connection.words])
+        return self.connection.command("jobs", *words)
 
     def upload(self, content: UploadContent) -> str:
         """The id of the new file."""

@@ -69,7 +69,7 @@ class Catalog:
         found = next((each for each in models if model_list.name_of(each) == name), None)
         if found is None:
             near = likely_name(name, map(model_list.name_of, models))
-            fix = f"did you mean '{near}'?" if near else "chatpipe models lists those that there are"
+            fix = f"did you mean '{near}'?" if near else f"{self._connection.command('models')} lists all"
             raise BadInput(f"the server offers no model '{name}'", fix=fix)
         return found
 

@@ -5,6 +5,7 @@ Each request goes the way of every other one: retries, time limits, proxy, TLS, 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -34,6 +35,10 @@ class Connection(NamedTuple):
     context: ExchangeContext
     retry: RetryPolicy
     words: tuple[str, ...] = ()
+
+    def command(self, *words: str) -> str:
+        """A command for the same server, as it can be typed."""
+        return shlex.join(["chatpipe", *words, *self.words])
 
     def get(self, url: str, deadline: float | None = None) -> tuple[Answer, float | None]:
         """The answer to a GET, and the deadline, which is that of an earlier request if there is one."""

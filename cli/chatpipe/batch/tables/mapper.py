@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from chatpipe.batch.job import Job
 from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
@@ -14,6 +16,8 @@ from chatpipe.options.prompt import RoleOption
 from chatpipe.options.rows import MapOptions, RowOptions
 from chatpipe.options.run import RunOptions
 from chatpipe.prepare import Draft
+
+_SINGLE_BRACES = r"\{\s*[A-Za-z_][\w.]*\s*\}"
 
 
 def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, output: OutputOptions) -> Job:
@@ -54,6 +58,8 @@ def _refuse_idle_template(template: RowTemplate, typed: RoleOption, file: str) -
             raise UsageFault(f"'{word}' is the name of a file", place="TEMPLATE", fix=right_order)
     if not names_fields:
         fix = "ask about each line with --lines '{{line}}', or send one prompt many times with chatpipe batch"
+        if not typed.is_file and (single := re.search(_SINGLE_BRACES, word)):
+            fix = f"a field has two braces on each side: '{{{single[0]}}}'"
         raise UsageFault("names no {{field}}: every row would ask the same", place=typed.option, fix=fix)
 
 
