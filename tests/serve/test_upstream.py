@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -294,6 +295,9 @@ def test_limits_before_another_server() -> None:
         (("https://a.example/v1", "--tpm", "5"), 2, b"--tpm: the tokens of an answer"),
         (("https://a.example/v1", "--require-key-env", "HOME"), 2, b"--require-key-env: the keys of clients"),
         (("ftp://a.example",), 78, b"--upstream: 'ftp' is not a scheme"),
+        (("openai",), 78, b"--upstream: 'openai' is a profile: write https://HOST/v1 or "),
+        (("sk-" + "a" * 40,), 78, b"--upstream: no URL: write https://HOST/v1 or "),
+        (("https://a/v1,https://b/v1",), 78, b"--upstream: 2 base URLs in one: write https://HOST/v1 or "),
     ],
 )
 def test_what_cannot_be_in_front(options: tuple[str, ...], status: int, words: bytes) -> None:
@@ -301,6 +305,13 @@ def test_what_cannot_be_in_front(options: tuple[str, ...], status: int, words: b
     assert done.status == status
     assert words in done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+def test_a_text_that_is_taken_for_a_url_is_noted() -> None:
+    with serving("--upstream", "localhost:9") as ours:
+        ours.process.send_signal(signal.SIGTERM)
+        _, errors = ours.process.communicate()
+    assert b"--upstream: 'localhost:9' is taken as 'http://localhost:9/v1'" in errors
 
 
 def test_a_server_over_tls_and_the_proxies_of_the_environment() -> None:

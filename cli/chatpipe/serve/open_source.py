@@ -40,7 +40,7 @@ def open_source(
 
     upstream = None
     if options.upstream is not None:
-        upstream = open_upstream(options.upstream, environ, allow_http=options.allow_http)
+        upstream = open_upstream(options.upstream, environ, console.note, allow_http=options.allow_http)
     recorder = None
     if options.recordings.record is not None:
         writer = RecordingWriter(options.recordings.record, LockPatience(console.note, _LOCK_S))

@@ -5,12 +5,14 @@ A target that begins with /v1 has the base URL in its place; any other one is as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from urllib.parse import SplitResult
 
 import httpx
 
+from chatpipe.errors import BadConfiguration
 from chatpipe.options.server import ServerOptions
 from chatpipe.serve.exchange_recorder import ExchangeListener
 from chatpipe.serve.served_request import ServedRequest
@@ -20,10 +22,12 @@ from chatpipe.server.base_url import parse_base_url
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profiles import DEFAULT
 from chatpipe.server.server import Server, refuse_plain_http
+from chatpipe.server.url_refusals import FORMS
 from chatpipe.wire.http1 import IN_PIECES
 from chatpipe.wire.transports import open_transport
 
 _PLACE = "--upstream"
+_OPTION = re.compile(r"(?:^| )-")  # this command has no profiles, no keys of its own, and one other server
 _OWN_ROOT = "/v1"
 _MOST_CONNECTIONS = 20_000
 _CONNECT_S = 60.0
@@ -68,9 +72,19 @@ class Upstream:
         return f"{path or '/'}?{query}" if query else path or "/"
 
 
-def open_upstream(text: str, environ: Mapping[str, str], *, allow_http: bool) -> Upstream:
-    """The server with this base URL. Raises BadConfiguration and MissingInput."""
-    url = parse_base_url(text, _PLACE, lambda note: None)
+def open_upstream(
+    text: str, environ: Mapping[str, str], note: Callable[[str], None], *, allow_http: bool
+) -> Upstream:
+    """The server with this base URL. note gets a line if the text was taken for another one.
+
+    Raises BadConfiguration and MissingInput.
+    """
+    try:
+        url = parse_base_url(text, _PLACE, note)
+    except BadConfiguration as fault:
+        if _OPTION.search(fault.fix or ""):
+            fault.fix = FORMS
+        raise
     proxy = proxies.proxy_on_the_way(url.geturl(), None, environ)
     if url.scheme == "http" and not allow_http:
         refuse_plain_http("the keys of clients", url, proxy)
