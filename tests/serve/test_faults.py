@@ -59,22 +59,25 @@ def test_faults(text: str, rule: FaultRule) -> None:
             "'503,retry_after' is no kind of fault: did you mean status=503,retry_after=2?",
         ),
         ("status", "status needs a value, such as status=429,retry_after=2"),
-        ("status=200", "'200' is no value of status"),
+        (
+            "status=200",
+            "'200' is no value of status: use a status from 400 to 599, and ,retry_after=TIME behind",
+        ),
         ("status=600", "'600' is no value of status"),
         ("status=429,retry=2", "'429,retry=2' is no value of status"),
         ("status=429,", "'429,' is no value of status"),
         ("empty=1", "empty takes no value"),
-        ("slice=0", "'0' is no value of slice"),
-        ("cut=-1", "'-1' is no value of cut"),
-        ("stall=soon", "'soon' is no value of stall, such as stall=30s"),
+        ("slice=0", "'0' is no value of slice: use a whole number from 1, such as slice=7"),
+        ("cut=-1", "'-1' is no value of cut: use a whole number from 0, such as cut=3"),
+        ("stall=soon", "'soon' is no value of stall: use a time of a day at most, such as stall=30s"),
         ("delay=90000", "'90000' is no value of delay"),
-        ("tool=x", "'x' is no value of tool"),
-        ("cut:times=0", "'times=0' is no condition: use times=N"),
-        ("cut:after=-1", "'after=-1' is no condition"),
-        ("cut:p=0", "'p=0' is no condition"),
-        ("cut:p=1.1", "'p=1.1' is no condition"),
-        ("cut:of=some", "'of=some' is no condition"),
-        ("cut:sometimes", "'sometimes' is no condition"),
+        ("tool=x", "'x' is no value of tool: use one of bad-json, unknown, missing-index, such as tool="),
+        ("cut:times=0", "'0' is no value of times: use a whole number from 1"),
+        ("cut:after=-1", "'-1' is no value of after: use a whole number from 0"),
+        ("cut:p=0", "'0' is no value of p: use a probability above 0, 1 at most"),
+        ("cut:p=1.1", "'1.1' is no value of p"),
+        ("cut:of=some", "'some' is no value of of: use all or body"),
+        ("cut:sometimes", "'sometimes' is no condition: use times=N"),
         ("cut:times=1:times=2", "'times' twice"),
         ("cut::times=1", "'' is no condition"),
         ("cut:match=", "match is empty"),
@@ -82,12 +85,15 @@ def test_faults(text: str, rule: FaultRule) -> None:
         ("cut:model=m:p=0.5:of=all", "'p=0.5' is behind model, which takes the rest: put model last"),
         ("cut:model=m:match=a", "'match=a' is behind model"),
         ("cut:model=(", "'(' is no pattern: "),
-        ("cut:on=files", "'on=files' is no condition"),
+        ("cut:on=files", "'files' is no value of on: use one of chat, line"),
         ("cut:on=line", "cut is no fault of a line: use one of status, length"),
         ("batch-lose:on=poll", "batch-lose is for on=create only"),
         ("status=500:on=poll:match=a", "match and model are for on=chat and on=line only"),
         ("batch-cancel:model=a", "match and model are for on=chat and on=line only"),
-        ("batch-fail=soon", "'soon' is no value of batch-fail, such as batch-fail=token_limit_exceeded"),
+        (
+            "batch-fail=soon",
+            "'soon' is no value of batch-fail: use one of token_limit_exceeded, invalid_json_line",
+        ),
     ],
 )
 def test_what_is_no_fault_says_why(text: str, words: str) -> None:
@@ -98,7 +104,7 @@ def test_what_is_no_fault_says_why(text: str, words: str) -> None:
 def test_every_kind_has_an_effect_and_an_example_that_it_takes() -> None:
     assert list(KINDS) == list(APPLY)
     for kind, form in {**KINDS, **API_KINDS}.items():
-        assert bool(form.example) == (form.parse is not None)
+        assert bool(form.example) == (form.values is not None)
         if form.example:
             assert parse_fault(f"{kind}={form.example}").value is not None
 

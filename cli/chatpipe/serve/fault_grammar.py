@@ -22,6 +22,14 @@ _LONGEST_S = 86_400.0
 TOOL_FAULTS = ("bad-json", "unknown", "missing-index")
 _WITH_TEXT = ("chat", "line")  # the places that have messages and a model
 _LAST = ("match", "model")  # conditions whose values may have colons
+_CONDITION_VALUES = {
+    "times": "a whole number from 1",
+    "after": "a whole number from 0",
+    "every": "a whole number from 1",
+    "p": "a probability above 0, 1 at most",
+    "of": "all or body",
+    "on": f"one of {', '.join(PLACES)}",
+}
 _OF_LINES = ("status", "length", "filter", "refuse", "tool")
 
 
@@ -36,14 +44,16 @@ def parse_fault(text: str) -> FaultRule:
     form = KINDS.get(kind) or API_KINDS.get(kind)
     if form is None:
         raise NoFault(_no_kind(head, kind))
-    needs_value, parse, example, place = form
+    needs_value, values, example, place = form
     if needs_value and not equals:
         raise NoFault(f"{kind} needs a value, such as {kind}={example}")
-    if equals and parse is None:
-        raise NoFault(f"{kind} takes no value")
-    parsed = parse(value) if equals and parse is not None else None
-    if equals and parsed is None:
-        raise NoFault(f"'{value}' is no value of {kind}, such as {kind}={example}")
+    parsed = None
+    if equals:
+        if values is None:
+            raise NoFault(f"{kind} takes no value")
+        parsed = values.parse(value)
+        if parsed is None:
+            raise NoFault(f"'{value}' is no value of {kind}: use {values.words}, such as {kind}={example}")
     rule = FaultRule(kind, parsed, **{"place": place, **_conditions(rest)})
     _check_place(rule, place)
     return rule
@@ -96,7 +106,7 @@ def _is_condition(text: str) -> bool:
 
 def _condition(text: str) -> tuple[str, object]:
     """The field of a rule and its value."""
-    name, _, value = text.partition("=")
+    name, equals, value = text.partition("=")
     number = parse_number(value)
     match name:
         case "times" | "after" | "every" if value.isdecimal() and value.isascii() and len(value) < 10:
@@ -108,6 +118,8 @@ def _condition(text: str) -> tuple[str, object]:
             return "of_all", value == "all"
         case "on" if value in PLACES:
             return "place", value
+    if equals and name in _CONDITION_VALUES:
+        raise NoFault(f"'{value}' is no value of {name}: use {_CONDITION_VALUES[name]}")
     conditions = (
         f"times=N, after=N, every=N, p=0.1, of=all, on={'|'.join(PLACES)}, match=TEXT or model=PATTERN"
     )
@@ -128,7 +140,11 @@ def _pattern(name: str, value: str) -> str:
     return value
 
 
-# The values of kinds. Each returns None for a text that is none.
+class Values(NamedTuple):
+    """The values of a kind. words name them; parse returns None for a text that is none of them."""
+
+    words: str
+    parse: Callable[[str], FaultValue]
 
 
 def _status(text: str) -> StatusValue | None:
@@ -155,15 +171,21 @@ def _above_0(text: str) -> int | None:
     return _count(text) or None
 
 
-def _word_of(words: tuple[str, ...]) -> Callable[[str], str | None]:
-    return lambda text: text if text in words else None
+def _word_of(words: tuple[str, ...]) -> Values:
+    return Values(f"one of {', '.join(words)}", lambda text: text if text in words else None)
+
+
+_STATUS = Values("a status from 400 to 599, and ,retry_after=TIME behind it if it names a time", _status)
+_TIME = Values("a time of a day at most", _time)
+_COUNT = Values("a whole number from 0", _count)
+_ABOVE_0 = Values("a whole number from 1", _above_0)
 
 
 class ValueForm(NamedTuple):
-    """is_needed: the kind has no meaning without a value. parse is None for a kind that takes none."""
+    """is_needed: the kind has no meaning without a value. values is None for a kind that takes none."""
 
     is_needed: bool = False
-    parse: Callable[[str], FaultValue] | None = None
+    values: Values | None = None
     example: str = ""
     place: str = "chat"
 
@@ -171,7 +193,7 @@ class ValueForm(NamedTuple):
 # In the order in which several faults of one reply are made: what a later one changes, it changes as the
 # earlier ones left it.
 KINDS: Mapping[str, ValueForm] = {
-    "status": ValueForm(True, _status, "429,retry_after=2"),
+    "status": ValueForm(True, _STATUS, "429,retry_after=2"),
     "html": ValueForm(),
     "length": ValueForm(),
     "filter": ValueForm(),
@@ -179,18 +201,18 @@ KINDS: Mapping[str, ValueForm] = {
     "tool": ValueForm(True, _word_of(TOOL_FAULTS), "bad-json"),
     "truncate": ValueForm(),
     "no-done": ValueForm(),
-    "error-event": ValueForm(False, _count, "3"),
-    "garbage": ValueForm(False, _count, "3"),
-    "blank": ValueForm(False, _above_0, "3"),
+    "error-event": ValueForm(False, _COUNT, "3"),
+    "garbage": ValueForm(False, _COUNT, "3"),
+    "blank": ValueForm(False, _ABOVE_0, "3"),
     "comment": ValueForm(),
-    "stall": ValueForm(False, _time, "30s"),
-    "cut": ValueForm(False, _count, "3"),
-    "reset": ValueForm(False, _count, "3"),
+    "stall": ValueForm(False, _TIME, "30s"),
+    "cut": ValueForm(False, _COUNT, "3"),
+    "reset": ValueForm(False, _COUNT, "3"),
     "empty": ValueForm(),
-    "delay": ValueForm(True, _time, "2s"),
-    "ttft": ValueForm(True, _time, "1s"),
-    "itl": ValueForm(True, _time, "20ms"),
-    "slice": ValueForm(True, _above_0, "7"),
+    "delay": ValueForm(True, _TIME, "2s"),
+    "ttft": ValueForm(True, _TIME, "1s"),
+    "itl": ValueForm(True, _TIME, "20ms"),
+    "slice": ValueForm(True, _ABOVE_0, "7"),
 }
 
 # Those of files and batches alone, each of one call.
@@ -198,11 +220,11 @@ API_KINDS: Mapping[str, ValueForm] = {
     "batch-unseen": ValueForm(place="create"),
     "batch-limit": ValueForm(place="create"),
     "batch-fail": ValueForm(True, _word_of(tuple(FAILURES)), "token_limit_exceeded", "create"),
-    "batch-expire": ValueForm(False, _count, "10", "create"),
-    "batch-cancel": ValueForm(False, _count, "10", "create"),
-    "batch-lose": ValueForm(False, _above_0, "3", "create"),
-    "batch-double": ValueForm(False, _above_0, "3", "create"),
-    "batch-foreign": ValueForm(False, _above_0, "3", "create"),
+    "batch-expire": ValueForm(False, _COUNT, "10", "create"),
+    "batch-cancel": ValueForm(False, _COUNT, "10", "create"),
+    "batch-lose": ValueForm(False, _ABOVE_0, "3", "create"),
+    "batch-double": ValueForm(False, _ABOVE_0, "3", "create"),
+    "batch-foreign": ValueForm(False, _ABOVE_0, "3", "create"),
     "batch-no-id": ValueForm(True, _word_of(("empty", "missing")), "empty", "create"),
     "no-range": ValueForm(place="content"),
 }
