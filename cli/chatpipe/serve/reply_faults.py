@@ -45,10 +45,10 @@ _Object = dict[str, Any]
 
 
 def apply_faults(plan: ReplyPlan, faults: Iterable[FaultRule]) -> None:
-    """Change the plan by each fault in turn, and note their kinds in it."""
+    """Change the plan by each fault in turn, and note in it the kinds of those that change the answer."""
     for fault in faults:
-        APPLY[fault.kind](plan, fault.value)
-        plan.faults = (*plan.faults, fault.kind)
+        if APPLY[fault.kind](plan, fault.value) is not False:
+            plan.faults = (*plan.faults, fault.kind)
 
 
 def apply_ahead(plan: ReplyPlan, faults: Sequence[FaultRule]) -> Sequence[FaultRule]:
@@ -89,7 +89,7 @@ def _replace(plan: ReplyPlan, reply: Reply, more: tuple[tuple[str, str], ...] = 
 # In the values of the answer
 
 
-def _finish_with(reason: str) -> Callable[[ReplyPlan, Any], None]:
+def _finish_with(reason: str) -> Callable[[ReplyPlan, Any], bool]:
     def change(choice: _Object) -> None:
         if choice.get("finish_reason") is not None:
             choice["finish_reason"] = reason
@@ -97,7 +97,7 @@ def _finish_with(reason: str) -> Callable[[ReplyPlan, Any], None]:
     return lambda plan, _: _change_choices(plan, change)
 
 
-def _decline(plan: ReplyPlan, _: Any) -> None:
+def _decline(plan: ReplyPlan, _: Any) -> bool:
     """Make the answer a refusal: one sentence in place of the content."""
 
     def change(choice: _Object) -> None:
@@ -113,10 +113,10 @@ def _decline(plan: ReplyPlan, _: Any) -> None:
             choice["finish_reason"] = "stop"
         choice["logprobs"] = None
 
-    _change_choices(plan, change)
+    return _change_choices(plan, change)
 
 
-def _spoil_calls(plan: ReplyPlan, value: Any) -> None:
+def _spoil_calls(plan: ReplyPlan, value: Any) -> bool:
     """Spoil every tool call: its name, its arguments, or its index in a stream."""
 
     def change(choice: _Object) -> None:
@@ -130,30 +130,36 @@ def _spoil_calls(plan: ReplyPlan, value: Any) -> None:
             elif value == "bad-json" and "name" in function:
                 function["arguments"] = "{" + function.get("arguments", "")
 
-    _change_choices(plan, change)
+    return _change_choices(plan, change)
 
 
-def _change_choices(plan: ReplyPlan, change: Callable[[_Object], None]) -> None:
-    """Change each choice of the completion, or of each chunk. An error in place of the answer stays."""
+def _change_choices(plan: ReplyPlan, change: Callable[[_Object], None]) -> bool:
+    """Change each choice of the completion, or of each chunk. An error in place of the answer stays.
+
+    Return False if that leaves the answer as it is.
+    """
     if plan.status != 200:
-        return
-    if plan.is_stream:
-        plan.pieces = [_changed_event(event, change) for event in _events(plan)]
-    else:
-        plan.pieces = [_changed(_body(plan), change)]
+        return False
+    before = _events(plan) if plan.is_stream else [_body(plan)]
+    change_piece = _changed_event if plan.is_stream else _changed
+    after = [change_piece(piece, change) for piece in before]
+    plan.pieces = after
+    return after != before
 
 
 def _changed_event(event: bytes, change: Callable[[_Object], None]) -> bytes:
     if not event.startswith(_DATA + b"{"):
         return event
-    return _DATA + _changed(event[len(_DATA) :], change) + _EVENT_END
+    return _DATA + _changed(event[len(_DATA) :].rstrip(), change) + _EVENT_END
 
 
 def _changed(data: bytes, change: Callable[[_Object], None]) -> bytes:
     value: Any = values.loads(data)
+    before = values.dumps(value)
     for choice in value.get("choices", ()):
         change(choice)
-    return values.dumps(value)
+    after = values.dumps(value)
+    return data if after == before else after
 
 
 # In the events of a stream, or in the bytes of a whole answer
@@ -169,9 +175,10 @@ def _truncate(plan: ReplyPlan, _: Any) -> None:
     plan.is_cut |= plan.status == 200
 
 
-def _drop_done(plan: ReplyPlan, _: Any) -> None:
+def _drop_done(plan: ReplyPlan, _: Any) -> bool:
     if plan.is_stream:
         plan.pieces = [event for event in _events(plan) if not event.startswith(_DATA + b"[DONE]")]
+    return plan.is_stream
 
 
 def _report_error(plan: ReplyPlan, value: Any) -> None:
@@ -193,9 +200,10 @@ def _add_blanks(plan: ReplyPlan, value: Any) -> None:
     plan.pieces = _between(plan, blank) if plan.is_stream else [blank, *plan.pieces]
 
 
-def _add_comments(plan: ReplyPlan, _: Any) -> None:
+def _add_comments(plan: ReplyPlan, _: Any) -> bool:
     if plan.is_stream:
         plan.pieces = _between(plan, b": keep-alive\n\n")
+    return plan.is_stream
 
 
 def _break_off(step: Step) -> Callable[[ReplyPlan, Any], None]:
@@ -298,7 +306,8 @@ def _slice(plan: ReplyPlan, value: Any) -> None:
     plan.slice_bytes = value
 
 
-APPLY: Mapping[str, Callable[[ReplyPlan, Any], None]] = {
+# They return False if they leave a reply as it is.
+APPLY: Mapping[str, Callable[[ReplyPlan, Any], bool | None]] = {
     "status": _refuse,
     "html": _show_page,
     "length": _finish_with("length"),
