@@ -97,10 +97,11 @@ def test_a_file_that_changes_after_it_was_read_is_noticed(tmp_path: Path) -> Non
         (line("a") + "\n" + line("a"), "in.jsonl:2", "the custom_id 'a' is that of another line, too"),
         (line(stream=True), "in.jsonl:1", "chatpipe batch in.jsonl --override --unset stream -f requests"),
         (line("x" * 65), "in.jsonl:1", "longer than the 64 characters"),
+        (line(pad="x" * 3000), "in.jsonl:1", "the request has 3089 bytes, and a file of the provider"),
         (
             line(pad="x" * 3000),
             "in.jsonl:1",
-            "the request has 3089 bytes, and a file of the provider at most 1900",
+            "at most 1900: leave it out, and send it with chatpipe batch in.jsonl --shard 1/1000000000",
         ),
     ],
 )

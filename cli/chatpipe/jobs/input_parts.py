@@ -19,6 +19,7 @@ from chatpipe.jobs.job_dialects import JobDialect
 
 _BLOCK = 256 << 10
 _MARGIN = 0.95  # of the bytes that a file may have: providers differ in what a MB is
+_MOST_NUMBERS = 10**9  # more than any input has lines
 _AS_LINES = "chatpipe batch {} -f requests -o FILE writes lines that fit"
 
 
@@ -84,6 +85,15 @@ class InputPart:
             raise BadInput("the file changed while it was read", place="FILE", fix="run it again")
 
 
+class TooLarge(BadInput):
+    """A request that is larger than a file of the provider may be."""
+
+
+def alone(number: int) -> str:
+    """The option that takes one line of an input, or one row, by its number."""
+    return f"--shard {number}/{max(number, _MOST_NUMBERS)}"
+
+
 class PartSplitter:
     """Finds the part that a line goes to. parts are all, in the order of their first lines."""
 
@@ -96,7 +106,7 @@ class PartSplitter:
     def number(self, url: str, model: str | None, size: int, place: str) -> int:
         """The number of the part that a line of this size goes to.
 
-        Raises BadInput for a line, at a place of the input, that is larger than a part may be.
+        Raises TooLarge for a line, at a place of the input, that is larger than a part may be.
         """
         key = (url, model)
         number = self._numbers.get(key)
@@ -106,7 +116,7 @@ class PartSplitter:
                 return number
         if size > self._most_bytes:
             what = f"the request has {quantity(size, 'byte')}, and a file of the provider at most"
-            raise BadInput(f"{what} {self._most_bytes}", place=place)
+            raise TooLarge(f"{what} {self._most_bytes}", place=place)
         number = self._numbers[key] = len(self.parts)
         self.parts.append(InputPart(url, model))
         return number
@@ -146,7 +156,11 @@ class PartReader:
         place = f"{self._name}:{number}"
         url, model = self._checked(line, place)
         line += b"\n"
-        part = self._splitter.number(url, model, len(line), place)
+        try:
+            part = self._splitter.number(url, model, len(line), place)
+        except TooLarge as fault:
+            fault.fix = f"leave it out, and send it with chatpipe batch {self._name} {alone(number)}"
+            raise
         self._splitter.parts[part].add(line, at, number)
 
     def _checked(self, line: bytes, place: str) -> tuple[str, str | None]:

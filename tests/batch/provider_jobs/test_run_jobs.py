@@ -270,12 +270,35 @@ def test_an_input_that_was_edited_finds_its_lines(shop: Callable[..., Shop]) -> 
     made.write([6, 2, 9])
     assert made.run() == (0, "")
     assert made.answers() == ["say 6", "say 2", "say 9"]
+    header, *unused, finished = map(json.loads, made.journal.read_text().splitlines())
+    assert ("chatpipe_journal" in header, len(unused), finished["finished"]) == (True, 5, True)
     assert len(paid(made.provider)) == LINES + 1
     made.write(range(LINES))  # the answers that nobody asked for any more were kept
     calls = len(made.provider.calls)
     assert made.run() == (0, "")
     assert made.answers() == ALL
     assert len(made.provider.calls) == calls
+
+
+def test_a_line_that_is_too_large_goes_alone(
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = shop()
+    lines = [json.dumps({"model": "a", "messages": [{"role": "user", "content": text}]}) for text in ALL]
+    lines[3] = lines[3].replace("say 3", "say 3" + " " * 2000)
+    (made.folder / "in.jsonl").write_text("\n".join(lines))
+    small, large = (DIALECTS["openai"]._replace(most_bytes=most) for most in (1000, 10_000))
+    monkeypatch.setattr(open_jobs, "dialect_of", lambda *_: small)
+    status, words = made.run()
+    assert (status, paid(made.provider)) == (65, [])
+    assert "in.jsonl:4: the request has 2162 bytes" in words
+    assert "add --engine local --shard 4/1000000000 to send it alone" in words
+    monkeypatch.setattr(open_jobs, "dialect_of", lambda *_: large)  # as if it were the other engine
+    assert made.run("--shard", "4/1000000000") == (0, "")
+    monkeypatch.setattr(open_jobs, "dialect_of", lambda *_: small)
+    assert made.run() == (0, "")
+    assert [each.strip() for each in made.answers()] == ALL
+    assert len(paid(made.provider)) == LINES
 
 
 def test_a_wait_that_is_too_long(shop: Callable[..., Shop]) -> None:

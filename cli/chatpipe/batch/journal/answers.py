@@ -158,6 +158,10 @@ class AnswerIndex:
         """Add an answer that this run appended to the journal, so that find returns it."""
         self._index.add(self._key(identity), mark_used(location))
 
+    def add_unused(self, identity: str, location: int) -> None:
+        """Add an answer that this run appended to the journal, and that none of its requests asks for."""
+        self._index.add(self._key(identity), location)
+
     def unused_locations(self) -> array[int]:
         """Locations of the answers in out and the journal that no request used, in file order."""
         own = (self._out, self._journal)

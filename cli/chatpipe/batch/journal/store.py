@@ -135,7 +135,9 @@ class RunStore:
 
     def keep(self, result: Result) -> None:
         """Append a result of a job to a line that this run does not have. Raises CannotWrite."""
-        self._append_later(result)
+        assert self._recorded is not None
+        location = self._recorded.journal_location(self._append_later(result), str(result.outcome))
+        self._recorded.add_unused(result.fingerprint, location)
 
     def lines(self) -> Iterator[bytes]:
         """The result lines in input order. Needs keeps_order, and a result for every line.

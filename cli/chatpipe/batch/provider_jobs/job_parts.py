@@ -14,7 +14,7 @@ from chatpipe.errors import ChatpipeError
 from chatpipe.exchange import body_to_send
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.input_parts import InputPart, PartSplitter, model_of
+from chatpipe.jobs.input_parts import InputPart, PartSplitter, TooLarge, alone, model_of
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.patches import Patch
@@ -129,7 +129,12 @@ class JobParts:
             body = {name: value for name, value in body.items() if name not in _STREAMING}
         model = model_of(body, dialect, place)
         line = values.dumps(_line_of(fingerprint, body, dialect)) + b"\n"
-        number = self._splitter.number(dialect.url, model, len(line), place)
+        try:
+            number = self._splitter.number(dialect.url, model, len(line), place)
+        except TooLarge as fault:
+            only = alone(item.line if item.row_number is None else item.row_number)
+            fault.fix = f"add --engine local {only} to send it alone, then leave them out to send the rest"
+            raise
         if number == len(self._costs):
             self._fingerprints.append(bytearray())
             self._costs.append(None)

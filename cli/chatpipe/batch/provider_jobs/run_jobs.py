@@ -27,7 +27,6 @@ class RunJobs:
         self._store = store
         self.records = records
         self.phase = phase
-        self.has_unused = False
         self._parts: JobParts | None = None
 
     def close(self) -> None:
@@ -103,7 +102,7 @@ class RunJobs:
         """
         if self.phase is None:
             return fault
-        self.has_unused = keep_unused(self._job, self._store, self.phase.results)
+        keep_unused(self._job, self._store, self.phase.results)
         self.phase.finish()
         if fault is not None and not self.is_engine and (ways := self.phase.ways_out()):
             fault.fix += f", {ways}"
@@ -112,5 +111,5 @@ class RunJobs:
 
     @property
     def needs_journal(self) -> bool:
-        """True if the journal has more than the output: jobs, or answers to lines that are not there."""
-        return self.has_unused or bool(self.records.open_records() or self.records.unconfirmed())
+        """True if the journal has more than answers: jobs that have not been collected."""
+        return bool(self.records.open_records() or self.records.unconfirmed())

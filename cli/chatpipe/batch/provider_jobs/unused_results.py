@@ -9,13 +9,10 @@ from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.result import ResultBuilder
 
 
-def keep_unused(job: Job, store: RunStore, results: CollectedResults) -> bool:
-    """Record the answers that the run did not use. Returns True if there are any. Raises CannotWrite."""
+def keep_unused(job: Job, store: RunStore, results: CollectedResults) -> None:
+    """Record the answers that the run did not use. Raises CannotWrite."""
     builder = ResultBuilder(frozenset(), job.run_format.properties, server=job.server_names[0])
-    has_unused = False
     for fingerprint, found in results.unused():
         if found.answer.fault is None:
             item = Item(0, fingerprint, None)
             store.keep(builder.of_answer(item, fingerprint, found.answer, found.latency_s))
-            has_unused = True
-    return has_unused
