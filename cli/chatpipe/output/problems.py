@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.line_decoder import InputForm
-from chatpipe.inputs.sources import STDIN, process_sources
+from chatpipe.inputs.sources import STDIN, process_sources, stdin_owner
 from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.output.target import open_target
@@ -31,6 +31,7 @@ def report_problems(
     each such report.
     """
     console = Console(console_options)
+    stdin_owner(("FILE", file) for file in files)
     sources = process_sources(console.note, console.note_wait)
     status = Status.OK
     with open_target(OutputOptions(), (), escape=True) as out:

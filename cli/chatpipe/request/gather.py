@@ -187,7 +187,7 @@ def _prompt(
     """
     before, has_dash, after = _around_stdin(tuple(utf8_argument(word, "PROMPT") for word in prompt.words))
     piped = sources.piped_text() if has_dash else _piped(prompt, owner, sources, needs_answer)
-    if prompt.words and not has_dash and not before:
+    if prompt.words and not has_dash and not before.strip():  # blank between words of unset variables
         raise BadInput("the prompt is empty", place="PROMPT")
     text = "\n\n".join(part for part in (before, piped, after) if part)
     if text.startswith(("{", "[")) and not (prompt.words or prompt.role_options):
