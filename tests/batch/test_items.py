@@ -8,7 +8,7 @@ import pytest
 
 from chatpipe.batch.items import Item, LineTemplate, RequestReader, in_shard
 from chatpipe.inputs.place import Source
-from chatpipe.options.check import CheckOptions
+from chatpipe.options.request import CheckOptions
 from chatpipe.request.edits import parse_unset
 from parametrize import cases
 

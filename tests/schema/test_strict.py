@@ -10,7 +10,7 @@ import pytest
 from chatpipe.errors import BadInput, Problems, Status
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.options.check import CheckOptions
+from chatpipe.options.request import CheckOptions
 from chatpipe.request.response_format import ResponseFormat
 from chatpipe.schema.refuse import refuse_schema
 from chatpipe.schema.strict import LintIssue, lint, lint_warnings

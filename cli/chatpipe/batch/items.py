@@ -14,8 +14,8 @@ from chatpipe.inputs.rows import Row
 from chatpipe.inputs.text_decoder import not_utf8
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.check import CheckOptions
 from chatpipe.options.parameters import Edit
+from chatpipe.options.request import CheckOptions
 from chatpipe.request import edits
 from chatpipe.request.batch_line import OTHER_ENDPOINT, LineFormat, RequestLine, parse_line
 from chatpipe.schema.check import check

@@ -25,11 +25,10 @@ option = under("Output")
     "-f",
     type=OneOf(list(REQUEST_FORMATS)),
     default=next(iter(REQUEST_FORMATS)),
-    show_default=True,
     daily=True,
     help="Format of the output",
 )
-@option("--custom-id", metavar="ID", default="line-1", show_default=True, help="The custom_id in -f batch")
+@option("--custom-id", metavar="ID", default="line-1", help="The custom_id in -f batch")
 @output_flags.options
 @console_flags.options
 def build(

@@ -22,7 +22,6 @@ _diagnostics = under("Diagnostics")
     "-f",
     type=OneOf(PROBLEM_FORMATS),
     default="text",
-    show_default=True,
     daily=True,
     help="Print problems as text, or as JSON lines",
 )

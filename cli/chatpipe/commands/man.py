@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Iterable
 
 import click
 
@@ -17,14 +17,14 @@ class _PageName(Word):
 
     name = "page"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    def known(self, ctx: click.Context) -> Iterable[str]:
         from chatpipe.system.manual_pages import names
 
-        return Word(tuple(names())).shell_complete(ctx, param, incomplete)
+        return names()
 
 
 @click.command(cls=Command)
-@click.argument("page", metavar="[PAGE]", default="chatpipe", type=_PageName(()))
+@click.argument("page", metavar="[PAGE]", default="chatpipe", type=_PageName())
 def man(page: str) -> int:
     """Show a page of the manual, also where man does not find it.
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from chatpipe.flags.types import Option, OptionalValue, are_alike
-from chatpipe.flags.typography import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES
+from chatpipe.flags.types import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES, Option, OptionalValue, are_alike
 
 _ORDER = "chatpipe.flags.order"
 _TYPOGRAPHIC = TYPOGRAPHIC_DASHES | TYPOGRAPHIC_QUOTES

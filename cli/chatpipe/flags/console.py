@@ -27,8 +27,7 @@ options = option_group(
         option(
             "--error-format",
             type=OneOf(ERROR_FORMATS),
-            default="text",
-            show_default=True,
+            default=ConsoleOptions().error_format,
             help="Print errors as text, or as one JSON object per line",
         ),
         option("--debug", is_flag=True, help="Print a traceback with an error"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import Decorator, OneOf, WordList, option_group, under, words_of
+from chatpipe.flags.types import Decorator, OneOf, option_group, under, word_list
 from chatpipe.options.outcomes import ALLOWABLE
 from chatpipe.options.output import ANSWER_FORMATS, FORMATS, REASONING, SHOW_FORMATS, FormatOptions
 
@@ -51,18 +51,15 @@ def _options(formats: Sequence[str]) -> Decorator:
             option(
                 "--reasoning",
                 type=OneOf(REASONING),
-                default="drop",
-                show_default=True,
+                default=FormatOptions().reasoning,
                 help="Drop the reasoning, print it to stderr, or write only the reasoning",
             ),
             option("--null", "-0", is_flag=True, help="End each text with a NUL byte instead of a newline"),
             option("--no-escape", is_flag=True, help="Write control characters to a terminal unescaped"),
             option(
                 "--allow",
-                multiple=True,
                 metavar="OUTCOME,...",
-                type=WordList(ALLOWABLE),
-                callback=words_of(ALLOWABLE),
+                **word_list(ALLOWABLE),
                 help="Treat these outcomes as success",
             ),
         ],

@@ -72,16 +72,13 @@ def _row(option: Option, command: str) -> OptionRow:
         choices = tuple(option.type.choices)
     elif isinstance(option.type, WordList):
         choices = option.type.words
-    default = option.default_text
-    if default is None and option.show_default:
-        default = str(option.default)
     return OptionRow(
         option.heading,
         (*sorted(option.opts, key=len), *option.secondary_opts),
         None if option.is_flag else _metavar(option, choices),
         option.help or "",
         choices,
-        default,
+        option.default_text,
         option.variables,
         option.multiple,
         option.daily if isinstance(option.daily, bool) else command in option.daily,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from chatpipe.flags.types import Seconds, under
+from chatpipe.options.run import EngineOptions
 
 option = under("Batch API")
+
+_DEFAULTS = EngineOptions()
 
 MAX_WAIT = option(
     "--max-wait",
@@ -19,8 +22,7 @@ POLL = option(
     "poll_s",
     metavar="S",
     type=Seconds(),
-    default=60,
-    show_default=True,
+    default=_DEFAULTS.poll_s,
     daily=("jobs",),
     help="Query each job at least every S seconds",
 )
@@ -29,7 +31,6 @@ SETTLE = option(
     "settle_s",
     metavar="S",
     type=Seconds(),
-    default=120,
-    show_default=True,
+    default=_DEFAULTS.settle_s,
     help="Search for S seconds for a job whose creation was not confirmed",
 )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import click
-
 from chatpipe.flags import job_waits
 from chatpipe.flags.output import decided
 from chatpipe.flags.types import FILE, JSONL, Count, Word, option_group, under
@@ -16,16 +14,18 @@ from chatpipe.options.output import OutputOptions
 option = under("Batch API")
 _output_option = under("Output")
 
+_DEFAULTS = JobsOptions()
+
 
 class Window(Word):
     """A number of hours or days."""
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not re.fullmatch(r"[1-9][0-9]{0,3}[hd]", value):
-            self.fail(f"'{value}' is not a time such as 24h or 7d.", param, ctx)
-        return value
+    def parse(self, text: str) -> str:
+        if not re.fullmatch(r"[1-9][0-9]{0,3}[hd]", text):
+            raise ValueError(f"'{text}' is not a time such as 24h or 7d")
+        return text
 
 
 def _read(output: str | None, **others: Any) -> JobsOptions:
@@ -57,8 +57,7 @@ options = option_group(
             "--window",
             metavar="TIME",
             type=Window(("24h",)),
-            default="24h",
-            show_default=True,
+            default=_DEFAULTS.window,
             daily=True,
             help="Time within which the provider has to answer",
         ),
@@ -67,8 +66,7 @@ options = option_group(
             "--limit",
             metavar="N",
             type=Count(1),
-            default=20,
-            show_default=True,
+            default=_DEFAULTS.limit,
             daily=True,
             help="List at most N jobs",
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Iterable
 
 import click
 
@@ -17,11 +17,7 @@ class ModelName(Word):
     No server is asked, and whatever is wrong with the command line or the file, there are just no words.
     """
 
-    def __init__(self) -> None:
-        super().__init__(())
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        """The kept names that begin with incomplete."""
+    def known(self, ctx: click.Context) -> Iterable[str]:
         from chatpipe.options.server import ServerOptions
         from chatpipe.server.endpoints import resolve
         from chatpipe.server.kept_models import kept_names
@@ -30,9 +26,8 @@ class ModelName(Word):
         try:
             servers = resolve(options, os.environ)
         except ChatpipeError:
-            return []
-        names = dict.fromkeys(name for each in servers for name in kept_names(each, os.environ))
-        return Word(tuple(names)).shell_complete(ctx, param, incomplete)
+            return ()
+        return dict.fromkeys(name for each in servers for name in kept_names(each, os.environ))
 
 
 MODEL_NAME = ModelName()

@@ -43,6 +43,5 @@ options = _group(
     "Append each request and its reply to FILE", "Answer from the recordings in FILE, and send nothing"
 )
 server_options = _group(
-    "Append each reply of --upstream to FILE",
-    "Answer from the recordings in FILE; ask --upstream for others",
+    "Append each reply of --upstream to FILE", "Answer from the recordings in FILE; ask --upstream for others"
 )

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from chatpipe.flags import check, parameters, prompt, server, structured_output, tool_commands
-from chatpipe.flags.types import Decorator, bundle
-from chatpipe.options.request import RequestOptions
+from chatpipe.errors import UsageFault
+from chatpipe.flags import parameters, prompt, server, structured_output, tool_commands
+from chatpipe.flags.types import Decorator, bundle, option_group, under
+from chatpipe.options.request import CheckOptions, RequestOptions
+
+_diagnostic = under("Diagnostics")
+
+
+def _read_check(strict: bool, no_check: bool) -> CheckOptions:
+    if strict and no_check:
+        raise UsageFault("--strict and --no-check contradict each other", fix="choose one")
+    return CheckOptions(strict, no_check)
+
+
+_check = option_group(
+    "check",
+    [
+        _diagnostic("--strict", is_flag=True, help="Treat warnings and unknown fields as errors"),
+        _diagnostic("--no-check", is_flag=True, help="Send the request without checking it"),
+    ],
+    _read_check,
+)
 
 
 def _bundle(prompt_group: Decorator) -> Decorator:
@@ -17,7 +36,7 @@ def _bundle(prompt_group: Decorator) -> Decorator:
             "parameters": parameters.options,
             "schema": structured_output.options,
             "tools": tool_commands.options,
-            "check": check.options,
+            "check": _check,
             "server": server.options,
         },
     )
@@ -35,7 +54,7 @@ unsent = bundle(
         "prompt": prompt.options,
         "parameters": parameters.options,
         "schema": structured_output.writing,
-        "check": check.options,
+        "check": _check,
         "server": server.options,
     },
 )

@@ -18,7 +18,6 @@ options = option_group(
             metavar="N",
             type=Count(0),
             default=RetryPolicy().retries,
-            show_default=True,
             daily=("ask",),
             help=f"Retry up to N times after {_STATUSES}, 5xx, time-outs and lost connections",
         )

@@ -152,12 +152,7 @@ _rows = option_group(
             help="Read the template from FILE instead of TEMPLATE",
         ),
         _output_option(
-            "--into",
-            metavar="NAME",
-            default="answer",
-            show_default=True,
-            daily=True,
-            help="Field for the answer",
+            "--into", metavar="NAME", default=RowOptions().into, daily=True, help="Field for the answer"
         ),
         _output_option(
             "--unpack",

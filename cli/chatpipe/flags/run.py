@@ -20,11 +20,10 @@ from chatpipe.flags.types import (
     OneOf,
     Seconds,
     Word,
-    WordList,
     bundle,
     option_group,
     under,
-    words_of,
+    word_list,
 )
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
 from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions
@@ -51,47 +50,40 @@ _output_option = under("Output")
 _progress_option = under("Diagnostics")
 
 _MOST_AUTO = 256
+_DEFAULTS = RunOptions()
 
 
 class _JobsType(Word):
     """`N`, `auto` or `auto,MAX`."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"(?:(auto)(?:,(\d+))?|(\d+))", value)
+    def parse(self, text: str) -> Jobs:
+        match = re.fullmatch(r"(?:(auto)(?:,(\d+))?|(\d+))", text)
         if match is None or int(match[2] or match[3] or 1) < 1:
-            return self.fail(f"'{value}' is not a number above 0, auto or auto,MAX.", param, ctx)
-        if match[1]:
-            return Jobs(int(match[2] or _MOST_AUTO), auto=True)
-        return Jobs(int(match[3]))
+            raise ValueError(f"'{text}' is not a number above 0, auto or auto,MAX")
+        return Jobs(int(match[2] or _MOST_AUTO), auto=True) if match[1] else Jobs(int(match[3]))
 
 
 class _Shard(Word):
     """`K/N`."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"(\d+)/(\d+)", value)
+    def parse(self, text: str) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            return self.fail(f"'{value}' is not K/N with K from 1 to N.", param, ctx)
+            raise ValueError(f"'{text}' is not K/N with K from 1 to N")
         return int(match[1]), int(match[2])
 
 
 class _Halt(Word):
     """`now,fail=N`, `soon,fail=N%`, `never`."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        if value == "never":
+    def parse(self, text: str) -> HaltRule:
+        if text == "never":
             return HaltRule(never=True)
-        match = re.fullmatch(r"(now|soon),fail=(\d+(?:\.\d+)?)(%?)", value)
+        match = re.fullmatch(r"(now|soon),fail=(\d+(?:\.\d+)?)(%?)", text)
         if match is None or (not match[3] and "." in match[2]) or float(match[2]) == 0:
-            return self.fail(f"'{value}' is not now,fail=N, soon,fail=N% or never.", param, ctx)
+            raise ValueError(f"'{text}' is not now,fail=N, soon,fail=N% or never")
         if match[3] and float(match[2]) > 100:
-            return self.fail(f"'{value}' is more than all lines.", param, ctx)
+            raise ValueError(f"'{text}' is more than all lines")
         if match[3]:
             return HaltRule(match[1] == "now", percent=float(match[2]))
         return HaltRule(match[1] == "now", failures=int(match[2]))
@@ -144,7 +136,7 @@ line_input = option_group(
         ),
         _input_option("--limit", metavar="N", type=Count(1), daily=True, help="Read only the first N lines"),
         _input_option(
-            "--shard", metavar="K/N", type=_Shard(()), help="Read every Nth line, starting with the Kth"
+            "--shard", metavar="K/N", type=_Shard(), help="Read every Nth line, starting with the Kth"
         ),
         _input_option("--override", is_flag=True, help="Let the options override values in the lines"),
         _DEDUPE,
@@ -158,7 +150,7 @@ row_input = option_group(
     [
         _input_option("--limit", metavar="N", type=Count(1), daily=True, help="Read only the first N rows"),
         _input_option(
-            "--shard", metavar="K/N", type=_Shard(()), help="Read every Nth row, starting with the Kth"
+            "--shard", metavar="K/N", type=_Shard(), help="Read every Nth row, starting with the Kth"
         ),
         _DEDUPE,
     ],
@@ -191,16 +183,13 @@ _resume = option_group(
         _resume_option(
             "--match",
             type=OneOf(("body", "id")),
-            default="body",
-            show_default=True,
+            default=_DEFAULTS.resume.match,
             help="Find recorded answers by the request body, or by custom_id",
         ),
         _resume_option(
             "--resend",
-            multiple=True,
             metavar="OUTCOME,...",
-            type=WordList(RESENDABLE),
-            callback=words_of(RESENDABLE),
+            **word_list(RESENDABLE),
             daily=("batch",),
             help="Send lines with these outcomes again",
         ),
@@ -223,8 +212,7 @@ _limits = option_group(
             "-j",
             metavar="N|auto[,MAX]",
             type=_JobsType(("auto",)),
-            default="16",
-            show_default=True,
+            default=str(_DEFAULTS.limits.jobs.limit),
             daily=True,
             help="Requests in flight, or auto",
         ),
@@ -233,16 +221,14 @@ _limits = option_group(
             "--max-pause",
             metavar="S",
             type=Seconds(takes_zero=True),
-            default=600,
-            show_default=True,
+            default=_DEFAULTS.limits.max_pause_s,
             help=f"Stop when pauses for {statuses_text(BUSY)} exceed S seconds",
         ),
         _batch_option(
             "--grace",
             metavar="S",
             type=Seconds(takes_zero=True),
-            default=20,
-            show_default=True,
+            default=_DEFAULTS.limits.grace_s,
             help="Wait S seconds for requests in flight after Ctrl-C",
         ),
         _batch_option(
@@ -356,8 +342,7 @@ _engine = option_group(
             "--engine",
             type=_EngineType(_ENGINES),
             metavar="local|batch-api|ray[:HOST:PORT]",
-            default="local",
-            show_default=True,
+            default=_DEFAULTS.engine.name,
             daily=True,
             help="Engine that sends the requests",
         ),
@@ -372,12 +357,7 @@ _engine = option_group(
 )
 
 _ALLOW = _output_option(
-    "--allow",
-    multiple=True,
-    metavar="OUTCOME,...",
-    type=WordList(RUN_ALLOWABLE),
-    callback=words_of(RUN_ALLOWABLE),
-    help="Treat these outcomes as success",
+    "--allow", metavar="OUTCOME,...", **word_list(RUN_ALLOWABLE), help="Treat these outcomes as success"
 )
 
 
@@ -387,7 +367,6 @@ def _format_option(formats: Sequence[str]) -> Decorator:
         "-f",
         type=OneOf(formats),
         default=formats[0],
-        show_default=True,
         daily=("batch",),
         help="Format of the output",
     )

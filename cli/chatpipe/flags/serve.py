@@ -6,14 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
 from chatpipe.errors import UsageFault
 from chatpipe.flags.limits import ABOVE_ZERO
 from chatpipe.flags.server import KeyVariable
-from chatpipe.flags.types import FILE, Count, Integer, OneOf, ParamType, Size, Word, option_group, under
+from chatpipe.flags.types import FILE, Count, Integer, OneOf, Size, TextType, Word, option_group, under
 from chatpipe.options.recordings import RecordingOptions
-from chatpipe.options.serve import BatchLife, ServeOptions
+from chatpipe.options.serve import BatchLife, FaultRule, Latency, ServeOptions
 from chatpipe.response.delays import parse_duration, parse_number
 from chatpipe.serve.dialects import DIALECTS
 from chatpipe.serve.draws import parse_latency
@@ -29,74 +27,73 @@ _output_option = under("Output")
 _MAX_PORT = 65_535
 _UNKNOWN_TOKENS = "the tokens of an answer are not known before it is there"
 _LONGEST_S = 86_400.0
+_DEFAULTS = ServeOptions()
 
 
 class _Port(Integer):
     name = "port"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        port = super().convert(value, param, ctx)
+    def parse(self, text: str) -> int:
+        port = super().parse(text)
         if not 0 <= port <= _MAX_PORT:
-            self.fail(f"'{value}' is not a port, 0 to {_MAX_PORT}.", param, ctx)
+            raise ValueError(f"'{text}' is not a port, 0 to {_MAX_PORT}")
         return port
 
 
-class Duration(ParamType):
+class Duration(TextType):
     """A time with its unit, `50ms` or `1.5s`, or a number of seconds; at most a day."""
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        seconds = parse_duration(value)
-        if seconds is None or not 0 <= seconds <= _LONGEST_S or math.isnan(seconds):
-            self.fail(f"'{value}' is not a time, such as 50ms or 1.5s, of at most a day.", param, ctx)
+    def parse(self, text: str) -> float:
+        seconds = parse_duration(text)
+        if seconds is None or not 0 <= seconds <= _LONGEST_S:
+            raise ValueError(f"'{text}' is not a time, such as 50ms or 1.5s, of at most a day")
         return seconds
 
 
-class _LatencyType(ParamType):
+class _LatencyType(TextType):
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        latency = parse_latency(value)
+    def parse(self, text: str) -> Latency:
+        latency = parse_latency(text)
         if latency is None:
-            self.fail(f"'{value}' is no time such as 50ms, and not lognormal:50ms:0.5.", param, ctx)
+            raise ValueError(f"'{text}' is no time such as 50ms, and not lognormal:50ms:0.5")
         return latency
 
 
-class _LifeType(ParamType):
+class _LifeType(TextType):
     name = "life"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value.isascii() and value.isdecimal() and 1 <= len(value) < 10 and int(value) > 0:
-            return BatchLife(polls=int(value))
-        seconds = None if value[-1:].isdecimal() else parse_duration(value)
+    def parse(self, text: str) -> BatchLife:
+        if text.isascii() and text.isdecimal() and 1 <= len(text) < 10 and int(text) > 0:
+            return BatchLife(polls=int(text))
+        seconds = None if text[-1:].isdecimal() else parse_duration(text)
         if seconds is None or not 0 < seconds <= _LONGEST_S:
-            self.fail(f"'{value}' is no number of polls, such as 4, and no time such as 10s.", param, ctx)
+            raise ValueError(f"'{text}' is no number of polls, such as 4, and no time such as 10s")
         return BatchLife(seconds=seconds)
 
 
 class _SpeedType(Word):
     name = "speed"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "max":
+    def parse(self, text: str) -> float:
+        if text == "max":
             return math.inf
-        speed = parse_number(value) if isinstance(value, str) else value
+        speed = parse_number(text)
         if speed is None or not 0 < speed < math.inf:
-            self.fail(f"'{value}' is not a number above 0, such as 10, and not max.", param, ctx)
+            raise ValueError(f"'{text}' is not a number above 0, such as 10, and not max")
         return speed
 
 
 class _FaultType(Word):
     name = "fault"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def parse(self, text: str) -> FaultRule:
         try:
-            return parse_fault(value)
+            return parse_fault(text)
         except NoFault as error:
-            return self.fail(f"{error}.", param, ctx)
+            raise ValueError(str(error)) from error
 
 
 def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
@@ -132,15 +129,12 @@ def _refuse_with_upstream(given: Mapping[str, Any]) -> None:
 options = option_group(
     "serving",
     [
-        option(
-            "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on"
-        ),
+        option("--host", metavar="ADDRESS", default=_DEFAULTS.host, help="Address to listen on"),
         option(
             "--port",
             metavar="N",
             type=_Port(),
-            default=0,
-            default_text="0",
+            default=_DEFAULTS.port,
             daily=True,
             help="Port to listen on; 0 is any free port",
         ),
@@ -148,8 +142,7 @@ options = option_group(
             "--chunk-delay",
             metavar="TIME",
             type=Duration(),
-            default=0.0,
-            default_text="0",
+            default=_DEFAULTS.chunk_delay_s,
             daily=True,
             help="Time between two chunks of a stream, such as 20ms",
         ),
@@ -158,7 +151,6 @@ options = option_group(
             metavar="TIME",
             type=_LatencyType(),
             default="0",
-            default_text="0",
             daily=True,
             help="Time before a reply, such as 50ms or lognormal:50ms:0.5",
         ),
@@ -184,8 +176,7 @@ options = option_group(
         _replies_option(
             "--dialect",
             type=OneOf(list(DIALECTS)),
-            default="openai",
-            show_default=True,
+            default=_DEFAULTS.dialect,
             help="Provider whose rate-limit headers are sent",
         ),
         _limits_option(
@@ -202,38 +193,31 @@ options = option_group(
             metavar="POLLS|TIME",
             type=_LifeType(),
             default="4",
-            show_default=True,
             help="Time from creation to end of a batch: a number of polls, or 10s",
         ),
         _batch_option(
             "--batch-lines",
             metavar="N",
             type=Count(1),
-            default=50_000,
-            show_default=True,
+            default=_DEFAULTS.batch_lines,
             help="Accept at most N requests per batch",
         ),
         _batch_option(
             "--max-files",
             metavar="SIZE",
             type=Size(),
-            default=1_000_000_000,
+            default=_DEFAULTS.max_files,
             default_text="1GB",
             help="Keep uploads and results of at most SIZE in total",
         ),
         _replies_option(
-            "--seed",
-            metavar="N",
-            type=Integer(),
-            default=0,
-            default_text="0",
-            help="Seed of everything random",
+            "--seed", metavar="N", type=Integer(), default=_DEFAULTS.seed, help="Seed of everything random"
         ),
         option(
             "--max-body",
             metavar="SIZE",
             type=Size(),
-            default=64_000_000,
+            default=_DEFAULTS.max_body,
             default_text="64MB",
             help="Refuse request bodies that are longer than SIZE",
         ),
@@ -258,8 +242,7 @@ options = option_group(
             "--replay-speed",
             metavar="N",
             type=_SpeedType(("max",)),
-            default=1.0,
-            default_text="1",
+            default=_DEFAULTS.replay_speed,
             help="Replay N times as fast; max replays at once",
         ),
         _output_option(

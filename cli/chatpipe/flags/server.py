@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -13,6 +14,8 @@ from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.keys import KEY_WAYS
 
 option = under("Connection")
+
+_LIMITS = ExchangeLimits()
 
 
 def _refuse_key(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -32,10 +35,10 @@ class _Descriptor(Integer):
 
     name = "descriptor"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not str(value).isdecimal():
-            return self.fail("a descriptor is a number, 0 or above.", param, ctx)
-        return str(int(value))
+    def parse(self, text: str) -> Any:
+        if not text.isdecimal():
+            raise ValueError("a descriptor is a number, 0 or above")
+        return str(int(text))
 
 
 class _ProfileName(Word):
@@ -43,10 +46,10 @@ class _ProfileName(Word):
 
     name = "profile"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    def known(self, ctx: click.Context) -> Iterable[str]:
         from chatpipe.server.config import offered_names
 
-        return Word(tuple(offered_names(os.environ))).shell_complete(ctx, param, incomplete)
+        return offered_names(os.environ)
 
 
 class KeyVariable(Word):
@@ -54,12 +57,8 @@ class KeyVariable(Word):
 
     name = "variable"
 
-    def __init__(self) -> None:
-        super().__init__(())
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        found = sorted(name for name in os.environ if name.endswith(("KEY", "TOKEN")))
-        return Word(tuple(found)).shell_complete(ctx, param, incomplete)
+    def known(self, ctx: click.Context) -> Iterable[str]:
+        return sorted(name for name in os.environ if name.endswith(("KEY", "TOKEN")))
 
 
 def _refuse_stdin(option: str, name: str | None, *, fix: str) -> None:
@@ -140,16 +139,14 @@ _OTHERS = (
         "--timeout",
         metavar="S",
         type=Seconds(),
-        default=600,
-        show_default=True,
+        default=_LIMITS.between_bytes_s,
         help="Fail if the server sends nothing for S seconds",
     ),
     option(
         "--connect-timeout",
         metavar="S",
         type=Seconds(),
-        default=10,
-        show_default=True,
+        default=_LIMITS.connect_s,
         help="Fail if a connection takes longer than S seconds",
     ),
     option(
@@ -162,8 +159,8 @@ _OTHERS = (
         "--max-reply",
         metavar="SIZE",
         type=Size(),
-        default="64MB",
-        show_default=True,
+        default=_LIMITS.max_reply_bytes,
+        default_text="64MB",
         help="Cut off a reply that is longer than SIZE",
     ),
 )
@@ -176,7 +173,7 @@ def _options(profile: str, base_url: str) -> Decorator:
             "--profile",
             "-p",
             metavar="NAME",
-            type=_ProfileName(()),
+            type=_ProfileName(),
             daily=True,
             variables=("CHATPIPE_PROFILE",),
             help=profile,

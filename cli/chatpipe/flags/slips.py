@@ -14,8 +14,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import foreign
-from chatpipe.flags.types import FileName, OptionalValue, are_alike
-from chatpipe.flags.typography import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES
+from chatpipe.flags.types import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES, FileName, OptionalValue, are_alike
 from chatpipe.options.parameters import TABLE
 
 _FALSE = ("false", "no", "off", "0")

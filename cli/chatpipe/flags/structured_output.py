@@ -19,9 +19,10 @@ def _read(
     schema_fields: str | None,
     schema_name: str | None,
     schema_strict: bool | None,
-    reask: int = 0,
+    reask: int | None = None,
 ) -> SchemaOptions:
-    made = SchemaOptions(schema, schema_json, schema_fields, schema_name, schema_strict is not False, reask)
+    is_strict = schema_strict is not False
+    made = SchemaOptions(schema, schema_json, schema_fields, schema_name, is_strict, reask or 0)
     if len(made.options) > 1:
         first, second, *_ = made.options
         raise UsageFault(f"{first} and {second} contradict each other", fix="choose one")
@@ -30,7 +31,7 @@ def _read(
             "--schema-name": schema_name is not None,
             "--schema-strict": schema_strict is True,
             "--no-schema-strict": schema_strict is False,
-            "--reask": reask > 0,
+            "--reask": made.reask > 0,
         }
         if given := [option for option, is_given in lonely.items() if is_given]:
             raise UsageFault("there is no schema", place=given[0], fix="name one with --schema FILE")
@@ -58,10 +59,7 @@ _WRITING: list[Any] = [
     ),
     option("--schema-json", metavar="JSON", help="JSON Schema as text instead of a file"),
     option(
-        "--schema-fields",
-        metavar="FIELDS",
-        daily=True,
-        help="One-line schema: 'mood good|bad, score int?'",
+        "--schema-fields", metavar="FIELDS", daily=True, help="One-line schema: 'mood good|bad, score int?'"
     ),
     option(
         "--schema-name",
@@ -84,7 +82,6 @@ options = option_group(
             "--reask",
             metavar="N",
             type=Count(0),
-            default=0,
             help="Send an answer that does not fit back to the model, up to N times",
         ),
     ],

@@ -18,6 +18,11 @@ else:
 
 Decorator = Callable[[Any], Any]
 
+# What web pages and word processors put in place of the characters that a shell reads: hyphens, dashes, the
+# minus sign and its wide forms; quotes of several languages.
+TYPOGRAPHIC_DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
+TYPOGRAPHIC_QUOTES = frozenset("\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb")
+
 # Headings of options, in the order of `--help`.
 Heading = Literal[
     "Input",
@@ -77,7 +82,8 @@ class Option(click.Option):
 
     heading is the one that it stands under. daily is True if `-h` shows it, not `--help` alone, or names
     the commands that do. variables are those of the environment that set it, too. default_text is the
-    default in words, where Click does not know it. may_be_empty is True if an empty value means something.
+    default in words; it follows from the default, if there is one and the option takes a value.
+    may_be_empty is True if an empty value means something.
     """
 
     def __init__(
@@ -92,6 +98,9 @@ class Option(click.Option):
         **others: Any,
     ) -> None:
         super().__init__(declarations, **others)
+        default = None if others.get("is_flag") else others.get("default")
+        if default_text is None and default is not None:
+            default_text = f"{default:g}" if isinstance(default, float) else str(default)
         self.heading: Heading = heading
         self.daily = daily
         self.variables = variables
@@ -163,28 +172,52 @@ _SIZE = r"(?P<number>[0-9]{1,15}(\.[0-9]{1,15})?) ?(?P<prefix>[kmg])?(?P<binary>
 _MAX_SIZE = 1 << 50
 
 
-class Number(ParamType):
-    """A JSON number. An integer stays an integer, so that the number is sent as typed."""
-
-    name = "number"
+class TextType(ParamType):
+    """A type of values: parse() reads the text of one. A default may be such a text, or the value itself."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
-        if not re.fullmatch(_NUMBER, value) or math.isinf(float(value)):
-            return self.fail(f"'{value}' is not a number.", param, ctx)
-        return int(value) if re.fullmatch(_INTEGER, value) else float(value)
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            return self.fail(f"{error}.", param, ctx)
+
+    def parse(self, text: str) -> Any:
+        """The value of a text. Raises ValueError, whose words name the text and say what is wanted."""
+        return text
 
 
-class Integer(ParamType):
+class Number(TextType):
+    """A JSON number. An integer stays an integer, so that the number is sent as typed."""
+
+    name = "number"
+
+    def parse(self, text: str) -> int | float:
+        if not re.fullmatch(_NUMBER, text) or math.isinf(float(text)):
+            raise ValueError(f"'{text}' is not a number")
+        return int(text) if re.fullmatch(_INTEGER, text) else float(text)
+
+
+class Above0(Number):
+    """A number above zero."""
+
+    def parse(self, text: str) -> int | float:
+        number = super().parse(text)
+        if number <= 0:
+            raise ValueError(f"'{text}' is not a number above 0")
+        return number
+
+
+class Integer(TextType):
     """An integer of any size. The schema checks its range."""
 
     name = "integer"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and not re.fullmatch(_INTEGER, value):
-            return self.fail(f"'{value}' is not a whole number.", param, ctx)
-        return int(value)
+    def parse(self, text: str) -> int:
+        if not re.fullmatch(_INTEGER, text):
+            raise ValueError(f"'{text}' is not a whole number")
+        return int(text)
 
 
 class Count(Integer):
@@ -193,75 +226,61 @@ class Count(Integer):
     def __init__(self, least: int) -> None:
         self._least = least
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        count = super().convert(value, param, ctx)
+    def parse(self, text: str) -> int:
+        count = super().parse(text)
         if count < self._least:
-            self.fail(f"'{value}' is less than {self._least}.", param, ctx)
+            raise ValueError(f"'{text}' is less than {self._least}")
         return count
 
 
-class Above0(Number):
-    """A number above zero."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if number <= 0:
-            self.fail(f"'{value}' is not a number above 0.", param, ctx)
-        return number
-
-
-class Seconds(ParamType):
+class Seconds(TextType):
     """A duration in seconds, above zero. takes_zero: none at all has a meaning, too."""
 
     name = "seconds"
 
     def __init__(self, *, takes_zero: bool = False) -> None:
-        self.takes_zero = takes_zero
+        self._takes_zero = takes_zero
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def parse(self, text: str) -> float:
         try:
-            seconds = float(value)
+            seconds = float(text)
         except ValueError:
             seconds = math.nan
-        if not 0 <= seconds < math.inf or not (seconds or self.takes_zero):
-            least = "from 0 on" if self.takes_zero else "above 0"
-            self.fail(f"'{value}' is not a number of seconds {least}.", param, ctx)
+        if not 0 <= seconds < math.inf or not (seconds or self._takes_zero):
+            least = "from 0 on" if self._takes_zero else "above 0"
+            raise ValueError(f"'{text}' is not a number of seconds {least}")
         return seconds
 
 
-class Size(ParamType):
+class Size(TextType):
     """A number of bytes above zero, with a unit or without: `500kB`, `64MB`, `1.5 GB`, `64MiB`."""
 
     name = "size"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(_SIZE, value, re.IGNORECASE)
+    def parse(self, text: str) -> int:
         size = 0
-        if match is not None:
+        if (match := re.fullmatch(_SIZE, text, re.IGNORECASE)) is not None:
             base = 1024 if match["binary"] else 1000
             size = int(float(match["number"]) * base ** " kmg".index((match["prefix"] or " ").lower()))
         if not 0 < size <= _MAX_SIZE:
-            self.fail(f"'{value}' is not a size above 0, such as 500kB or 64MB.", param, ctx)
+            raise ValueError(f"'{text}' is not a size above 0, such as 500kB or 64MB")
         return size
 
 
-class Pair(ParamType):
-    """`KEY=VALUE` as a tuple; value is a number when numeric."""
+class Pair(TextType):
+    """`KEY=VALUE` as a tuple; value is a number when numeric. form is the metavar, for errors."""
 
     name = "pair"
 
-    def __init__(self, *, numeric: bool) -> None:
-        self.numeric = numeric
+    def __init__(self, form: str, *, numeric: bool) -> None:
+        self._form = form
+        self._numeric = numeric
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        key, separator, text = value.partition("=")
+    def parse(self, text: str) -> tuple[str, str | int | float]:
+        key, separator, value = text.partition("=")
         if not separator or not key:
-            self.fail(f"'{value}' is not of the form {param.metavar if param else 'KEY=VALUE'}.", param, ctx)
-        return key, Number().convert(text, param, ctx) if self.numeric else text
+            raise ValueError(f"'{text}' is not of the form {self._form}")
+        return key, Number().parse(value) if self._numeric else value
 
 
 class WrongChoice(click.BadParameter):
@@ -290,36 +309,40 @@ def _wrong_choice(error: click.BadParameter, word: str, known: Iterable[str]) ->
     return wrong
 
 
-class Word(ParamType):
+class Word(TextType):
     """Text for which some words are known. They are completed but not enforced, because servers know more."""
 
     name = "text"
 
-    def __init__(self, words: tuple[str, ...]) -> None:
-        self.words = words
+    def __init__(self, words: Iterable[str] = ()) -> None:
+        self.words = tuple(words)
+
+    def known(self, ctx: click.Context) -> Iterable[str]:
+        """The words that completion offers."""
+        return self.words
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+        return _matching(self.known(ctx), incomplete)
 
 
 class WordList(Word):
-    """Words separated by commas. Completion offers those that are not typed yet; words_of() checks them."""
-
-    def __init__(self, words: Iterable[str]) -> None:
-        super().__init__(tuple(sorted(words)))
+    """Words separated by commas. Completion offers those that are not typed yet."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        before, comma, last = incomplete.rpartition(",")
-        typed = before.split(",")
-        left = tuple(f"{before}{comma}{word}" for word in self.words if word not in typed)
-        return Word(left).shell_complete(ctx, param, f"{before}{comma}{last}")
+        before, comma, _ = incomplete.rpartition(",")
+        left = (word for word in self.words if word not in before.split(","))
+        return _matching((f"{before}{comma}{word}" for word in left), incomplete)
 
 
-def words_of(allowed: Iterable[str]) -> Callable[..., frozenset[str]]:
-    """Make a callback for a repeatable option whose values are names from allowed, separated by commas."""
-    known = sorted(allowed)
+def _matching(words: Iterable[str], incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def word_list(words: Iterable[str]) -> dict[str, Any]:
+    """The settings of a repeatable option that takes some of words, separated by commas, as a frozenset."""
+    known = sorted(words)
 
     def read(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
         found = frozenset(name.strip() for text in value for name in text.split(",") if name.strip())
@@ -328,4 +351,4 @@ def words_of(allowed: Iterable[str]) -> Callable[..., frozenset[str]]:
             raise _wrong_choice(error, unknown[0], known)
         return found
 
-    return read
+    return {"multiple": True, "type": WordList(known), "callback": read}

@@ -15,8 +15,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags import foreign
 from chatpipe.flags.server import key_refusal
 from chatpipe.flags.slips import long_name, read_words
-from chatpipe.flags.types import WrongChoice
-from chatpipe.flags.typography import TYPOGRAPHIC_DASHES
+from chatpipe.flags.types import TYPOGRAPHIC_DASHES, WrongChoice
 from chatpipe.inputs.names import is_short_typo, nearest, or_list
 from chatpipe.system.escape import shorten
 

@@ -72,8 +72,7 @@ FORMATS: Mapping[str, Format] = {
     "message": Format("records:MessageWriter", run_position=4),
     "tool-calls": Format("records:ToolCallsWriter", run_position=5),
     "logprobs": Format(
-        "logprobs:LogprobsWriter",
-        note_if_empty="no log probabilities in the answer: ask with --logprobs",
+        "logprobs:LogprobsWriter", note_if_empty="no log probabilities in the answer: ask with --logprobs"
     ),
     "usage": Format("records:UsageWriter", run_position=7, counts_all_turns=True),
     "code": Format(

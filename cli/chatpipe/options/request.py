@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.check import CheckOptions
 from chatpipe.options.files import STDERR_USE, STDIN_USE, FileUse
 from chatpipe.options.parameters import Parameters
 from chatpipe.options.prompt import PromptOptions
 from chatpipe.options.server import ServerOptions
 from chatpipe.options.structured_output import SchemaOptions
 from chatpipe.options.tool_commands import ToolOptions
+
+
+class CheckOptions(NamedTuple):
+    """The check options. strict makes warnings and unknown fields errors; off sends a request unchecked."""
+
+    strict: bool = False
+    off: bool = False
 
 
 class RequestOptions(NamedTuple):

@@ -6,7 +6,7 @@ import re
 
 from chatpipe.errors import BadInput, Problems
 from chatpipe.inputs.values import NotJSON, Value, loads_strict
-from chatpipe.options.check import CheckOptions
+from chatpipe.options.request import CheckOptions
 from chatpipe.request.build import BuiltRequest
 from chatpipe.request.response_format import ResponseFormat
 from chatpipe.schema.check import Problem, check

@@ -14,7 +14,7 @@ from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, RowDecoder
-from chatpipe.options.check import CheckOptions
+from chatpipe.options.request import CheckOptions
 from chatpipe.request.build import RequestParts, TypedPart, build
 from parametrize import cases
 from refusals import refused

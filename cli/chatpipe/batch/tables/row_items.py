@@ -17,7 +17,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.check import CheckOptions
+from chatpipe.options.request import CheckOptions
 
 _ID = "custom_id"
 _COLUMNS_SHOWN = 8
