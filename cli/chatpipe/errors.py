@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any
+from typing import Any, Self
 
 
 class Status(IntEnum):
@@ -100,6 +100,12 @@ class ChatpipeError(Exception):
         self.request_id = request_id
         self.body = body
         super().__init__(what)
+
+    def with_reply_of(self, other: ChatpipeError) -> Self:
+        """Take the facts of a reply from another error. Returns this one."""
+        self.http_status, self.refusal_status = other.http_status, other.refusal_status
+        self.request_id, self.body = other.request_id, other.body
+        return self
 
     def __str__(self) -> str:
         # The text of a server may end in a full stop, and no colon may follow one.
@@ -218,8 +224,7 @@ class RunRefused(OutcomeFault):
 
     def __init__(self, what: str, status: Status, first: ChatpipeError, *, place: str, fix: str) -> None:
         super().__init__(what, status, place=place, fix=fix)
-        self.http_status, self.request_id, self.body = first.http_status, first.request_id, first.body
-        self.refusal_status = first.refusal_status
+        self.with_reply_of(first)
 
 
 class SomeFailed(OutcomeFault):

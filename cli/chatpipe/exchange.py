@@ -24,10 +24,9 @@ import httpx
 from chatpipe.errors import ChatpipeError, NotRecorded, TryLater, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import without_empty_calls
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_list
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
-from chatpipe.response.completion import as_list
 from chatpipe.server import redact
 from chatpipe.server.patches import Patch, patch_body
 from chatpipe.server.server import Server
@@ -157,9 +156,7 @@ def completion_request(
 
 
 def body_to_send(
-    body: Mapping[str, Value],
-    patches: Sequence[Patch] = (),
-    detail: Callable[[str], None] | None = None,
+    body: Mapping[str, Value], patches: Sequence[Patch] = (), detail: Callable[[str], None] | None = None
 ) -> Mapping[str, Value]:
     """The body as the server takes it: patched, without the empty lists of tool calls in its messages."""
     if patches:
@@ -258,14 +255,8 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
     fault = answer.fault
     assert fault is not None
     if isinstance(decision, GiveUp) and decision.requested_s is not None:
-        later = TryLater(
-            f"{_clause(fault)}, and to wait {decision.requested_s:.0f} s",
-            place=fault.place,
-            fix="try again then",
-        )
-        later.http_status, later.request_id, later.body = fault.http_status, fault.request_id, fault.body
-        later.refusal_status = fault.refusal_status
-        fault = later
+        what = f"{_clause(fault)}, and to wait {decision.requested_s:.0f} s"
+        fault = TryLater(what, place=fault.place, fix="try again then").with_reply_of(fault)
     elif answer.attempts > 1 and not isinstance(fault, NotRecorded):
         fault.what = f"{_clause(fault)}, after {quantity(answer.attempts, 'try')}"
     return answer._replace(fault=fault)

@@ -135,7 +135,7 @@ def _command(arguments: Sequence[str]) -> int:
 def _bug_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeError:
     """The fault for an unforeseen exception, whose words may have anything in them."""
     from chatpipe.errors import ChatpipeError
-    from chatpipe.server.bug_report import hide_everything
+    from chatpipe.server.stray_keys import hide_everything
 
     hide_everything(os.environ, arguments)
     fix = "please report what --debug shows"

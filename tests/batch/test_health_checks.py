@@ -16,11 +16,11 @@ from chatpipe.limits.balance import Load
 from chatpipe.limits.health import Health
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import endpoints
-from chatpipe.server.server import open_server
+from chatpipe.server.server import open_servers
 from parametrize import cases
 
 URL = "http://127.0.0.1:8000/v1"
-SERVER = open_server(endpoints.resolve(ServerOptions(base_urls=(URL,)), {})[0], ServerOptions(), {})
+SERVER, *_ = open_servers(endpoints.resolve(ServerOptions(base_urls=(URL,)), {}), ServerOptions(), {})
 
 
 class Fleet:

@@ -19,7 +19,7 @@ from chatpipe.options.output import FORMATS, SHOW_FORMATS
 from chatpipe.options.parameters import TABLE, Parameter
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
-from chatpipe.server.server import open_server
+from chatpipe.server.server import open_servers
 from chatpipe.wire.transports import open_transport
 from manual import commands, pages
 from manual.generate import outdated
@@ -193,7 +193,7 @@ def _asked_for() -> set[str]:
     resolve(ServerOptions(), asked)
     for url in ("http://example.invalid/v1", "https://example.invalid/v1"):
         options = ServerOptions(base_urls=(url,))
-        server = open_server(resolve(options, asked)[0], options, asked)
+        server, *_ = open_servers(resolve(options, asked)[:1], options, asked)
         assert open_transport(server, asked) is not None
     return asked.names | {"OPENAI_API_KEY", "CHATPIPE_API_KEY"}
 

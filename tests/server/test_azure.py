@@ -13,7 +13,7 @@ from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.keys import KEY_WAYS
 from chatpipe.server.models_route import models_endpoint
-from chatpipe.server.server import open_server
+from chatpipe.server.server import open_servers
 from parametrize import cases
 from refusals import refused
 
@@ -189,7 +189,7 @@ def test_key_and_token_each_in_its_header(
     ways = {way.option: way for way in KEY_WAYS}
     keys = (KeySource(ways[options[0]], options[1]),) if options else ()
     given = {"AZURE_OPENAI_ENDPOINT": ME, **environ, **({"OPENAI_API_VERSION": version} if version else {})}
-    server = open_server(resolve(ServerOptions("azure", keys=keys), given)[0], ServerOptions(), given)
+    server, *_ = open_servers(resolve(ServerOptions("azure", keys=keys), given)[:1], ServerOptions(), given)
     assert server.key_header == header
     assert {name.lower() for name, _ in server.headers} & {"api-key", "authorization"} == {header[0].lower()}
 

@@ -18,7 +18,7 @@ from chatpipe.server.hosts import is_same_server
 from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS
 from chatpipe.server.patches import Patch
 from chatpipe.server.profiles import Profile, ProfileServer
-from chatpipe.server.server import open_server
+from chatpipe.server.server import open_servers
 from chatpipe.server.user_profiles import UserProfiles
 from parametrize import cases
 
@@ -78,7 +78,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def got(found: Endpoint, options: ServerOptions, environ: Mapping[str, str]) -> str:
     """A server in words: its URL, the key that it gets, the names of its headers, `patched`."""
-    server = open_server(found, options, environ)
+    server, *_ = open_servers([found], options, environ)
     key = server.key_header
     names = [name for name, _ in found.headers if name not in dict(OWN_HEADERS)]
     words = [found.base_url, "-" if key is None else key[1].removeprefix("Bearer "), *names]

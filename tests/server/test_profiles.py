@@ -20,7 +20,7 @@ from chatpipe.server.keys import ENVIRONMENT, FoundKey, find_key
 from chatpipe.server.patches import patched
 from chatpipe.server.profile_file import names, profile_of, read_profile
 from chatpipe.server.profiles import DEFAULT, SECRET_VARIABLES, Profile
-from chatpipe.server.server import open_server, with_key
+from chatpipe.server.server import open_servers, with_key
 from chatpipe.system import secrets
 from parametrize import cases
 from process import run
@@ -160,7 +160,7 @@ def test_names_are_those_of_the_file() -> None:
 def test_one_body_through_each(name: str) -> None:
     sent, options = SENT[name], ServerOptions(name)
     environ = {**VARIABLES, sent.variable: KEY} if sent.variable else VARIABLES
-    server = open_server(resolve(options, environ)[0], options, environ)
+    server, *_ = open_servers(resolve(options, environ)[:1], options, environ)
     request = completion_request(server, BODY)
     wanted = {field: value for field, value in {**BODY, **sent.differences}.items() if value is not None}
     assert str(request.url) == sent.url
@@ -276,7 +276,7 @@ def test_key_in_any_of_its_variables_is_sent(name: str) -> None:
     for source in profile(name).keys:
         if source.variable is not None:
             environ = {**VARIABLES, source.variable: KEY}
-            server = open_server(resolve(ServerOptions(name), environ)[0], ServerOptions(name), environ)
+            server, *_ = open_servers(resolve(ServerOptions(name), environ)[:1], ServerOptions(name), environ)
             assert server.key_header is not None
             assert KEY in server.key_header[1]
 

@@ -13,7 +13,7 @@ from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.server.headers import Headers
 from chatpipe.server.keys import ENVIRONMENT, FoundKey
-from chatpipe.server.server import open_server, with_key
+from chatpipe.server.server import open_servers, with_key
 from chatpipe.system import secrets
 from refusals import refused
 
@@ -150,7 +150,7 @@ def test_echo_takes_a_key_and_sends_it_nowhere(headers: tuple[str, ...]) -> None
 def test_key_and_every_secret_header_are_hidden_from_now_on() -> None:
     options = ServerOptions(base_urls=("https://b.example/v1",), headers=("X-Api-Token: t0ken-1-long",))
     environ = {"OPENAI_API_KEY": "k3y-12345", "OPENAI_BASE_URL": "https://b.example"}
-    server = open_server(resolve(options, environ)[0], options, environ)
+    server, *_ = open_servers(resolve(options, environ)[:1], options, environ)
     assert server.headers[0] == server.key_header == ("Authorization", "Bearer k3y-12345")
     assert secrets.hide("k3y-12345 t0ken-1-long") == "*** ***"
 
@@ -162,26 +162,26 @@ def test_a_text_that_stands_for_the_key_is_not_hidden() -> None:
 
 
 def test_server_that_is_sent_nothing_needs_no_key_but_refuses_an_unusable_one() -> None:
-    assert open_server(endpoint(), ServerOptions(), {}, sends=False).headers == ()
+    assert open_servers([endpoint()], ServerOptions(), {}, sends=False)[0].headers == ()
     with pytest.raises(NoAccess):
-        open_server(endpoint(), ServerOptions(), {"OPENAI_API_KEY": "a b"}, sends=False)
+        open_servers([endpoint()], ServerOptions(), {"OPENAI_API_KEY": "a b"}, sends=False)
 
 
 def test_proxy_of_the_environment_is_the_server_s() -> None:
     options = ServerOptions(base_urls=("https://b.example/v1",))
-    server = open_server(resolve(options, {})[0], options, {"https_proxy": "proxy.example:3128"})
+    server, *_ = open_servers(resolve(options, {})[:1], options, {"https_proxy": "proxy.example:3128"})
     assert server.proxy == "http://proxy.example:3128"
 
 
 def test_server_in_process_has_neither_key_nor_proxy() -> None:
     options = ServerOptions("echo", proxy="http://proxy.example")
-    server = open_server(resolve(options, {})[0], options, {"OPENAI_API_KEY": "k"})
+    server, *_ = open_servers(resolve(options, {})[:1], options, {"OPENAI_API_KEY": "k"})
     assert (server.headers, server.key_header, server.proxy) == (OURS, None, None)
 
 
 def test_server_survives_pickling() -> None:
     options = ServerOptions(base_urls=("https://b.example/v1?v=1",), limits=ExchangeLimits(1.0, 2.0, 3.0))
-    server = open_server(resolve(options, {})[0], options, {"OPENAI_API_KEY": "k3y-12345"})
+    server, *_ = open_servers(resolve(options, {})[:1], options, {"OPENAI_API_KEY": "k3y-12345"})
     copy = pickle.loads(pickle.dumps(server))
     assert copy == server
     assert copy.completions_url() == "https://b.example/v1/chat/completions?v=1"

@@ -6,11 +6,11 @@ Servers are less strict than the API's description. Arguments arrive as an objec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from chatpipe.inputs import values
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, as_object, objects_in
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.completion import usual_calls
 from chatpipe.system.escape import shorten
@@ -38,7 +38,7 @@ class ToolCall(NamedTuple):
 
 def calls_of(message: Mapping[str, Value]) -> list[ToolCall]:
     """The calls of an assistant's message, in order. An entry that is no object is skipped. Never raises."""
-    found = [_call(call, _id(call, index)) for index, call in _tool_calls(message)]
+    found = [_call(call, _id(call, index)) for index, call in enumerate(usual_calls(message))]
     if isinstance(legacy := message.get("function_call"), dict):
         found.append(_function("", legacy, "legacy"))
     return found
@@ -53,7 +53,8 @@ def repaired(message: Mapping[str, Value]) -> dict[str, Value]:
     """
     result = dict(message)
     if isinstance(message.get("tool_calls"), list | dict):
-        result["tool_calls"] = [_repaired(call, _id(call, index)) for index, call in _tool_calls(message)]
+        calls = enumerate(usual_calls(message))
+        result["tool_calls"] = [_repaired(call, _id(call, index)) for index, call in calls]
     if isinstance(legacy := message.get("function_call"), dict):
         result["function_call"] = {**legacy, "arguments": _arguments(legacy)[0].decode()}
     return result
@@ -68,8 +69,8 @@ def answer_message(call: ToolCall, text: str) -> dict[str, Value]:
 
 def offered_names(body: Mapping[str, Value]) -> frozenset[str]:
     """The names of the tools and functions that a request offers."""
-    tools = [tool.get(kind) for tool in _objects(body.get("tools")) for kind in ("function", "custom")]
-    named = [each.get("name") for each in (*_objects(tools), *_objects(body.get("functions")))]
+    tools = [tool.get(kind) for tool in objects_in(body.get("tools")) for kind in ("function", "custom")]
+    named = [each.get("name") for each in (*objects_in(tools), *objects_in(body.get("functions")))]
     return frozenset(name for name in named if isinstance(name, str))
 
 
@@ -86,10 +87,6 @@ def failure_text(what: str, stdout: str, stderr: str) -> str:
     return "\n".join(parts)
 
 
-def _tool_calls(message: Mapping[str, Value]) -> Iterator[tuple[int, dict[str, Value]]]:
-    yield from enumerate(usual_calls(message))
-
-
 def _id(call: Mapping[str, Value], index: int) -> str:
     """The call's own id, or one that is unique in its message: earlier turns have no open calls."""
     received = call.get("id")
@@ -98,8 +95,8 @@ def _id(call: Mapping[str, Value], index: int) -> str:
 
 def _call(call: Mapping[str, Value], call_id: str) -> ToolCall:
     if call.get("type") != "custom" and "custom" not in call:
-        return _function(call_id, _object(call.get("function")), "function")
-    custom = _object(call.get("custom"))
+        return _function(call_id, as_object(call.get("function")), "function")
+    custom = as_object(call.get("custom"))
     text = custom.get("input")
     if not isinstance(text, str):
         text = "" if text is None else values.dumps(text).decode()
@@ -142,11 +139,3 @@ def _repaired(call: Mapping[str, Value], call_id: str) -> dict[str, Value]:
     if isinstance(function := call.get("function"), dict):
         result["function"] = {**function, "arguments": _arguments(function)[0].decode()}
     return result
-
-
-def _object(value: Value) -> dict[str, Value]:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: Value) -> list[dict[str, Value]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -145,8 +145,7 @@ def _open_brotli(start: bytes) -> Decompressor | None:
         return None
     decoder = brotli.Decompressor()
     return _LibraryDecompressor(
-        lambda data: bytes(decoder.process(data, output_buffer_limit=_PIECE_BYTES)),
-        decoder.is_finished,
+        lambda data: bytes(decoder.process(data, output_buffer_limit=_PIECE_BYTES)), decoder.is_finished
     )
 
 

@@ -304,3 +304,18 @@ def json_type(value: Value) -> str:
         if isinstance(value, kinds):
             return name
     return "null"
+
+
+def as_list(value: Value) -> list[Value]:
+    """The value if it is a list, else an empty list: whoever sent it may have sent anything."""
+    return value if isinstance(value, list) else []
+
+
+def as_object(value: Value) -> dict[str, Value]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects_in(value: Value) -> list[dict[str, Value]]:
+    """The objects in a list; none if the value is no list."""
+    return [each for each in as_list(value) if isinstance(each, dict)]

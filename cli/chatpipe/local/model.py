@@ -14,7 +14,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from chatpipe.errors import quantity
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_object, objects_in
 from chatpipe.local.answer_writer import (
     CREATED,
     STREAMED_AUDIO,
@@ -172,11 +172,7 @@ def _json(status: int, value: Value, headers: Headers = ()) -> Reply:
 
 
 def _error(
-    status: int,
-    message: str,
-    param: str | None = None,
-    code: str | None = None,
-    headers: Headers = (),
+    status: int, message: str, param: str | None = None, code: str | None = None, headers: Headers = ()
 ) -> Reply:
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
     return _json(status, {"error": error}, headers)
@@ -409,8 +405,8 @@ def _call(body: _Object, text: str) -> ModelCall | None:
     """
     if "tools" not in body and "functions" not in body:
         return None
-    tools = [(tool.get("type"), _definition_of(tool)) for tool in _objects(body.get("tools"))]
-    functions = [("function_call", function) for function in _objects(body.get("functions"))]
+    tools = [(tool.get("type"), _definition_of(tool)) for tool in objects_in(body.get("tools"))]
+    functions = [("function_call", function) for function in objects_in(body.get("functions"))]
     param, callables = ("tool_choice", tools) if tools else ("function_call", functions)
     choice = body.get(param)
     if not callables or choice == "none":
@@ -443,9 +439,4 @@ def _chosen_name(choice: Value) -> Value:
 
 def _definition_of(tool: _Object) -> _Object:
     """The object under the key of its own type, in a tool or in an object that chooses a tool."""
-    definition = tool.get(str(tool.get("type")))
-    return definition if isinstance(definition, dict) else {}
-
-
-def _objects(value: Value) -> list[_Object]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return as_object(tool.get(str(tool.get("type"))))

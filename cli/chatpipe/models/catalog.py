@@ -125,11 +125,7 @@ def _not_a_list(value: Value) -> BrokenAnswer:
 
 def _no_list(fault: ChatpipeError) -> BadConfiguration:
     fix = "it may have no list of models, and -m NAME works without one; else check the base URL"
-    found = BadConfiguration(
-        fault.what, fix=fix, http_status=fault.http_status, request_id=fault.request_id, body=fault.body
-    )
-    found.refusal_status = fault.refusal_status
-    return found
+    return BadConfiguration(fault.what, fix=fix).with_reply_of(fault)
 
 
 def likely_name(name: str, names: Iterable[str]) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_list, as_object
 from chatpipe.output.records import LinesWriter
-from chatpipe.response.completion import as_list, choices, sorted_by_index
+from chatpipe.response.completion import choices, sorted_by_index
 
 
 class LogprobsWriter(LinesWriter):
@@ -28,8 +28,8 @@ class LogprobsWriter(LinesWriter):
 
 def _row(cells: list[Value], token: Value) -> bytes:
     """The row of one token and its alternatives; null for values that the server omitted."""
-    alternatives = as_list(token.get("top_logprobs")) if isinstance(token, dict) else []
+    alternatives = as_list(as_object(token).get("top_logprobs"))
     for each in (token, *alternatives):
-        known = each if isinstance(each, dict) else {}
+        known = as_object(each)
         cells += [known.get("token"), known.get("logprob")]
     return b"\t".join(values.dumps(cell) for cell in cells)

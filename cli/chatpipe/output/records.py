@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_object
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import FormatWriter, RunWriter
 from chatpipe.response.completion import (
@@ -94,7 +94,7 @@ def usage_record(completion: Mapping[str, Value]) -> dict[str, Value]:
     """`{"model","prompt_tokens","completion_tokens","total_tokens",...}`; null for what the server omits."""
     counts = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
     usage = reported_usage(completion)
-    return {"model": completion.get("model"), **counts, **(usage if isinstance(usage, dict) else {})}
+    return {"model": completion.get("model"), **counts, **as_object(usage)}
 
 
 def usage_line(completion: Mapping[str, Value]) -> bytes:

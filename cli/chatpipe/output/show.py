@@ -11,9 +11,7 @@ from chatpipe.output.delivery import Delivery
 from chatpipe.output.formats import choose_format, writer_class
 from chatpipe.output.player import RecordingPlayer
 from chatpipe.output.target import open_target, refuse_shared
-from chatpipe.response.capture import (
-    read_capture,
-)
+from chatpipe.response.capture import read_capture
 from chatpipe.system.console import Console
 from chatpipe.system.descriptor import named_columns, terminal_columns
 

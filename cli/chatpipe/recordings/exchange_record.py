@@ -148,11 +148,7 @@ def write_record(record: ExchangeRecord) -> bytes:
             "key": record.key,
             "occurrence": record.occurrence,
             "n": record.n,
-            "request": {
-                "method": request.method,
-                "path": request.path,
-                "body": _written(request.body),
-            },
+            "request": {"method": request.method, "path": request.path, "body": _written(request.body)},
             "response": response,
             "at": record.at,
             "took_ms": record.took_ms,

@@ -9,12 +9,7 @@ import httpx
 
 from chatpipe.errors import BadInput, ChatpipeError, NotRecorded
 from chatpipe.recordings.clean_record import without_secrets
-from chatpipe.recordings.exchange_record import (
-    ExchangeRecord,
-    RecordedReply,
-    RecordedRequest,
-    request_body,
-)
+from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, RecordedRequest, request_body
 from chatpipe.recordings.recording_index import RecordingIndex
 from chatpipe.recordings.recording_writer import RecordingWriter
 from chatpipe.recordings.request_key import request_key, route_of

@@ -121,7 +121,7 @@ class RecordingIndex:
 
     def _unless_open(self, record: ExchangeRecord | None) -> ExchangeRecord | None:
         """The record, or None if its request may be asked again: its last attempt failed."""
-        if record is None or not (self._grows and _has_no_answer(record)):
+        if record is None or not (self._grows and has_failed(record.reply, record.request.body)):
             return record
         return record if self._find(key_of(record), record.occurrence, record.n + 1) else None
 
@@ -170,12 +170,6 @@ class RecordingIndex:
 def key_of(record: ExchangeRecord) -> str:
     """The key in a record, or that of its request where a record by hand has none."""
     return record.key or request_key(record.request)
-
-
-def _has_no_answer(record: ExchangeRecord) -> bool:
-    body = record.request.body
-    choices = body.get("n") if isinstance(body, dict) else None
-    return has_failed(record.reply, choices)
 
 
 def _mixed(key: str, occurrence: int, n: int) -> int:

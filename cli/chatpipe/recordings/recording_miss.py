@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 from chatpipe.errors import NotRecorded
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_list
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.recordings.exchange_record import RecordedRequest
 from chatpipe.recordings.recording_index import RecordingIndex
 from chatpipe.recordings.request_key import compared_members, request_key, route_of
-from chatpipe.response.completion import as_list
 
 _SHOWN_CHARS = 40
 _BEFORE_CHARS = 12  # shown of what two texts share

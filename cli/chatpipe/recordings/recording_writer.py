@@ -13,13 +13,7 @@ from collections.abc import Callable
 
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError
 from chatpipe.recordings.exchange_record import RECORD_START, ExchangeRecord, read_record, write_record
-from chatpipe.system.descriptor import (
-    cannot_write,
-    last_line,
-    open_regular,
-    read_at,
-    write_all,
-)
+from chatpipe.system.descriptor import cannot_write, last_line, open_regular, read_at, write_all
 from chatpipe.system.line_index import LineFiles
 from chatpipe.system.lock import FileLocked, LockedFile, LockPatience
 from chatpipe.system.signals import raise_if_received

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, as_list
 from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply
 from chatpipe.response.body_form import event_of
-from chatpipe.response.completion import as_list
 from chatpipe.response.stream_reader import StreamReader
 from chatpipe.wire.answer import NullReceiver
 

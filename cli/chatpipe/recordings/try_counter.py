@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 
 from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, as_object
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.recordings.exchange_record import RecordedReply, RecordedRequest
 from chatpipe.recordings.request_key import request_key
@@ -52,19 +52,18 @@ class TryCounter:
 
     def end(self, numbered: NumberedRequest, reply: RecordedReply, took_ms: int | None) -> None:
         """Note the end of a request. The next one with its key is its next try if it failed."""
-        body = numbered.request.body
-        if not has_failed(reply, body.get("n") if isinstance(body, dict) else None):
+        if not has_failed(reply, numbered.request.body):
             return
         self._failed.setdefault(numbered.key, deque()).append(numbered)
         if len(self._failed) > _MOST_FAILED:
             self._failed.popitem(last=False)
 
 
-def has_failed(reply: RecordedReply, choices: Value = None) -> bool:
+def has_failed(reply: RecordedReply, body: Value = None) -> bool:
     """Return True for a reply after which the same request is the next try of the one that had it.
 
     After a refusal that stays the same, such as a wrong key, it is so once somebody has mended the cause.
-    choices is the number that the request asked for. Of a stream that was not cut the end may still be
+    body is that of the request. Of a stream that was not cut the end may still be
     missing, or a chunk may be no JSON; an answer in one piece may be half a JSON text, or an error.
     """
     if reply.status is None or reply.failure:
@@ -72,6 +71,7 @@ def has_failed(reply: RecordedReply, choices: Value = None) -> bool:
     if reply.status != 200:
         return reply.status >= 400
     if reply.is_stream:
+        choices = as_object(body).get("n")
         return not _is_whole_stream(reply.body, choices if isinstance(choices, int) else 1)
     if not reply.body.lstrip().startswith(b"{"):
         return False

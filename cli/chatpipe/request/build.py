@@ -11,7 +11,8 @@ from typing import Any
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import LocatedValue, without_empty_calls
-from chatpipe.inputs.values import Value, json_type
+from chatpipe.inputs.place import pointer_of
+from chatpipe.inputs.values import Value, as_list, json_type
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.parameters import COMPANIONS, Parameters
 from chatpipe.request import edits
@@ -208,7 +209,7 @@ def _set_parameters(
 
 def _set_origin(origins: dict[str, LocatedValue | str], path: Iterable[str | int], option: str) -> str:
     """Record option as the origin of the value at path and of all inside. Returns the pointer of path."""
-    pointer = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    pointer = pointer_of(path)
     for below in [known for known in origins if known.startswith(pointer + "/")]:
         del origins[below]
     origins[pointer] = option
@@ -251,8 +252,7 @@ def _as_tool_choice(choice: Value, body: Mapping[str, Value]) -> Value:
     """Expand a bare name to the form of the API: type function, or custom if the tool is a custom one."""
     if not isinstance(choice, str) or choice in ("auto", "none", "required"):
         return choice
-    tools = body.get("tools")
-    for tool in tools if isinstance(tools, list) else []:
+    for tool in as_list(body.get("tools")):
         if _value_at(tool, ("custom", "name")) == choice:
             return {"type": "custom", "custom": {"name": choice}}
     return {"type": "function", "function": {"name": choice}}

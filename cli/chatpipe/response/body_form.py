@@ -11,10 +11,10 @@ from contextlib import suppress
 from enum import Enum
 
 from chatpipe.inputs import values
-from chatpipe.inputs.place import members, texts
+from chatpipe.inputs.place import texts
 from chatpipe.inputs.text_decoder import BOM
 from chatpipe.inputs.values import Value
-from chatpipe.response.chunks import DONE, has_chunks, is_unusual, payloads_of, with_messages
+from chatpipe.response.chunks import DONE, has_chunks, is_unusual, member_texts, payloads_of, with_messages
 from chatpipe.response.server_error import ENVELOPES
 
 # The first bytes of an event stream. `error` is no field of the standard, but some servers send it.
@@ -172,20 +172,8 @@ def _taken_out(value: Value, body: bytes) -> tuple[Value, bytes]:
         name = next((name for name in ENVELOPES if _is_completion(value.get(name))), None)
         if name is not None:
             with suppress(values.NotJSON):
-                return value[name], _member(body, name)
+                return value[name], dict(member_texts(body))[name]
     return value, body
-
-
-def _member(body: bytes, name: str) -> bytes:
-    """The text of the last member of this name, as it was sent. Raises NotJSON."""
-    text = body.decode("utf-8-sig")
-    if values.too_deep_at(text) is not None:
-        raise values.NotJSON("nested too deeply", 1, 1)
-    try:
-        start, end = [(start, end) for key, start, end in members(text) if key == name][-1]
-    except RecursionError as error:
-        raise values.NotJSON("nested too deeply", 1, 1) from error
-    return text[start:end].encode()
 
 
 def texts_of(body: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_list
 from chatpipe.response.choice_indexes import index_of
 from chatpipe.response.chunks import REASONING_FIELDS
 from chatpipe.response.finish_reasons import has_ended
@@ -153,7 +153,6 @@ def _message(choice: Mapping[str, Value]) -> Mapping[str, Value]:
 
 
 def _choices(chunk: Mapping[str, Value]) -> Iterator[tuple[int, Mapping[str, Value]]]:
-    choices = chunk.get("choices")
-    for position, choice in enumerate(choices if isinstance(choices, list) else ()):
+    for position, choice in enumerate(as_list(chunk.get("choices"))):
         if isinstance(choice, dict):
             yield index_of(choice, position), choice

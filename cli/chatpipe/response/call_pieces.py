@@ -21,15 +21,7 @@ class TooManyCalls(Exception):
 class _PartialCall:
     """A tool call under assembly. value holds what came of it, without the index."""
 
-    __slots__ = (
-        "_depth",
-        "_length",
-        "_scanned",
-        "index",
-        "is_doubtful",
-        "is_whole",
-        "value",
-    )
+    __slots__ = ("_depth", "_length", "_scanned", "index", "is_doubtful", "is_whole", "value")
 
     def __init__(self, index: int) -> None:
         self.index = index

@@ -14,11 +14,11 @@ from chatpipe.inputs import values
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.text_decoder import with_name
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, as_list
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import chunks, sse
 from chatpipe.response.body_form import sole_completion, texts_of, without_prefix
-from chatpipe.response.completion import as_list, parse_completion
+from chatpipe.response.completion import parse_completion
 from chatpipe.response.json_depth import DocumentLines
 from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of

@@ -125,14 +125,22 @@ def _text_of(choice: Value) -> str | None:
 
 def payloads_of(array: bytes) -> list[bytes]:
     """The items of a JSON array, each as it was sent; `[DONE]` without its quotes. Raises NotJSON."""
-    text = array.decode("utf-8-sig")
-    if values.too_deep_at(text) is not None:
-        raise NotJSON("nested too deeply", 1, 1)
+    items = [item for _, item in member_texts(array)]
+    return [DONE.encode() if item == f'"{DONE}"'.encode() else item for item in items]
+
+
+def member_texts(data: bytes) -> list[tuple[str, bytes]]:
+    """The name and the text, as it was sent, of each member of a JSON object. An item is named by its index.
+
+    data has been parsed before. Raises NotJSON if it is nested too deeply.
+    """
+    text = data.decode("utf-8-sig")
     try:
-        items = [text[start:end] for _, start, end in members(text)]
-    except RecursionError as error:
-        raise NotJSON("nested too deeply", 1, 1) from error
-    return [DONE.encode() if item == f'"{DONE}"' else item.encode() for item in items]
+        if values.too_deep_at(text) is None:
+            return [(name, text[start:end].encode()) for name, start, end in members(text)]
+    except RecursionError:
+        pass
+    raise NotJSON("nested too deeply", 1, 1)
 
 
 def _broken(payload: bytes, what: str) -> BrokenAnswer:

@@ -8,7 +8,7 @@ from typing import Any
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import without_empty_calls
 from chatpipe.inputs.parts import json_text, parts_of, split_parts, text_of
-from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.inputs.values import NotJSON, Value, as_list, as_object
 from chatpipe.response.chunks import REASONING_FIELDS
 
 NOT_TEXT = "the answer has content that is not text"
@@ -22,8 +22,7 @@ def parse_completion(data: bytes) -> Value:
 def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
     """The message of each choice, in the order of indexes. A choice without a message yields an empty one."""
     for choice in sorted_by_index(choices(completion)):
-        message = choice.get("message") if isinstance(choice, dict) else None
-        yield message if isinstance(message, dict) else {}
+        yield as_object(as_object(choice).get("message"))
 
 
 def first_message(completion: Mapping[str, Value]) -> dict[str, Value]:
@@ -33,8 +32,7 @@ def first_message(completion: Mapping[str, Value]) -> dict[str, Value]:
 
 def choices(value: Mapping[str, Value]) -> list[Value]:
     """The choices of a completion or chunk; empty if the server sent something else there."""
-    found = value.get("choices")
-    return found if isinstance(found, list) else []
+    return as_list(value.get("choices"))
 
 
 def sorted_by_index(choices: list[Value]) -> list[Value]:
@@ -44,11 +42,6 @@ def sorted_by_index(choices: list[Value]) -> list[Value]:
     ):
         return choices
     return sorted(choices, key=lambda choice: int(choice["index"]))
-
-
-def as_list(value: Value) -> list[Value]:
-    """The value if it is a list, or else an empty list: a server may send anything."""
-    return value if isinstance(value, list) else []
 
 
 def reasoning_of(message: Mapping[str, Value]) -> str:
@@ -143,16 +136,12 @@ def call_records(message: Mapping[str, Any]) -> Iterator[dict[str, Value]]:
     for call in usual_calls(message):
         if call.get("type") == "custom" or "custom" in call:
             # A custom tool's input is free text. It is never parsed: `5` must not become a number.
-            custom = _mapping(call.get("custom"))
+            custom = as_object(call.get("custom"))
             yield {"id": call.get("id"), "name": custom.get("name"), "raw": custom.get("input")}
         else:
-            yield _call(call.get("id"), _mapping(call.get("function")))
+            yield _call(call.get("id"), as_object(call.get("function")))
     if isinstance(legacy := message.get("function_call"), dict):
         yield _call(None, legacy)
-
-
-def _mapping(value: Value) -> dict[str, Value]:
-    return value if isinstance(value, dict) else {}
 
 
 def _call(call_id: Value, function: Mapping[str, Any]) -> dict[str, Value]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
-from chatpipe.response.completion import as_list
+from chatpipe.inputs.values import Value, as_list
 from chatpipe.system import secrets
 from chatpipe.system.secrets import MASK, cut_at_end
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_object, objects_in
 from chatpipe.named_tuple import NamedTuple
 
 # In the usual spelling, see _usual_names().
@@ -120,7 +120,7 @@ def _error_alone(value: dict[str, Value]) -> ServerError | None:
     if value.get("detail") or value.get("errors") or _is_flat(value):
         return _read_error(value, {}, 0)
     for envelope in ENVELOPES:
-        inner = _usual_names(_object(value.get(envelope)))
+        inner = _usual_names(as_object(value.get(envelope)))
         if inner.get("choices") is None and (inner.get("error") or any(map(inner.get, _CODE_FIELDS))):
             found = _marked_error(inner) or (_read_error(inner, {}, 0) if _is_flat(inner) else None)
             if found is not None:
@@ -188,7 +188,7 @@ def _read_error(error: Value, outer: dict[str, Value], depth: int) -> ServerErro
         return _read_flag(error, outer, depth)
     error, outer = _usual_names(error), _usual_names(outer)
     inner = _wrapped(error, depth)
-    metadata = _object(error.get("metadata"))
+    metadata = as_object(error.get("metadata"))
     fields = _fields(error, outer, metadata)
     read = ServerError(
         message=_message_of(error, metadata, inner),
@@ -230,7 +230,7 @@ def _wrapped(error: dict[str, Value], depth: int) -> ServerError | None:
     nested = error.get("error") or error.get("errors")
     if nested and not _is_empty(nested, beside_choices=False):
         return _read_error(nested[0] if type(nested) is list else nested, {}, depth + 1)
-    quoted = _object(error.get("metadata")).get("raw")
+    quoted = as_object(error.get("metadata")).get("raw")
     for text in (quoted, error.get("message"), error.get("detail")):
         if type(text) is dict and ("message" in text or "error" in text):
             return _read_error(text, {}, depth + 1)
@@ -322,8 +322,8 @@ def _codes(fields: dict[str, list[Value]], error: dict[str, Value]) -> Iterator[
 
     Numbers are Zhipu's from 1100 on; a lower one may be anybody's.
     """
-    reasons = [item.get("reason") for item in _details(error)]
-    deeper = map(_object, map(error.get, ("innererror", "inner_error", "detail")))
+    reasons = [item.get("reason") for item in objects_in(error.get("details"))]
+    deeper = map(as_object, map(error.get, ("innererror", "inner_error", "detail")))
     reasons += [code for item in map(_usual_names, deeper) for code in map(item.get, _CODE_FIELDS)]
     for code in [*fields["code"], *fields["type"], *reasons]:
         if type(code) is int and 1100 <= code < 10_000:
@@ -336,7 +336,7 @@ def _delay_of(error: dict[str, Value], metadata: dict[str, Value], outer: dict[s
     """The delay that the fields of an error ask for, else its words: in seconds, above 0."""
     from chatpipe.response.delays import delay_in_words, parse_duration  # for errors only
 
-    for place in map(_usual_names, (error, metadata, *_details(error), outer)):
+    for place in map(_usual_names, (error, metadata, *objects_in(error.get("details")), outer)):
         for names, unit_s in ((_DELAY_FIELDS_MS, 1e-3), (_DELAY_FIELDS_S, 1.0)):
             for name in names:
                 seconds = parse_duration(_text(place[name])) if name in place else None
@@ -345,22 +345,12 @@ def _delay_of(error: dict[str, Value], metadata: dict[str, Value], outer: dict[s
     return next((delay_in_words(error[name]) for name in _MESSAGE_FIELDS if _is_words(error.get(name))), None)
 
 
-def _details(error: dict[str, Value]) -> list[dict[str, Value]]:
-    """The objects of Google's `details`."""
-    details = error.get("details")
-    return [item for item in details if type(item) is dict] if type(details) is list else []
-
-
 def _quoted_headers(metadata: dict[str, Value]) -> dict[str, str] | None:
     """The headers that OpenRouter quotes: X-RateLimit-Remaining and others."""
     quoted = metadata.get("headers")
     if type(quoted) is not dict:
         return None
     return {name.lower(): _text(text) for name, text in quoted.items()}
-
-
-def _object(value: Value) -> dict[str, Value]:
-    return value if type(value) is dict else {}
 
 
 def _text(value: Value) -> str:

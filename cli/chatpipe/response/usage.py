@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_list, as_object
 from chatpipe.named_tuple import NamedTuple
 
 _PROMPT_WORDS = ("prompt_tokens", "input_tokens")
@@ -130,8 +130,7 @@ def _squeeze(name: str) -> str:
 
 
 def _usages_of_choices(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
-    choices = completion.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
+    for choice in as_list(completion.get("choices")):
         if isinstance(choice, dict) and (found := list(_usages_in(choice))):
             yield max(found, key=lambda each: parse_usage(each).total)
 
@@ -214,7 +213,7 @@ def merge_usage(known: Value, later: Value, levels: int = _LEVELS) -> Value:
         return later if later or (later is not None and not isinstance(known, dict)) else known
     if not levels:
         return later
-    merged = known if isinstance(known, dict) else {}
+    merged = as_object(known)
     for key, value in later.items():
         if isinstance(value, dict):
             merged[key] = merge_usage(merged.get(key), value, levels - 1)

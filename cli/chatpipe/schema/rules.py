@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from chatpipe.inputs.names import nearest
 from chatpipe.inputs.place import pointer_of
+from chatpipe.inputs.values import as_list, as_object
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.parameters import TABLE
 from chatpipe.schema.phrases import quote
@@ -189,13 +190,7 @@ def _are_plain(messages: object) -> bool:
 
 def _objects(value: object) -> list[tuple[int, Object]]:
     """The objects in an array with their indexes; none if value is not an array."""
-    if not isinstance(value, list):
-        return []
-    return [(index, item) for index, item in enumerate(value) if isinstance(item, dict)]
-
-
-def _object(value: object) -> Object:
-    return value if isinstance(value, dict) else {}
+    return [(index, item) for index, item in enumerate(as_list(value)) if isinstance(item, dict)]
 
 
 def _parts(body: Object) -> Iterator[tuple[str, object, Object]]:
@@ -208,7 +203,7 @@ def _parts(body: Object) -> Iterator[tuple[str, object, Object]]:
 def _type_and_name(entry: Object) -> tuple[str, str] | None:
     """(type, name) of a tool, or of an object that chooses a tool; None if either is missing."""
     kind = entry.get("type")
-    name = _object(entry.get(kind)).get("name") if kind in ("function", "custom") else None
+    name = as_object(entry.get(kind)).get("name") if kind in ("function", "custom") else None
     return (kind, name) if isinstance(kind, str) and isinstance(name, str) else None
 
 
@@ -223,13 +218,13 @@ def _objects_with_known_keys(body: Object) -> Iterator[tuple[str, Object, frozen
     for index, tool in _objects(body.get("tools")):
         if tool.get("type") == "function":
             yield f"/tools/{index}", tool, _TOOL, _TOOL
-            yield f"/tools/{index}/function", _object(tool.get("function")), _FUNCTION, _FUNCTION
+            yield f"/tools/{index}/function", as_object(tool.get("function")), _FUNCTION, _FUNCTION
     for index, function in _objects(body.get("functions")):
         yield f"/functions/{index}", function, _FUNCTION, _FUNCTION
-    format_ = _object(body.get("response_format"))
+    format_ = as_object(body.get("response_format"))
     yield "/response_format", format_, _FORMAT, _FORMAT
-    yield "/response_format/json_schema", _object(format_.get("json_schema")), _JSON_SCHEMA, _JSON_SCHEMA
-    yield "/stream_options", _object(body.get("stream_options")), _STREAM_OPTIONS, _STREAM_OPTIONS
+    yield "/response_format/json_schema", as_object(format_.get("json_schema")), _JSON_SCHEMA, _JSON_SCHEMA
+    yield "/stream_options", as_object(body.get("stream_options")), _STREAM_OPTIONS, _STREAM_OPTIONS
 
 
 def _unaccepted_keys(body: Object) -> Iterator[tuple[str, str | None]]:
@@ -353,11 +348,10 @@ def _empty_file(body: Object) -> Iterator[Breach]:
 
 def _audio_input_format(body: Object) -> Iterator[Breach]:
     for pointer, _, part in _parts(body):
-        encoding = _object(part.get("input_audio")).get("format")
+        encoding = as_object(part.get("input_audio")).get("format")
         if isinstance(encoding, str) and encoding not in ("wav", "mp3"):
             yield Breach(
-                pointer + "/input_audio/format",
-                f"is {quote(encoding)}, and OpenAI takes wav and mp3 only",
+                pointer + "/input_audio/format", f"is {quote(encoding)}, and OpenAI takes wav and mp3 only"
             )
 
 
@@ -380,17 +374,17 @@ def _inline_bytes(part: Object) -> int:
     image, sound, file = part.get("image_url"), part.get("input_audio"), part.get("file")
     values = (
         image.get("url") if isinstance(image, dict) else image,
-        _object(sound).get("data"),
-        _object(file).get("file_data"),
+        as_object(sound).get("data"),
+        as_object(file).get("file_data"),
     )
     return sum(len(data) for data in values if isinstance(data, str))
 
 
 def _named_tool_missing(body: Object) -> Iterator[Breach]:
     defined = {_type_and_name(tool) for _, tool in _objects(body.get("tools"))}
-    choice = _object(body["tool_choice"])
+    choice = as_object(body["tool_choice"])
     chosen = [("/tool_choice", choice)]
-    for index, entry in _objects(_object(choice.get("allowed_tools")).get("tools")):
+    for index, entry in _objects(as_object(choice.get("allowed_tools")).get("tools")):
         chosen.append((f"/tool_choice/allowed_tools/tools/{index}", entry))
     for pointer, entry in chosen:
         target = _type_and_name(entry)
@@ -401,7 +395,7 @@ def _named_tool_missing(body: Object) -> Iterator[Breach]:
 
 
 def _named_function_missing(body: Object) -> Iterator[Breach]:
-    target = _object(body["function_call"]).get("name")
+    target = as_object(body["function_call"]).get("name")
     names = [function.get("name") for _, function in _objects(body.get("functions"))]
     defined = [name for name in names if isinstance(name, str)]
     if isinstance(target, str) and target not in defined:
@@ -426,7 +420,7 @@ def _definitions(body: Object) -> Iterator[tuple[str, str, str]]:
 
 def _bad_name(body: Object) -> Iterator[Breach]:
     names = [(pointer, name) for pointer, _, name in _definitions(body)]
-    schema = _object(_object(body.get("response_format")).get("json_schema"))
+    schema = as_object(as_object(body.get("response_format")).get("json_schema"))
     if isinstance(name := schema.get("name"), str):
         names.append(("/response_format/json_schema/name", name))
     for pointer, name in names:
@@ -518,7 +512,7 @@ def _audio_without_modality(body: Object) -> Iterator[Breach]:
 
 def _audio_not_streamable(body: Object) -> Iterator[Breach]:
     """A streamed request accepts pcm16 only. Source: the text of OpenAI's error, 2026."""
-    encoding = _object(body["audio"]).get("format")
+    encoding = as_object(body["audio"]).get("format")
     is_streamed = body.get("stream") is True and _requests_audio(body)
     if is_streamed and isinstance(encoding, str) and encoding != "pcm16":
         yield Breach("/audio/format", f"is {quote(encoding)}, and OpenAI streams pcm16 only")
@@ -531,7 +525,7 @@ def _blank_model(body: Object) -> Iterator[Breach]:
 
 
 def _metadata_size(body: Object) -> Iterator[Breach]:
-    metadata = _object(body["metadata"])
+    metadata = as_object(body["metadata"])
     if len(metadata) > 16:
         yield Breach("/metadata", f"has {len(metadata)} pairs, at most 16 allowed")
     for key, value in metadata.items():
@@ -545,7 +539,7 @@ def _logit_bias(body: Object) -> Iterator[Breach]:
     biases = body["logit_bias"]
     if isinstance(biases, list):
         yield Breach("/logit_bias", "is an array, which only llama.cpp takes")
-    for token, bias in _object(biases).items():
+    for token, bias in as_object(biases).items():
         pointer = "/logit_bias" + pointer_of([token])
         if isinstance(bias, bool):
             yield Breach(pointer, "is a boolean, which only llama.cpp takes")
@@ -556,7 +550,7 @@ def _logit_bias(body: Object) -> Iterator[Breach]:
 
 
 def _json_not_mentioned(body: Object) -> Iterator[Breach]:
-    if _object(body["response_format"]).get("type") != "json_object":
+    if as_object(body["response_format"]).get("type") != "json_object":
         return
     texts = [message.get("content") for _, message in _objects(body.get("messages"))]
     texts += [part.get("text") for _, _, part in _parts(body)]
@@ -569,7 +563,7 @@ def _other_servers_word(body: Object) -> Iterator[Breach]:
         word = _string(body.get(key))
         if word is not None and word in servers:
             yield Breach("/" + key, f"is '{word}', which only {servers[word]} is known to take")
-    format_type = _object(body.get("response_format")).get("type")
+    format_type = as_object(body.get("response_format")).get("type")
     if format_type in ("grammar", "structural_tag"):
         server = "OpenRouter" if format_type == "grammar" else "vLLM"
         yield Breach("/response_format/type", f"is '{format_type}', which only {server} is known to take")

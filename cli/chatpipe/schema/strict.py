@@ -13,6 +13,7 @@ from typing import Any
 
 from chatpipe.errors import BadInput, Problems
 from chatpipe.inputs.place import pointer_of
+from chatpipe.inputs.values import as_list
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.request.response_format import ResponseFormat
 
@@ -141,8 +142,7 @@ def _check_subschema(part: _Subschema) -> Iterator[LintIssue]:
         yield LintIssue(pointer, f"strict mode takes objects in {_MAX_LEVELS} levels at most")
     if schema.get("additionalProperties") is not False:
         yield LintIssue(pointer, "strict mode wants 'additionalProperties': false")
-    required = schema.get("required")
-    listed = required if isinstance(required, list) else []
+    listed = as_list(schema.get("required"))
     for name in _names(schema, "properties"):
         if name not in listed:
             path = pointer + pointer_of(["properties", name])

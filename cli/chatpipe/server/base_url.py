@@ -86,6 +86,12 @@ def missing_variables(template: str, environ: Mapping[str, str]) -> list[str]:
     return [each.replace("|", " or ") for each in names if not _first_variable(each, environ)[1]]
 
 
+def used_variables(template: str, environ: Mapping[str, str]) -> list[str]:
+    """The variables that expand() puts into a template."""
+    found = (_first_variable(each, environ)[0] for each in _VARIABLES.findall(template))
+    return [name for name in found if name]
+
+
 def _first_variable(names: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """The first of `A|B` that is set, and its value; two empty texts if none is."""
     found = ((name, unquoted(variable(environ, name) or "")) for name in names.split("|"))

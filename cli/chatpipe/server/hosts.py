@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 # The networks of is_private.
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
 
@@ -17,7 +17,7 @@ def is_same_server(one: SplitResult, other: SplitResult) -> bool:
 
 def origin_of(url: SplitResult) -> tuple[str, str, int | None]:
     """Scheme, host and port of a URL, each as it is compared."""
-    return url.scheme, host_of(url), url.port or _DEFAULT_PORTS.get(url.scheme)
+    return url.scheme, host_of(url), url.port or DEFAULT_PORTS.get(url.scheme)
 
 
 def host_of(url: SplitResult) -> str:

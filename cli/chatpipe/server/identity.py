@@ -6,12 +6,11 @@ from itertools import pairwise
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.server.hosts import is_loopback
+from chatpipe.server.hosts import DEFAULT_PORTS, is_loopback
 
 ECHO = "echo"
 # A client that connects to one of the first two reaches this machine.
 _OF_THIS_MACHINE = frozenset({"0.0.0.0", "::", "localhost.localdomain"})  # noqa: S104 - compared only
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 # A path that holds one of these before another segment names the model, as those of Azure's deployments,
 # Bedrock and dedicated endpoints do.
 _MODEL_SEGMENTS = frozenset({"deployments", "endpoints", "engines", "model", "models"})
@@ -73,7 +72,7 @@ def _address(url: SplitResult) -> str:
     """The host, and the port unless it is that of the scheme. Raises ValueError for an invalid port."""
     host = "localhost" if _is_this_machine(url) else (url.hostname or "").rstrip(".")
     port = url.port
-    return host if port is None or port == _DEFAULT_PORTS.get(url.scheme) else f"{host}:{port}"
+    return host if port is None or port == DEFAULT_PORTS.get(url.scheme) else f"{host}:{port}"
 
 
 def _is_this_machine(url: SplitResult) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server import keys, redact
+from chatpipe.server.base_url import used_variables
 from chatpipe.server.config import Config
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.headers import OWN_HEADERS, parse_header
@@ -218,13 +218,7 @@ def _url_variables(endpoint: Endpoint, environ: Mapping[str, str]) -> list[str]:
     for name in profile.base_url_env:
         if variable(environ, name):
             return [name]
-    names = [
-        each
-        for server in profile.servers[:1]
-        for each in re.findall(r"\{([A-Z][A-Z0-9_|]*)\}", server.base_url)
-    ]
-    found = (next((each for each in name.split("|") if variable(environ, each)), None) for name in names)
-    return [each for each in found if each is not None]
+    return used_variables(profile.servers[0].base_url, environ) if profile.servers else []
 
 
 def _profile_origin(endpoint: Endpoint, name: str, given: _CallSettings, *more: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from chatpipe.options.server import KeySource
@@ -93,14 +93,10 @@ def _variable(entry: str | Mapping[str, str]) -> KeySource:
 
 
 def _patch(table: Mapping[str, Any]) -> Patch:
-    return Patch(**{key: _PATCH.get(key, _same)(value) for key, value in table.items()})
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-_PATCH: Mapping[str, Callable[[Any], Any]] = {"having": tuple, "drop": tuple}
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
+    }
+    return Patch(**fields)
 
 
 def _text() -> str:

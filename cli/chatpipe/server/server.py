@@ -85,25 +85,6 @@ class Server(NamedTuple):
         return self.key_header is not None and self.key is not None and self.key.source.way.names == "command"
 
 
-def open_server(
-    endpoint: Endpoint,
-    options: ServerOptions,
-    environ: Mapping[str, str],
-    waits: KeyWaits = SILENT_WAITS,
-    *,
-    sends: bool = True,
-) -> Server:
-    """The server with its key.
-
-    With sends False nothing will be sent: an unusable key is still an error, but none is required,
-    and the server has no headers. Raises NoAccess, BadConfiguration and UsageFault.
-    """
-    key = keys.find_key(endpoint.keys, environ, waits)
-    if not sends:
-        return Server(endpoint, (), None, options)
-    return with_key(endpoint, options, environ, key)
-
-
 def open_servers(
     endpoints: Sequence[Endpoint],
     options: ServerOptions,
@@ -112,11 +93,15 @@ def open_servers(
     *,
     sends: bool = True,
 ) -> tuple[Server, ...]:
-    """Several servers, each with its key. A key that several get is read once. See open_server()."""
+    """The servers, each with its key. A key that several get is read once.
+
+    With sends False nothing will be sent: an unusable key is still an error, but none is required, and the
+    servers have no headers. Raises NoAccess, BadConfiguration and UsageFault.
+    """
     reader = keys.KeyReader(environ, waits)
     found = [(endpoint, reader.find(endpoint.keys)) for endpoint in endpoints]
     if not sends:
-        return tuple(Server(endpoint, (), None, options) for endpoint in endpoints)
+        return unasked_servers(endpoints, options)
     return tuple(with_key(endpoint, options, environ, key) for endpoint, key in found)
 
 
@@ -142,7 +127,7 @@ def with_key(
 
 
 def renewed(server: Server, environ: Mapping[str, str], waits: KeyWaits) -> Server:
-    """The server with the key that its command prints now. Raises like open_server()."""
+    """The server with the key that its command prints now. Raises like open_servers()."""
     key = keys.find_key(server.endpoint.keys, environ, waits)
     found = with_key(server.endpoint, server.options, environ, key)
     return server._replace(headers=found.headers, key=found.key)

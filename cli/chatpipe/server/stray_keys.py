@@ -28,6 +28,23 @@ def hide_stray_keys(environ: Mapping[str, str], arguments: Iterable[str]) -> Non
             secrets.add(each)
 
 
+def hide_everything(environ: Mapping[str, str], arguments: Iterable[str]) -> None:
+    """Hide the values of variables and headers with secret names, and the secrets in URLs.
+
+    It is for an unforeseen exception, whose words may have anything in them, and which may come before a
+    secret was read.
+    """
+    from chatpipe.server import redact  # a bug is rare
+
+    for name, value in environ.items():
+        if name in SECRET_VARIABLES or redact.header(name, value) != value:
+            secrets.add(value.strip())
+    for text in (*environ.values(), *arguments):
+        redact.hide_url(text)
+        lines = (line.partition(":") for line in text.rpartition("--header=")[2].splitlines())
+        redact.hide_headers((name.strip(), value.strip()) for name, _, value in lines if value)
+
+
 def is_key(text: str, environ: Mapping[str, str]) -> bool:
     """Return True if text looks like a key, or is the value of a variable that holds one."""
     return re.fullmatch(_KEY, text, re.ASCII) is not None or text in _own_keys(environ)

@@ -232,7 +232,7 @@ def open_regular(path: str, flags: int = _READ, mode: int = 0o666) -> int | None
     return None
 
 
-def write_all_at(fd: int, data: bytes, offset: int) -> None:
+def write_all_at(fd: int, data: bytes | bytearray, offset: int) -> None:
     """Write all of data to a regular file at offset, in one call if possible. Raises OSError."""
     written = os.pwrite(fd, data, offset)
     while written < len(data):

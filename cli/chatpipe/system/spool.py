@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from chatpipe.errors import reason
+from chatpipe.system.descriptor import write_all_at
 
 _IN_MEMORY = 1 << 20
 _PIECE = 256 << 10
@@ -104,11 +105,8 @@ class Spool:
         try:
             if self._descriptor is None:
                 self._descriptor = _unnamed()
-            left = memoryview(self._end)
-            while left:
-                written = os.pwrite(self._descriptor, left, self._filed)
-                self._filed += written
-                left = left[written:]
+            write_all_at(self._descriptor, self._end, self._filed)
+            self._filed += len(self._end)
         except OSError as error:
             raise NoRoom(f"cannot keep a temporary file: {reason(error)}") from error
         self._end = bytearray()
