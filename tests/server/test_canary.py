@@ -256,7 +256,7 @@ CRASHES = {
         "server.endpoints:_endpoint",
         "server.keys:_key_in",
         "server.server:_add_key",
-        "server.server:proxy_on_the_way",
+        "server.server:proxy_for",
         "prepare:draft",
         "wire.transports:_parse_proxy",
         "exchange:_attempt",

@@ -17,7 +17,7 @@ import loopback
 from chatpipe.errors import BadConfiguration, MissingInput
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import certificates, tls
-from chatpipe.server.proxies import proxy_on_the_way
+from chatpipe.server.proxies import proxy_for
 from chatpipe.server.tls import tls_context
 from chatpipe.wire import faults
 from chatpipe.wire.sync import BlockingTransport
@@ -71,7 +71,7 @@ P = "http://proxy:3128"
 def test_the_proxy_is_that_of_the_option_or_the_environment(
     url: str, option: str | None, environ: dict[str, str], proxy: str | None
 ) -> None:
-    assert proxy_on_the_way(url, option, environ) == proxy
+    assert proxy_for(url, option, environ) == proxy
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_proxy_is_that_of_the_option_or_the_environment(
     ],
 )
 def test_no_proxy_names_hosts_that_are_reached_directly(no_proxy: str, url: str, direct: bool) -> None:
-    assert (proxy_on_the_way(url, None, {"all_proxy": P, "no_proxy": no_proxy}) is None) is direct
+    assert (proxy_for(url, None, {"all_proxy": P, "no_proxy": no_proxy}) is None) is direct
 
 
 def test_direct_connections_are_our_own() -> None:

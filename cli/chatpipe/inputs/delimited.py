@@ -68,7 +68,7 @@ class CsvDecoder:
         self._set_delimiter(delimiter or COMMA)
         self._first: Source | None = None  # of a record that is not complete
         self._opened: Source | None = None  # the line on which its open quote stands
-        self._is_told = False  # that it is too long: the rest of it is dropped
+        self._is_reported = False  # that it is too long: the rest of it is dropped
         self._buffer: list[bytes] = []
         self._buffer_bytes = 0
 
@@ -85,8 +85,8 @@ class CsvDecoder:
             return self._append(data, source.end)
         if _QUOTE in data:
             if not self._ends_in_quotes(data, inside=True):
-                told = self._append(data, b"")
-                return self._take() or told
+                overlong = self._append(data, b"")
+                return self._take() or overlong
             if _CLOSING.match(data) is not None:
                 self._opened = source
         return self._append(data, source.end)
@@ -102,7 +102,7 @@ class CsvDecoder:
     def _append(self, data: bytes, end: bytes) -> Record | None:
         """Add a line to the record. Returns the record once it is too long, without a wait for its end.
 
-        Else a quote that is never closed would fill the memory, and be told at the end of the input.
+        Else a quote that is never closed would fill the memory, and be reported at the end of the input.
         """
         assert self._first is not None
         assert self._opened is not None
@@ -111,18 +111,18 @@ class CsvDecoder:
             self._buffer += (data, end)
             return None
         self._buffer.clear()
-        if self._is_told:
+        if self._is_reported:
             return None
-        self._is_told = True
+        self._is_reported = True
         what = f"a quote is not closed within {MAX_LINE_BYTES >> 20} MiB"
         return Record(self._first, (), BadInput(what, place=self._opened.place()))
 
     def _take(self) -> Record | None:
-        """The record, which is complete. None if it was too long, and is told."""
+        """The record, which is complete. None if it was too long, and is reported."""
         assert self._first is not None
-        first, pieces, is_told = self._first, self._buffer, self._is_told
-        self._first, self._buffer, self._buffer_bytes, self._is_told = None, [], 0, False
-        return None if is_told else self._parse(first, b"".join(pieces))
+        first, pieces, is_reported = self._first, self._buffer, self._is_reported
+        self._first, self._buffer, self._buffer_bytes, self._is_reported = None, [], 0, False
+        return None if is_reported else self._parse(first, b"".join(pieces))
 
     def _set_delimiter(self, delimiter: str) -> None:
         self.delimiter = delimiter

@@ -44,12 +44,12 @@ class Base64Decoder:
 class AudioWriter(FormatWriter):
     """A writer that decodes the deltas of choice 0 as they come, or the message of the first choice.
 
-    If there is no audio, the text sent instead goes to aside: it was paid for, and may give the reason.
+    If there is no audio, the text sent instead goes to stderr: it was paid for, and may give the reason.
     end() raises BrokenAnswer for audio that is not base64. An answer in one piece is then not written.
     """
 
-    def __init__(self, out: Sink, options: FormatOptions, aside: Callable[[str], None]) -> None:
-        super().__init__(out, options, aside)
+    def __init__(self, out: Sink, options: FormatOptions, stderr: Callable[[str], None]) -> None:
+        super().__init__(out, options, stderr)
         self.answer_id: Value = None
         self.wrote = False
         self._reset()
@@ -80,7 +80,7 @@ class AudioWriter(FormatWriter):
 
     def _print_text(self, message: Mapping[str, Value]) -> None:
         if text := refusal_of(message) or content_of(message):
-            self.aside(text if text.endswith("\n") else text + "\n")
+            self.stderr(text if text.endswith("\n") else text + "\n")
 
     def _reset(self) -> None:
         self.decoder = Base64Decoder()

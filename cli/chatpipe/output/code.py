@@ -16,7 +16,7 @@ class CodeWriter(RunWriter):
     """Nothing is written before the end. Of a choice without a code block the whole text is.
 
     Whoever calls decides where the text then goes, because it is a mismatch. Each choice ends as in the
-    format `text`, and the text of a refusal goes to aside.
+    format `text`, and the text of a refusal goes to stderr.
     """
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
@@ -28,7 +28,7 @@ class CodeWriter(RunWriter):
             if code or several:
                 codes.append(terminator(self.options, has_newline=code.endswith(b"\n")))
             if refusal := refusal_of(message):
-                self.aside(refusal if refusal.endswith("\n") else refusal + "\n")
+                self.stderr(refusal if refusal.endswith("\n") else refusal + "\n")
         self.out.write(b"".join(codes))
 
     @classmethod

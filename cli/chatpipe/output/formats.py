@@ -26,11 +26,11 @@ _AUDIO = next(name for name, format in FORMATS.items() if format.is_audio)
 class FormatWriter(ABC):
     """The writer of one answer. For a streamed answer, chunk() gets each piece before end()."""
 
-    def __init__(self, out: Sink, options: FormatOptions, aside: Callable[[str], None]) -> None:
-        """Write to out. aside takes text for stderr, in pieces."""
+    def __init__(self, out: Sink, options: FormatOptions, stderr: Callable[[str], None]) -> None:
+        """Write to out. stderr prints text there, in pieces."""
         self.out = out
         self.options = options
-        self.aside = aside
+        self.stderr = stderr
 
     @classmethod
     def head(cls, options: FormatOptions) -> bytes:
@@ -88,9 +88,9 @@ def run_writer_class(format: str) -> type[RunWriter]:
     return found
 
 
-def create_writer(options: FormatOptions, out: Sink, aside: Callable[[str], None]) -> FormatWriter:
-    """Create the writer of the format asked for. aside takes text for stderr, in pieces."""
-    return writer_class(options.format)(out, options, aside)
+def create_writer(options: FormatOptions, out: Sink, stderr: Callable[[str], None]) -> FormatWriter:
+    """Create the writer of the format asked for. stderr prints text there, in pieces."""
+    return writer_class(options.format)(out, options, stderr)
 
 
 def choose_format(

@@ -37,8 +37,8 @@ class TableWriter(FormatWriter):
     is too long the end is shown, because ids that people choose begin alike.
     """
 
-    def __init__(self, out: Sink, options: FormatOptions, aside: Callable[[str], None]) -> None:
-        super().__init__(out, options, aside)
+    def __init__(self, out: Sink, options: FormatOptions, stderr: Callable[[str], None]) -> None:
+        super().__init__(out, options, stderr)
         self._line = ResultLine({})
         self._fault: ChatpipeError | None = None
 

@@ -23,11 +23,11 @@ class TextWriter(RunWriter):
     """Choice 0 is streamed; the others are written in order at the end.
 
     A newline ends each choice, unless the choice has one; with `--null` a NUL does. Reasoning goes where
-    `--reasoning` says: `drop`, `stderr` or `only`. The text of a refusal goes to aside.
+    `--reasoning` says: `drop`, `stderr` or `only`. The text of a refusal goes to stderr.
     """
 
-    def __init__(self, out: Sink, options: FormatOptions, aside: Callable[[str], None]) -> None:
-        super().__init__(out, options, aside)
+    def __init__(self, out: Sink, options: FormatOptions, stderr: Callable[[str], None]) -> None:
+        super().__init__(out, options, stderr)
         self.reasoning = options.reasoning
         self.last = ""  # the last piece written of the current choice: is a newline missing?
         self.half = ""  # the first half of a surrogate pair that was cut
@@ -68,10 +68,10 @@ class TextWriter(RunWriter):
             if self.last or several:
                 rest.append(self._terminator())
             if refusal := refusal_of(message):
-                self.aside(refusal if refusal.endswith("\n") else refusal + "\n")
+                self.stderr(refusal if refusal.endswith("\n") else refusal + "\n")
         self.out.write(b"".join(rest))
         if self.has_reasoned:
-            self.aside("\n")
+            self.stderr("\n")
 
     def _whole(self, message: Mapping[str, Value]) -> bytes:
         reasoning = reasoning_of(message) if self.reasoning != "drop" else ""
@@ -85,7 +85,7 @@ class TextWriter(RunWriter):
             self._write(self._encode(text))
         elif text:
             self.has_reasoned = True
-            self.aside(text)
+            self.stderr(text)
 
     def _encode(self, text: str, *, final: bool = False) -> bytes:
         """The bytes of a piece of text. Half a surrogate pair at its end is buffered until the next call."""

@@ -85,7 +85,7 @@ def open_upstream(
         if _OPTION.search(fault.fix or ""):
             fault.fix = FORMS
         raise
-    proxy = proxies.proxy_on_the_way(url.geturl(), None, environ)
+    proxy = proxies.proxy_for(url.geturl(), None, environ)
     if url.scheme == "http" and not allow_http:
         refuse_plain_http("the keys of clients", url, proxy)
     server = Server(Endpoint(url.geturl(), (), None, DEFAULT), (), proxy, ServerOptions())

@@ -157,11 +157,11 @@ def _shown(value: Any) -> str:
 
 
 def _of_connection(endpoint: Endpoint, given: _CallSettings) -> Iterator[Effective]:
-    from chatpipe.server.proxies import proxy_on_the_way  # it loads httpx
+    from chatpipe.server.proxies import proxy_for  # it loads httpx
     from chatpipe.server.tls import default_store
 
     options, environ = given.options, given.environ
-    proxy = None if endpoint.in_process else proxy_on_the_way(endpoint.base_url, options.proxy, environ)
+    proxy = None if endpoint.in_process else proxy_for(endpoint.base_url, options.proxy, environ)
     yield Effective("proxy", proxy and redact.url(proxy), _proxy_origin(proxy, given))
     names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
     by_variable = [(variable(environ, name), f"variable {name}") for name in names]

@@ -16,7 +16,7 @@ from chatpipe.system import secrets
 SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
-def proxy_on_the_way(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
+def proxy_for(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
     """The URL of the proxy on the way to base_url, None for a direct connection.
 
     proxy is the option and overrides the environment, NO_PROXY included. A lower-case variable

@@ -16,7 +16,7 @@ from chatpipe.server.headers import Headers
 from chatpipe.server.hosts import is_loopback
 from chatpipe.server.keys import FoundKey
 from chatpipe.server.profiles import AUTH, BEARER, ECHO, AuthHeader
-from chatpipe.server.proxies import proxy_on_the_way
+from chatpipe.server.proxies import proxy_for
 
 if TYPE_CHECKING:
     import httpx
@@ -120,7 +120,7 @@ def with_key(
     """
     if endpoint.in_process:
         return Server(endpoint, endpoint.headers, None, options)
-    proxy = proxy_on_the_way(endpoint.base_url, options.proxy, environ)
+    proxy = proxy_for(endpoint.base_url, options.proxy, environ)
     allow_http = options.allow_http or endpoint.profile.allow_http
     headers = _add_key(endpoint, key, allow_http=allow_http, proxy=proxy)
     return Server(endpoint, headers, proxy, options, key)

@@ -171,8 +171,8 @@ class FirstFew(Generic[_T]):
     where names the place that has all of them. May be used from any thread.
     """
 
-    def __init__(self, tell: Callable[[_T], None], note: Callable[[str], None], where: str) -> None:
-        self._tell = tell
+    def __init__(self, report_one: Callable[[_T], None], note: Callable[[str], None], where: str) -> None:
+        self._report_one = report_one
         self._note = note
         self._where = where
         self._lock = threading.Lock()  # tools report from threads of their own
@@ -182,6 +182,6 @@ class FirstFew(Generic[_T]):
         with self._lock:
             self.count += 1
             if self.count <= _MOST_REPORTED:
-                self._tell(thing)
+                self._report_one(thing)
             elif self.count == _MOST_REPORTED + 1:
                 self._note(f"there are more like these: {self._where}")

@@ -49,7 +49,7 @@ class _Arrivals:
 
     handled is the number of those that have taken effect. handlers are those from before the block, None
     outside of one. delays is greater than 0 inside delay_signals(), are_held is true behind hold_signals().
-    tell is the callback of an event loop. is_stuck tells by a frame whether it waits for a reader, see
+    callback is that of an event loop. is_stuck returns True for a frame that waits for a reader, see
     end_at_second_signal().
     """
 
@@ -61,7 +61,7 @@ class _Arrivals:
         self.handlers: dict[int, _Handler] | None = None
         self.delays = 0
         self.are_held = False
-        self.tell: Callable[[int], object] | None = None
+        self.callback: Callable[[int], object] | None = None
         self.is_stuck: Callable[[FrameType], bool] | None = None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
@@ -93,11 +93,11 @@ class _Arrivals:
             self.handled = len(self.numbers)
             raise Interrupted(self.numbers[0])
 
-    def tell_pending(self) -> None:
-        """Call tell for each signal without effect."""
-        while self.tell is not None and self.handled < len(self.numbers):
+    def call_pending(self) -> None:
+        """Call callback for each signal without effect."""
+        while self.callback is not None and self.handled < len(self.numbers):
             self.handled += 1
-            self.tell(self.numbers[self.handled - 1])
+            self.callback(self.numbers[self.handled - 1])
 
     def forget_effect(self, unraisable: sys.UnraisableHookArgs) -> None:
         """Take note that Interrupted was lost, because a destructor raised it. See sys.unraisablehook."""
@@ -241,12 +241,12 @@ def _refuse_too_few_descriptors() -> None:
 @contextmanager
 def call_on_signal(callback: Callable[[int], object]) -> Iterator[None]:
     """Let the loop of run_loop() call callback with the number of each signal inside the block."""
-    before, _arrivals.tell = _arrivals.tell, callback
+    before, _arrivals.callback = _arrivals.callback, callback
     try:
-        _arrivals.tell_pending()
+        _arrivals.call_pending()
         yield
     finally:
-        _arrivals.tell = before
+        _arrivals.callback = before
 
 
 @contextmanager
@@ -305,7 +305,7 @@ def _woken(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 def _wake(reader: int) -> None:
     with suppress(BlockingIOError):
         os.read(reader, 4096)
-    _arrivals.tell_pending()
+    _arrivals.call_pending()
 
 
 def _in_main_thread() -> bool:

@@ -31,7 +31,7 @@ DeadlineGuard: TypeAlias = Callable[[WaitLimits], AbstractAsyncContextManager[ob
 
 
 def parse_proxy_url(proxy: str, place: str) -> httpx.URL:
-    """Parse a URL of proxies.proxy_on_the_way(). Raises BadConfiguration for SOCKS without its package."""
+    """Parse a URL of proxies.proxy_for(). Raises BadConfiguration for SOCKS without its package."""
     url = httpx.URL(proxy)
     if url.scheme.startswith("socks"):
         try:

@@ -12,7 +12,7 @@ import httpx
 
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.server.proxies import proxy_on_the_way
+from chatpipe.server.proxies import proxy_for
 from chatpipe.server.server import Server
 from chatpipe.server.variables import variable
 from chatpipe.wire.sync import BlockingTransport
@@ -59,7 +59,7 @@ def check_transport(endpoint: Endpoint, options: ServerOptions, environ: Mapping
     """
     if endpoint.in_process:
         return
-    proxy = _parse_proxy(proxy_on_the_way(endpoint.base_url, options.proxy, environ), options)
+    proxy = _parse_proxy(proxy_for(endpoint.base_url, options.proxy, environ), options)
     files = (options.cacert, options.client_cert, options.client_key, variable(environ, "SSL_CERT_FILE"))
     if any(files):
         _tls_context(endpoint, proxy, options, environ)
