@@ -31,17 +31,14 @@ def completion(shell: str | None, install: bool) -> int:
     chatpipe completion --install
     chatpipe completion zsh > ~/.zfunc/_chatpipe
     """
-    from chatpipe.options.output import OutputOptions
-    from chatpipe.output.target import open_target
+    from chatpipe.output.target import write_stdout
     from chatpipe.system.completion_scripts import choose_shell, install_script
 
     shell = choose_shell(shell, CLASSES, os.environ, install=install)
     text = script(shell)
     if install:
         text = install_script(shell, text, os.environ)
-    with open_target(OutputOptions(), (), escape=False) as out:
-        out.write(text.encode("utf-8", "surrogateescape"))
-        out.replace()
+    write_stdout(text.encode("utf-8", "surrogateescape"), escape=False)
     return 0
 
 

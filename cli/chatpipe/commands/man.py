@@ -35,8 +35,7 @@ def man(page: str) -> int:
     chatpipe man ask
     chatpipe man options | grep -A 5 -e --schema-fields
     """
-    from chatpipe.options.output import OutputOptions
-    from chatpipe.output.target import open_target
+    from chatpipe.output.target import write_stdout
     from chatpipe.server.children import child_environment
     from chatpipe.system import manual_pages
     from chatpipe.system.descriptor import is_terminal
@@ -56,9 +55,7 @@ def man(page: str) -> int:
         from chatpipe.output.mdoc import render
 
         text = render(path.read_text(encoding="utf-8"), page_width())
-    with open_target(OutputOptions(), (), escape=False) as out:
-        out.write(text.encode())
-        out.replace()
+    write_stdout(text.encode(), escape=False)
     return 0
 
 

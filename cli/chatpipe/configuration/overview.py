@@ -7,9 +7,9 @@ from typing import Any
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.inputs import values
-from chatpipe.options.output import ConsoleOptions, OutputOptions
+from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.server import ServerOptions
-from chatpipe.output.target import open_target
+from chatpipe.output.target import write_stdout
 from chatpipe.server import endpoints, keys, redact
 from chatpipe.server.config import Config, config_path, find_profile, profile_names, read_config
 from chatpipe.server.origins import Effective, effective_settings
@@ -114,7 +114,5 @@ def _json(value: Any) -> str:
 
 
 def _write(lines: Iterable[str]) -> int:
-    with open_target(OutputOptions(), (), escape=True) as out:
-        out.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
-        out.replace()
+    write_stdout("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"), escape=True)
     return 0

@@ -8,7 +8,7 @@ from chatpipe.errors import CannotWrite, ChatpipeError, Status, UsageFault
 from chatpipe.inputs.values import Value
 from chatpipe.models.catalog import open_catalog
 from chatpipe.models.connections import Connections
-from chatpipe.models.printer import create_printer
+from chatpipe.models.printer import ModelPrinter
 from chatpipe.options.models import ModelsOptions
 from chatpipe.options.output import OutputOptions
 from chatpipe.options.prompt import utf8_argument
@@ -90,18 +90,9 @@ class Inquiry:
         return models
 
     def _printer(self, has_several: bool) -> Callable[[Endpoint, list[dict[str, Value]]], bytes]:
-        """The writer of a format. The head of a table comes with the first server that answers."""
         format = self._options.format or ("text" if self._model is None else "json")
-        printer = create_printer(format, has_several=has_several)
-        head = [printer.head()]
-
-        def write(server: Endpoint, models: list[dict[str, Value]]) -> bytes:
-            name = recorded_name(server)
-            lines = [*head, *(printer.line(model, name) for model in models)]
-            head.clear()
-            return b"".join(lines)
-
-        return write
+        printer = ModelPrinter(format, has_several=has_several)
+        return lambda server, models: printer.lines(models, recorded_name(server))
 
     def _keeper(self, environ: Mapping[str, str]) -> Callable[[Endpoint, list[dict[str, Value]]], bytes]:
         def write(server: Endpoint, models: list[dict[str, Value]]) -> bytes:

@@ -3,73 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.output.cells import TsvLines, encodable
 from chatpipe.response import model_list
 
-
-class ModelPrinter(Protocol):
-    """A format. server is the name of the server."""
-
-    def head(self) -> bytes:
-        """The line before all models."""
-
-    def line(self, model: Mapping[str, Value], server: str) -> bytes:
-        """The line of a model."""
+_TSV = TsvLines()
 
 
-class _ModelNames:
-    """Each name once, whichever servers have it."""
+class ModelPrinter:
+    """A printer in one of MODEL_FORMATS. has_several: more than one server is asked."""
 
-    def __init__(self) -> None:
-        self._written: set[str] = set()
-
-    def head(self) -> bytes:
-        return b""
-
-    def line(self, model: Mapping[str, Value], server: str) -> bytes:
-        name = model_list.name_of(model)
-        if name in self._written:
-            return b""
-        self._written.add(name)
-        one_line = name.replace("\r", "\\r").replace("\n", "\\n")
-        return encodable(one_line).encode() + b"\n"
-
-
-class _ModelObjects:
-    """The objects as the servers send them, with `server` if there are several."""
-
-    def __init__(self, *, has_several: bool) -> None:
+    def __init__(self, format: str, *, has_several: bool) -> None:
+        self._line = {"text": self._name, "json": self._object, "tsv": self._row}[format]
         self._has_several = has_several
+        self._names: set[str] = set()
+        self._head = _cells((*model_list.COLUMNS, "server")) if format == "tsv" else b""
 
-    def head(self) -> bytes:
-        return b""
+    def lines(self, models: Sequence[Mapping[str, Value]], server: str) -> bytes:
+        """The lines of the models that a server offers. The first server's have the head of a table above."""
+        head, self._head = self._head, b""
+        return head + b"".join(self._line(model, server) for model in models)
 
-    def line(self, model: Mapping[str, Value], server: str) -> bytes:
+    def _name(self, model: Mapping[str, Value], server: str) -> bytes:
+        """Each name once, whichever servers have it."""
+        name = model_list.name_of(model)
+        if name in self._names:
+            return b""
+        self._names.add(name)
+        return encodable(name.replace("\r", "\\r").replace("\n", "\\n")).encode() + b"\n"
+
+    def _object(self, model: Mapping[str, Value], server: str) -> bytes:
+        """The object as the server sends it, with `server` if there are several."""
         return values.dumps({**model, "server": server} if self._has_several else {**model}) + b"\n"
 
-
-class _ModelTable:
-    """Tab-separated cells below their names. The last one is the server."""
-
-    def __init__(self) -> None:
-        self._lines = TsvLines()
-
-    def head(self) -> bytes:
-        return self._line((*model_list.COLUMNS, "server"))
-
-    def line(self, model: Mapping[str, Value], server: str) -> bytes:
-        return self._line([*model_list.cells(model), server])
-
-    def _line(self, cells: Sequence[str]) -> bytes:
-        return self._lines.line([self._lines.cell(encodable(cell)) for cell in cells])
+    def _row(self, model: Mapping[str, Value], server: str) -> bytes:
+        return _cells([*model_list.cells(model), server])
 
 
-def create_printer(format: str, *, has_several: bool) -> ModelPrinter:
-    """The printer of one of MODEL_FORMATS. has_several: more than one server is asked."""
-    if format == "json":
-        return _ModelObjects(has_several=has_several)
-    return _ModelTable() if format == "tsv" else _ModelNames()
+def _cells(cells: Sequence[str]) -> bytes:
+    return _TSV.line([_TSV.cell(encodable(cell)) for cell in cells])

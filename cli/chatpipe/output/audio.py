@@ -80,7 +80,7 @@ class AudioWriter(FormatWriter):
 
     def _print_text(self, message: Mapping[str, Value]) -> None:
         if text := refusal_of(message) or content_of(message):
-            self.stderr(text if text.endswith("\n") else text + "\n")
+            self.stderr_line(text)
 
     def _reset(self) -> None:
         self.decoder = Base64Decoder()

@@ -28,7 +28,7 @@ class CodeWriter(RunWriter):
             if code or several:
                 codes.append(terminator(self.options, has_newline=code.endswith(b"\n")))
             if refusal := refusal_of(message):
-                self.stderr(refusal if refusal.endswith("\n") else refusal + "\n")
+                self.stderr_line(refusal)
         self.out.write(b"".join(codes))
 
     @classmethod

@@ -37,6 +37,10 @@ class FormatWriter(ABC):
         """The bytes before the first of several answers."""
         return b""
 
+    def stderr_line(self, text: str) -> None:
+        """Print a text to stderr, with a newline at its end."""
+        self.stderr(text if text.endswith("\n") else text + "\n")
+
     def recorded(self, line: ResultLine) -> None:  # noqa: B027 - most formats do not need it
         """Take the result line of a recording that holds the answer, or the reason why there is none."""
 

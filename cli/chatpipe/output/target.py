@@ -147,6 +147,13 @@ def open_target(
                 raise
 
 
+def write_stdout(data: bytes, *, escape: bool) -> None:
+    """Write the whole output of a command that has no option for it. Raises CannotWrite, and Interrupted."""
+    with open_target(OutputOptions(), (), escape=escape) as out:
+        out.write(data)
+        out.replace()
+
+
 def _open(target: OutputOptions, *, escape: bool) -> files.ResultOutput:
     path = "-" if target.path is None else target.path
     return files.open_output(path, special=target.is_special, if_changed=target.if_changed, escape=escape)

@@ -68,7 +68,7 @@ class TextWriter(RunWriter):
             if self.last or several:
                 rest.append(self._terminator())
             if refusal := refusal_of(message):
-                self.stderr(refusal if refusal.endswith("\n") else refusal + "\n")
+                self.stderr_line(refusal)
         self.out.write(b"".join(rest))
         if self.has_reasoned:
             self.stderr("\n")
