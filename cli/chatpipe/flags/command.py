@@ -16,8 +16,8 @@ _TYPOGRAPHIC = TYPOGRAPHIC_DASHES | TYPOGRAPHIC_QUOTES
 class Command(click.Command):
     """A command that remembers the order of its options.
 
-    Click hands over one list an option, so `-u Q -a A -u Q2` arrives as two lists whose order among
-    each other is lost. Its parser knows it, though, and is asked here, in this one place.
+    Click passes one list per option, so `-u Q -a A -u Q2` arrives as two lists, and their common order is
+    lost. Click's parser knows it, and only this class asks the parser.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -25,7 +25,7 @@ class Command(click.Command):
         self.params += _help_options()
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The parameters. Click's own method also looks for doubles, each time; a test does that once."""
+        """The parameters. Click's own method also searches for duplicates, each time; a test does it once."""
         return self.params
 
     def get_help(self, ctx: click.Context) -> str:
@@ -35,8 +35,7 @@ class Command(click.Command):
 
     def make_parser(self, ctx: click.Context) -> Any:
         parser: Any = super().make_parser(ctx)
-        # Click looks for "-m" among the long options, too, and makes an error with suggestions before it
-        # goes on: 2 ms.
+        # Click first searches the long options for "-m", and prepares an error with suggestions: 2 ms.
         parser._long_opt.update(parser._short_opt)
         parse = parser.parse_args
 
@@ -58,7 +57,7 @@ class Command(click.Command):
         return parser
 
     def _may_have_slip(self, args: list[str]) -> bool:
-        """Return False for ordinary arguments, which then import no module that looks at them."""
+        """Return False for ordinary arguments, so that the module that judges slips is not imported."""
         if any(map(_may_be_files, ("", *args), args, args[1:])):
             return True
         if pairs := [pair for pair in pairwise(args) if pair[0][:1] == pair[1][:1] == "-"]:
@@ -77,7 +76,7 @@ class Command(click.Command):
         return frozenset(name for each in options for name in (*each.opts, *each.secondary_opts))
 
     def _with_empty_values(self, args: list[str]) -> list[str]:
-        """The arguments with `--option=` for each OptionalValue that stands without a value."""
+        """The arguments, with `--option=` for each OptionalValue without a value."""
         options = [each for each in self.params if isinstance(each, click.Option)]
         optional = {name for each in options if isinstance(each, OptionalValue) for name in each.opts}
         if optional.isdisjoint(args):
@@ -129,9 +128,9 @@ def _may_be_files(before: str, value: str, behind: str) -> bool:
 
 
 def _may_be_slip(word: str, second: str, flags: frozenset[str]) -> bool:
-    """Return True for a word that Click may read as something that was not meant.
+    """Return True for a word that Click may misread.
 
-    second is the second word behind it, "" past the end. flags are the options without a value.
+    second is the second word after it, or "". flags are the options without a value.
     """
     if word[:1] != "-":
         return word[:1] in _TYPOGRAPHIC

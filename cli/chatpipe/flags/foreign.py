@@ -20,8 +20,8 @@ _LIMITED = re.compile(r"((?:(?:ask|batch|build|check|map|serve|show) ?)+): ")
 class Remedy(NamedTuple):
     """A remedy for some commands, or for all if commands is empty.
 
-    text is an option of ours with the same meaning, or a sentence. It applies to a command that has all
-    options in it; those behind `chatpipe` are options of the command that is named there.
+    text is an option of ours with the same meaning, or a sentence. The remedy applies to a command that has
+    every option in the text. Options behind `chatpipe` belong to the command that the text names there.
     """
 
     text: str
@@ -32,13 +32,13 @@ class Remedy(NamedTuple):
         return _OPTION.fullmatch(self.text) is not None
 
     def applies(self, command: str, has: Callable[[str], bool]) -> bool:
-        """Return True if the remedy is one for command, of which has returns True for each option."""
+        """Return True if the remedy is for command. has returns True for each option of that command."""
         own = self.text.partition("chatpipe ")[0]
         return command in (self.commands or (command,)) and all(map(has, _OPTION.findall(own)))
 
 
 def normalize(word: str) -> str:
-    """The word as options are written: `--Max_Tokens` is `--max-tokens`. The case of a letter counts."""
+    """The word spelled as an option: `--Max_Tokens` is `--max-tokens`. A single letter keeps its case."""
     return word if len(word) == 2 else word.lower().replace("_", "-")
 
 

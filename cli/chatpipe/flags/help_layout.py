@@ -1,4 +1,4 @@
-"""Text of a help page, at the width of the terminal: paragraphs, headings, names with what they mean."""
+"""Text of a help page at the width of the terminal: paragraphs, and names with their meanings."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ _MOST_CHOICES = 5  # that stand in place of the name of a value
 class OptionRow(NamedTuple):
     """An option as the help and the manual show it.
 
-    names are its names, the short one first, then those that switch it off. metavar is the name of the
-    value, None for a flag. choices are the words that it can be. default is None if there is none to show.
-    variables of the environment set the option, too.
+    names begins with the short name and ends with those that switch the option off. metavar names the
+    value, and is None for a flag. choices are the possible words. default is None if none is shown.
+    variables are environment variables that set the option, too.
     """
 
     heading: Heading
@@ -131,7 +131,7 @@ def _sections(rows: Sequence[OptionRow], width: int) -> list[str]:
 
 
 def _brief_sections(rows: Iterable[OptionRow], width: int) -> list[str]:
-    """The same for options of daily use, without empty lines and without what one screen has no room for."""
+    """The same for the options of daily use, without empty lines and details: it has to fit on one screen."""
     daily = [row for row in rows if row.is_daily]
     column = meaning_column(row.signature for row in daily)
     lines: list[str] = []

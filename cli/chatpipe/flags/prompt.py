@@ -171,8 +171,8 @@ options = option_group(
     _read,
 )
 
-# The same as defaults for every line of a run, whose prompts are in its input.
+# Defaults for every line of a run. The prompts are in its input.
 defaults = option_group("prompt", _CONVERSATION, _read)
 
-# The same for rows, which may name images themselves.
+# Defaults for rows, which may name images themselves.
 row_defaults = option_group("prompt", _CONVERSATION, _prompt_of)

@@ -46,7 +46,7 @@ options = _bundle(prompt.options)
 line_defaults = _bundle(prompt.defaults)
 row_defaults = _bundle(prompt.row_defaults)
 
-# Nothing is answered, so there are no tools to run and no answers to send back.
+# The bundle of a command that sends nothing: it runs no tools and re-asks for no answer.
 unsent = bundle(
     "request",
     RequestOptions,

@@ -21,7 +21,7 @@ _JSONL = "jsonl"
 
 
 class _RowFile(FileName):
-    """TEMPLATE, for which there are no words, and the input, of the format that the options name."""
+    """TEMPLATE, which has no completion, and FILE, whose suffixes follow from the format options."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         given = ctx.params

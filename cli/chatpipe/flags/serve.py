@@ -107,7 +107,7 @@ def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
 
 
 def with_recordings(options: ServeOptions, recordings: RecordingOptions) -> ServeOptions:
-    """The options with those of recordings. Raises UsageFault for those that say nothing together."""
+    """The options, with those of recordings. Raises UsageFault for combinations without a meaning."""
     if recordings.record is not None and options.upstream is None:
         raise UsageFault("there is nothing to record", place="--record", fix="add --upstream URL")
     if recordings.replay is None and options.replay_speed != 1:
@@ -118,7 +118,7 @@ def with_recordings(options: ServeOptions, recordings: RecordingOptions) -> Serv
 
 
 def _refuse_with_upstream(given: Mapping[str, Any]) -> None:
-    """Refuse the options that the other server leaves nothing to do for."""
+    """Refuse the options that have no effect with --upstream."""
     if given["tpm"] is not None:
         raise UsageFault(_UNKNOWN_TOKENS, place="--tpm", fix="limit requests with --rpm")
     if given["require_key_env"] is not None:

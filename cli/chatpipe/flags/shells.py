@@ -1,7 +1,7 @@
-"""Completion in bash, zsh and fish: the scripts, and the words that chatpipe answers them with.
+"""Completion in bash, zsh and fish: the scripts, and the answers of chatpipe to them.
 
-Click's scripts for bash know no word with a colon, those for zsh and fish no `--option=value`, and that for
-fish cuts a description at its first comma. Ours also show only files of the kinds that are wanted, if any.
+Click's script for bash fails on a word with a colon, its scripts for zsh and fish on `--option=value`, and
+its script for fish cuts a description at the first comma. Ours also offer only files of the wanted kinds.
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ complete -f -c %(prog_name)s -a "(%(complete_func)s)"
 
 
 class BashLines(BashComplete):
-    """Completion of a line as it was typed, up to the cursor.
+    """Completion of the line as typed, up to the cursor.
 
-    The scripts of older versions send the words that bash makes of it.
+    The scripts of older versions send the words that bash splits it into.
     """
 
     source_template = _BASH
@@ -146,12 +146,12 @@ class BashLines(BashComplete):
         return words[1:], last.removesuffix(".")
 
     def format_completion(self, item: Any) -> str:
-        """`TYPE,VALUE`. The value of a file is the suffixes that are wanted."""
+        """`TYPE,VALUE`. For a file the value is the wanted suffixes."""
         return f"{item.type},{_suffixes(item) if item.type == 'file' else item.value}"
 
 
 class ZshLines(ZshComplete):
-    """Three lines a candidate: its type, its value, and what is said of it, `_` for nothing."""
+    """Three lines per candidate: type, value, and description, which is `_` if there is none."""
 
     source_template = _ZSH
 
@@ -162,13 +162,13 @@ class ZshLines(ZshComplete):
 
 
 class FishLines(FishComplete):
-    """A line a candidate: `TYPE,VALUE`, a tab, and what is said of it."""
+    """One line per candidate: `TYPE,VALUE`, a tab, and the description."""
 
     source_template = _FISH
 
     def format_completion(self, item: Any) -> str:
-        said = _suffixes(item) if item.type == "file" else item.help
-        return f"{item.type},{item.value}" + (f"\t{said}" if said else "")
+        description = _suffixes(item) if item.type == "file" else item.help
+        return f"{item.type},{item.value}" + (f"\t{description}" if description else "")
 
 
 def _suffixes(item: Any) -> str:

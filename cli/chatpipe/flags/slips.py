@@ -23,14 +23,14 @@ _PARAMETER_VALUE = re.compile(r"[0-9][0-9.]*|true|false")
 _LEAST_FOREIGN = 4  # characters: `-in` may be -i and its value
 _OPENING = TYPOGRAPHIC_QUOTES - {"\u2019"}  # an apostrophe, mostly
 _PROMPT_COMMANDS = ("ask", "build")  # their operands may be any text
-# Their values may be any text, so one word in typographic quotes may be meant.
+# The value of these may be any text, so a word in typographic quotes may be what the user wants.
 _FREE_TEXT = ("--system", "--developer", "--user", "--assistant", "--tool-result", "--stop", "--set")
-# An option may end an answer, or be the value of a field. As a whole message it is a dropped value.
+# The value of these may look like an option. A whole message that does is a value that was dropped.
 _MAY_BE_OPTION = ("--stop", "--set")
 
 
 def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
-    """Raise UsageFault for the first slip, or NoSuchOption for one in the name of another tool's option."""
+    """Raise UsageFault for the first slip, or NoSuchOption for a misspelled option of another tool."""
     options = {
         name: option
         for option in context.command.get_params(context)
@@ -60,9 +60,10 @@ def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
 def read_words(
     options: Mapping[str, click.Option], arguments: Sequence[str]
 ) -> Iterator[tuple[int, click.Option | None]]:
-    """The positions of options and operands, not of values, up to `--`; with each the option it names.
+    """The position of each option and operand up to `--`, with the option that it names. Values are skipped.
 
-    Of a word of several letters that is the last one. An option that is not in options takes no value.
+    A word of several letters, such as `-vn`, names the last one. An option that is not in options takes no
+    value.
     """
     at = 0
     while at < len(arguments) and arguments[at] != "--":
@@ -87,12 +88,12 @@ def takes_value(option: click.Option) -> bool:
 
 
 def long_name(word: str) -> str:
-    """The long option that word names behind any dashes: `--max-tokens` for `-max_tokens=3`."""
+    """The long option in a word with any dashes: `--max-tokens` for `-max_tokens=3`."""
     return f"--{foreign.normalize(word.lstrip(_DASHES).partition('=')[0])}"
 
 
 def _refuse_dash(word: str, options: Mapping[str, click.Option], context: click.Context) -> None:
-    """Refuse an option whose dash is one that a web page or a word processor put there."""
+    """Refuse an option that begins with a typographic dash."""
     name = word.lstrip(_DASHES).partition("=")[0]
     right = f"-{name}" if len(name) == 1 else long_name(word)
     _refuse_foreign(right, options, context)
@@ -143,7 +144,7 @@ def _refuse_flag_value(word: str, option: click.Option) -> None:
 def _refuse_option_as_value(
     option: click.Option, words: Sequence[str], options: Mapping[str, click.Option]
 ) -> None:
-    """Refuse `-o --json`, where a shell dropped the value: `-o $OUT` without quotes."""
+    """Refuse `-o --json`, which a shell makes of `-o $OUT --json` if OUT is empty."""
     name, *values = words
     if name in options and values and values[0] in options and option.opts[0] not in _MAY_BE_OPTION:
         fix = f"give it a value, or write {option.opts[0]}={values[0]}"
@@ -188,9 +189,9 @@ def _refuse_quoted_value(option: click.Option, arguments: Sequence[str], at: int
 
 
 def _is_quote(words: Sequence[str], at: int) -> bool:
-    """Return True if words[at] begins with a quote that it, or a later word, ends with.
+    """Return True if words[at] begins with a typographic quote, and it or a later word ends with one.
 
-    A word with a space has been in quotes that a shell reads.
+    A word with a space stood in quotes that the shell has read.
     """
     word = words[at]
     if _OPENING.isdisjoint(word[:1]) or len(word.split()) != 1:

@@ -39,7 +39,7 @@ def _read(
 
 
 def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A callback: the name as the API takes it, which with another answers status 400."""
+    """A callback: check the name. The API answers status 400 to any that it does not accept."""
     if value is not None and not (len(value) <= MAX_NAME_LENGTH and NAME_CHARACTERS.issuperset(value)):
         raise click.BadParameter(
             f"'{value[: MAX_NAME_LENGTH + 1]}' is not of 1 to {MAX_NAME_LENGTH} characters a-z A-Z 0-9 _ -.",
@@ -88,5 +88,5 @@ options = option_group(
     _read,
 )
 
-# The same where nothing is answered.
+# The same for commands that send nothing.
 writing = option_group("schema", _WRITING, _read)

@@ -47,7 +47,8 @@ Heading = Literal[
 class FileName(click.Path):
     """The name of a file. Opening it, and saying that it is missing (66), is for `inputs`.
 
-    Completion offers those with one of the suffixes; without a suffix, or without such a file, all.
+    Completion offers the files with one of the suffixes. It offers all files if there are no suffixes, or
+    if no file has one.
     """
 
     def __init__(self, *suffixes: str) -> None:
@@ -78,12 +79,12 @@ JSONL = FileName("jsonl", "ndjson", "json", "jsonl.gz", "ndjson.gz")
 
 
 class Option(click.Option):
-    """An option with what its help says beside the text.
+    """An option, with the facts that its help shows.
 
-    heading is the one that it stands under. daily is True if `-h` shows it, not `--help` alone, or names
-    the commands that do. variables are those of the environment that set it, too. default_text is the
-    default in words; it follows from the default, if there is one and the option takes a value.
-    may_be_empty is True if an empty value means something.
+    The help lists it under heading. daily is True if `-h` shows it as `--help` does, or names the commands
+    where `-h` does. variables are environment variables that set it, too. default_text is the default in
+    words; without it the default itself is shown, if the option takes a value. may_be_empty is True if an
+    empty value means something.
     """
 
     def __init__(
@@ -114,9 +115,9 @@ def under(heading: Heading) -> Callable[..., Decorator]:
 
 
 class OptionalValue(Option):
-    """An option whose value may be omitted, which is then empty: `--unpack` and `--unpack=PREFIX`.
+    """An option whose value may be omitted: `--unpack` and `--unpack=PREFIX`. An omitted value is empty.
 
-    The next word is never its value. Click itself would take a file name that follows it.
+    The next word is never its value. Click's own optional value would swallow a file name that follows.
     """
 
 
@@ -164,8 +165,8 @@ def bundle(name: str, record: Callable[..., Any], groups: Mapping[str, Decorator
     return decorate
 
 
-# Not int() and float() alone: they take `1_000`, `nan` and the digits of other scripts.
-# Patterns are compiled when they are used: --help and most command lines have no use for them.
+# int() and float() alone also accept `1_000`, `nan` and the digits of other scripts.
+# The patterns are compiled on first use, because --help and most command lines do not need them.
 _INTEGER = r"[+-]?[0-9]+"
 _NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _SIZE = r"(?P<number>[0-9]{1,15}(\.[0-9]{1,15})?) ?(?P<prefix>[kmg])?(?P<binary>(?<=[kmg])i)?b?"
@@ -284,7 +285,7 @@ class Pair(TextType):
 
 
 class WrongChoice(click.BadParameter):
-    """A value that is not among those of an option or operand. meant is the likely one, None without one."""
+    """A value that is not among those of an option or operand. meant is the likely one, or None."""
 
     meant: str | None = None
 

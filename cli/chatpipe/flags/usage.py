@@ -1,4 +1,4 @@
-"""Wrong command lines -> one line that says what was meant. Imported only for one.
+"""Wrong command lines -> one line that says what was meant. Imported only for a wrong one.
 
 group is the table of commands (commands/table.py).
 """
@@ -19,7 +19,7 @@ from chatpipe.flags.types import TYPOGRAPHIC_DASHES, WrongChoice
 from chatpipe.inputs.names import is_short_typo, nearest, or_list
 from chatpipe.system.escape import shorten
 
-# Options that make a call less safe, or pay for answers again. Nobody is led to one of them by a typo.
+# Options that make a call less safe, or pay for answers again. They are never suggested.
 _UNSAFE = frozenset(
     {
         *("--insecure", "--allow-http", "--no-check", "--no-escape", "--no-schema-strict", "--allow"),
@@ -35,7 +35,7 @@ _LEAST_FOREIGN = 7  # the dashes included
 _MOST_WORD = 40  # characters of a word that is no command
 _MOST_PROMPT = 72  # characters of a command line that is shown with its prompt
 
-# Commands of other tools. A word that may begin a prompt is not among them.
+# Commands of other tools, without words that may begin a prompt.
 _FOREIGN_COMMANDS = {
     word: command
     for command, words in {
@@ -207,7 +207,7 @@ def _behind_dashes(group: click.Group, arguments: Sequence[str]) -> UsageFault:
 
 
 def _click_options(group: click.Group) -> dict[str, click.Option]:
-    """All options of all commands. One with the same name takes a value in all of them, or in none."""
+    """All options of all commands. Options of the same name agree on whether they take a value."""
     context = click.Context(group, **group.context_settings)
     commands = (group.get_command(context, name) for name in group.list_commands(context))
     params = [param for command in commands if command is not None for param in command.params]

@@ -22,8 +22,8 @@ Role = Literal["reads", "reuses", "prints", "notes", "results", "writes", "recor
 class FileUse(NamedTuple):
     """A file that a command uses.
 
-    option named it, `FILE` if an operand did. It is empty for a standard stream, whose name is part. For
-    a file that the option does not name itself part says what it is, such as `journal`.
+    option is the option that names it, or `FILE` for an operand. It is empty for a standard stream, whose
+    name is then part. For a file that belongs to the named one, part is its kind, such as `journal`.
     """
 
     option: str

@@ -10,11 +10,12 @@ JOB_ACTIONS = ("submit", "list", "status", "wait", "results", "cancel")
 
 
 class JobsOptions(NamedTuple):
-    """window is the time in which the provider has to answer; settle_s how long a lost job is looked for.
+    """The options of `jobs`.
 
-    poll_s is the longest time between two looks at a job, max_wait_s that until all have to have ended, None
-    for no limit. limit is the number of jobs that are listed. input is the file whose order results have,
-    output where they go.
+    The provider has to answer within window. poll_s is the longest time between two queries of a job, and
+    max_wait_s the time limit for all jobs to end, None for no limit. A job whose creation was not confirmed
+    is searched for settle_s. limit is the number of jobs to list. Results have the order of the lines in the
+    file input, and go to output.
     """
 
     window: str = "24h"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import InputOptions
 
-# What `map --to` writes; it reads these, and lines.
+# Formats that `map --to` writes. It reads these, and lines.
 ROW_FORMATS = ("jsonl", "csv", "tsv")
 
 
 class RowOptions(NamedTuple):
     """The formats of rows, and the names of the fields that `map` adds.
 
-    source and target are names of ROW_FORMATS; columns those of --fields. delimiter is that of a CSV
-    input, None if it is not given. With unpack each property of
-    the answer has a field of its own, whose name begins with unpack; there is no field into then.
+    source and target are names of ROW_FORMATS. columns are the names in --fields. delimiter is that of a
+    CSV input, None if it is not given. With unpack, each property of the answer has a field of its own,
+    whose name begins with unpack, and there is no field `into`.
     """
 
     source: str = "jsonl"

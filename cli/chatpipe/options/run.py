@@ -17,9 +17,10 @@ class Jobs(NamedTuple):
 
 
 class HaltRule(NamedTuple):
-    """`--halt WHEN,fail=N` or `fail=N%`. now abandons the requests in flight, soon waits for them.
+    """`--halt WHEN,fail=N` or `fail=N%`. With now, requests in flight are abandoned; without it the run
+    waits for them.
 
-    never is `--halt never`: the run goes on although its first lines all failed alike.
+    never is `--halt never`: the run continues even if its first lines all fail alike.
     """
 
     now: bool = False
@@ -93,11 +94,10 @@ class RunLimits(NamedTuple):
 
 
 class EngineOptions(NamedTuple):
-    """The way in which a run has its requests answered: `local`, `batch-api` or `ray`.
+    """The engine that answers the requests of a run: `local`, `batch-api` or `ray`.
 
-    address is that of a cluster, None if it is not given. The others are for jobs of the Batch API: poll_s
-    is the longest time between two looks at one, max_wait_s that until all have to have ended, None for no
-    limit. settle_s is how long a lost one is looked for. Without waits the run ends when they are created.
+    address is that of a cluster, None if it is not given. The other fields are for jobs of the Batch API:
+    poll_s, max_wait_s and settle_s as in JobsOptions. Without waits the run ends once the jobs are created.
     """
 
     name: str = "local"

@@ -34,10 +34,10 @@ class BatchLife(NamedTuple):
 class FaultRule(NamedTuple):
     """A fault, and the requests that have it. value is that of its kind, None if it was not given.
 
-    The requests of one body are counted from 1, or with of_all those of all bodies; only those count that
-    match and model admit. The first `after` have no fault; of the rest each `every`-th has it, `times` of
-    them at most, with the probability chance. match is a text in one of the messages, model a pattern that
-    the name of the model has to contain. place is the call that has the fault, a word of PLACES.
+    Requests with the same body are counted from 1; with of_all, all requests are. Requests that match and
+    model exclude are not counted. The first `after` have no fault. Of the rest every `every`-th has it, with
+    the probability chance, and `times` of them at most. match is a text in one of the messages, model a
+    pattern that is searched for in the name of the model. place is the faulty call, a word of PLACES.
     """
 
     kind: str
@@ -65,7 +65,7 @@ class ServeOptions(NamedTuple):
     """The address of the local server, its limits, and the files that it writes.
 
     slots is the number of requests that are answered at a time, and queue lets the others wait. rpm and tpm
-    are requests and tokens a minute, reported in the headers of dialect. seed is that of all that is random.
+    are requests and tokens a minute, reported in the headers of dialect. seed seeds everything random.
     port 0 is any free port. chunk_delay_s is the time before each chunk of a stream but the first.
     max_files is the bytes of all files together, batch_lines the most requests of a batch.
     require_key_env is the name of the variable with the key that clients have to send. upstream is the base

@@ -12,8 +12,8 @@ from chatpipe.options.files import FileUse, optional_uses
 class KeyWaits(NamedTuple):
     """Waits for a key. note prints a note after two seconds.
 
-    has_stopped is asked many times a second: once it returns True, the wait ends with NoAccess. It is None if
-    signals end the wait, which is then one of the main thread.
+    has_stopped is called many times a second, and the wait ends with NoAccess once it returns True. It is
+    None for a wait in the main thread, which signals end.
     """
 
     note: Callable[[str], None] = lambda text: None
@@ -26,9 +26,9 @@ SILENT_WAITS = KeyWaits()
 class KeyWay(NamedTuple):
     """A way to give the API key: an option, or a setting of a profile.
 
-    option is empty for a way that only profiles have. names says what the value names. read returns the
-    text that holds the key; its second argument is the environment, its third one has its waits.
-    shell_words returns the expression with which a POSIX shell reads the same text in a here-document.
+    option is empty for a way that only profiles have. names is the kind of thing that the value names.
+    read(value, environ, waits) returns the text that holds the key. shell_words(value) returns the expression
+    by which a POSIX shell reads the same text in a here-document.
     """
 
     option: str
@@ -47,8 +47,8 @@ class KeyWay(NamedTuple):
 class KeySource(NamedTuple):
     """A place that holds the API key: a way, and its value.
 
-    place names it in messages, an option unless it is given. An optional source that holds no key gives
-    way to the next one. auth is the form in which the key is sent, that of the profile unless it is given.
+    setting is its place in messages, None for the option. An optional source without a key is passed over.
+    auth is the form in which the key is sent, None for that of the profile.
     """
 
     way: KeyWay
