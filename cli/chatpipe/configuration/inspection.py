@@ -1,4 +1,4 @@
-"""`config check`: the whole configuration is looked at, then the settings of a call are tried."""
+"""`config check`: check the whole configuration, then try the settings of a call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatpipe.output.target import open_target
 from chatpipe.server.config import Config, config_path, parse_config
 from chatpipe.system.console import Console, once
 
-# A check tells what it finds at once: who waits for it wants to know that a server is busy.
+# A check reports at once that a server is busy, instead of waiting for it.
 _NO_RETRIES = RetryPolicy(retries=0)
 
 
@@ -28,7 +28,7 @@ def check(
 ) -> Status:
     """Write a line for everything that works, and print a line for everything that does not.
 
-    Without sends the configuration alone is looked at. Raises UsageFault, BadConfiguration for a file that
+    Without sends only the configuration is checked. Raises UsageFault, BadConfiguration for a file that
     cannot be read, and the fault of an only server.
     """
     console = Console(console_options)
@@ -54,7 +54,7 @@ def check(
 
 
 def _describe(config: Config, environ: Mapping[str, str]) -> str:
-    """The line that tells where the configuration is."""
+    """The line that says where the configuration is."""
     if config.profiles is None:
         path, _ = config_path(environ)
         return f"configuration: none, '{path}' is not there" if path else "configuration: none"

@@ -45,7 +45,7 @@ def open_recordings(
         try:
             yield tuple(_recorded_server(server, recordings) for server in servers)
         except BaseException as error:
-            if writer is not None and writer.failure not in (None, error):  # it is told where it ends the run
+            if writer is not None and writer.failure not in (None, error):  # error itself is reported later
                 note(str(writer.failure))
             raise
         if writer is not None:

@@ -12,7 +12,7 @@ from chatpipe.inputs.values import Value, as_list
 from chatpipe.system import secrets
 from chatpipe.system.secrets import MASK, cut_at_end
 
-# A stream is held once so many characters of a key have come: four are hardly ever there by chance.
+# A stream is held back once this many characters of a key have come. Four are rarely there by chance.
 _PROBE = 4
 _RAW_PROBE = 8  # the same for the bytes of a stream, in which a short one is found less fast
 _MOST_HELD = 1024  # chunks; a server that sends more of them inside a key sends it in another way

@@ -26,7 +26,7 @@ DEPLOYMENTS = "/deployments/"
 
 
 class Pasted(NamedTuple):
-    """The parts of a URL beside its server. is_v1 is true if its path is of the form without a version."""
+    """The parts of a URL beside its server. is_v1: its path is of the form that takes no version."""
 
     version: str | None = None
     deployment: str | None = None
@@ -39,7 +39,7 @@ def is_azure(host: str) -> bool:
 
 
 def pasted(text: str) -> Pasted:
-    """The parts of a URL that a person copied, all absent if it is no URL."""
+    """The parts of a URL that a person copied. All are absent if the text is no URL."""
     try:
         url = urlsplit(text if "://" in text else f"//{text}")
     except ValueError:
@@ -66,9 +66,9 @@ def is_dated(version: str | None) -> bool:
 
 
 def dated_form(text: str, version: str | None, *, is_resource: bool = False) -> str:
-    """The text of a base URL; of a resource alone, with the path that takes a version that is a date.
+    """The text of a base URL. A resource without a path gets the path for a version that is a date.
 
-    is_resource is true for a server that is known to be one, whatever its name.
+    is_resource is True for a server that is known to be a resource of Azure, whatever its name.
     """
     address, mark, query = text.strip().partition("?")
     url = urlsplit(address if "://" in address else f"//{address}")

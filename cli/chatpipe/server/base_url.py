@@ -11,7 +11,7 @@ from chatpipe.server import redact
 from chatpipe.server.url_forms import COMPLETIONS, repaired, unquoted, without_route
 from chatpipe.server.variables import variable
 
-# Stands in a base URL for the model of each request, as the deployments of Azure do.
+# The placeholder in a base URL for the model of each request, as for deployments of Azure.
 MODEL = "{model}"
 _VARIABLES = re.compile(r"\{([A-Z][A-Z0-9_|]*)\}")
 _HOST_PART = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
@@ -19,9 +19,9 @@ _VERSION = re.compile(r"v\d+")
 
 
 def parse_base_url(base_url: str, place: str, note: Callable[[str], None]) -> SplitResult:
-    """The base URL that a text means, see url_forms.py. note gets a line if that is not what it says.
+    """Parse a base URL as people write it: see url_forms.py. note gets a line if the result differs.
 
-    The secrets in it are hidden from now on. Raises BadConfiguration.
+    Its secrets are hidden from now on. Raises BadConfiguration.
     """
     redact.hide_url(base_url.strip())
     try:

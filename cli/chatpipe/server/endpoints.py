@@ -62,7 +62,7 @@ class Endpoint(NamedTuple):
 
     @property
     def key_variable(self) -> str | None:
-        """The variable that a user who has no key is told to set."""
+        """The variable that errors name for a key that is missing."""
         own = (each.value for each in self.keys if each.variable is not None and each.auth is None)
         return next((name for name in own if name != bindings.CHATPIPE_KEY), None)
 
@@ -88,7 +88,7 @@ class Endpoint(NamedTuple):
 
     @property
     def is_near(self) -> bool:
-        """True for a server of the user's own, as far as its address tells: see is_private."""
+        """True if the address is one of the user's own network: see is_private()."""
         return not self.profile.in_process and is_private(urlsplit(self.base_url))
 
     @property
@@ -143,7 +143,7 @@ def resolve(
 
 
 def _warn_of_unchecked(urls: Sequence[SplitResult], note: Callable[[str], None]) -> None:
-    """Warn that whoever is on the way to a server may take its place. Plain http has no certificate."""
+    """Warn that anyone on the network path can impersonate the server. Plain http has no certificate."""
     hosts = list(dict.fromkeys(url.hostname or "" for url in urls if url.scheme == "https"))
     if hosts:
         names = ", ".join(f"'{host}'" for host in hosts)
@@ -277,7 +277,7 @@ def profile_urls(
 def _completed_text(
     text: str, profile: Profile | None, own: Sequence[SplitResult], environ: Mapping[str, str]
 ) -> str:
-    """The text of a base URL; of one that is a resource of Azure alone, with the path for a dated version."""
+    """The text of a base URL. A resource of Azure without a path gets the path for a dated version."""
     version = None if profile is None else _api_version(profile, environ)
     if not azure.is_dated(version):
         return text
@@ -303,7 +303,7 @@ def _api_version(profile: Profile, environ: Mapping[str, str]) -> str | None:
 
 
 def _pasted(profile: Profile, environ: Mapping[str, str]) -> azure.Pasted:
-    """The parts of the URL in the variable of a profile's server; expand() takes only the server of it."""
+    """The parts of the URL in the variable of a profile's server. expand() uses only its server."""
     if profile.dated_base_url is None:
         return azure.Pasted()
     return azure.pasted(server_variable(profile.dated_base_url, environ)[1])

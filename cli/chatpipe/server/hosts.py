@@ -1,4 +1,4 @@
-"""The hosts of URLs, as they are compared."""
+"""Comparison of the hosts and origins of URLs."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def is_loopback(url: SplitResult) -> bool:
 
 
 def is_private(url: SplitResult) -> bool:
-    """True if the host is this machine, or an address of a network of the user's own.
+    """True if the host is this machine, or an address in a private network.
 
-    A name other than localhost may lead anywhere, and is not looked up.
+    A name other than localhost may lead anywhere. It is not looked up.
     Source: RFC 1918, RFC 4193 and, for link-local addresses, RFC 3927 and RFC 4291.
     """
     if is_loopback(url):

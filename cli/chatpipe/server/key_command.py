@@ -1,7 +1,7 @@
-"""The command of `--key-command`: its output within a time limit, and the end of all that it started.
+"""The command of `--key-command`: read its output within a time limit, and end all that it started.
 
-It stays in our process group, because it may ask for a passphrase on the terminal, where a process of another
-group would be stopped. The processes that it started are found by their parents.
+It stays in our process group, because it may ask for a passphrase on the terminal, and the terminal would
+stop a process of another group. Its descendants are found by their parents.
 """
 
 from __future__ import annotations

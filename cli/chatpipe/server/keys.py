@@ -31,7 +31,7 @@ _TOO_LONG = f"has more than {_MAX_BYTES >> 10} kB"
 
 
 class FoundKey(NamedTuple):
-    """A key and the source that holds it. In its place may stand the shell words that read it."""
+    """A key and its source. text may also be the shell words that read the key."""
 
     text: str
     source: KeySource

@@ -20,9 +20,9 @@ _OPENAI_HEADERS = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS"
 
 
 class Effective(NamedTuple):
-    """A setting as it counts. value is text, a number, a boolean, or None without one; never a key.
+    """An effective setting. value is text, a number, a boolean or None, and never a key.
 
-    server is the number of the server that it is for, from 0, None for a setting of all.
+    server is the index of the server that the setting is for, None if it is for all servers.
     """
 
     name: str

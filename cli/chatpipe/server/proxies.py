@@ -1,4 +1,4 @@
-"""The proxy on the way to a server: the option, else the environment."""
+"""The proxy for a server: the option, else the environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def proxy_for(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
-    """The URL of the proxy on the way to base_url, None for a direct connection.
+    """The URL of the proxy for base_url, None for a direct connection.
 
     proxy is the option and overrides the environment, NO_PROXY included. A lower-case variable
     overrides its upper-case form, even if it is empty: that means no proxy. HTTP_PROXY in upper case

@@ -34,10 +34,10 @@ AroundTransport = Callable[[Callable[[], "httpx.AsyncBaseTransport"]], "httpx.As
 class Server(NamedTuple):
     """A server and all that a request to it needs.
 
-    headers include the key, key is where it came from. proxy is the URL of the proxy on the way, None for
-    a direct connection. options hold the TLS settings and the time limits. around makes the transport
-    that requests go over of a function that opens the server's own. ready returns a wait until that can be
-    used, None if it can now; without ready it always can.
+    headers include the key, and key is its source. proxy is the URL of the proxy, None for a direct
+    connection. options hold the TLS settings and the time limits. around wraps the transport: its argument
+    opens the server's own. ready returns None if the server can be used now, and otherwise a wait for that;
+    without ready it always can.
     """
 
     endpoint: Endpoint

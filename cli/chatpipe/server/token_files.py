@@ -1,4 +1,4 @@
-"""The file in which the own tool of a provider keeps a token, as `hf auth login` does.
+"""The file in which a provider's own tool keeps a token, as `hf auth login` does.
 
 A template is the name of a file that begins with a variable, `{HF_HOME}/token`.
 """
@@ -19,9 +19,9 @@ _FILE = next(way for way in KEY_WAYS if way.names == "file")
 
 
 def token_source(profile: Profile, environ: Mapping[str, str]) -> list[KeySource]:
-    """The way to the token of a profile. There is none without its file: nobody has logged in.
+    """The source of a profile's token; empty if there is no file, because nobody has logged in.
 
-    The first template whose variable is set says where the file is.
+    The first template whose variable is set names the file.
     """
     path = next(_paths(profile.token_files, environ), None)
     if path is None or not os.path.isfile(path):

@@ -1,4 +1,4 @@
-"""Texts that stand for a base URL but are none -> why, and what to write.
+"""Texts in place of a base URL that are none -> why, and what to write.
 
 /v1                        the host is missing: a variable in front of it is empty
 35157, http://35157        a port alone

@@ -28,7 +28,7 @@ from chatpipe.server.profiles import ECHO, Profile, ProfileServer
 Table = Mapping[str, Any]
 _TOP = frozenset({"profile", "profiles"})
 _NAMES_OF_TOP = dict.fromkeys(("default", "default_profile", "use"), "profile")
-# Settings that one profile replaces by other ones of another.
+# Two groups of settings. Those of a profile replace all of the group that it would inherit.
 _KEYS = ("key_env", "key_sources", "token_files")
 _URLS = ("base_url", "base_urls", "base_url_env", "dated_base_url")
 
@@ -178,7 +178,7 @@ class UserProfiles(NamedTuple):
         return merged
 
     def _start(self, own: Table, like: str) -> dict[str, Any]:
-        """The profile that another one starts from. With a server of its own, that one gets no key of it."""
+        """The profile that another one starts from. A profile with servers of its own inherits no keys."""
         start = self._resolved(like)
         if any(key in own for key in ("base_url", "base_urls")):
             start = {key: value for key, value in start.items() if key not in _KEYS}

@@ -126,7 +126,7 @@ def truncate_name(name: str) -> str:
 def sync_directory(path: str) -> None:
     """Make a new name survive a power failure, if the file system supports that. Never raises.
 
-    A failure is ignored: the file has been replaced, so the run must end in status 0.
+    A failure is ignored, because the file has been replaced and the run has to end in status 0.
     """
     with contextlib.suppress(OSError):
         fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -19,7 +19,7 @@ _MOST_BODY_BYTES = 64_000  # of a reply in an error line
 
 _T = TypeVar("_T")
 
-# Global to the process, like stderr: writers that own its last line, and move it out of the way.
+# The writers that own the last line of stderr, and clear it before other output. Global, like stderr.
 _writers: list[Callable[[bytes], None]] = []
 
 

@@ -34,7 +34,7 @@ def escape_controls(text: str) -> str:
 
 
 def escape_in_line(text: str) -> str:
-    """The text as one line, with newlines and tabs escaped too. For text that is shown as what it is."""
+    """The text as one line, with newlines and tabs escaped too. Characters that look alike stay."""
     return text if text.isascii() and text.isprintable() else re.sub(_UNSAFE_IN_LINE, _escape, text)
 
 
@@ -73,7 +73,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class ByteEscaper:
-    """`visible` for a byte stream that arrives in pieces, cut anywhere.
+    """escape_controls() for a byte stream that arrives in pieces, cut anywhere.
 
     The joined result does not depend on the cuts. An incomplete character is buffered, at most three
     bytes, until the next feed() or end().

@@ -1,4 +1,4 @@
-"""Refuse a command whose files are in each other's way: what one use writes, another one would lose."""
+"""Refuse a command that uses one file twice, if one use would destroy what the other one needs."""
 
 from __future__ import annotations
 

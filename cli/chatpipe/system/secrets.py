@@ -78,9 +78,9 @@ def in_content() -> list[str]:
 
 
 def hide(text: str, *, words: bool = True) -> str:
-    """Text about a failure without secrets. words: also those that are hidden as a word of their own.
+    """Text about a failure, without secrets. words: hide short secrets, too, where they stand as a word.
 
-    words is for text of a server. In lines of ours such a word has another meaning.
+    words is for text of a server. In our own lines such a word has another meaning.
     """
     if not _known:
         return text

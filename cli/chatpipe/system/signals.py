@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import asyncio
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# The same signal within this time is the same wish. A person who is in a hurry is a little slower.
+# The same signal within this time counts once. A second Ctrl-C of a person comes later.
 REPEAT_S = 0.5
 
 _T = TypeVar("_T")
@@ -130,7 +130,7 @@ def received() -> int | None:
 
 
 def forget_received() -> None:
-    """Forget the signals of the last block: it has done what they ask for, and ends with a status instead."""
+    """Forget the signals of the last block, which has obeyed them and ends with a status instead."""
     _arrivals.forget()
 
 
