@@ -47,7 +47,7 @@ def calls_of(message: Mapping[str, Value]) -> list[ToolCall]:
 def repaired(message: Mapping[str, Value]) -> dict[str, Value]:
     """The message in a form the next request can contain: each call has an id and JSON arguments.
 
-    The ids are those of calls(). Arguments that are no object become `{}`, because vLLM and Ollama
+    The ids are those of calls_of(). Arguments that are no object become `{}`, because vLLM and Ollama
     parse the arguments of earlier turns and answer 400. The answer to the call quotes what the model
     wrote. The given message is not modified. Never raises.
     """

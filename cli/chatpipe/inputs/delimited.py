@@ -244,5 +244,5 @@ def valid_text(text: str) -> str:
 
 
 def too_long(source: Source) -> BadInput:
-    """A BadInput for a row that exceeds LINE_BYTES, such as one that never ends."""
+    """A BadInput for a row that exceeds MAX_LINE_BYTES, such as one that never ends."""
     return BadInput(f"longer than {MAX_LINE_BYTES >> 20} MiB", place=source.place())

@@ -8,7 +8,6 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.text_decoder import with_name
-from chatpipe.inputs.values import NotJSON
 
 _TABLE_SUFFIX = re.compile(r"\.(csv|tsv)(?:\.gz|\.zst)?", re.IGNORECASE)
 # A space behind the delimiter is how text uses commas.
@@ -30,7 +29,7 @@ def other_format(
         fix = f"put each value on one line with {with_name('jq -c . FILE', first.name)}"
         return BadInput("JSON that takes several lines", place=first.place(), fix=fix)
     suffix = _TABLE_SUFFIX.search(first.name[-8:])
-    if (line[:1] in (b"{", b"[", b'"') and suffix is None) or _is_json(line):
+    if (line[:1] in (b"{", b"[", b'"') and suffix is None) or values.is_json(line):
         return None
     text = line.decode("utf-8", "replace")
     delimiter = _delimiter(text)
@@ -60,11 +59,3 @@ def _delimiter(text: str) -> str | None:
         if len(cells) > 1 and all(map(_COLUMN_NAME.fullmatch, cells)):
             return delimiter
     return None
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        values.loads(line)
-    except NotJSON:
-        return False
-    return True

@@ -93,6 +93,11 @@ def pointer_of(path: Iterable[object]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
+def steps_of(pointer: str) -> list[str]:
+    """The keys and indexes in a JSON Pointer, as text."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
 def locate(data: bytes, pointer: str) -> tuple[int, int]:
     """Line and column (characters), from 1, at which the value at a JSON Pointer begins.
 
@@ -102,9 +107,8 @@ def locate(data: bytes, pointer: str) -> tuple[int, int]:
     """
     text = data.decode("utf-8", "replace")
     index = _skip(text, 1 if text.startswith("\ufeff") else 0)
-    keys = [key.replace("~1", "/").replace("~0", "~") for key in pointer.split("/")[1:]]
     try:
-        for key in keys:
+        for key in steps_of(pointer):
             child = _child(text, index, key)
             if child is None:
                 break

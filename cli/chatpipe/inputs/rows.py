@@ -1,7 +1,7 @@
 """Lines of a table -> rows, from JSONL, CSV, TSV, or text with one row per line.
 
 A faulty row is still a row: it carries its fault and the fields that could be read. A fault of the
-whole table is raised instead; that happens only while wants_head is True.
+whole table is raised instead; that happens only while needs_head is True.
 """
 
 from __future__ import annotations

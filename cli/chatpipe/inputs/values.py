@@ -226,6 +226,15 @@ def _refuse_constant(name: str) -> NoReturn:
     raise _RefusedNumber(name, f"'{name}' is not JSON")
 
 
+def is_json(data: bytes) -> bool:
+    """Return True if loads() reads the data."""
+    try:
+        loads(data)
+    except NotJSON:
+        return False
+    return True
+
+
 def dumps(value: Value) -> bytes:
     """One line of JSON without a line ending. Non-ASCII text and the order of keys are kept.
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from chatpipe.inputs.place import steps_of
 from chatpipe.inputs.values import Value
 
 _Schema = dict[str, Any]
@@ -135,8 +136,7 @@ class _Fitter:
         if ref != "#" and not ref.startswith("#/"):
             raise _NoFit
         found = self.root
-        for token in ref.split("/")[1:]:
-            key = token.replace("~1", "/").replace("~0", "~")
+        for key in steps_of(ref):
             found = found[int(key)] if isinstance(found, list) else found[key]
         return found
 

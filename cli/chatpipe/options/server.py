@@ -143,7 +143,7 @@ class ServerOptions(NamedTuple):
 
 
 class RetryPolicy(NamedTuple):
-    """Retry limits. retries excludes the first attempt. A server may request at most longest_wait_s."""
+    """Retry limits. retries excludes the first attempt. A server may ask for max_delay_s at most."""
 
     retries: int = 4
     max_delay_s: float = 120.0

@@ -61,7 +61,7 @@ class _Message(NamedTuple):
 class BuiltRequest(NamedTuple):
     """A request body.
 
-    origins maps the JSON Pointer of each part to the Found value or the option that gave it.
+    origins maps the JSON Pointer of each part to the value that was read, or to the option that gave it.
     """
 
     body: dict[str, Value]
@@ -78,14 +78,14 @@ class BuiltRequest(NamedTuple):
         return origin.place(pointer[len(prefix) :])
 
 
-def build(material: RequestParts) -> BuiltRequest:
+def build(parts: RequestParts) -> BuiltRequest:
     """Assemble the request body. Raises BadInput, or UsageFault for a `--set` that cannot be applied."""
     body: dict[str, Value] = {}
     origins: dict[str, LocatedValue | str] = {}
-    if material.request is not None:
-        body.update(material.request.value)
-        origins[""] = material.request
-    messages = _conversation(material)
+    if parts.request is not None:
+        body.update(parts.request.value)
+        origins[""] = parts.request
+    messages = _conversation(parts)
     if messages or "messages" in body:
         body["messages"] = [without_empty_calls(message.value) for message in messages]
         for index, message in enumerate(messages):
@@ -93,25 +93,25 @@ def build(material: RequestParts) -> BuiltRequest:
             origins.update(
                 (f"/messages/{index}{pointer}", option) for pointer, option in message.part_origins
             )
-    if material.default_model is not None:
-        body.setdefault("model", material.default_model)
-    if material.response_format is not None:
-        _set_form(body, origins, material.response_format)
-    _set_parameters(body, origins, material.parameters)
+    if parts.default_model is not None:
+        body.setdefault("model", parts.default_model)
+    if parts.response_format is not None:
+        _set_form(body, origins, parts.response_format)
+    _set_parameters(body, origins, parts.parameters)
     return BuiltRequest(_in_reading_order(body), origins)
 
 
-def _conversation(material: RequestParts) -> list[_Message]:
+def _conversation(parts: RequestParts) -> list[_Message]:
     messages = [
-        *_messages_of(material.request),
-        *(_Message(found.value, found) for found in (*material.messages, *(material.transcript or ()))),
+        *_messages_of(parts.request),
+        *(_Message(found.value, found) for found in (*parts.messages, *(parts.transcript or ()))),
     ]
-    head, tail = _head_and_tail(material.turns)
+    head, tail = _head_and_tail(parts.turns)
     messages = _with_head(messages, head)
     messages += [_Message(dict(turn.value), turn.option) for turn in tail]
-    if material.prompt is not None:
-        messages.append(_Message({"role": "user", "content": material.prompt}, "PROMPT"))
-    return _with_parts(messages, material.content_parts, only_new=material.transcript is not None)
+    if parts.prompt is not None:
+        messages.append(_Message({"role": "user", "content": parts.prompt}, "PROMPT"))
+    return _with_parts(messages, parts.content_parts, only_new=parts.transcript is not None)
 
 
 def _messages_of(request: LocatedValue | None) -> list[_Message]:

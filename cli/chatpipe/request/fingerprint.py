@@ -1,6 +1,6 @@
 """Fingerprint of a request: its body, and its occurrence number among identical bodies.
 
-It takes two steps, because the occurrence number depends on the body: digest(), then mix().
+It takes two steps, because the occurrence number depends on the body: body_digest(), then fingerprint_of().
 
     digest       blake2b-128 of the canonical body, without the fields of streaming
     fingerprint  blake2b-128 of `<digest in hex> <occurrence>`, then ` <scope>` if the body does not decide

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.names import nearest, or_list
-from chatpipe.inputs.place import pointer_of
+from chatpipe.inputs.place import pointer_of, steps_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.schema import rules
 from chatpipe.schema.accept import accepts
@@ -65,8 +65,8 @@ class Problem(NamedTuple):
     pointer: str
     keyword: str
     message: str
-    hint: str
-    severity: Literal["error", "warning"]
+    hint: str = ""
+    severity: Literal["error", "warning"] = "error"
 
 
 def check(body: object, *, strict: bool = False, without_model: bool = False) -> list[Problem]:
@@ -99,7 +99,7 @@ def _schema_problems(body: object) -> list[Problem]:
         errors = list(_validator().iter_errors(body))
     except (RecursionError, ValueError):
         # jsonschema formats every value it rejects, which fails on about 1,000 brackets or digits
-        return [Problem("", "type", "holds a value that is too deep or too long", "", "error")]
+        return [Problem("", "type", "holds a value that is too deep or too long")]
     # An ordered set: a key may be rejected twice, once for every role and once for this one.
     return list(dict.fromkeys(problem for error in errors for problem in _explain(error)))
 
@@ -122,11 +122,11 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
         for key in limit:
             if key not in value:
                 hint = _HINT_FOR_MISSING.get(key, f"add '{key}'")
-                yield Problem(pointer, keyword, f"has no '{key}'", hint, "error")
+                yield Problem(pointer, keyword, f"has no '{key}'", hint)
         return
     message, hint = _MESSAGES.get(keyword, _other)(value, limit)
     hint = hint or _HINTS.get(keyword, {}).get(str(path[-1]) if path else "", "")
-    yield Problem(pointer, keyword, message, hint, "error")
+    yield Problem(pointer, keyword, message, hint)
 
 
 def _type(value: object, types: str | list[str]) -> tuple[str, str]:
@@ -158,29 +158,17 @@ def _enum(value: object, words: list[str | None]) -> tuple[str, str]:
     )
 
 
-def _minimum(value: object, limit: object) -> tuple[str, str]:
-    return f"is {_summary(value)}, less than {limit}", ""
+def _limit(relation: str) -> Callable[[object, object], tuple[str, str]]:
+    return lambda value, limit: (f"is {_summary(value)}, {relation} {limit}", "")
 
 
-def _maximum(value: object, limit: object) -> tuple[str, str]:
-    return f"is {_summary(value)}, more than {limit}", ""
+def _size(unit: str, relation: str) -> Callable[[Any, int], tuple[str, str]]:
+    return lambda value, limit: (f"has {quantity(len(value), unit)}, {relation.format(limit)}", "")
 
 
-def _min_length(value: str, limit: int) -> tuple[str, str]:
-    what = f"has {quantity(len(value), 'character')}, at least {limit} needed"
-    return what if value else "is empty", ""
-
-
-def _max_length(value: str, limit: int) -> tuple[str, str]:
-    return f"has {quantity(len(value), 'character')}, at most {limit} allowed", ""
-
-
-def _min_items(value: list[object], limit: int) -> tuple[str, str]:
-    return "is empty" if not value else f"has {quantity(len(value), 'item')}, at least {limit} needed", ""
-
-
-def _max_items(value: list[object], limit: int) -> tuple[str, str]:
-    return f"has {quantity(len(value), 'item')}, at most {limit} allowed", ""
+def _least_size(unit: str) -> Callable[[Any, int], tuple[str, str]]:
+    describe = _size(unit, "at least {} needed")
+    return lambda value, limit: describe(value, limit) if value else ("is empty", "")
 
 
 def _other(value: object, limit: object) -> tuple[str, str]:
@@ -191,12 +179,12 @@ def _other(value: object, limit: object) -> tuple[str, str]:
 _MESSAGES: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
     "type": _type,
     "enum": _enum,
-    "minimum": _minimum,
-    "maximum": _maximum,
-    "minLength": _min_length,
-    "maxLength": _max_length,
-    "minItems": _min_items,
-    "maxItems": _max_items,
+    "minimum": _limit("less than"),
+    "maximum": _limit("more than"),
+    "minLength": _least_size("character"),
+    "maxLength": _size("character", "at most {} allowed"),
+    "minItems": _least_size("item"),
+    "maxItems": _size("item", "at most {} allowed"),
 }
 
 
@@ -218,8 +206,7 @@ def _document_order(pointer: str, body: object) -> list[int]:
     """Sort key for document order: the index of each step of pointer among its siblings."""
     position: list[int] = []
     value: Any = body
-    for token in pointer.split("/")[1:]:
-        step = token.replace("~1", "/").replace("~0", "~")
+    for step in steps_of(pointer):
         if isinstance(value, dict):
             position.append(list(value).index(step) if step in value else len(value))
             value = value.get(step)

@@ -40,15 +40,7 @@ def split_documents(lines: Iterator[Source]) -> Iterator[Source]:
 
 def _spans_lines(line: bytes) -> bool:
     """Return True if a first line begins a document of several lines, and is not a broken line of JSONL."""
-    return line.endswith((b"{", b"[", b",", b":")) and not _is_json(line)
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        values.loads(data)
-    except NotJSON:
-        return False
-    return True
+    return line.endswith((b"{", b"[", b",", b":")) and not values.is_json(line)
 
 
 class Checker:
@@ -77,7 +69,7 @@ class Checker:
         try:
             value = values.loads_strict(source.data)
         except NotJSON as error:
-            problem = Problem("", "json", f"is not JSON: {error.what}", "", "error")
+            problem = Problem("", "json", f"is not JSON: {error.what}")
             yield LocatedProblem(source.name, source.line + error.line - 1, error.column, problem)
             return
         if values.has_repeated_name(source.data):
@@ -95,7 +87,7 @@ class Checker:
         line = parse_line(value)
         if line is None:
             hint = "put one request on a line" if isinstance(value, list) else ""
-            yield Problem("", "type", f"is {json_type(value)}, not an object", hint, "error")
+            yield Problem("", "type", f"is {json_type(value)}, not an object", hint)
             return
         if line.format is LineFormat.BATCH_LINE:
             yield from self._check_envelope(value, line, number)
@@ -111,13 +103,7 @@ class Checker:
         for problem in check(line.body, strict=self._strict, without_model=is_generated):
             if is_generated and problem.pointer.startswith("/messages"):
                 continue  # the messages are made from the row's fields, which _check_row already checks
-            yield Problem(
-                line.pointer + problem.pointer,
-                problem.keyword,
-                problem.message,
-                problem.hint,
-                problem.severity,
-            )
+            yield problem._replace(pointer=line.pointer + problem.pointer)
 
     def _check_envelope(self, value: dict[str, Any], line: RequestLine, number: int) -> Iterator[Problem]:
         """Check the envelope. Some providers omit `method` and `url`, so only wrong values are errors."""
@@ -125,28 +111,24 @@ class Checker:
             yield from self._check_custom_id(value["custom_id"], number)
         else:
             yield Problem(
-                "",
-                "required",
-                "has no 'custom_id'",
-                "results come in any order, it tells them apart",
-                "error",
+                "", "required", "has no 'custom_id'", "results come in any order, it tells them apart"
             )
         if value.get("method", "POST") != "POST":
-            yield Problem("/method", "enum", f"is {_quote(value['method'])}, not 'POST'", "", "error")
+            yield Problem("/method", "enum", f"is {_quote(value['method'])}, not 'POST'")
         url = line.url
         if url is not None and not isinstance(url, str):
-            yield Problem("/url", "type", f"is {json_type(url)}, not a string", "", "error")
+            yield Problem("/url", "type", f"is {json_type(url)}, not a string")
         elif line.is_of_other_endpoint:
-            yield Problem("/url", "endpoint", f"{_quote(url)} {OTHER_ENDPOINT}", "", "error")
+            yield Problem("/url", "endpoint", f"{_quote(url)} {OTHER_ENDPOINT}")
         elif url and self._first_url is None:
             self._first_url = (url, number)
         elif url and self._first_url is not None and self._first_url[0] != url:
             first = f"{_quote(self._first_url[0])} on line {self._first_url[1]}"
-            yield Problem("/url", "one-url", f"is {_quote(url)}, but {first}", "a file has one url", "error")
+            yield Problem("/url", "one-url", f"is {_quote(url)}, but {first}", "a file has one url")
 
     def _check_custom_id(self, custom_id: Value, number: int) -> Iterator[Problem]:
         if not isinstance(custom_id, str):
-            yield Problem("/custom_id", "type", f"is {json_type(custom_id)}, not a string", "", "error")
+            yield Problem("/custom_id", "type", f"is {json_type(custom_id)}, not a string")
         elif custom_id in self._lines_by_id:
             first = self._lines_by_id[custom_id]
             yield Problem(
@@ -154,7 +136,6 @@ class Checker:
                 "unique",
                 f"{_quote(custom_id)} is on line {first}, too",
                 "give each line its own",
-                "error",
             )
         else:
             self._lines_by_id[custom_id] = number
@@ -163,9 +144,9 @@ class Checker:
 def _check_row(row: dict[str, Value]) -> Iterator[Problem]:
     for key in ("prompt", "system"):
         if not isinstance(row.get(key, ""), str) and not (key == "system" and row[key] is None):
-            yield Problem(f"/{key}", "type", f"is {json_type(row[key])}, not a string", "", "error")
+            yield Problem(f"/{key}", "type", f"is {json_type(row[key])}, not a string")
     if row["prompt"] == "":
-        yield Problem("/prompt", "minLength", "is empty", "", "error")
+        yield Problem("/prompt", "minLength", "is empty")
 
 
 def _quote(value: Value) -> str:

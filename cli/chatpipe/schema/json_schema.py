@@ -144,7 +144,7 @@ class _Walk:
         return self._specification.create_resource(target), found.resolver
 
     def _check_cycles(self) -> None:
-        """Raise Wrong if there is a cycle.
+        """Raise SchemaFault if there is a cycle.
 
         Remove nodes without remaining successors, again and again. What remains is the cycles and the
         nodes that lead into them.
@@ -212,7 +212,7 @@ def _check_patterns(node: _Schema) -> None:
 
 
 def _check_types(node: _Schema) -> None:
-    """Raise Wrong for an unknown type name: draft 3 allows any, and jsonschema then fails to apply it."""
+    """Raise SchemaFault for an unknown type name. Draft 3 allows any, but jsonschema cannot apply it."""
     names = node.get("type")
     for name in names if isinstance(names, list) else [names]:
         if isinstance(name, str) and name not in ARTICLES:

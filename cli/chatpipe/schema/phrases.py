@@ -1,4 +1,4 @@
-"""Words for problems: values and type names in messages, and lists of alternatives."""
+"""Words for problems: quoted values, and the names of types."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class Breach(NamedTuple):
 class Rule(NamedTuple):
     """A rule about request bodies.
 
-    wakes holds the top-level keys that trigger the rule; an empty tuple means that it always applies.
+    triggers holds the top-level keys that trigger the rule. An empty tuple means that it always applies.
     Breaches of severity "strict" are reported only under --strict, and then as errors.
     """
 
