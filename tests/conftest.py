@@ -11,10 +11,10 @@ import pytest
 from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 
-from chatpipe.server.profiles import SECRET_VARIABLES
+from chatpipe.server.profiles import secret_variables
 from chatpipe.system import secrets
 
-_OURS = ("CHATPIPE_", *SECRET_VARIABLES, "OPENAI_", "MAKELEVEL")
+_OURS = ("CHATPIPE_", *secret_variables(), "OPENAI_", "MAKELEVEL")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _KEPT = ("CHATPIPE_TEST_ALL", "CHATPIPE_SOAK", "CHATPIPE_PEER_PYTHON", "CHATPIPE_AIMOCK")
 

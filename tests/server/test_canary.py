@@ -17,7 +17,7 @@ import pytest
 from chatpipe.errors import Status
 from chatpipe.server.keys import KEY_WAYS, KEYRING
 from chatpipe.server.profile_rules import KEY_SETTINGS
-from chatpipe.server.profiles import SECRET_VARIABLES
+from chatpipe.server.profiles import secret_variables
 from leaks import has_key
 from loopback import Answer, Handler, Request, completion, reply, serve
 from manual import commands
@@ -164,7 +164,7 @@ def basic(name: str) -> str:
 
 def environment(url: str, way: str) -> dict[str, str]:
     """Keys of all providers, and the place of the server in the variables that its kind of key needs."""
-    keys = {name: f"{name}-{CANARY}" for name in (*SECRET_VARIABLES, "MY_KEY")}
+    keys = {name: f"{name}-{CANARY}" for name in (*secret_variables(), "MY_KEY")}
     keys["OPENAI_CUSTOM_HEADERS"] = f"X-Auth-Token: c1-{CANARY}\nX-Plain: p"
     url = f"{url}?key={quote(f'q-{CANARY}', safe='')}"
     if way.startswith("AZURE"):

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from chatpipe.server.children import child_environment
-from chatpipe.server.profiles import KEY_VARIABLES
+from chatpipe.server.profiles import secret_variables
 from chatpipe.system import secrets
 from loopback import completion, in_turn, reply, serve
 from process import run
@@ -17,7 +17,7 @@ from process import run
 KEY = "sk-Canary/0123456789"
 PROXY = "http://user:pw@127.0.0.1:9"
 LEFT_OUT = {
-    **{name: "any" for names in KEY_VARIABLES.values() for name in names},
+    **dict.fromkeys(sorted(secret_variables()), "any"),
     "MY_KEY": "named by the call",
     "COPY": KEY,
     "HEADER": f"Bearer {KEY}, and more",

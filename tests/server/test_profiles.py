@@ -19,7 +19,7 @@ from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.server.keys import ENVIRONMENT, FoundKey, find_key
 from chatpipe.server.patches import patched
 from chatpipe.server.profile_file import names, profile_of, read_profile
-from chatpipe.server.profiles import DEFAULT, SECRET_VARIABLES, Profile
+from chatpipe.server.profiles import DEFAULT, Profile, secret_variables
 from chatpipe.server.server import open_servers, with_key
 from chatpipe.system import secrets
 from parametrize import cases
@@ -379,7 +379,7 @@ def test_header_that_the_user_removes_is_not_sent(name: str) -> None:
 
 @EACH
 def test_no_child_gets_a_key(name: str) -> None:
-    assert {each.value for each in profile(name).keys if each.variable} <= SECRET_VARIABLES
+    assert {each.value for each in profile(name).keys if each.variable} <= secret_variables()
 
 
 @EACH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chatpipe.server.profiles import SECRET_VARIABLES
+from chatpipe.server.profiles import secret_variables
 from chatpipe.system import secrets
 
 # Its values are headers, of which the secret ones are known.
@@ -18,12 +18,13 @@ def child_environment(environ: Mapping[str, str], key_names: frozenset[str] = fr
     whatever encoding, and proxies with a user or a password. A key that this call does not use is a secret
     of this process, too.
     """
-    for name in SECRET_VARIABLES.difference(_WITH_MORE):
+    names = secret_variables()
+    for name in names.difference(_WITH_MORE):
         secrets.add(environ.get(name, "").strip())
     return {
         name: value
         for name, value in environ.items()
-        if name not in SECRET_VARIABLES
+        if name not in names
         and name not in key_names
         and not (name.lower().endswith("_proxy") and "@" in value)
         and not secrets.is_in(value)

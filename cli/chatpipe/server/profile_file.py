@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +9,14 @@ from typing import Any
 from chatpipe.options.server import KeySource
 from chatpipe.server.keys import ENVIRONMENT
 from chatpipe.server.patches import Patch
-from chatpipe.server.profiles import DEFAULT, ECHO, Profile, ProfileServer
+from chatpipe.server.profiles import DEFAULT, ECHO, Profile, ProfileServer, built_in_text
 
 _HEADING = re.compile(r"^\[([a-z0-9-]+)\]$", re.MULTILINE)
 
 
 def names() -> list[str]:
     """The names of the built-in profiles."""
-    return [*_HEADING.findall(_text()), ECHO.name]
+    return [*_HEADING.findall(built_in_text()), ECHO.name]
 
 
 def read_profile(name: str) -> Profile | None:
@@ -28,7 +27,7 @@ def read_profile(name: str) -> Profile | None:
 
 def read_table(name: str) -> dict[str, Any] | None:
     """The table of the built-in profile of this name. Only its own lines are parsed."""
-    text = _text()
+    text = built_in_text()
     headings = list(_HEADING.finditer(text))
     for heading, following in zip(headings, [*headings[1:], None], strict=True):
         if heading[1] == name:
@@ -48,7 +47,7 @@ def base_url_of(name: str) -> str | None:
 
 def base_url_at(host: str) -> str | None:
     """The base URL of the built-in profile whose API is at a host. Nothing is parsed."""
-    found = re.search(rf'^base_url = "(https://{re.escape(host)}(?:/[^"]*)?)"', _text(), re.MULTILINE)
+    found = re.search(rf'^base_url = "(https://{re.escape(host)}(?:/[^"]*)?)"', built_in_text(), re.MULTILINE)
     return None if found is None else found[1]
 
 
@@ -97,8 +96,3 @@ def _patch(table: Mapping[str, Any]) -> Patch:
         key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
     }
     return Patch(**fields)
-
-
-def _text() -> str:
-    with open(os.path.join(os.path.dirname(__file__), "profiles.toml"), encoding="utf-8") as file:
-        return file.read()

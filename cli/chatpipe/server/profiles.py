@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import os.path
+import re
 from collections.abc import Mapping
+from functools import cache
 
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeySource
@@ -81,52 +84,26 @@ class Profile(NamedTuple):
 DEFAULT = Profile("openai", (ProfileServer("https://api.openai.com/v1"),), needs_key=True)
 ECHO = Profile("echo", (ProfileServer("http://echo.invalid/v1"),), model="echo", in_process=True)
 
-# The variables in which people keep keys, by provider: of the vendor's own SDK, and of other clients.
-KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
-    "chatpipe": ("CHATPIPE_API_KEY",),
-    "openai": ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_CUSTOM_HEADERS"),
-    "azure": ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN", "AZURE_API_KEY"),
-    "openrouter": ("OPENROUTER_API_KEY",),
-    "groq": ("GROQ_API_KEY",),
-    "mistral": ("MISTRAL_API_KEY",),
-    "deepseek": ("DEEPSEEK_API_KEY",),
-    "gemini": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
-    "together": ("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
-    "fireworks": ("FIREWORKS_API_KEY",),
-    "xai": ("XAI_API_KEY",),
-    "cerebras": ("CEREBRAS_API_KEY",),
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "moonshot": ("MOONSHOT_API_KEY",),
-    "zai": ("ZAI_API_KEY", "ZHIPUAI_API_KEY"),
-    "dashscope": ("DASHSCOPE_API_KEY",),
-    "perplexity": ("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
-    "databricks": ("DATABRICKS_TOKEN", "DATABRICKS_API_KEY"),
-    "bedrock": ("AWS_BEARER_TOKEN_BEDROCK",),
-    "github": ("GITHUB_TOKEN",),
-    "huggingface": ("HF_TOKEN", "HUGGINGFACE_API_KEY"),
-    "llamacpp": ("LLAMA_API_KEY",),
-    "vllm": ("VLLM_API_KEY",),
-    "lmstudio": ("LM_STUDIO_API_KEY",),
-    "litellm": ("LITELLM_PROXY_API_KEY",),
-    "poe": ("POE_API_KEY",),
-    "chutes": ("CHUTES_API_KEY",),
-    "nano-gpt": ("NANOGPT_API_KEY",),
-    "venice": ("VENICE_AI_API_KEY",),
-    "scaleway": ("SCW_SECRET_KEY",),
-    "parasail": ("PARASAIL_API_KEY",),
-    "synthetic": ("SYNTHETIC_API_KEY",),
-    "crusoe": ("CRUSOE_API_KEY",),
-    "deepinfra": ("DEEPINFRA_API_KEY",),
-    "sambanova": ("SAMBANOVA_API_KEY",),
-    "minimax": ("MINIMAX_API_KEY",),
-    "novita": ("NOVITA_API_KEY",),
-    "nebius": ("NEBIUS_API_KEY",),
-    "hyperbolic": ("HYPERBOLIC_API_KEY",),
-    "vercel": ("AI_GATEWAY_API_KEY", "VERCEL_AI_GATEWAY_API_KEY"),
-    "helicone": ("HELICONE_API_KEY",),
-    "meta": ("META_API_KEY", "MODEL_API_KEY"),
-    "tencent": ("TENCENT_API_KEY",),
-    "nvidia": ("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
-}
-# No child process gets any of them, whatever the profile.
-SECRET_VARIABLES = frozenset(name for names in KEY_VARIABLES.values() for name in names)
+# Variables in which people keep keys, beside those that key_env of a built-in profile names: of chatpipe and
+# openai, and of providers that have no profile.
+_MORE_KEY_VARIABLES = (
+    *("CHATPIPE_API_KEY", "OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_CUSTOM_HEADERS", "POE_API_KEY"),
+    *("CHUTES_API_KEY", "NANOGPT_API_KEY", "VENICE_AI_API_KEY", "SCW_SECRET_KEY", "PARASAIL_API_KEY"),
+    *("SYNTHETIC_API_KEY", "CRUSOE_API_KEY", "DEEPINFRA_API_KEY", "SAMBANOVA_API_KEY", "MINIMAX_API_KEY"),
+    *("NOVITA_API_KEY", "NEBIUS_API_KEY", "HYPERBOLIC_API_KEY", "AI_GATEWAY_API_KEY"),
+    *("VERCEL_AI_GATEWAY_API_KEY", "HELICONE_API_KEY", "META_API_KEY", "MODEL_API_KEY", "TENCENT_API_KEY"),
+    *("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
+)
+
+
+def built_in_text() -> str:
+    """The data file with the built-in profiles."""
+    with open(os.path.join(os.path.dirname(__file__), "profiles.toml"), encoding="utf-8") as file:
+        return file.read()
+
+
+@cache
+def secret_variables() -> frozenset[str]:
+    """The variables in which people keep keys. No child process gets any of them, whatever the profile."""
+    lines = re.findall("^key_env = (.*)$", built_in_text(), re.MULTILINE)
+    return frozenset(_MORE_KEY_VARIABLES).union(*(re.findall('"([A-Z0-9_]+)"', line) for line in lines))

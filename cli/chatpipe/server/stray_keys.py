@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from chatpipe.server.profiles import SECRET_VARIABLES
+from chatpipe.server.profiles import secret_variables
 from chatpipe.system import secrets
 
 # The beginnings of keys, as the providers give them out. As of 2026-11. A name of a file may begin so,
@@ -37,7 +37,7 @@ def hide_everything(environ: Mapping[str, str], arguments: Iterable[str]) -> Non
     from chatpipe.server import redact  # a bug is rare
 
     for name, value in environ.items():
-        if name in SECRET_VARIABLES or redact.header(name, value) != value:
+        if name in secret_variables() or redact.header(name, value) != value:
             secrets.add(value.strip())
     for text in (*environ.values(), *arguments):
         redact.hide_url(text)
@@ -51,5 +51,5 @@ def is_key(text: str, environ: Mapping[str, str]) -> bool:
 
 
 def _own_keys(environ: Mapping[str, str]) -> Iterator[str]:
-    values = (environ.get(name, "").strip() for name in SECRET_VARIABLES)
+    values = (environ.get(name, "").strip() for name in secret_variables())
     return (value for value in values if len(value) >= _SHORTEST)
