@@ -12,7 +12,6 @@ _DEFAULTS = EngineOptions()
 MAX_WAIT = option(
     "--max-wait",
     "max_wait_s",
-    metavar="S",
     type=Seconds(takes_zero=True),
     daily=("jobs",),
     help="Wait at most S seconds for the jobs",
@@ -20,7 +19,6 @@ MAX_WAIT = option(
 POLL = option(
     "--poll",
     "poll_s",
-    metavar="S",
     type=Seconds(),
     default=_DEFAULTS.poll_s,
     daily=("jobs",),
@@ -29,7 +27,6 @@ POLL = option(
 SETTLE = option(
     "--settle",
     "settle_s",
-    metavar="S",
     type=Seconds(),
     default=_DEFAULTS.settle_s,
     help="Search for S seconds for a job whose creation was not confirmed",

@@ -37,16 +37,10 @@ options = option_group(
     "jobs",
     [
         _output_option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            type=FILE,
-            daily=True,
-            help="Write the results to FILE once they are complete",
+            "--output", "-o", type=FILE, daily=True, help="Write the results to FILE once they are complete"
         ),
         option(
             "--input",
-            metavar="FILE",
             type=JSONL,
             daily=True,
             help="Write the results in the order of the lines in FILE, and report missing ones",
@@ -62,14 +56,7 @@ options = option_group(
             help="Time within which the provider has to answer",
         ),
         job_waits.SETTLE,
-        option(
-            "--limit",
-            metavar="N",
-            type=Count(1),
-            default=_DEFAULTS.limit,
-            daily=True,
-            help="List at most N jobs",
-        ),
+        option("--limit", type=Count(1), default=_DEFAULTS.limit, daily=True, help="List at most N jobs"),
     ],
     _read,
 )

@@ -14,22 +14,11 @@ option = under("Pace and retries")
 ABOVE_ZERO = Above0()
 
 shared = [
+    option("--rpm", type=ABOVE_ZERO, daily=("batch", "map"), help="Send at most N requests per minute"),
+    option("--tpm", type=ABOVE_ZERO, help="Use at most N tokens per minute"),
+    option("--pace-file", type=FILE, help="Share these limits with other processes through FILE"),
     option(
-        "--rpm",
-        metavar="N",
-        type=ABOVE_ZERO,
-        daily=("batch", "map"),
-        help="Send at most N requests per minute",
-    ),
-    option("--tpm", metavar="N", type=ABOVE_ZERO, help="Use at most N tokens per minute"),
-    option(
-        "--pace-file", metavar="FILE", type=FILE, help="Share these limits with other processes through FILE"
-    ),
-    option(
-        "--pace-jobs",
-        metavar="N",
-        type=Count(1),
-        help="Keep at most N requests in flight in all these processes together",
+        "--pace-jobs", type=Count(1), help="Keep at most N requests in flight in all these processes together"
     ),
 ]
 

@@ -42,23 +42,12 @@ options = option_group(
     "output",
     [
         option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            type=FILE,
-            daily=True,
-            help="Write to FILE; it changes only if the status is 0",
+            "--output", "-o", type=FILE, daily=True, help="Write to FILE; it changes only if the status is 0"
         ),
         option(
             "--if-changed", is_flag=True, help="Leave FILE and its time alone if its content stays the same"
         ),
-        option(
-            "--depfile",
-            "-M",
-            metavar="FILE",
-            type=FILE,
-            help="Write a make rule that lists all input files to FILE",
-        ),
+        option("--depfile", "-M", type=FILE, help="Write a make rule that lists all input files to FILE"),
         option(
             "--depfile-target",
             metavar="NAME",

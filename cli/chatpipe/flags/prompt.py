@@ -46,7 +46,6 @@ def _role_options() -> list[Any]:
             option(
                 f"--{role}-file",
                 multiple=True,
-                metavar="FILE",
                 type=FILE,
                 help=f"{role.title()} message from FILE, or from stdin (-)",
             )
@@ -137,8 +136,8 @@ def _typed(name: str, value: str) -> RoleOption:
 
 _CONVERSATION = [
     *_role_options(),
-    option("--request", "-r", metavar="FILE", type=JSON, help="Request body to start from, or stdin (-)"),
-    option("--messages", metavar="FILE", type=JSONL, help="Messages to start from: a JSON array or JSONL"),
+    option("--request", "-r", type=JSON, help="Request body to start from, or stdin (-)"),
+    option("--messages", type=JSONL, help="Messages to start from: a JSON array or JSONL"),
     *_attachment_options(),
     option(
         "--file-as",
@@ -160,11 +159,7 @@ options = option_group(
         click.argument("words", nargs=-1, metavar="[PROMPT]..."),
         *_CONVERSATION,
         option(
-            "--transcript",
-            metavar="FILE",
-            type=JSONL,
-            daily=True,
-            help="Continue the conversation in FILE and append to it",
+            "--transcript", type=JSONL, daily=True, help="Continue the conversation in FILE and append to it"
         ),
         option("--no-stdin", is_flag=True, help="Do not read stdin; for loops, cron and ssh"),
     ],

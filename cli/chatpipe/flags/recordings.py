@@ -26,8 +26,8 @@ def _group(record_help: str, replay_help: str) -> Decorator:
     return option_group(
         "recordings",
         [
-            option("--record", metavar="FILE", type=FILE, help=record_help),
-            option("--replay", metavar="FILE", type=FILE, help=replay_help),
+            option("--record", type=FILE, help=record_help),
+            option("--replay", type=FILE, help=replay_help),
             option(
                 "--replay-match",
                 type=click.Choice(get_args(MatchRule)),

@@ -15,7 +15,6 @@ options = option_group(
     [
         option(
             "--retries",
-            metavar="N",
             type=Count(0),
             default=RetryPolicy().retries,
             daily=("ask",),

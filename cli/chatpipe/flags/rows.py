@@ -145,12 +145,7 @@ _rows = option_group(
         _output_option(
             "--csv-safe", is_flag=True, help="Put ' before cells that a spreadsheet would run as formulas"
         ),
-        option(
-            "--template-file",
-            metavar="FILE",
-            type=FILE,
-            help="Read the template from FILE instead of TEMPLATE",
-        ),
+        option("--template-file", type=FILE, help="Read the template from FILE instead of TEMPLATE"),
         _output_option(
             "--into", metavar="NAME", default=RowOptions().into, daily=True, help="Field for the answer"
         ),

@@ -134,7 +134,7 @@ line_input = option_group(
         _input_option(
             "--lines", "plain", is_flag=True, daily=True, help="Read each line as a prompt, exactly as it is"
         ),
-        _input_option("--limit", metavar="N", type=Count(1), daily=True, help="Read only the first N lines"),
+        _input_option("--limit", type=Count(1), daily=True, help="Read only the first N lines"),
         _input_option(
             "--shard", metavar="K/N", type=_Shard(), help="Read every Nth line, starting with the Kth"
         ),
@@ -148,7 +148,7 @@ line_input = option_group(
 row_input = option_group(
     "input",
     [
-        _input_option("--limit", metavar="N", type=Count(1), daily=True, help="Read only the first N rows"),
+        _input_option("--limit", type=Count(1), daily=True, help="Read only the first N rows"),
         _input_option(
             "--shard", metavar="K/N", type=_Shard(), help="Read every Nth row, starting with the Kth"
         ),
@@ -162,7 +162,6 @@ _resume = option_group(
     [
         _resume_option(
             "--journal",
-            metavar="FILE",
             type=FILE,
             default_text="OUT.journal, with -o",
             help="Store the answers in FILE while the run goes on",
@@ -176,7 +175,6 @@ _resume = option_group(
         _resume_option(
             "--reuse",
             multiple=True,
-            metavar="FILE",
             type=FILE,
             help="Also use the answers in FILE: a journal or earlier results",
         ),
@@ -219,14 +217,12 @@ _limits = option_group(
         *limits.shared,
         _pace_option(
             "--max-pause",
-            metavar="S",
             type=Seconds(takes_zero=True),
             default=_DEFAULTS.limits.max_pause_s,
             help=f"Stop when pauses for {statuses_text(BUSY)} exceed S seconds",
         ),
         _batch_option(
             "--grace",
-            metavar="S",
             type=Seconds(takes_zero=True),
             default=_DEFAULTS.limits.grace_s,
             help="Wait S seconds for requests in flight after Ctrl-C",
@@ -238,9 +234,7 @@ _limits = option_group(
             daily=True,
             help="Stop after failures: soon,fail=5%, now,fail=3",
         ),
-        _batch_option(
-            "--max-total-tokens", metavar="N", type=Count(1), help="Stop before more than N tokens are used"
-        ),
+        _batch_option("--max-total-tokens", type=Count(1), help="Stop before more than N tokens are used"),
         _batch_option(
             "--max-cost",
             metavar="X",
@@ -248,9 +242,7 @@ _limits = option_group(
             daily=True,
             help="Stop before more than X is spent; needs --prices",
         ),
-        _batch_option(
-            "--prices", metavar="FILE", type=FileName("toml"), help="TOML file of prices per million tokens"
-        ),
+        _batch_option("--prices", type=FileName("toml"), help="TOML file of prices per million tokens"),
     ],
     _read_limits,
 )
@@ -258,17 +250,12 @@ _limits = option_group(
 _REPORT = [
     _output_option(
         "--window",
-        metavar="N",
         type=Count(1),
         default_text="4 x jobs",
         help="Let at most N lines wait to be written in order",
     ),
-    _output_option(
-        "--errors", metavar="FILE", type=FILE, daily=("batch",), help="Also write the failed lines to FILE"
-    ),
-    _output_option(
-        "--report", metavar="FILE", type=FILE, help="Write counts, tokens and times to FILE as JSON"
-    ),
+    _output_option("--errors", type=FILE, daily=("batch",), help="Also write the failed lines to FILE"),
+    _output_option("--report", type=FILE, help="Write counts, tokens and times to FILE as JSON"),
     _progress_option(
         "--progress",
         type=OneOf(("bar", "json", "none")),

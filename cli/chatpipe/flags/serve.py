@@ -44,6 +44,7 @@ class Duration(TextType):
     """A time with its unit, `50ms` or `1.5s`, or a number of seconds; at most a day."""
 
     name = "time"
+    metavar = "TIME"
 
     def parse(self, text: str) -> float:
         seconds = parse_duration(text)
@@ -140,7 +141,6 @@ options = option_group(
         ),
         _replies_option(
             "--chunk-delay",
-            metavar="TIME",
             type=Duration(),
             default=_DEFAULTS.chunk_delay_s,
             daily=True,
@@ -156,7 +156,6 @@ options = option_group(
         ),
         _limits_option(
             "--slots",
-            metavar="N",
             type=Count(1),
             daily=True,
             help="Answer at most N requests at once, and refuse others with 429",
@@ -167,12 +166,8 @@ options = option_group(
             daily=True,
             help="With --slots, let other requests wait instead of refusing them",
         ),
-        _limits_option(
-            "--rpm", metavar="N", type=ABOVE_ZERO, daily=True, help="Answer 429 above N requests per minute"
-        ),
-        _limits_option(
-            "--tpm", metavar="N", type=ABOVE_ZERO, daily=True, help="Answer 429 above N tokens per minute"
-        ),
+        _limits_option("--rpm", type=ABOVE_ZERO, daily=True, help="Answer 429 above N requests per minute"),
+        _limits_option("--tpm", type=ABOVE_ZERO, daily=True, help="Answer 429 above N tokens per minute"),
         _replies_option(
             "--dialect",
             type=OneOf(list(DIALECTS)),
@@ -197,14 +192,12 @@ options = option_group(
         ),
         _batch_option(
             "--batch-lines",
-            metavar="N",
             type=Count(1),
             default=_DEFAULTS.batch_lines,
             help="Accept at most N requests per batch",
         ),
         _batch_option(
             "--max-files",
-            metavar="SIZE",
             type=Size(),
             default=_DEFAULTS.max_files,
             default_text="1GB",
@@ -215,7 +208,6 @@ options = option_group(
         ),
         option(
             "--max-body",
-            metavar="SIZE",
             type=Size(),
             default=_DEFAULTS.max_body,
             default_text="64MB",
@@ -245,19 +237,15 @@ options = option_group(
             default=_DEFAULTS.replay_speed,
             help="Replay N times as fast; max replays at once",
         ),
-        _output_option(
-            "--log", metavar="FILE", type=FILE, daily=True, help="Append one line of JSON per request to FILE"
-        ),
+        _output_option("--log", type=FILE, daily=True, help="Append one line of JSON per request to FILE"),
         _replies_option(
             "--script",
-            metavar="FILE",
             type=FILE,
             daily=True,
             help="Answer by the rules in FILE, one JSON object per line; the first match wins",
         ),
         _output_option(
             "--verdict",
-            metavar="FILE",
             type=FILE,
             daily=True,
             help="Write what the client did wrong to FILE as JSON at the end",

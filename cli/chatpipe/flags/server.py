@@ -111,7 +111,7 @@ _OTHERS = (
         metavar="'NAME: VALUE'",
         help="Add a header to each request, or remove one with an empty value",
     ),
-    option("--header-file", metavar="FILE", type=FILE, help="Add the headers in FILE, one per line"),
+    option("--header-file", type=FILE, help="Add the headers in FILE, one per line"),
     *(
         option(way.option, metavar=way.metavar, type=_KEY_TYPES.get(way.names), help=way.help)
         for way in KEY_WAYS
@@ -132,32 +132,24 @@ _OTHERS = (
         variables=("SSL_CERT_FILE",),
         help="File or folder of certificates to trust",
     ),
-    option("--client-cert", metavar="FILE", type=FILE, help="Client certificate to present to the server"),
-    option("--client-key", metavar="FILE", type=FILE, help="Private key of the client certificate"),
+    option("--client-cert", type=FILE, help="Client certificate to present to the server"),
+    option("--client-key", type=FILE, help="Private key of the client certificate"),
     option("--insecure", is_flag=True, help="Do not verify the certificate of the server"),
     option(
         "--timeout",
-        metavar="S",
         type=Seconds(),
         default=_LIMITS.between_bytes_s,
         help="Fail if the server sends nothing for S seconds",
     ),
     option(
         "--connect-timeout",
-        metavar="S",
         type=Seconds(),
         default=_LIMITS.connect_s,
         help="Fail if a connection takes longer than S seconds",
     ),
-    option(
-        "--deadline",
-        metavar="S",
-        type=Seconds(),
-        help="Fail after S seconds in total, retries and pauses included",
-    ),
+    option("--deadline", type=Seconds(), help="Fail after S seconds in total, retries and pauses included"),
     option(
         "--max-reply",
-        metavar="SIZE",
         type=Size(),
         default=_LIMITS.max_reply_bytes,
         default_text="64MB",

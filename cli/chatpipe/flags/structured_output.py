@@ -50,13 +50,7 @@ def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 
 
 _WRITING: list[Any] = [
-    option(
-        "--schema",
-        metavar="FILE",
-        type=JSON,
-        daily=("ask", "build"),
-        help="JSON Schema that the answer must fit",
-    ),
+    option("--schema", type=JSON, daily=("ask", "build"), help="JSON Schema that the answer must fit"),
     option("--schema-json", metavar="JSON", help="JSON Schema as text instead of a file"),
     option(
         "--schema-fields", metavar="FIELDS", daily=True, help="One-line schema: 'mood good|bad, score int?'"
@@ -79,10 +73,7 @@ options = option_group(
     [
         *_WRITING,
         option(
-            "--reask",
-            metavar="N",
-            type=Count(0),
-            help="Send an answer that does not fit back to the model, up to N times",
+            "--reask", type=Count(0), help="Send an answer that does not fit back to the model, up to N times"
         ),
     ],
     _read,

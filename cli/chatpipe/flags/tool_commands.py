@@ -50,14 +50,12 @@ options = option_group(
         ),
         option(
             "--exec-timeout",
-            metavar="S",
             type=Seconds(),
             default_text=f"{_DEFAULTS.timeout_s:g}",
             help="Stop a tool that runs longer than S seconds",
         ),
         option(
             "--max-turns",
-            metavar="N",
             type=Count(1),
             default_text=str(_DEFAULTS.max_turns),
             help="Send at most N requests in one conversation",

@@ -51,6 +51,8 @@ class FileName(click.Path):
     if no file has one.
     """
 
+    metavar = "FILE"
+
     def __init__(self, *suffixes: str) -> None:
         super().__init__(allow_dash=True, readable=False)
         self.suffixes = suffixes
@@ -84,7 +86,7 @@ class Option(click.Option):
     The help lists it under heading. daily is True if `-h` shows it as `--help` does, or names the commands
     where `-h` does. variables are environment variables that set it, too. default_text is the default in
     words; without it the default itself is shown, if the option takes a value. may_be_empty is True if an
-    empty value means something.
+    empty value means something. A type may name its values: then an option needs no metavar.
     """
 
     def __init__(
@@ -98,6 +100,8 @@ class Option(click.Option):
         may_be_empty: bool = False,
         **others: Any,
     ) -> None:
+        if others.get("metavar") is None:
+            others["metavar"] = getattr(others.get("type"), "metavar", None)
         super().__init__(declarations, **others)
         default = None if others.get("is_flag") else others.get("default")
         if default_text is None and default is not None:
@@ -203,6 +207,8 @@ class Number(TextType):
 class Above0(Number):
     """A number above zero."""
 
+    metavar = "N"
+
     def parse(self, text: str) -> int | float:
         number = super().parse(text)
         if number <= 0:
@@ -224,6 +230,8 @@ class Integer(TextType):
 class Count(Integer):
     """A whole number, least or more."""
 
+    metavar = "N"
+
     def __init__(self, least: int) -> None:
         self._least = least
 
@@ -238,6 +246,7 @@ class Seconds(TextType):
     """A duration in seconds, above zero. takes_zero: none at all has a meaning, too."""
 
     name = "seconds"
+    metavar = "S"
 
     def __init__(self, *, takes_zero: bool = False) -> None:
         self._takes_zero = takes_zero
@@ -257,6 +266,7 @@ class Size(TextType):
     """A number of bytes above zero, with a unit or without: `500kB`, `64MB`, `1.5 GB`, `64MiB`."""
 
     name = "size"
+    metavar = "SIZE"
 
     def parse(self, text: str) -> int:
         size = 0

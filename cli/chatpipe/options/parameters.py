@@ -125,7 +125,6 @@ TABLE: tuple[Parameter, ...] = (
         "tool files",
         "JSON file with a tool, a function, or an array of them",
         path="tools",
-        metavar="FILE",
         heading="Tools",
     ),
     _row(
@@ -218,7 +217,6 @@ TABLE: tuple[Parameter, ...] = (
         "text file",
         "File with text that most of the answer will repeat",
         path="prediction",
-        metavar="FILE",
     ),
     _row(
         "moderation-model",
@@ -285,7 +283,6 @@ TABLE: tuple[Parameter, ...] = (
         "function files",
         "JSON file with a function, for servers without --tool",
         path="functions",
-        metavar="FILE",
         heading="Tools",
     ),
     _row(
