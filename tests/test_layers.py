@@ -75,7 +75,7 @@ WORLD: dict[str, dict[str, str]] = {
         "sys": "whether it was closed at the start",
         "select": "whether something is there",
     },
-    "server.kept_models": {"open": "the names of models", "os": "the folder of these files"},
+    "models.kept_models": {"open": "the names of models", "os": "the folder of these files"},
     "server.config": {"os": "whether the name of its file is a link, or absolute"},
     "server.token_files": {"os": "whether a provider's own tool keeps a token"},
     "commands.check": {"environ": "keys in the place of a file"},

@@ -564,7 +564,7 @@ UNTRIED = {
     },
     "they need a server, its certificate, or a proxy": {
         *("wire/answer.py", "wire/faults.py", "wire/refusals.py", "server/server.py", "server/tls.py"),
-        *("models/catalog.py", "server/models_route.py", "configuration/trial.py"),
+        *("models/catalog.py", "models/models_route.py", "configuration/trial.py"),
         *("jobs/input_parts.py", "jobs/job_actions.py", "jobs/jobs_command.py", "jobs/jobs_file.py"),
         *("batch/provider_jobs/open_jobs.py", "batch/provider_jobs/job_parts.py"),
         *("batch/conflicts.py: add -o OUT or --journal FILE", "batch/conflicts.py: add --journal FILE"),

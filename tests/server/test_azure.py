@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from chatpipe.errors import BadConfiguration
+from chatpipe.models.models_route import models_endpoint
 from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.keys import KEY_WAYS
-from chatpipe.server.models_route import models_endpoint
 from chatpipe.server.server import open_servers
 from parametrize import cases
 from refusals import refused

@@ -18,9 +18,9 @@ class ModelName(Word):
     """
 
     def known(self, ctx: click.Context) -> Iterable[str]:
+        from chatpipe.models.kept_models import kept_names
         from chatpipe.options.server import ServerOptions
         from chatpipe.server.endpoints import resolve
-        from chatpipe.server.kept_models import kept_names
 
         options = ServerOptions(ctx.params.get("profile"), ctx.params.get("base_url") or ())
         try:

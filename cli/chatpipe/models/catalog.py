@@ -10,9 +10,8 @@ from chatpipe.errors import BadConfiguration, BadInput, BrokenAnswer, ChatpipeEr
 from chatpipe.inputs import values
 from chatpipe.inputs.names import nearest
 from chatpipe.inputs.values import Value
+from chatpipe.models import model_list, models_route
 from chatpipe.models.connections import Connection, Connections
-from chatpipe.response import model_list
-from chatpipe.server import models_route
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.escape import shorten
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chatpipe.errors import CannotWrite, ChatpipeError, Status, UsageFault
 from chatpipe.inputs.values import Value
+from chatpipe.models import model_list
 from chatpipe.models.catalog import open_catalog
 from chatpipe.models.connections import Connections
+from chatpipe.models.kept_models import keep
 from chatpipe.models.printer import ModelPrinter
 from chatpipe.options.models import ModelsOptions
 from chatpipe.options.output import OutputOptions
 from chatpipe.options.prompt import utf8_argument
 from chatpipe.output.target import open_target
-from chatpipe.response import model_list
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.identity import recorded_name
-from chatpipe.server.kept_models import keep
 from chatpipe.system.console import Console
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.models import model_list
 from chatpipe.output.cells import TsvLines, encodable
-from chatpipe.response import model_list
 
 _TSV = TsvLines()
 

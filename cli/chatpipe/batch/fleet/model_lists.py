@@ -20,8 +20,8 @@ from chatpipe.batch.fleet.member import Member
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits.queue import RunWaits
+from chatpipe.models import model_list
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
-from chatpipe.response import model_list
 from chatpipe.system.escape import shorten
 
 # The run begins after the slowest reply. A server that takes longer does not tell.

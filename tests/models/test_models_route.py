@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from chatpipe.errors import BadConfiguration
+from chatpipe.models.models_route import model_url, models_endpoint, page_url
 from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.headers import OWN_HEADERS
 from chatpipe.server.keys import ENVIRONMENT
-from chatpipe.server.models_route import model_url, models_endpoint, page_url
 from chatpipe.server.profiles import Profile
 from parametrize import cases
 

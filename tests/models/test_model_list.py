@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.response.model_list import COLUMNS, Page, cells, distinct, model_of, name_of, page_of
+from chatpipe.models.model_list import COLUMNS, Page, cells, distinct, model_of, name_of, page_of
 from parametrize import cases
 
 A, B = {"id": "a"}, {"id": "b"}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from chatpipe.errors import CannotWrite
+from chatpipe.models.kept_models import keep, kept_names, kept_path
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint, resolve
-from chatpipe.server.kept_models import keep, kept_names, kept_path
 from parametrize import cases
 
 
