@@ -10,6 +10,7 @@ import pytest
 
 from chatpipe.errors import BadInput, ChatpipeError
 from chatpipe.inputs.place import Source
+from chatpipe.inputs.values import loads_exact
 from chatpipe.response import capture
 from chatpipe.response.capture import (
     CapturedAnswer,
@@ -20,7 +21,6 @@ from chatpipe.response.capture import (
     StreamEnd,
     read_capture,
 )
-from chatpipe.response.completion import parse_completion
 from parametrize import cases
 from refusals import refused
 
@@ -264,9 +264,9 @@ def test_a_broken_document_is_parsed_twice_at_most(line: str, monkeypatch: pytes
 
     def parse(data: bytes) -> Any:
         parsed.append(len(data))
-        return parse_completion(data)
+        return loads_exact(data)
 
-    monkeypatch.setattr(capture, "parse_completion", parse)
+    monkeypatch.setattr(capture, "loads_exact", parse)
     text = "{\n" + f'"a": {line}\n' * 200
     with pytest.raises(BadInput):
         played(text)

@@ -19,7 +19,7 @@ _NO_PATH = "set HOME, XDG_CONFIG_HOME or CHATPIPE_CONFIG"
 
 
 def write_path(environ: Mapping[str, str]) -> int:
-    """Write the path of the configuration, which need not be there. Raises BadConfiguration without one."""
+    """Write the path of the configuration, even if there is no file. Raises BadConfiguration for no path."""
     path, _ = config_path(environ)
     if path is None:
         raise BadConfiguration("no folder for the configuration is known", fix=_NO_PATH)

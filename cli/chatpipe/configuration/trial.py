@@ -1,4 +1,4 @@
-"""The trial of a server: its list of models, and one word of one of them."""
+"""The trial of a server: request its list of models, and a word from one of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatpipe.server.origins import source_phrase
 from chatpipe.server.profiles import DEFAULT
 from chatpipe.server.server import Server
 
-# Enough for a word. A model that thinks may need more, and is cut then: it has answered all the same.
+# Enough for a word. A model that reasons may need more and be cut off, but then it has answered, too.
 _MOST_TOKENS = 64
 _QUESTION = "Reply with the word OK."
 # Refusals that may be about the name of the model.

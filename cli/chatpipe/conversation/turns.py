@@ -1,4 +1,4 @@
-"""Rules for the turns of a conversation, twice: as options ask for them, and as the loop needs them."""
+"""Rules for the turns of a conversation: TurnOptions as given by the user, TurnRules for the loop."""
 
 from __future__ import annotations
 

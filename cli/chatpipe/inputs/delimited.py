@@ -44,8 +44,8 @@ class Record(NamedTuple):
 class RecordDecoder(Protocol):
     """A decoder of lines into records. It raises nothing: an error becomes the fault of its record.
 
-    delimiter stands between cells. separator_line is the first line of the input if that named the
-    delimiter, such as `sep=;`, and else empty.
+    delimiter stands between cells. separator_line is the first line of the input if that names the
+    delimiter, such as `sep=;`, and empty otherwise.
     """
 
     delimiter: str
@@ -102,7 +102,7 @@ class CsvDecoder:
     def _append(self, data: bytes, end: bytes) -> Record | None:
         """Add a line to the record. Returns the record once it is too long, without a wait for its end.
 
-        Else a quote that is never closed would fill the memory, and be reported at the end of the input.
+        Otherwise an unclosed quote would fill the memory, and be reported only at the end of the input.
         """
         assert self._first is not None
         assert self._opened is not None

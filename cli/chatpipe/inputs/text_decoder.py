@@ -75,7 +75,7 @@ class TextDecoder:
     """
 
     def __init__(self, name: str, *, keeps_bom: bool = False, outer: _Kind | None = None) -> None:
-        """The text is inside of the compression outer, if that is given."""
+        """Decode text that was unpacked from the compression outer, if that is given."""
         self._name = name
         self._keeps_bom = keeps_bom
         self._outer = outer

@@ -15,7 +15,7 @@ from chatpipe.models.connections import Connection, Connections
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.escape import shorten
 
-# A server that has no list says one of these, and so does one that has no GET of one model.
+# Statuses of a server without a list of models, or without a GET of one model.
 _NO_ROUTE = frozenset({404, 405, 501})
 _NO_SUCH_MODEL = _NO_ROUTE | {400, 422}
 

@@ -1,6 +1,6 @@
-"""A server -> a connection for single requests that no run and no call makes.
+"""A connection to a server for single requests, outside of calls and runs.
 
-Each request goes the way of every other one: retries, time limits, proxy, TLS, key, the words of errors.
+They have the same retries, time limits, proxy, TLS, key and errors as all other requests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One run of `models`: each server is asked in turn, and its models are written or kept."""
+"""A run of `models`: ask each server in turn, and write its models or keep their names."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ask_each(servers: Sequence[Endpoint], ask: Callable[[Endpoint], None], conso
 
 
 class Inquiry:
-    """The question: all models, or the one of this name."""
+    """A run of `models`, for all models or for the one of this name."""
 
     def __init__(self, model: str | None, options: ModelsOptions, connections: Connections, console: Console):
         self._model = model

@@ -17,7 +17,7 @@ from chatpipe.system.atomic import replace_whole
 from chatpipe.system.descriptor import cannot_write
 
 _NAME_BYTES = 200  # of a file system's 255, which a temporary file beside it has to fit into, too
-_MAX_BYTES = 4_000_000  # a shell waits for the words
+_MAX_BYTES = 4_000_000  # the shell waits while this is read
 
 
 def kept_path(endpoint: Endpoint, environ: Mapping[str, str]) -> str:

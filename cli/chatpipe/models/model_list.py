@@ -1,4 +1,4 @@
-"""A list of models as some server sends it -> its models, with what each says about itself.
+"""A list of models, in the form of any server -> its models, with the facts that each states.
 
     {"data": [...]}        OpenAI, and nearly all
     [...]                  Together, GitHub

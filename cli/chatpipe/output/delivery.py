@@ -140,8 +140,8 @@ class Delivery:
     def keep_part(self, completion: dict[str, Value] | None) -> None:
         """Write the part that came before a signal, into the file that keeps it; None if there is none.
 
-        A format that writes an answer as it arrives has done so, but for the calls that it omits. The signal
-        counts more than a fault.
+        A format that writes an answer as it arrives has already done so, except for the calls that it omits.
+        A fault is ignored, because the signal decides how the program ends.
         """
         if not (completion and self._out.is_kept and choices(completion)):
             return

@@ -54,7 +54,7 @@ class FormatWriter(ABC):
         """Take the data of one event: payload is its bytes, chunk the value parsed from them."""
 
     def expect_end(self) -> None:  # noqa: B027 - as above
-        """Expect end() at once: the last chunks may be written together with it."""
+        """Expect end() without delay: the last chunks may be written together with it."""
 
     @property
     def is_holding(self) -> bool:

@@ -121,7 +121,7 @@ class Recordings:
         return found
 
     def _no_recording(self, index: RecordingIndex, attempt: RecordedAttempt) -> NotRecorded:
-        """The fault of an attempt that was not recorded. The first one ends the run, and is looked into."""
+        """The fault of an attempt that was not recorded. Only the first is examined: it ends the run."""
         from chatpipe.recordings.recording_miss import no_recording  # most requests were recorded
 
         self._misses += 1

@@ -4,7 +4,7 @@
             -> none: over the transport below -> recorded when its reply has ended
             -> none, and no transport below: NotRecorded
 
-Only POST requests are recorded: gauges and signs of life are asked anew in every run.
+Only POST requests are recorded. Metrics and health checks are requested anew in every run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chatpipe.recordings.unpacked_reply import unpacked
 from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.retry import REPLAYED
 
-# The sign of life of the servers of recordings.
+# The health of a server whose replies are all recorded.
 _ALIVE = httpx.Response(200, stream=httpx.ByteStream(b"{}"))
 
 

@@ -32,9 +32,9 @@ def gather_request(
 
     Two owners of stdin are reported before anything is read.
 
-    The lock of the transcript must not be held while stdin is read: the piped data may come from a call
-    that continues the same transcript. So add_transcript() adds it later. The callable `transcript` reads
-    it and releases the lock; it is called only if it decides whether a prompt is needed.
+    The transcript must not be locked while stdin is read, because the piped data may come from a call that
+    continues the same transcript. add_transcript() therefore adds it later. transcript() reads it without
+    keeping the lock. It is called only if the transcript decides whether a prompt is needed.
     """
     owner = stdin_owner(_claims(options))
     parts = _read_files(options, sources, default_model)

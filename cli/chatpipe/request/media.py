@@ -57,7 +57,7 @@ def is_url(value: str) -> bool:
 
 
 def _audio_source(attachment: Attachment, sources: Sources) -> Source:
-    """Read audio. The API accepts only data, so a URL must be a data: URL; other URLs raise UsageFault."""
+    """Read audio. The API accepts data only. Raises UsageFault for any URL but a data: URL."""
     if not is_url(attachment.value):
         return _read(attachment, sources)
     if attachment.value[:5].lower() != "data:":

@@ -88,8 +88,8 @@ def _parse(text: str) -> LocatedValue:
 def _stem(file: str) -> str:
     """The base name of a schema file without suffixes: `person` for `forms/person.schema.json`.
 
-    It is empty for stdin and for `/dev/fd/63`, whose number differs between calls: the name is part of
-    the request, and a run matches recorded answers by request.
+    It is empty for stdin and for `/dev/fd/63`. Such a number differs between calls, and the name is part of
+    the request, by which recorded answers are found.
     """
     if file == STDIN or file.startswith(("/dev/", "/proc/")):
         return ""

@@ -23,8 +23,8 @@ _SECOND_ANSWER = "the reply has a second answer where one was asked for"
 class AnswerChunks:
     """One streamed answer. deliver gets each chunk with its payload, in order.
 
-    error is the first one that a chunk reports. requested is the number of choices that were asked for,
-    None if nobody knows.
+    error is the first one that a chunk reports. requested is the number of choices that were requested,
+    None if it is not known.
     """
 
     __slots__ = ("_assemble", "_deliver", "_indexes", "assembly", "error")

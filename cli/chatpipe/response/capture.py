@@ -14,11 +14,10 @@ from chatpipe.inputs import values
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.text_decoder import with_name
-from chatpipe.inputs.values import NotJSON, Value, as_list
+from chatpipe.inputs.values import NotJSON, Value, as_list, loads_exact
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import chunks, sse
 from chatpipe.response.body_form import sole_completion, texts_of, without_prefix
-from chatpipe.response.completion import parse_completion
 from chatpipe.response.json_depth import DocumentLines
 from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of
@@ -151,7 +150,7 @@ def _read_documents(line: Source, following: Iterator[Source]) -> list[tuple[Val
         texts = texts_of(line.data)
         if not texts:
             raise
-        return [(parse_completion(text), line._replace(data=text)) for text in texts]
+        return [(loads_exact(text), line._replace(data=text)) for text in texts]
 
 
 def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, Source]:
@@ -160,7 +159,7 @@ def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, So
     Its end is where its brackets are closed, so that the text is parsed twice at most.
     """
     try:
-        return parse_completion(line.data), line
+        return loads_exact(line.data), line
     except NotJSON as error:
         if not line.data.rstrip().endswith((b"{", b"[", b",", b":")):
             raise not_json(line, error) from error
@@ -170,7 +169,7 @@ def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, So
         is_closed = lines.add(more.data)
     source = line._replace(data=lines.text)
     try:
-        return parse_completion(source.data), source
+        return loads_exact(source.data), source
     except NotJSON as error:
         raise not_json(source, error) from error
 
@@ -202,7 +201,7 @@ def _items_of_value(value: Value, line: Source) -> Iterator[CaptureItem]:
 
 
 def _parse_object(payload: bytes, line: Source) -> dict[str, Value]:
-    value = parse_completion(payload)
+    value = loads_exact(payload)
     if type(value) is not dict:
         raise _not_known(line, value)
     return value

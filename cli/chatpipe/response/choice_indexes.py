@@ -21,8 +21,9 @@ PlacedChunk = tuple[bytes, dict[str, Value]]
 class ChoiceIndexes:
     """The indexes of one stream. place() takes each chunk in order, end() what it held back.
 
-    requested is the number of choices that were asked for, None if nobody knows. are_plain is True once it
-    is known that the indexes are those of choices: then only a chunk without has_plain_index() needs place().
+    requested is the number of choices that were requested, None if it is not known. are_plain is True once
+    the indexes are known to be those of choices. From then on only a chunk without has_plain_index() needs
+    place().
     """
 
     __slots__ = (
@@ -61,10 +62,10 @@ class ChoiceIndexes:
         return self._observe((payload, chunk), choices)
 
     def end(self) -> list[PlacedChunk]:
-        """The chunks that were held back: now or never it is known if they were counted.
+        """The chunks that were held back. At the end it has to be decided whether the index counts chunks.
 
-        They were if one choice was asked for, or if the last alone ended: of several choices each does. Of
-        a cut recording three chunks are more likely one choice than three.
+        It does if one choice was requested, or if only the last chunk ended: of several choices each ends.
+        In a recording that was cut, three chunks are more likely to be one choice than three.
         """
         is_likely = self._requested == 1 or self._has_ended or (self._requested is None and self._counted > 2)
         self._is_counting = self._counted > 1 and is_likely

@@ -14,11 +14,6 @@ from chatpipe.response.chunks import REASONING_FIELDS
 NOT_TEXT = "the answer has content that is not text"
 
 
-def parse_completion(data: bytes) -> Value:
-    """The value of a reply in one piece. Integers of any length stay exact. Raises NotJSON."""
-    return values.loads_exact(data)
-
-
 def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
     """The message of each choice, in the order of indexes. A choice without a message yields an empty one."""
     for choice in sorted_by_index(choices(completion)):

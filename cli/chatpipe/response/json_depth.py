@@ -8,7 +8,7 @@ from functools import cache
 
 @cache
 def _signs() -> re.Pattern[str]:
-    """The signs that give JSON its structure. They are compiled when needed: few answers need them.
+    """The characters that give JSON its structure. Few answers need them, so they are compiled on demand.
 
     An escape is one sign, so that an escaped quote ends no string. It may be cut at the end of a piece.
     """
