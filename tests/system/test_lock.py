@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatpipe.errors import CannotWrite, Interrupted, Status, TryLater, UsageFault
-from chatpipe.system.lock import FileLocked, LockBackoff, LockedFile, LockPatience, open_locked
+from chatpipe.system.lock import FileLocked, LockedFile, LockPatience, open_locked
 from chatpipe.system.same_file import is_current
 from refusals import refused
 
@@ -31,11 +31,11 @@ class Clock:
             then, self._then = self._then, None
             then()
 
-    def patience(self, deadline_s: float | None = None) -> LockBackoff:
+    def patience(self, deadline_s: float | None = None) -> LockPatience:
         def note(text: str) -> None:
             self.console.append((self.now, text))
 
-        return LockBackoff(LockPatience(note, deadline_s, lambda: self.now), self.sleep)
+        return LockPatience(note, deadline_s, lambda: self.now, self.sleep)
 
 
 @pytest.fixture

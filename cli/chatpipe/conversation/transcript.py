@@ -20,7 +20,7 @@ from chatpipe.inputs.sources import missing_input
 from chatpipe.inputs.text_decoder import refuse_other_kinds
 from chatpipe.inputs.values import NotJSON, Value, dumps, json_type, loads
 from chatpipe.system.descriptor import cannot_write, close_quietly, last_line, read_at, read_blocks, write_all
-from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
+from chatpipe.system.lock import LockPatience, open_locked
 from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import delay_signals, interruptible
 
@@ -109,8 +109,8 @@ def open_transcript(
         return
     with interruptible(), delay_signals():
         try:
-            backoff = LockBackoff(LockPatience(note, deadline_s))
-            fd, is_new = open_locked(path, os.O_RDWR | os.O_APPEND, backoff, mode=_MODE)
+            patience = LockPatience(note, deadline_s)
+            fd, is_new = open_locked(path, os.O_RDWR | os.O_APPEND, patience, mode=_MODE)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise cannot_write(path, error) from error
         transcript = Transcript(path, fd, note)
@@ -136,7 +136,7 @@ def read_messages(path: str | None, note: Callable[[str], None]) -> list[Located
     if path is None:
         return None
     try:
-        fd, _ = open_locked(path, os.O_RDONLY, LockBackoff(LockPatience(note)))
+        fd, _ = open_locked(path, os.O_RDONLY, LockPatience(note))
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

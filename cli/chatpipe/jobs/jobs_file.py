@@ -16,7 +16,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.system.atomic import sync_directory
 from chatpipe.system.descriptor import cannot_write, close_quietly, read_blocks, write_all
-from chatpipe.system.lock import LockBackoff, LockPatience, open_locked
+from chatpipe.system.lock import LockPatience, open_locked
 
 SUFFIX = ".jobs"
 _HEADER = {"chatpipe_jobs": 1}
@@ -33,7 +33,7 @@ class JobsFile:
         """
         self.path = path
         self.records: dict[str, PartRecord] = {}
-        patience = LockBackoff(LockPatience(note, _LOCK_S))
+        patience = LockPatience(note, _LOCK_S)
         access = os.O_RDWR | os.O_APPEND
         try:
             self._descriptor, _ = open_locked(path, access, patience, mode=0o666 if create else None)

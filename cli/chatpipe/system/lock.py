@@ -88,7 +88,7 @@ class LockedFile:
 
 
 class LockPatience:
-    """The limits of the wait for a lock.
+    """The wait for a lock: longer and longer pauses between attempts, up to a limit.
 
     note is called once, after two seconds. deadline_s is the longest wait, None for no limit.
     """
@@ -98,11 +98,14 @@ class LockPatience:
         note: Callable[[str], None],
         deadline_s: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._note: Callable[[str], None] | None = note
         self._deadline_s = deadline_s
         self._monotonic = monotonic
+        self._sleep = sleep
         self._since: float | None = None
+        self._wait_s = _FIRST_WAIT_S
 
     def check(self, path: str) -> None:
         """Count the wait, from the first call on. Raises TryLater after the deadline."""
@@ -117,28 +120,21 @@ class LockPatience:
             what = f"another process has had it locked for {self._deadline_s:g} s"
             raise TryLater(what, place=path, fix="end that process, or raise --deadline")
 
-    def reset(self) -> None:
-        """End the wait: there is a lock."""
-        self._since = None
-
-
-class LockBackoff:
-    """Backoff between attempts to lock a file."""
-
-    def __init__(self, patience: LockPatience, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._patience = patience
-        self._sleep = sleep
-        self._wait_s = _FIRST_WAIT_S
-
     def wait(self, path: str) -> None:
-        self._patience.check(path)
+        """Pause before the next attempt. Raises TryLater after the deadline, and Interrupted."""
+        self.check(path)
         raise_if_received()
         self._sleep(self._wait_s)
         self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 
+    def reset(self) -> None:
+        """End the wait: there is a lock."""
+        self._since = None
+        self._wait_s = _FIRST_WAIT_S
+
 
 def open_locked(
-    path: str, access: int, patience: LockBackoff, *, mode: int | None = None
+    path: str, access: int, patience: LockPatience, *, mode: int | None = None
 ) -> tuple[int, bool]:
     """Open and lock the regular file at path. Returns its descriptor, and True if it was created here.
 
