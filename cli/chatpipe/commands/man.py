@@ -60,10 +60,9 @@ def man(page: str) -> int:
 
 
 def _no_page(word: str, names: list[str]) -> UsageFault:
-    from chatpipe.inputs.names import nearest
+    from chatpipe.inputs.names import did_you_mean
 
-    near = nearest(word, frozenset(names), least=3)
     return UsageFault(
         f"no page '{word}' in the manual",
-        fix=f"did you mean '{near}'?" if near else f"use one of {', '.join(names)}",
+        fix=did_you_mean(word, names, f"use one of {', '.join(names)}"),
     )

@@ -19,7 +19,7 @@ from chatpipe.conversation.process import GRACE_S, STDOUT_LIMIT, ChildProcess, C
 from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.conversation.turns import ToolResults
 from chatpipe.errors import MissingInput, UsageFault, quantity, reason
-from chatpipe.inputs.names import nearest
+from chatpipe.inputs.names import did_you_mean
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.escape import shorten
@@ -281,8 +281,7 @@ def check_names(commands: Iterable[str], body: Mapping[str, Value]) -> None:
     offered = tool_calls.offered_names(body)
     for name in commands:
         if name not in offered:
-            near = nearest(name, offered, least=3)
-            fix = f"did you mean '{near}'?" if near else "offer it with --tool FILE"
+            fix = did_you_mean(name, offered, "offer it with --tool FILE")
             raise UsageFault(f"the request has no tool '{name}'", place="--exec", fix=fix)
     choices = body.get("n")
     if commands and isinstance(choices, int) and choices > 1:

@@ -85,6 +85,12 @@ def nearest(word: str, words: frozenset[str], least: int = 5) -> str | None:
     return _nearest(word, words, least) if len(word) <= 64 else None
 
 
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The advice for an unknown word: the known one that is likely meant, or else another advice."""
+    near = nearest(word, frozenset(known), least=3)
+    return f"did you mean '{near}'?" if near else otherwise
+
+
 @lru_cache(maxsize=1024)  # a batch may repeat the same unknown key a million times
 def _nearest(word: str, words: frozenset[str], least: int) -> str | None:
     folded = _fold(word)

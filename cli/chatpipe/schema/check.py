@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chatpipe.errors import quantity
 from chatpipe.inputs import values
-from chatpipe.inputs.names import nearest, or_list
+from chatpipe.inputs.names import did_you_mean, or_list
 from chatpipe.inputs.place import pointer_of, steps_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.schema import rules
@@ -151,11 +151,8 @@ def _is_quoted(text: str, types: list[str]) -> bool:
 
 def _enum(value: object, words: list[str | None]) -> tuple[str, str]:
     allowed = [word for word in words if word is not None]
-    near = nearest(value, frozenset(allowed), least=3) if isinstance(value, str) else None
-    return (
-        f"is {_summary(value)}, not one of {', '.join(allowed)}",
-        f"did you mean '{near}'?" if near else "",
-    )
+    hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+    return f"is {_summary(value)}, not one of {', '.join(allowed)}", hint
 
 
 def _limit(relation: str) -> Callable[[object, object], tuple[str, str]]:

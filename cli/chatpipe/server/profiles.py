@@ -84,6 +84,9 @@ class Profile(NamedTuple):
 DEFAULT = Profile("openai", (ProfileServer("https://api.openai.com/v1"),), needs_key=True)
 ECHO = Profile("echo", (ProfileServer("http://echo.invalid/v1"),), model="echo", in_process=True)
 
+# What to do about a profile that there is not.
+LIST_PROFILES = "chatpipe config show --profiles lists all"
+
 # Variables in which people keep keys, beside those that key_env of a built-in profile names: of chatpipe and
 # openai, and of providers that have no profile.
 _MORE_KEY_VARIABLES = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from chatpipe.errors import BadConfiguration
-from chatpipe.inputs.names import nearest
+from chatpipe.inputs.names import did_you_mean, nearest
 from chatpipe.inputs.toml import Document, Path
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeySource
@@ -23,7 +23,7 @@ from chatpipe.server.profile_rules import (
     profile_faults,
     unknown_setting,
 )
-from chatpipe.server.profiles import ECHO, Profile, ProfileServer
+from chatpipe.server.profiles import ECHO, LIST_PROFILES, Profile, ProfileServer
 
 Table = Mapping[str, Any]
 _TOP = frozenset({"profile", "profiles"})
@@ -71,7 +71,8 @@ class UserProfiles(NamedTuple):
         default = self.document.tables.get("profile")
         known = frozenset({*self.tables, *profile_file.names()})
         if isinstance(default, str) and default.strip() and default not in known:
-            yield self._fault(SettingFault(("profile",), f"no profile '{default}'", _meant(default, known)))
+            fix = did_you_mean(default, known, LIST_PROFILES)
+            yield self._fault(SettingFault(("profile",), f"no profile '{default}'", fix))
 
     def faults(self, name: str) -> Iterator[BadConfiguration]:
         """The faults of one profile. note gets its warnings."""
@@ -149,9 +150,8 @@ class UserProfiles(NamedTuple):
             return None
         if like in chain:
             return SettingFault(path, f"leads back to '{like}'", "start from another profile")
-        return SettingFault(
-            path, f"no profile '{like}' to start from", _meant(like, built_in | {*self.tables})
-        )
+        fix = did_you_mean(like, built_in | {*self.tables}, LIST_PROFILES)
+        return SettingFault(path, f"no profile '{like}' to start from", fix)
 
     def _resolved(self, name: str) -> dict[str, Any]:
         """The merged table of a profile without faults, with its keys and servers as records."""
@@ -248,11 +248,6 @@ def _has(table: Any, path: Path) -> bool:
             return False
         table = table[key]
     return True
-
-
-def _meant(name: str, known: frozenset[str]) -> str:
-    meant = nearest(name, known, least=3)
-    return f"did you mean '{meant}'?" if meant else "chatpipe config show --profiles lists all"
 
 
 def profile_key_sources(settings: Table, place: Callable[[str], str]) -> tuple[KeySource, ...]:
