@@ -105,6 +105,15 @@ def test_a_request_is_an_object() -> None:
                 "send it with chatpipe batch, or take the request with jq .body"
             ),
         ),
+        "a row": (
+            '{"prompt":"a"}',
+            "f:1: this is a row with a prompt, not a request: send it with chatpipe batch",
+        ),
+        "an answer": ('{"choices":[]}', "f:1: this is an answer, not a request: chatpipe show prints it"),
+        "a message": (
+            '\n{"role":"user"}',
+            "f:2: this is a message, not a request: send it with --messages",
+        ),
         "a value and rubbish": ('{"a":1}\n{b\n', "f:2: not JSON: extra data (column 1)"),
         "text": ("\nHi\n", "f:2: plain text, not JSON: send it as a message with --user-file f"),
         "broken": ('{\n"a":\n}', "f:3: not JSON: expecting value (column 1)"),
@@ -115,8 +124,36 @@ def test_request_refused(text: str, line: str) -> None:
         parse_request(source(text))
 
 
-def test_request_with_messages_may_have_a_body_field() -> None:
-    assert parse_request(source('{"messages":[],"body":1}')).value == {"messages": [], "body": 1}
+@pytest.mark.parametrize("name", ["body", "prompt", "choices", "role"])
+def test_request_with_messages_may_have_any_field(name: str) -> None:
+    assert parse_request(source(f'{{"messages":[],"{name}":1}}')).value == {"messages": [], name: 1}
+
+
+@cases(
+    ("text", "what"),
+    {
+        "a request": (
+            '{"role":"user"}\n{"messages":[]}',
+            "f:2: this is a request, not a message: send it with -r",
+        ),
+        "a row": (
+            '{"prompt":"a"}',
+            "f:1: this is a row with a prompt, not a message: send it with chatpipe batch",
+        ),
+        "an answer": (
+            '{"choices":[]}',
+            "f:1: this is an answer, not a message: take the message with chatpipe show -f message",
+        ),
+    },
+)
+def test_other_objects_are_no_messages(text: str, what: str) -> None:
+    with refused(BadInput, what):
+        parse_messages(source(text))
+
+
+def test_message_may_have_any_field() -> None:
+    line = '{"role":"user","messages":1,"prompt":2,"choices":3}'
+    assert len(parse_messages(source(line))) == 1
 
 
 def test_document_inside_a_longer_file_is_placed_there() -> None:

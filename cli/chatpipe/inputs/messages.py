@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
+
+# Objects that are no request, or no message, by a member of theirs: what they are, and what takes them.
+_NO_REQUESTS = {
+    "body": (
+        "a Batch line: the request is its 'body'",
+        "send it with chatpipe batch, or take the request with jq .body",
+    ),
+    "prompt": ("a row with a prompt, not a request", "send it with chatpipe batch"),
+    "choices": ("an answer, not a request", "chatpipe show prints it"),
+    "role": ("a message, not a request", "send it with --messages"),
+}
+_NO_MESSAGES = {
+    "messages": ("a request, not a message", "send it with -r"),
+    "prompt": ("a row with a prompt, not a message", "send it with chatpipe batch"),
+    "choices": ("an answer, not a message", "take the message with chatpipe show -f message"),
+}
 
 
 class LocatedValue(NamedTuple):
@@ -51,13 +69,16 @@ def parse_request(source: Source) -> LocatedValue:
         fix = f"send its elements with {with_name('chatpipe batch FILE', source.name)}"
         what = f"a request is a JSON object, not {json_type(found.value)}"
         raise BadInput(what, place=source.place(), fix=fix if isinstance(found.value, list) else "")
-    if "body" in found.value and "messages" not in found.value:
-        raise BadInput(
-            "this is a Batch line: the request is its 'body'",
-            place=source.place(),
-            fix="send it with chatpipe batch, or take the request with jq .body",
-        )
+    if "messages" not in found.value:
+        _refuse_other(found, _NO_REQUESTS)
     return found
+
+
+def _refuse_other(found: LocatedValue, others: Mapping[str, tuple[str, str]]) -> None:
+    """Raise BadInput if the object has a member that tells what else it is."""
+    for name, (what, fix) in others.items():
+        if name in found.value:
+            raise BadInput(f"this is {what}", place=found.place(), fix=fix)
 
 
 def parse_messages(source: Source) -> list[LocatedValue]:
@@ -73,6 +94,8 @@ def parse_messages(source: Source) -> list[LocatedValue]:
                 raise BadInput(
                     f"a message is a JSON object, not {json_type(found.value)}", place=found.place()
                 )
+            if "role" not in found.value:
+                _refuse_other(found, _NO_MESSAGES)
             messages.append(found)
     return messages
 
