@@ -20,6 +20,7 @@ from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_te
 # Items that are written together: one alone would repeat the names of its classes.
 _BLOCK_ITEMS = 256
 _MESSAGES = "messages"
+_BODY, _FINGERPRINT = map(Item._fields.index, ("body", "fingerprint"))
 
 
 class ItemFile:
@@ -28,14 +29,15 @@ class ItemFile:
     def __init__(self) -> None:
         """Raises CannotWrite."""
         self._file = open_temporary()
-        self._block: list[tuple[Any, ...]] = []
+        self._block: list[list[Any]] = []  # the fields of items
 
     def add(self, item: Item, fingerprint: str) -> None:
         """Add an item with the fingerprint of its request, empty without one. Raises CannotWrite."""
-        body = item.body
-        if body is not None:
-            body = {name: value for name, value in body.items() if name != _MESSAGES}
-        self._block.append(tuple(item._replace(body=body, fingerprint=fingerprint)))
+        fields: list[Any] = list(item)
+        if item.body is not None:
+            fields[_BODY] = {name: value for name, value in item.body.items() if name != _MESSAGES}
+        fields[_FINGERPRINT] = fingerprint
+        self._block.append(fields)
         if len(self._block) >= _BLOCK_ITEMS:
             self._write_block()
 
@@ -51,7 +53,7 @@ class ItemFile:
             except OSError as error:
                 raise MissingInput(f"cannot read a temporary file: {reason(error)}") from error
             for fields in block:
-                yield Item._make(fields)
+                yield Item(*fields)
             await asyncio.sleep(0)
 
     def close(self) -> None:
