@@ -17,6 +17,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import httpx
@@ -31,9 +32,10 @@ from chatpipe.server import redact
 from chatpipe.server.patches import Patch, patch_body
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
-from chatpipe.wire.answer import CHOICES, RECORDED_AS, Answer, Receiver, answer_from_error, headers_by_name
+from chatpipe.wire.answer import CHOICES, RECORDED_AS, Answer, Receiver, answer_from_error
 from chatpipe.wire.http1 import MAX_REPLY
 from chatpipe.wire.key_filter import read_without_secrets
+from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
 _T = TypeVar("_T")
@@ -68,8 +70,9 @@ class Hooks:
     An exception of a hook ends the exchange and propagates.
     """
 
-    async def before_attempt(self) -> None:
-        """Prepare for the next attempt, and return when it may be sent."""
+    def before_attempt(self) -> Awaitable[None] | None:
+        """Prepare for the next attempt. Returns a wait until it may be sent, None if it may be sent now."""
+        return None
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
         """Learn from the head of a reply, before its body is read. Header names are lower case.
@@ -92,7 +95,8 @@ class _Chain(Hooks):
 
     async def before_attempt(self) -> None:
         for hooks in self._hooks:
-            await hooks.before_attempt()
+            if (wait := hooks.before_attempt()) is not None:
+                await wait
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
         for hooks in self._hooks:
@@ -191,13 +195,13 @@ async def ask(
     request.extensions[MAX_REPLY] = limits.max_reply_bytes
     tries = 1
     while True:
-        await hooks.before_attempt()
+        if (wait := hooks.before_attempt()) is not None:
+            await wait
         if deadline is None:  # the wait before the first attempt does not count
             deadline = context.monotonic() + limits.deadline_s if limits.deadline_s is not None else math.inf
             request.extensions["deadline"] = None if limits.deadline_s is None else deadline
         answer, failure = await _attempt(request, context, receiver, hooks)
-        if tries > 1:
-            answer = answer._replace(attempts=tries)
+        answer = answer if tries == 1 else answer._replace(attempts=tries)
         if answer.fault is None:
             return answer
         decision = None if failure is None else hooks.decide(failure)
@@ -244,6 +248,7 @@ def was_replayed(request: httpx.Request) -> bool:
     return attempt is not None and attempt.is_replayed
 
 
+@cache  # all requests of a run share them
 def _timeouts(limits: ExchangeLimits) -> dict[str, float]:
     """The time limits under the names of httpx."""
     connect_s, between_bytes_s = limits.connect_s, limits.between_bytes_s
@@ -271,14 +276,18 @@ async def _attempt(
     request: httpx.Request, context: ExchangeContext, receiver: Receiver, hooks: Hooks
 ) -> tuple[Answer, FailedAttempt | None]:
     """Send the request once. The FailedAttempt is for the retry decision, None if no retry can help."""
+    if context.detail is not None:
+        _show_request(request, context.detail)
     started = context.monotonic()
     try:
-        response = await _send(request, context)
+        response = await context.transport.handle_async_request(request)
+        if response.status_code in _REDIRECTS_OF_GET:
+            response = await _followed(response, request, context)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
     if context.detail is not None:
         _show_reply(response, context.detail, context.monotonic() - started)
-    headers = headers_by_name(response.headers.raw)
+    headers = headers_by_name(response)
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
     try:
@@ -293,23 +302,21 @@ async def _attempt(
             context.warn(("the server sent the key back in its answer: it is replaced by '***'",))
         return answer, failure
     finally:
-        await stream.aclose()
+        if type(stream) is not httpx.ByteStream:  # it holds nothing
+            await stream.aclose()
         if context.detail is not None:
             context.detail(f"< end after {context.monotonic() - started:.3f} s")
 
 
-async def _send(request: httpx.Request, context: ExchangeContext) -> httpx.Response:
-    """Send the request, follow redirects within the origin, and return the reply after its head."""
-    for _ in range(_MAX_REDIRECTS):
-        if context.detail is not None:
-            _show_request(request, context.detail)
-        response = await context.transport.handle_async_request(request)
-        target = None
-        if response.status_code in _REDIRECTS_OF_GET:
-            target = _redirect_target(response, request)
-        if target is None:
-            return response
+async def _followed(
+    response: httpx.Response, request: httpx.Request, context: ExchangeContext
+) -> httpx.Response:
+    """The reply to which a redirect leads, after its head, or the redirect if it may not be followed."""
+    sent = 1
+    while (target := _redirect_target(response, request)) is not None:
         await response.aclose()
+        if sent == _MAX_REDIRECTS:
+            raise httpx.TooManyRedirects(f"more than {_MAX_REDIRECTS} redirects", request=request)
         request = httpx.Request(
             request.method,
             target,
@@ -317,7 +324,11 @@ async def _send(request: httpx.Request, context: ExchangeContext) -> httpx.Respo
             stream=request.stream,
             extensions=request.extensions,
         )
-    raise httpx.TooManyRedirects(f"more than {_MAX_REDIRECTS} redirects", request=request)
+        if context.detail is not None:
+            _show_request(request, context.detail)
+        response = await context.transport.handle_async_request(request)
+        sent += 1
+    return response
 
 
 def _redirect_target(response: httpx.Response, request: httpx.Request) -> httpx.URL | None:

@@ -31,7 +31,9 @@ def texts(*steps: Step, buffers_answer: bool = True) -> list[str]:
 
     async def send(body: dict[str, Value], receiver: Receiver, hooks: Hooks) -> Answer:
         clock[0] = 112.0
-        await hooks.before_attempt()
+        ready = hooks.before_attempt()
+        assert ready is not None
+        await ready
         found.append(wait.text(77))
         for step in steps:
             step(wait, receiver)

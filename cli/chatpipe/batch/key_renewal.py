@@ -209,7 +209,8 @@ class RenewedAttempts(Hooks):
 
     async def before_attempt(self) -> None:
         await self._renewal.ready(self.deadline)
-        await self.inner.before_attempt()
+        if (wait := self.inner.before_attempt()) is not None:
+            await wait
         self.key = self._renewal.key
         self._request.headers = self.key.headers
         self._is_at_server = True

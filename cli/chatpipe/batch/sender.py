@@ -19,6 +19,7 @@ from chatpipe.options.server import RetryPolicy
 from chatpipe.server.server import Server
 from chatpipe.system.console import once
 from chatpipe.wire.answer import Answer, NullReceiver
+from chatpipe.wire.light_messages import LightRequest
 from chatpipe.wire.reply_memory import ReplyMemory
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Sender:
         memory: ReplyMemory | None = None,
     ) -> None:
         self._endpoint = server.endpoint
+        self._url_names_model = server.endpoint.url_names_model
+        self._patches = server.endpoint.patches
         self._url = httpx.URL(server.completions_url())
         # httpx adds the header Host to requests with a body, but not to those with a stream.
         self._headers = self._headers_of(server)
@@ -79,15 +82,11 @@ class Sender:
     async def ask(self, request: RunRequest, tries: LineTries | None = None) -> tuple[Answer, float]:
         """Like send(). With tries there is one attempt, of those that the line makes at several servers."""
         body, context = request.body, self._pacer.context
-        sent = exchange.body_to_send(body, self._endpoint.patches, self._report)
+        sent = exchange.body_to_send(body, self._patches, self._report)
         data = values.dumps(sent)
-        post = httpx.Request(
-            "POST",
-            self._url_for(sent.get("model")) if self._endpoint.url_names_model else self._url,
-            headers=self._headers,
-            stream=httpx.ByteStream(data),
-            extensions={**exchange.extensions_of(sent), **self._extensions},
-        )
+        url = self._url_for(sent.get("model")) if self._url_names_model else self._url
+        extensions = {**self._extensions, **exchange.extensions_of(sent)}
+        post = LightRequest(url, self._headers, data, extensions)
         if tries is not None:
             tries.prepare(post)
         elif self._notice.wants_tries:

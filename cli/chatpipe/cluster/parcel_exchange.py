@@ -16,8 +16,8 @@ from chatpipe.recordings.exchange_record import kept_headers
 from chatpipe.recordings.transport_failures import failure_of
 from chatpipe.server.headers import Headers
 from chatpipe.server.server import Server
-from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.reply_body import ReplyBody
 
 _ERROR = 400
@@ -39,7 +39,7 @@ async def send_parcel(
     head, pieces, failure = Returned(parcel.number, None), list[bytes](), ("", "")
     try:
         response = await transport.handle_async_request(request)
-        headers, status = headers_by_name(response.headers.raw), response.status_code
+        headers, status = headers_by_name(response), response.status_code
         head = head._replace(status=status, headers=_told(headers, status, verbose=verbose))
         await _read(response, headers, request, pieces)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -17,8 +17,9 @@ from chatpipe.jobs.job_api import JobApi
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.spool import NoRoom, Room, Spool
 from chatpipe.wire import retry
-from chatpipe.wire.answer import answer_from_error, headers_by_name
+from chatpipe.wire.answer import answer_from_error
 from chatpipe.wire.key_filter import read_without_secrets
+from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.retry import FailedAttempt, RetryAfter
 from chatpipe.wire.whole_body import WholeBody
 
@@ -141,7 +142,7 @@ def _broken_by(error: Exception, request: httpx.Request) -> _Break:
 
 
 async def _refusal(response: httpx.Response, request: httpx.Request) -> _Break:
-    headers = headers_by_name(response.headers.raw)
+    headers = headers_by_name(response)
     answer, failure, _ = await read_without_secrets(response, headers, request, WholeBody())
     fault = answer.fault or BrokenAnswer(f"unexpected status {response.status_code}", fix="try again")
     if fault.http_status == _GONE:

@@ -14,8 +14,8 @@ import httpx
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.concurrency import AdaptiveLimit
 from chatpipe.limits.gauges import Gauges, QueueBound, parse_gauges
-from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.reply_body import ReplyBody
 
 PERIOD_S = 1.0
@@ -67,7 +67,7 @@ async def _read(url: str, context: ExchangeContext) -> Gauges | None:
         response = await context.transport.handle_async_request(request)
         assert isinstance(response.stream, httpx.AsyncByteStream)
         try:
-            body = ReplyBody(response, headers_by_name(response.headers.raw), request)
+            body = ReplyBody(response, headers_by_name(response), request)
             text = b"".join([piece async for piece in body]) if response.status_code == 200 else b""
         finally:
             await response.stream.aclose()

@@ -98,6 +98,13 @@ class Pacer(ABC):
     async def acquire_slot(self, shared: SharedPace) -> None:
         """Wait for a slot among those that processes share."""
 
+    def start_now(self, attempts: PacedAttempts) -> int | None:
+        """Start the next of these attempts if nothing has to be waited for.
+
+        Returns the number of tokens reserved for it, or None if start() has to be awaited.
+        """
+        return None
+
     @abstractmethod
     async def start(self, attempts: PacedAttempts) -> int:
         """Wait until the next of these attempts may be sent. Returns the number of tokens reserved for it."""
@@ -113,11 +120,11 @@ class Pacer(ABC):
             self.rate.observe_headers(headers, self.context.monotonic(), self.context.now())
 
     def observe_answer(
-        self, answer: Answer, usage: Usage | None, attempts: PacedAttempts, latency_s: float
+        self, answer: Answer, usage: Usage | None, attempts: PacedAttempts, now: float
     ) -> None:
-        """Learn from the end of a request. usage is None if there is no completion."""
+        """Learn from the end of a request at now. usage is None if there is no completion."""
         if answer.fault is None:
-            self.rate.observe_success(self.context.monotonic())
+            self.rate.observe_success(now)
 
     def decide(self, failure: FailedAttempt, attempts: PacedAttempts) -> RetryAfter | GiveUp | None:
         """The retry decision, see Hooks.decide(). A busy server pauses all processes that share a limit.
@@ -183,8 +190,18 @@ class PacedAttempts(Hooks):
         self.started = 0.0
         self.refused_alone = 0
 
-    async def before_attempt(self) -> None:
-        self._reserved = await self._pacer.start(self)
+    def before_attempt(self) -> Awaitable[None] | None:
+        reserved = self._pacer.start_now(self)
+        if reserved is None:
+            return self._wait_for_start()
+        self._begin(reserved)
+        return None
+
+    async def _wait_for_start(self) -> None:
+        self._begin(await self._pacer.start(self))
+
+    def _begin(self, reserved: int) -> None:
+        self._reserved = reserved
         self._pacer.rate.repeats += self.sent > 0
         self.sent += 1
         self.started = self._pacer.context.monotonic()
@@ -210,12 +227,12 @@ class PacedAttempts(Hooks):
 
     def finish(self, answer: Answer) -> float:
         """Learn from the answer. Returns the seconds that the last attempt took."""
-        latency_s = self._pacer.context.monotonic() - self.started
+        now = self._pacer.context.monotonic()
         usage = None if answer.completion is None else usage_of(answer.completion)
-        self._pacer.observe_answer(answer, usage, self, latency_s)
+        self._pacer.observe_answer(answer, usage, self, now)
         if usage is not None:
             self.settle(usage.total or None)
-        return latency_s
+        return now - self.started
 
 
 class CallPacer(Pacer):

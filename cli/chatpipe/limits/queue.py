@@ -47,6 +47,11 @@ class RunWaits:
         self._tasks: set[asyncio.Task[object]] = set()
         self.has_stopped = False
 
+    @property
+    def may_wait_for_start(self) -> bool:
+        """True if an attempt may have to wait until anything can be sent, or if the run has stopped."""
+        return self._ready is not None or self.has_stopped
+
     def stop(self) -> None:
         self.has_stopped = True
         for task in self._tasks:
@@ -104,6 +109,7 @@ class RunPacer(Pacer):
         self._first_attempts = FirstAttempts()
         self._needs_tokens = shared is not None or not self.rate.is_unlimited
         self._queue = asyncio.Lock()
+        self._queued = 0  # attempts in the queue, with the first
         self._slot_queue = asyncio.Lock()
         self._moved: asyncio.Future[None] | None = None  # the first in the queue waits for it
         self._next: PacedAttempts | None = None  # it goes before the first in the queue
@@ -138,6 +144,18 @@ class RunPacer(Pacer):
         finally:
             self._slot_queue.release()
 
+    def start_now(self, attempts: PacedAttempts) -> int | None:
+        """Start an attempt that nothing holds up: nobody queues, no limit is reached, none is shared."""
+        if self._queued or self._next is not None or self.shared is not None or self.waits.may_wait_for_start:
+            return None
+        if self.rate.paused_s or self._in_flight >= min(self.concurrency.limit, self.window.limit):
+            return None
+        reserved, now = attempts.estimated_tokens() if self._needs_tokens else 0, self.context.monotonic()
+        if self.rate.try_reserve(reserved, now, now):
+            return None
+        self._in_flight += 1
+        return reserved
+
     async def start(self, attempts: PacedAttempts) -> int:
         """Wait until the next of these attempts may be sent. Returns the number of tokens reserved for it.
 
@@ -148,11 +166,15 @@ class RunPacer(Pacer):
         """
         if attempts is self._next:
             return await self._start_next(attempts)
-        await self.waits.acquire(self._queue)
+        self._queued += 1
         try:
-            return await self._admitted(await self._reserve(attempts))
+            await self.waits.acquire(self._queue)
+            try:
+                return await self._admitted(await self._reserve(attempts))
+            finally:
+                self._queue.release()
         finally:
-            self._queue.release()
+            self._queued -= 1
 
     async def _start_next(self, attempts: PacedAttempts) -> int:
         """Start an attempt that does not queue: the first in the queue waits for it."""
@@ -277,10 +299,10 @@ class RunPacer(Pacer):
         return RetryAfter(0.0, server_requested=False, uncounted=True)
 
     def observe_answer(
-        self, answer: Answer, usage: Usage | None, attempts: PacedAttempts, latency_s: float
+        self, answer: Answer, usage: Usage | None, attempts: PacedAttempts, now: float
     ) -> None:
-        super().observe_answer(answer, usage, attempts, latency_s)
-        fault, now = answer.fault, self.context.monotonic()
+        super().observe_answer(answer, usage, attempts, now)
+        fault, latency_s = answer.fault, now - attempts.started
         if fault is None:
             self._first_attempts.answer(attempts.sent)
             self.window.answer(self._in_flight, latency_s, now)

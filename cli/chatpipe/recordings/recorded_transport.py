@@ -19,7 +19,7 @@ from chatpipe.recordings.recorded_attempts import RecordedAttempt, Recordings
 from chatpipe.recordings.reply_forms import reply_to
 from chatpipe.recordings.transport_failures import exception_of, failure_of
 from chatpipe.recordings.unpacked_reply import unpacked
-from chatpipe.wire.answer import headers_by_name
+from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.retry import REPLAYED
 
 # The health of a server whose replies are all recorded.
@@ -72,7 +72,7 @@ class RecordedTransport(httpx.AsyncBaseTransport):
             if failure is not None:
                 self._recordings.record(attempt, RecordedReply(None, (), (), *failure), clock.ms())
             raise
-        headers = headers_by_name(response.headers.raw)
+        headers = headers_by_name(response)
         head = RecordedReply(response.status_code, kept_headers(headers))
 
         def record(reply: RecordedReply) -> None:

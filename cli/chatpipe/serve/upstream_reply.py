@@ -21,8 +21,8 @@ from chatpipe.serve.router import UPSTREAM_ERROR, error_reply
 from chatpipe.serve.wakeup import Wakeup
 from chatpipe.system.causes import root_os_error
 from chatpipe.wire import faults as wire_faults
-from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.http1 import EarlyEnd
+from chatpipe.wire.light_messages import headers_by_name
 
 # Headers of one connection, which a proxy does not pass on. Source: RFC 9110, section 7.6.1.
 OF_CONNECTION = frozenset(
@@ -123,7 +123,7 @@ class UpstreamReply:
         """Hand the reply to its steps, piece by piece. Raises httpx.HTTPError."""
         response = await self._transport.handle_async_request(self._make_request())
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        self._listener.head(response.status_code, headers_by_name(response.headers.raw))
+        self._listener.head(response.status_code, headers_by_name(response))
         try:
             self._response = response
             self._wakeup.wake()

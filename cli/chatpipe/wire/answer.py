@@ -417,19 +417,3 @@ def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer,
     fault = faults.from_exception(error, str(request.url))
     failure = FailedAttempt(is_unreached=not fault.reached_server) if faults.is_transient(error) else None
     return Answer(None, None, fault), failure
-
-
-def headers_by_name(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers as a dict with lower-case names. Repeated ones are joined with ", ".
-
-    httpx.Headers is slower: each look-up scans and decodes all headers.
-    """
-    found: dict[str, str] = {}
-    for raw, data in headers:
-        name = raw.decode("latin-1").lower()
-        try:
-            value = data.decode()
-        except UnicodeDecodeError:
-            value = data.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found

@@ -123,7 +123,7 @@ class PooledConnection(asyncio.BufferedProtocol):
         while reply.head is None:
             if self._failure is not None:
                 raise self._failure
-            await self._wait_for_event()
+            await self._next_event()
         return reply.head
 
     async def wait_until_complete(self) -> None:
@@ -132,7 +132,7 @@ class PooledConnection(asyncio.BufferedProtocol):
         Never raises. piece() raises a failure, after the bytes that arrived before it.
         """
         while not self.reply.done and self._failure is None and not self._paused:
-            await self._wait_for_event()
+            await self._next_event()
 
     async def read_body(self) -> bytes:
         """Wait for more of the body and return it, empty at its end. Raises httpx.TransportError."""
@@ -148,7 +148,7 @@ class PooledConnection(asyncio.BufferedProtocol):
                 return b""
             if self._failure is not None:
                 raise self._failure
-            await self._wait_for_event()
+            await self._next_event()
 
     def finish_exchange(self) -> bool:
         """End the exchange. Returns True if another may follow, else the caller calls close()."""
@@ -246,17 +246,15 @@ class PooledConnection(asyncio.BufferedProtocol):
 
     # Waiting
 
-    async def _wait_for_event(self) -> None:
-        """Wait for the next event on this connection."""
+    def _next_event(self) -> asyncio.Future[None]:
+        """A wait for the next event on this connection. Its time begins now."""
         self._start_wait()
         if self._write_blocked and self.is_open:
             self._unsent_bytes = self._write_buffer_bytes()
-        self._set_timer()
+        if self._limits.ends_at < self._timer_at:
+            self._set_timer()
         self._waiter = waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+        return waiter
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -267,14 +265,12 @@ class PooledConnection(asyncio.BufferedProtocol):
         self._limits.start_wait(self._timeouts.write if self._write_blocked else self._timeouts.read)
 
     def _set_timer(self) -> None:
-        """Ensure that a timer fires by the end of the current wait.
+        """Set the timer to the end of the current wait.
 
         A timer per request would cost more than the request itself. So a timer for an earlier time
         stays, and is set again when it fires if the wait goes on.
         """
         at = self._limits.ends_at
-        if at >= self._timer_at:
-            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
@@ -283,7 +279,7 @@ class PooledConnection(asyncio.BufferedProtocol):
     def _on_timer(self) -> None:
         self._timer = None
         self._timer_at = _NEVER
-        if self._waiter is None or self._closing or self._waiter.done():
+        if self._waiter is None or self._waiter.done() or self._closing:
             return
         unsent = self._write_buffer_bytes()
         if self._write_blocked and unsent < self._unsent_bytes:
@@ -291,7 +287,7 @@ class PooledConnection(asyncio.BufferedProtocol):
             self._start_wait()
         if self._limits.have_passed():
             self._fail(self._timed_out())
-        else:
+        elif self._limits.ends_at < _NEVER:
             self._set_timer()
 
     def _stop_timer(self) -> None:
@@ -320,7 +316,7 @@ class PooledConnection(asyncio.BufferedProtocol):
         self._transport.write(view)
         # A connection that is not open fails here: the event loop is about to call connection_lost().
         while self._write_blocked or not self.is_open:
-            await self._wait_for_event()
+            await self._next_event()
             if self._failure is not None or self._is_answered():
                 return False
         return True

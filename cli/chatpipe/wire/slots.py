@@ -1,6 +1,7 @@
 """Connection slots: their limit, the idle connections, and the queue of waiting requests.
 
-A request holds a slot from get() until keep() or give(). Every idle connection holds one too.
+A request holds a slot from take_idle() or acquire() until release_connection() or release(). Every idle
+connection holds one too.
 While a request waits, no connection is idle and no slot is free: a slot that is given back goes to
 the first in the queue. This module opens no connections; a request that gets a slot without one
 opens its own.
@@ -40,27 +41,29 @@ class ConnectionSlots:
         self._queue: OrderedDict[asyncio.Future[PooledConnection | None], _SlotRequest] = OrderedDict()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
-    async def acquire(
-        self, origin: Origin, reuse: bool, limit_s: float | None, timeouts: Timeouts
-    ) -> PooledConnection | None:
-        """Take a slot, with an idle connection to the origin if one exists and reuse is true.
+    def take_idle(self, origin: Origin) -> PooledConnection | None:
+        """Take the slot of an idle connection to the origin, None if there is none."""
+        idle = self._idle.get(origin)
+        while idle:
+            link = idle.popitem()[0]
+            if link.is_open and time.monotonic() - link.idle_since < self._idle_s:
+                return link
+            link.close()
+            self.used -= 1
+        return None
 
-        Returns None for a slot without a connection. Raises httpx.PoolTimeout after limit_s.
+    async def acquire(self, origin: Origin, reuse: bool, timeouts: Timeouts) -> PooledConnection | None:
+        """Take a slot while no connection to the origin is idle.
+
+        Returns the connection that came with it if reuse is true, None for a slot without one. Raises
+        httpx.PoolTimeout after the limit of timeouts.
         """
-        if reuse:
-            idle = self._idle.get(origin)
-            while idle:
-                link = idle.popitem()[0]
-                if link.is_open and time.monotonic() - link.idle_since < self._idle_s:
-                    return link
-                link.close()
-                self.used -= 1
         if self._limit is None or self.used < self._limit:
             self.used += 1
             return None
         if self._evict():
             return None
-        return await self._wait(_SlotRequest(origin, reuse), limit_s, timeouts)
+        return await self._wait(_SlotRequest(origin, reuse), timeouts)
 
     def release_connection(self, link: PooledConnection) -> None:
         """Give a slot back together with its connection, which the next request may use."""
@@ -107,21 +110,19 @@ class ConnectionSlots:
                 return waiter, slot_request
         return None
 
-    async def _wait(
-        self, slot_request: _SlotRequest, limit_s: float | None, timeouts: Timeouts
-    ) -> PooledConnection | None:
+    async def _wait(self, slot_request: _SlotRequest, timeouts: Timeouts) -> PooledConnection | None:
         waiter: asyncio.Future[PooledConnection | None] = asyncio.get_running_loop().create_future()
         self._queue[waiter] = slot_request
         try:
             limits = WaitLimits(timeouts.deadline)
-            limits.start_wait(limit_s)
+            limits.start_wait(timeouts.pool)
             async with loop_timeout(limits):
                 return await waiter
         except BaseException as error:
             if self._queue.pop(waiter, None) is None and not waiter.cancelled() and not waiter.exception():
                 self._pass_on(waiter.result())  # a slot was granted at the same moment
             if isinstance(error, TimeoutError):
-                text = timeouts.message(f"no free connection{within_text(limit_s)}")
+                text = timeouts.message(f"no free connection{within_text(timeouts.pool)}")
                 raise httpx.PoolTimeout(text) from error
             raise
 

@@ -56,10 +56,12 @@ class WaitLimits:
     @property
     def ends_at(self) -> float:
         """The time of the next limit; infinite for none."""
-        return min(self._wait_ends_at, self._deadline)
+        ends_at, deadline = self._wait_ends_at, self._deadline
+        return min(deadline, ends_at)
 
     def start_wait(self, limit_s: float | None) -> None:
-        self.wait_until(_NEVER if limit_s is None else time.monotonic() + limit_s)
+        self._wait_ends_at = _NEVER if limit_s is None else time.monotonic() + limit_s
+        self._is_wait_extended = False
 
     def wait_until(self, ends_at: float) -> None:
         """Start a wait that ends at this time, which may have passed."""
@@ -95,13 +97,14 @@ class Timeouts(NamedTuple):
 
     connect covers everything up to the end of the TLS handshake. It includes the system's name
     look-up but cannot interrupt it. read applies between two reads, write between two writes.
-    deadline is a point in time on the clock of time.monotonic().
+    deadline is a point in time on the clock of time.monotonic(). pool is for a free connection.
     """
 
     connect: float | None
     read: float | None
     write: float | None
     deadline: float | None
+    pool: float | None = None
 
     @classmethod
     def of(cls, request: httpx.Request) -> Timeouts:
@@ -112,6 +115,7 @@ class Timeouts(NamedTuple):
             limits.get("read"),
             limits.get("write"),
             request.extensions.get("deadline"),
+            limits.get("pool"),
         )
 
     def capped(self, limit: float | None) -> float | None:

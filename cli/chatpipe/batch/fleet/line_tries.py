@@ -6,7 +6,7 @@ counts once every server has failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 
 import httpx
@@ -110,9 +110,9 @@ class LineTries(Hooks):
         self._inner = hooks
         return self
 
-    async def before_attempt(self) -> None:
+    def before_attempt(self) -> Awaitable[None] | None:
         self._attempt = None
-        await self._inner.before_attempt()
+        return self._inner.before_attempt()
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
         self.heard = self._clock()
