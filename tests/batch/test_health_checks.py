@@ -10,7 +10,7 @@ import httpx
 
 from chatpipe.batch.fleet.health_checks import HealthChecks
 from chatpipe.batch.fleet.line_tries import LineTries
-from chatpipe.batch.fleet.member import Member
+from chatpipe.batch.fleet.member import Begun, Member
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.balance import Load
 from chatpipe.limits.health import Health
@@ -116,20 +116,50 @@ def test_silence(silent_s: float, longest_s: float, *, is_there: bool, asks: boo
 
 
 def test_a_line_is_taken_from_a_silent_server_once() -> None:
-    async def abandoned() -> list[bool]:
+    async def abandoned() -> list[str]:
         unused: Any = None
         member = Member("a", SERVER, unused, unused, Load(0))
-        timeouts = []
-        for was_lost in (False, True):
+
+        async def attempt(*, was_lost: bool, takes: int) -> str:
             tries = LineTries(lambda: 0.0)
             tries.was_lost = was_lost
-            timeouts.append(asyncio.timeout(None))
-            member.begin(tries, timeouts[-1], 0.0)
-        async with timeouts[0], timeouts[1]:
-            member.abandon()
-            return [each.when() is not None for each in timeouts]
+            begun = member.begin(tries, 0.0)
+            try:
+                for _ in range(takes):
+                    await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                assert begun.was_cancelled_here()
+                return "abandoned"
+            finally:
+                member.end(tries)
+            return "answered"
 
-    assert asyncio.run(abandoned()) == [True, False]
+        attempts = asyncio.gather(
+            attempt(was_lost=False, takes=9),
+            attempt(was_lost=True, takes=9),
+            attempt(was_lost=False, takes=1),  # its answer has come
+        )
+        await asyncio.sleep(0)
+        member.abandon()
+        return list(await attempts)
+
+    assert asyncio.run(abandoned()) == ["abandoned", "answered", "answered"]
+
+
+def test_a_cancelled_attempt_of_a_server_that_is_given_up_stays_cancelled() -> None:
+    async def cancelled() -> bool:
+        task = asyncio.current_task()
+        assert task is not None
+        begun = Begun(0.0, task)
+        begun.abandon()
+        task.cancel()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            return not begun.was_cancelled_here()
+        return False
+
+    assert asyncio.run(cancelled())
 
 
 def test_a_silent_server_that_is_there_is_not_asked_again_at_once() -> None:

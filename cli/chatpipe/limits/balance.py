@@ -11,6 +11,7 @@ same for all, so that shares neither drift nor end at nothing. Pure: now is the 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 # Good answers in a period, for each server: first, and at most.
 _PERIOD = (4, 32)
@@ -19,33 +20,50 @@ _GAIN = 0.3  # of the latest period in the mean
 _EVEN = 0.15  # the part of a weight that all servers have in common
 _FORGOTTEN = 0.1  # of the difference to the mean, in each period in which a server got nothing
 
+_order = attrgetter("share", "turn")
+
 
 class Load:
     """The load of the server with this index.
 
-    rate is the number of its good answers a second while it was busy, None as long as it is unknown.
+    rate is the number of its good answers a second while it was busy, None as long as it is unknown. share is
+    what it would have in flight with one more, for its weight. turn is the number of its last attempt.
     """
 
-    __slots__ = ("_busy_s", "_busy_since", "_good", "in_flight", "index", "rate", "turn", "weight")
+    __slots__ = (
+        "_busy_s",
+        "_busy_since",
+        "_good",
+        "in_flight",
+        "index",
+        "rate",
+        "share",
+        "turn",
+        "weight",
+    )
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.in_flight = 0
         self.rate: float | None = None
         self.weight = 1.0
-        self.turn = 0  # the number of the attempt that it got last
+        self.share = 1.0
+        self.turn = 0
         self._good = 0
         self._busy_s = 0.0
         self._busy_since = 0.0
 
-    def start(self, now: float) -> None:
-        """Count an attempt that begins."""
+    def start(self, turn: int, now: float) -> None:
+        """Count an attempt that begins, the one with this number of the run."""
         if not self.in_flight:
             self._busy_since = now
+        self.turn = turn
         self.in_flight += 1
+        self.share = (self.in_flight + 1) / self.weight
 
     def finish(self, *, is_good: bool, now: float) -> None:
         """Count an attempt that has ended."""
+        self.share = self.in_flight / self.weight
         self.in_flight -= 1
         self._good += is_good
         if not self.in_flight:
@@ -60,6 +78,10 @@ class Load:
         good, self._good, self._busy_s = self._good, 0, 0.0
         return good / busy_s if busy_s > 0 else None
 
+    def weigh(self, weight: float) -> None:
+        self.weight = weight
+        self.share = (self.in_flight + 1) / weight
+
 
 class Balance:
     """The loads of all servers of a run, one for each of count."""
@@ -73,20 +95,13 @@ class Balance:
 
     def pick(self, loads: Iterable[Load]) -> Load | None:
         """The one of loads that gets the next attempt, None of none. Of equals, the one idle longest."""
-        best: Load | None = None
-        least = 0.0
-        for load in loads:
-            share = (load.in_flight + 1) / load.weight
-            if best is None or share < least or (share == least and load.turn < best.turn):
-                best, least = load, share
-        return best
+        return min(loads, key=_order, default=None)
 
     def start(self, load: Load, now: float) -> None:
         """Count an attempt that begins at the server of load."""
         self._turn += 1
         self._in_flight += 1
-        load.turn = self._turn
-        load.start(now)
+        load.start(self._turn, now)
 
     def finish(self, load: Load, *, is_good: bool, now: float) -> None:
         """Count an attempt that has ended. Weights change at the end of a period only."""
@@ -114,4 +129,4 @@ class Balance:
                 load.rate += _FORGOTTEN * (mean - load.rate)
         for load in self.loads:
             rate = mean if load.rate is None else load.rate
-            load.weight = ((1 - _EVEN) * rate + _EVEN * mean) or 1.0
+            load.weigh(((1 - _EVEN) * rate + _EVEN * mean) or 1.0)

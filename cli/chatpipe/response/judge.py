@@ -52,14 +52,15 @@ def outcome_of(choice: Value) -> Outcome:
         return end
     if type(message) is not dict:
         return Outcome.broken
-    if refusal_of(message):
+    content = message.get("content")
+    is_text = type(content) is str  # nearly all
+    if (message.get("refusal") or not is_text) and refusal_of(message):
         return Outcome.refused
     if end is Outcome.truncated:
         return Outcome.truncated
-    if _has_calls(message):
+    if ("tool_calls" in message or "function_call" in message) and _has_calls(message):
         return Outcome.tool_calls
-    content = message.get("content")
-    if type(content) is str and content:  # nearly all
+    if is_text and content:
         return Outcome.ok
     if not may_be_text(content):
         return Outcome.broken
@@ -72,7 +73,10 @@ def outcome_of(choice: Value) -> Outcome:
 def is_broken(completion: dict[str, Value]) -> bool:
     """Return True if a choice of a completion is broken, or there is none. Never raises."""
     answers = choices(completion)
-    return not answers or any(outcome_of(choice) is Outcome.broken for choice in answers)
+    for choice in answers:
+        if outcome_of(choice) is Outcome.broken:
+            return True
+    return not answers
 
 
 def _has_calls(message: dict[str, Value]) -> bool:

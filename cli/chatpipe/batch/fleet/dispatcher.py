@@ -70,6 +70,7 @@ class Dispatcher:
         self._needs = needs
         self._clock = needs.context.monotonic
         self._queue = asyncio.Lock()
+        self._queued = 0  # lines in the queue, with the first
         self._sound: list[Load] = []
         self.update()
 
@@ -86,9 +87,11 @@ class Dispatcher:
         """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
         tries, models = LineTries(self._clock), self._needs.models
         if models is not None:
-            tries.lacking = await models.lacking(request.body.get("model"))
+            if not models.are_known:
+                await models.read()
+            tries.lacking = models.lacking(request.body.get("model"))
         while True:
-            place = await self._wait_in_queue(request, tries)
+            place = self._place_now(request, tries) or await self._wait_in_queue(request, tries)
             if place is None:
                 final, latency_s = await self._end_round(request, tries), 0.0
             else:
@@ -101,6 +104,22 @@ class Dispatcher:
 
     # The server of the next attempt
 
+    def _place_now(self, request: RunRequest, tries: LineTries) -> _Place | None:
+        """The place of the first attempt of a line that nothing holds up, None if it has to queue."""
+        if self._queued or tries.failures or self._needs.waits.may_wait_for_start:
+            return None
+        now = self._clock()
+        member, _ = self._find(tries, now)
+        if member is None:
+            return None
+        tokens, wait_s = self._needs.rate.reserve(request.body, now, None)
+        return None if wait_s else self._take(member, tokens, now)
+
+    def _take(self, member: Member, tokens: int, now: float) -> _Place:
+        self._balance.start(member.load, now)
+        member.health.on_trial = not member.health.is_sound
+        return _Place(member, tokens)
+
     async def _wait_in_queue(self, request: RunRequest, tries: LineTries) -> _Place | None:
         """The place of the next attempt, None if the round has failed at every server.
 
@@ -109,11 +128,15 @@ class Dispatcher:
         """
         if tries.failures:
             return await self._wait_for_server(request, tries)
-        await self._needs.waits.acquire(self._queue)
+        self._queued += 1
         try:
-            return await self._wait_for_server(request, tries)
+            await self._needs.waits.acquire(self._queue)
+            try:
+                return await self._wait_for_server(request, tries)
+            finally:
+                self._queue.release()
         finally:
-            self._queue.release()
+            self._queued -= 1
 
     async def _wait_for_server(self, request: RunRequest, tries: LineTries) -> _Place | None:
         rate, due = self._needs.rate, None
@@ -123,9 +146,7 @@ class Dispatcher:
             if member is not None:
                 tokens, wait_s = rate.reserve(request.body, now, due)
                 if not wait_s:
-                    self._balance.start(member.load, now)
-                    member.health.on_trial = not member.health.is_sound
-                    return _Place(member, tokens)
+                    return self._take(member, tokens, now)
                 due = now + wait_s
             if len(self._sound) < len(self.members):
                 wait_s = _LOOK_S if wait_s is None else min(wait_s, _LOOK_S)
@@ -185,15 +206,13 @@ class Dispatcher:
         member = place.member
         member.pacer.rate.repeats += tries.has_begun
         tries.has_begun = True
-        timeout = asyncio.timeout(None)
-        member.begin(tries, timeout, self._clock())
+        begun = member.begin(tries, self._clock())
         answer: Answer | None = None
         latency_s = 0.0
         try:
-            async with timeout:
-                answer, latency_s = await member.sender.ask(request, tries)
-        except TimeoutError:
-            if not timeout.expired():
+            answer, latency_s = await member.sender.ask(request, tries)
+        except asyncio.CancelledError:
+            if not begun.was_cancelled_here():
                 raise
             tries.abandon()
             answer = Answer(None, None, Unreachable(f"no answer from '{member.name}'"))

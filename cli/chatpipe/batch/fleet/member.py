@@ -11,15 +11,32 @@ from chatpipe.errors import PausedTooLong
 from chatpipe.limits.balance import Load
 from chatpipe.limits.health import Health
 from chatpipe.limits.queue import RunPacer
-from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.server import Server
 
 
-class _Begun(NamedTuple):
-    """An attempt at the server: its beginning, and the time-out that ends it when the server is given up."""
+class Begun:
+    """An attempt at the server by a task. is_abandoned: it ends because the server is given up."""
 
-    started: float
-    timeout: asyncio.Timeout
+    __slots__ = ("_has_ended", "_task", "is_abandoned", "started")
+
+    def __init__(self, started: float, task: asyncio.Task[object]) -> None:
+        self.started = started
+        self.is_abandoned = False
+        self._task = task
+        self._has_ended = False
+
+    def end(self) -> None:
+        self._has_ended = True
+
+    def abandon(self) -> None:
+        """End the attempt by a CancelledError, unless it ends before."""
+        if not self._has_ended:
+            self.is_abandoned = True
+            self._task.cancel()
+
+    def was_cancelled_here(self) -> bool:
+        """Take back the cancellation by abandon(). False if somebody else has cancelled the task."""
+        return self.is_abandoned and not self._task.uncancel()
 
 
 class Member:
@@ -39,7 +56,7 @@ class Member:
         self.health = Health()
         self.lacks_model = False
         self._heard = 0.0  # time of its last word
-        self._begun: dict[LineTries, _Begun] = {}
+        self._begun: dict[LineTries, Begun] = {}
         self._said: set[str] = set()
 
     @property
@@ -50,13 +67,16 @@ class Member:
     def takes_part(self) -> bool:
         return not (self.health.is_out or self.lacks_model)
 
-    def begin(self, tries: LineTries, timeout: asyncio.Timeout, now: float) -> None:
-        """Count an attempt that goes to the server."""
-        self._begun[tries] = _Begun(now, timeout)
+    def begin(self, tries: LineTries, now: float) -> Begun:
+        """Count an attempt of the current task that goes to the server."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._begun[tries] = begun = Begun(now, task)
+        return begun
 
     def end(self, tries: LineTries) -> None:
         """Count an attempt that is over."""
-        del self._begun[tries]
+        self._begun.pop(tries).end()
         self._heard = max(self._heard, tries.heard)
 
     def silent_s(self, now: float) -> float:
@@ -72,10 +92,11 @@ class Member:
 
         A line that was lost before stays: it may be what keeps servers so busy that they say nothing.
         """
-        now = asyncio.get_running_loop().time()
+        # Soon: an answer that has arrived already is taken first.
+        soon = asyncio.get_running_loop().call_soon
         for tries, begun in self._begun.items():
             if not tries.was_lost:
-                begun.timeout.reschedule(now)
+                soon(begun.abandon)
 
     def pause_fault(self) -> PausedTooLong | None:
         """The fault of a server that pauses longer than --max-pause."""

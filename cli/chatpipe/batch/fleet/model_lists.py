@@ -36,25 +36,30 @@ _NONE: frozenset[int] = frozenset()
 class ModelLists:
     """The names of the models of each server, read when the first line asks for them.
 
-    note prints once for a server that it has another model.
+    note prints once for a server that it has another model. are_known: every server has been asked.
     """
 
     def __init__(self, members: Sequence[Member], waits: RunWaits, note: Callable[[str], None]) -> None:
         self._members = members
         self._waits = waits
         self._note = note
+        self.are_known = False
         self._reading: asyncio.Task[None] | None = None
         self._names: dict[int, tuple[str, ...]] = {}  # by the index of the server
         self._lacking: dict[str, frozenset[int]] = {}  # by the model
 
-    async def lacking(self, model: Value) -> frozenset[int]:
-        """The indices of the servers that do not have this model although others have it."""
+    async def read(self) -> None:
+        """Wait until every server has been asked. The first call asks them."""
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
         if not self._reading.done():
             with self._waits.until_stop():
                 await asyncio.wait([self._reading])
-            self._reading.result()
+        self._reading.result()
+        self.are_known = True
+
+    def lacking(self, model: Value) -> frozenset[int]:
+        """The indices of the servers that do not have this model although others have it. See read()."""
         if not isinstance(model, str) or not self._names:
             return _NONE
         found = self._lacking.get(model)
