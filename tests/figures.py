@@ -40,8 +40,8 @@ FRONT_FOLDERS = ("options", "flags", "commands")
 
 GENERATED = "accept.py"
 
-# It stands for a module of Python, and has nothing of the program: to import it joins no parts.
-STAND_IN = "named_tuple"
+# They stand for modules of Python, and have nothing of the program: to import them joins no parts.
+STAND_INS = frozenset({"named_tuple", "line_record"})
 
 _WORLD_MODULES = {
     *("socket", "ssl", "select", "selectors", "subprocess", "signal", "time", "random", "shutil", "tempfile"),
@@ -275,7 +275,7 @@ def edges(modules: Sequence[Module], *, late: bool = True) -> set[Edge]:
     """The imports between modules, those under TYPE_CHECKING included, each pair of modules once.
 
     `from chatpipe.wire import keys` leads to `wire.keys` if there is such a module, else to
-    `wire.__init__`. With late False, imports inside functions are left out, STAND_IN is always left out.
+    `wire.__init__`. With late False, imports inside functions are left out, STAND_INS are always left out.
     """
     names = {module.imported_as: module.name for module in modules}
     found = set()
@@ -283,7 +283,7 @@ def edges(modules: Sequence[Module], *, late: bool = True) -> set[Edge]:
         for statement, is_late in imports(module.tree):
             if late or not is_late:
                 found |= {Edge(module.name, names[each]) for each in _targets(statement, names)}
-    return {edge for edge in found if edge.source != edge.target and edge.target != STAND_IN}
+    return {edge for edge in found if edge.source != edge.target and edge.target not in STAND_INS}
 
 
 def _targets(statement: ast.Import | ast.ImportFrom, names: Container[str]) -> Iterator[str]:
@@ -315,8 +315,8 @@ def circle(modules: Sequence[Module]) -> list[str]:
 
 
 def folders(modules: Iterable[Module]) -> list[str]:
-    """The folders, and each root module as a folder of its own, but `chatpipe/__init__.py` and STAND_IN."""
-    return sorted({module.folder for module in modules} - {"__init__", STAND_IN})
+    """The folders, and each root module as a folder of its own, but `chatpipe/__init__.py` and STAND_INS."""
+    return sorted({module.folder for module in modules} - {"__init__", *STAND_INS})
 
 
 def joined_folders(modules: Sequence[Module]) -> dict[tuple[str, str], list[Edge]]:

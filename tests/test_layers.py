@@ -21,6 +21,7 @@ PACKAGE = ROOT / "cli" / "chatpipe"
 # Lowest first: a module imports from its own layer and lower ones.
 LAYERS = (
     "named_tuple",
+    "line_record",
     "errors",
     "options",
     "inputs",

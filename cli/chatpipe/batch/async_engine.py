@@ -14,19 +14,11 @@ from collections import deque
 
 from chatpipe.batch.engine import Callbacks, Capacity, RequestSender, RunRequest
 from chatpipe.inputs.values import Value
-from chatpipe.named_tuple import NamedTuple
 
 # The largest queue: one request for each slot, for the worst burst, but never more than this number, ...
 _QUEUED = 256
 # ... nor more than these characters. One large request (images) is enough.
 _QUEUED_SIZE = 4 << 20
-
-
-class _Queued(NamedTuple):
-    """A request in the queue. size is its approximate number of characters."""
-
-    request: RunRequest
-    size: int
 
 
 class AsyncEngine:
@@ -38,24 +30,27 @@ class AsyncEngine:
         self._callbacks: Callbacks
         self._slots: set[asyncio.Task[None]] = set()
         self._in_flight = 0
-        self._queue: deque[_Queued] = deque()
+        self._queue: deque[tuple[RunRequest, int]] = deque()  # each with its approximate size
         self._queued_size = 0
         self._answer_came = asyncio.Event()
+        self._is_asked = False  # room() waits for an answer
 
     def start(self, callbacks: Callbacks) -> None:
         self._callbacks = callbacks
 
     def submit(self, request: RunRequest) -> None:
-        queued = _Queued(request, _size(request.body.get("messages")))
-        self._queue.append(queued)
-        self._queued_size += queued.size
+        size = _size_of_messages(request.body.get("messages"))
+        self._queue.append((request, size))
+        self._queued_size += size
         self._fill_slots()
 
     async def room(self) -> None:
         most = min(self._capacity.limit, _QUEUED) - 1
         while len(self._queue) > most or self._queued_size > _QUEUED_SIZE:
             self._answer_came.clear()
+            self._is_asked = True
             await self._answer_came.wait()
+            self._is_asked = False
 
     def flush(self) -> None:
         """Do nothing: every request is sent as soon as there is a slot."""
@@ -72,7 +67,7 @@ class AsyncEngine:
 
     def _fill_slots(self) -> None:
         """Put requests in flight while there are free slots."""
-        while self._queue and (request := self._next()) is not None:
+        while self._in_flight < self._capacity.limit and (request := self._next()) is not None:
             slot = asyncio.create_task(self._run_slot(request))
             self._slots.add(slot)
             slot.add_done_callback(self._slots.discard)
@@ -109,7 +104,17 @@ class AsyncEngine:
         finally:
             self._in_flight -= 1
         self._callbacks.answered(request.number, answer, latency_s)
-        self._answer_came.set()
+        if self._is_asked:
+            self._answer_came.set()
+
+
+def _size_of_messages(messages: Value) -> int:
+    """The size of the messages of a body, most of which are objects of texts."""
+    size = 0
+    for message in messages if isinstance(messages, list) else ():
+        for each in message.values() if isinstance(message, dict) else (message,):
+            size += len(each) if isinstance(each, str) else _size(each)
+    return size
 
 
 def _size(value: Value) -> int:

@@ -78,13 +78,6 @@ class DriverOptions(NamedTuple):
     note: Callable[[str], None] | None = None
 
 
-class _Submitted(NamedTuple):
-    """An item whose request the engine has."""
-
-    item: Item
-    fingerprint: str
-
-
 class Driver:
     """One run. emit writes a result. stop is the reason for an early end, or None."""
 
@@ -104,10 +97,11 @@ class Driver:
         self._emit = emit
         self._options = options
         self._reader: asyncio.Task[None] | None = None
-        self._submitted: dict[int, _Submitted] = {}
+        self._submitted: dict[int, tuple[Item, str]] = {}  # what the engine has, with its fingerprint
         self._queued = 0  # submitted but not yet sent
         self._in_flight = 0
         self._moved = asyncio.Event()  # a request was sent or answered
+        self._awaits_move = False
         self._numbered = 0
         self._emitted = 0  # with a window only
         self._reordered: dict[int, Result] = {}  # results that wait for an earlier one
@@ -137,6 +131,7 @@ class Driver:
     # Input
 
     async def _read(self, items: AsyncIterator[Item]) -> None:
+        window, dedupe = self._options.window, self._options.dedupe
         async for item in items:
             if self.stop is not None:  # a recorded result has stopped the run
                 return
@@ -146,8 +141,8 @@ class Driver:
                 continue
             number = self._numbered
             self._numbered += 1
-            if self._options.window is not None:
-                await self._wait_for_window(number, self._options.window)
+            if window is not None:
+                await self._wait_for_window(number, window)
             fingerprint = "" if item.fault is not None else self._store.fingerprint(item)
             if self._following >= _FOLLOWERS:
                 await self._wait_for_followers(fingerprint)
@@ -157,11 +152,14 @@ class Driver:
                 if self._queued:
                     await self._wait_for_queue()
                 self._finish(number, result)
-            elif self._options.dedupe and fingerprint in self._followers:
+            elif dedupe and fingerprint in self._followers:
                 self._followers[fingerprint].append((number, item))
                 self._following += 1
             else:
-                await self._submit(number, item, fingerprint)
+                if dedupe:
+                    self._followers[fingerprint] = []
+                self._submit(number, item, fingerprint)
+                await self._engine.room()
 
     async def _wait_for_window(self, number: int, window: int) -> None:
         """Wait while an item is too far ahead of the first one without a result.
@@ -184,7 +182,9 @@ class Driver:
     async def _wait_until_moved(self) -> None:
         self._engine.flush()
         self._moved.clear()
+        self._awaits_move = True
         await self._moved.wait()
+        self._awaits_move = False
 
     def _known_result(self, item: Item, fingerprint: str) -> Result | None:
         """The result of an item that is not sent, or None."""
@@ -197,15 +197,12 @@ class Driver:
             return self._builder.of_answer(item, fingerprint, found.answer, found.latency_s)
         return self._builder.of_record(item, found.line, found.outcome)
 
-    async def _submit(self, number: int, item: Item, fingerprint: str) -> None:
-        """Give an item to the engine, and wait until the engine wants another."""
+    def _submit(self, number: int, item: Item, fingerprint: str) -> None:
+        """Give an item to the engine."""
         assert item.body is not None
-        if self._options.dedupe:
-            self._followers[fingerprint] = []
-        self._submitted[number] = _Submitted(item, fingerprint)
+        self._submitted[number] = item, fingerprint
         self._queued += 1
         self._engine.submit(RunRequest(number, item.line, item.custom_id, item.body, fingerprint))
-        await self._engine.room()
 
     def _reader_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -229,7 +226,8 @@ class Driver:
             return False
         self._queued -= 1
         self._in_flight += 1
-        self._moved.set()
+        if self._awaits_move:
+            self._moved.set()
         return True
 
     def answered(self, number: int, answer: Answer, latency_s: float) -> None:
@@ -238,7 +236,8 @@ class Driver:
             self._finish_answered(number, answer, latency_s)
         except BaseException as error:
             self.failed(error)
-        self._moved.set()
+        if self._awaits_move:
+            self._moved.set()
 
     def failed(self, error: BaseException) -> None:
         if isinstance(error, TryLater):  # its request was not sent, those in flight will be answered
@@ -253,6 +252,8 @@ class Driver:
         item, fingerprint = self._submitted.pop(number)
         result = self._builder.of_answer(item, fingerprint, answer, latency_s)
         self._finish(number, result)
+        if not self._options.dedupe:
+            return
         followers = self._followers.pop(fingerprint, [])
         self._following -= len(followers)
         for follower, same in followers:

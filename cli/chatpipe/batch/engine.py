@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from chatpipe.inputs.values import Value
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.line_record import LineRecord
 from chatpipe.wire.answer import Answer
 
 
-class RunRequest(NamedTuple):
+class RunRequest(LineRecord):
     """A request of a run. number counts its items from 0, line the lines of the input from 1."""
 
     number: int

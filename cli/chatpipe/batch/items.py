@@ -13,7 +13,7 @@ from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.rows import Row
 from chatpipe.inputs.text_decoder import not_utf8
 from chatpipe.inputs.values import NotJSON, Value, json_type
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.line_record import LineRecord
 from chatpipe.options.parameters import Edit
 from chatpipe.options.request import CheckOptions
 from chatpipe.request import edits
@@ -26,7 +26,7 @@ _URL_SHOWN = 60  # characters
 _HEAD_ROLES = ("system", "developer")
 
 
-class Item(NamedTuple):
+class Item(LineRecord):
     """One line of the input. line counts physical lines, from 1. body is None if there is a fault.
 
     is_ours is False for an item of another shard, which is only counted. row holds the columns that

@@ -12,7 +12,7 @@ from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import ChatpipeError, ReplyTooLong, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.line_record import LineRecord
 from chatpipe.options.outcomes import OUTCOMES, Outcome, is_accepted
 from chatpipe.options.output import Format
 from chatpipe.response import judge
@@ -34,7 +34,7 @@ _MOST_BODY_BYTES = 1_000_000
 _UNSENT = (Status.BUDGET, Status.SOME_FAILED, Status.NO_INPUT, Status.CANNOT_WRITE)
 
 
-class Result(NamedTuple):
+class Result(LineRecord):
     """The result of one line of input.
 
     line is its result line, without the newline. status is the exit status of a run in which all lines

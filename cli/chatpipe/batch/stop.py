@@ -75,14 +75,13 @@ class StopRules:
         self._budget.settle(result)
         self._notice.observe(result)
         hopeless = self._first.observe(number, result)
-        stop = self._general_failure(result) or (None if hopeless is None else Stop(hopeless))
+        stop = None if result.fault is None else self._general_failure(result.fault)
+        if stop is None and hopeless is not None:
+            return Stop(hopeless)
         return stop or (None if result.is_good else self._too_many_failures())
 
-    def _general_failure(self, result: Result) -> Stop | None:
+    def _general_failure(self, fault: ChatpipeError) -> Stop | None:
         """Stop if the next line would fail for the same reason: no key, no permission, no credit."""
-        fault = result.fault
-        if fault is None:
-            return None
         if isinstance(fault, NoServerLeft) or fault.status in _OF_RECORDINGS:
             return Stop(fault)
         if fault.status is not Status.NO_ACCESS:

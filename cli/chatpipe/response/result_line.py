@@ -22,6 +22,7 @@ import orjson
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.line_record import LineRecord
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.response import judge
@@ -38,7 +39,7 @@ _METADATA = b'"chatpipe":'
 _ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 
 
-class Metadata(NamedTuple):
+class Metadata(LineRecord):
     """The value of `chatpipe`.
 
     line counts from 1. fingerprint is empty if there was no request. attempts covers all turns, and
