@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, Self, dataclass_transform
+    from typing import Any, ClassVar, Self, dataclass_transform
 
     @dataclass_transform(frozen_default=True)
     class LineRecord:
         """A base that makes a class of its annotations, as for typing.NamedTuple."""
+
+        _fields: ClassVar[tuple[str, ...]]
 
         def _replace(self, **changes: Any) -> Self: ...
         @classmethod
