@@ -490,6 +490,27 @@ def test_resend_buys_only_the_cut_ones_with_their_new_limit(shop: Shop) -> None:
     assert shop.finish(*again) == []
 
 
+@cases(
+    ("options", "reused"),
+    {
+        "as they are": ([], 3),
+        "sent again": (["--resend", "truncated"], 2),
+        "fresh": (["--fresh"], 0),
+        "another model": (["-m", "n"], 0),
+    },
+)
+def test_a_dry_run_counts_what_would_be_reused(options: list[str], reused: int, shop: Shop) -> None:
+    shop.write(*"abc")
+    shop.cut = {"b"}
+    assert shop.buy()[0] == 1
+    shop.write(*"abcd")
+    before = shop.files(), shop.journal.read_bytes()
+    done = shop.resume("--dry-run", *options)
+    record = json.loads(done.stdout)
+    assert (done.status, record["lines"], record["reused"], shop.sold()) == (0, 4, reused, [])
+    assert (shop.files(), shop.journal.read_bytes()) == before
+
+
 def test_resend_leaves_what_it_does_not_name(shop: Shop) -> None:
     shop.write(*named("id-{}"))
     shop.cut = {"b"}

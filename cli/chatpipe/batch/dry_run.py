@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from chatpipe.batch.items import Item
+from chatpipe.batch.job import Job
+from chatpipe.batch.journal.store import RunStore, open_store
 from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -47,28 +49,34 @@ async def _write_requests(
     return Status.OK
 
 
-def estimate(items: AsyncIterator[Item], prices_file: str | None, console: Console) -> dict[str, Value]:
-    """Estimate tokens and cost. Recorded answers are not looked up. Bad lines are printed."""
-    return run_loop(_estimate(items, prices_file, console))
+def estimate(items: AsyncIterator[Item], job: Job) -> dict[str, Value]:
+    """Estimate tokens and cost of the lines without a recorded answer. Bad lines are printed."""
+    with open_store(job, is_dry=True) as store:
+        return run_loop(_estimate(items, job.limits.prices, job.console, store))
 
 
 async def _estimate(
-    items: AsyncIterator[Item], prices_file: str | None, console: Console
+    items: AsyncIterator[Item], prices_file: str | None, console: Console, store: RunStore
 ) -> dict[str, Value]:
     table = prices.load_prices(prices_file, console.note) if prices_file is not None else {}
     estimator = TokenEstimator()
-    lines = size = tokens = 0
+    lines = size = tokens = reused = 0
     bad = _bad(console)
     cost = cost_of_jobs = 0.0
     has_prices_of_jobs = bool(table)
     async for item in items:
-        if not item.is_ours:
-            continue
-        lines += 1
+        lines += item.is_ours
         if item.fault is not None:
-            bad.report(item.fault)
+            if item.is_ours:
+                bad.report(item.fault)
             continue
         assert item.body is not None
+        fingerprint = store.fingerprint(item)  # duplicates are counted over all shards
+        if not item.is_ours:
+            continue
+        if store.has_answer(item, fingerprint):
+            reused += 1
+            continue
         data = len(values.dumps(item.body))
         usage = estimator.usage(item.body, data)
         size += data
@@ -78,7 +86,8 @@ async def _estimate(
             cost += price.cost(usage)
             cost_of_jobs += prices.price_of(table, item.body.get("model"), in_job=True).cost(usage)
             has_prices_of_jobs = has_prices_of_jobs and price.of_jobs is not None
-    record: dict[str, Value] = {"lines": lines, "bad": bad.count, "bytes": size, "estimated_tokens": tokens}
+    record: dict[str, Value] = {"lines": lines, "bad": bad.count, "reused": reused}
+    record |= {"bytes": size, "estimated_tokens": tokens}
     if table:
         record["estimated_cost"] = round(cost, 6)
     if has_prices_of_jobs:

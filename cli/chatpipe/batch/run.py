@@ -65,7 +65,7 @@ class Run:
 
     def _estimate(self, items: AsyncIterator[Item]) -> int:
         """Print the estimate of `--dry-run`. With bad lines the status is 65, as for check."""
-        record = dry_run.estimate(items, self._job.limits.prices, self._job.console)
+        record = dry_run.estimate(items, self._job)
         with open_target(OutputOptions(), (), escape=True) as out:
             out.write(values.dumps(record) + b"\n")
         return Status.BAD_INPUT if record["bad"] else Status.OK

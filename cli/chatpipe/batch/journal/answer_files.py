@@ -34,6 +34,15 @@ def open_answer_files(job: Job) -> Iterator[AnswerFiles]:
         yield AnswerFiles(journal, recorded, by_id)
 
 
+@contextmanager
+def open_earlier_answers(job: Job) -> Iterator[AnswerFiles]:
+    """Open the files with earlier answers, for a run that sends nothing. Raises MissingInput and BadInput."""
+    with ExitStack() as stack:
+        recorded = _open_recorded(job, job.journal_path, "body", stack)
+        by_id = _open_recorded(job, job.journal_path, "id", stack) if job.resume.match == "id" else None
+        yield AnswerFiles(None, recorded, by_id)
+
+
 def _open_journal(job: Job, stack: ExitStack) -> Journal | None:
     """The named journal, the one beside OUT, or for --dedupe a temporary one."""
     path = job.journal_path
@@ -45,7 +54,9 @@ def _open_journal(job: Job, stack: ExitStack) -> Journal | None:
     return None if path is None else stack.enter_context(Journal(path, notice=job.console.note))
 
 
-def _open_recorded(job: Job, journal: Journal | None, match: MatchBy, stack: ExitStack) -> AnswerIndex | None:
+def _open_recorded(
+    job: Job, journal: Journal | str | None, match: MatchBy, stack: ExitStack
+) -> AnswerIndex | None:
     if journal is None and not job.resume.reuse:
         return None
     recorded = AnswerIndex(

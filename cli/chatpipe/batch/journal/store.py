@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
-from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files
+from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files, open_earlier_answers
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result
 from chatpipe.errors import CannotWrite
@@ -40,8 +40,11 @@ class StoreOptions(NamedTuple):
 
 
 @contextmanager
-def open_store(job: Job) -> Iterator[RunStore]:
-    """Open the store of a run, with its files. Raises CannotWrite, MissingInput and BadInput."""
+def open_store(job: Job, *, is_dry: bool = False) -> Iterator[RunStore]:
+    """Open the store of a run, with its files. Raises CannotWrite, MissingInput and BadInput.
+
+    is_dry: nothing is recorded, and no file is made.
+    """
     options = StoreOptions(
         scope=model_scope(job.endpoint),
         scopes_all=any(map(path_names_model, job.endpoints)),
@@ -50,7 +53,7 @@ def open_store(job: Job) -> Iterator[RunStore]:
         keeps_all=not job.run_format.writes_result_lines,
         is_shard=job.input.shard is not None,
     )
-    with open_answer_files(job) as files:
+    with open_earlier_answers(job) if is_dry else open_answer_files(job) as files:
         yield RunStore(files, options)
 
 
