@@ -69,7 +69,8 @@ RUNS = {
 }
 SAID = {
     "silent": rb"",
-    "noted": rb"chatpipe: interrupted after [1-3] lines?: run the same command again\n",
+    "noted": rb"chatpipe: interrupted after [1-3] lines?(, [12] requests? in flight given up)?: "
+    rb"run the same command again\n",
     "new": rb"chatpipe: kept 2 answers that no line of the input asks for in .*\n",
 }
 SIGNALS = {"INT": (INT,), "TERM": (TERM,), "HUP": (HANGUP,), "INT and TERM": (INT, TERM)}

@@ -21,7 +21,10 @@ POINTS = 1_000
 CALL_LINES, RUN_LINES = 4_500, 16_000
 SIGNALS = [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT, signal.SIGTERM)]
 FILES = (["in.jsonl", "out.jsonl"], ["in.jsonl", "out.jsonl", "out.jsonl.journal"])
-NOTE = rb"(chatpipe: interrupted after [1-3] lines?: run the same command again\n)?"
+NOTE = (
+    rb"(chatpipe: interrupted after [0-3] lines?(, [1-3] requests? in flight given up)?: "
+    rb"run the same command again\n)?"
+)
 
 
 def moments(lines: int) -> Iterator[tuple[int, tuple[signal.Signals, ...]]]:
