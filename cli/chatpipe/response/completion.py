@@ -60,9 +60,10 @@ def refusal_of(message: Mapping[str, Value]) -> str:
     """The text of a refusal, in its field or among the parts of the content; empty if there is none."""
     if refusal := message.get("refusal"):
         return json_text(refusal)
-    parts = None if isinstance(content := message.get("content"), str) else parts_of(content)
-    others = split_parts(parts).others if parts else ()
-    return "".join(json_text(part.get("refusal")) for part in others if is_refusal(part))
+    content = message.get("content")
+    if isinstance(content, str) or not (parts := parts_of(content)):
+        return ""
+    return "".join(json_text(part.get("refusal")) for part in split_parts(parts).others if is_refusal(part))
 
 
 def is_refusal(part: Value) -> bool:
