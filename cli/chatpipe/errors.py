@@ -5,6 +5,7 @@
       BudgetReached            7   --max-total-tokens or --max-cost leaves no room for a request
       BadInput                65   a request, a line or a file is wrong
         Problems              65   several of them, each reported on a line of its own
+        TooLarge              65   a request is larger than a file of the provider may be
       MissingInput            66   a named file cannot be read
         NotRecorded           66   --replay has no recording of a request
       Unreachable             69   no server answers, or 5xx after all retries
@@ -131,6 +132,10 @@ class Problems(BadInput):
     def __init__(self, faults: Sequence[BadInput]) -> None:
         self.faults = faults
         super().__init__(quantity(len(faults), "problem"))
+
+
+class TooLarge(BadInput):
+    """A request that is larger than a file of the provider may be."""
 
 
 class MissingInput(ChatpipeError):

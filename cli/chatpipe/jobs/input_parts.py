@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, BinaryIO
 
-from chatpipe.errors import BadInput, MissingInput, quantity, reason
+from chatpipe.errors import BadInput, MissingInput, TooLarge, quantity, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import JobDialect
@@ -83,10 +83,6 @@ class InputPart:
             yield piece
         if found.hexdigest() != self.digest:
             raise BadInput("the file changed while it was read", place="FILE", fix="run it again")
-
-
-class TooLarge(BadInput):
-    """A request that is larger than a file of the provider may be."""
 
 
 def alone(number: int) -> str:

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from chatpipe.batch.items import Item
 from chatpipe.batch.provider_jobs.item_file import ItemFile
 from chatpipe.batch.provider_jobs.job_records import PlannedLines, key_of
-from chatpipe.errors import ChatpipeError
+from chatpipe.errors import ChatpipeError, TooLarge
 from chatpipe.exchange import body_to_send
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.input_parts import InputPart, PartSplitter, TooLarge, alone, model_of
+from chatpipe.jobs.input_parts import InputPart, PartSplitter, alone, model_of
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.patches import Patch
