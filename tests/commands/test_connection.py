@@ -349,7 +349,7 @@ def test_the_key_is_not_in_the_arguments_nor_in_the_environment_of_children(tmp_
         "two words": (("--key-file", "two"), 77),
         "a command that fails": (("--key-command", "false"), 77),
         "a command that there is not": (("--key-command", "no-such-program"), 77),
-        "no shell": (("--key-command", "echo sk-a; echo sk-b"), 77),
+        "no shell": (("--key-command", "echo sk-a; echo sk-b"), 2),
         "an open quote": (("--key-command", "echo 'open"), 2),
         "a descriptor that is not open": (("--key-fd", "9"), 77),
     },

@@ -68,7 +68,7 @@ def test_the_options_of_tools_make_a_record(words: list[str], record: ToolOption
         ),
         "shell": (
             ["--exec", "a=cat | jq ."],
-            "--exec a: no shell runs the command, so '|' would be an argument: write sh -c 'COMMAND'",
+            "--exec a: no shell runs the command, so '|' would be no operator: write sh -c 'COMMAND'",
         ),
         "twice": (["--exec", "a=b", "--exec", "a=c"], "--exec: 'a' has two commands: give it one"),
         "time-out of nothing": (
@@ -105,19 +105,19 @@ def test_words_are_those_of_a_shell_with_nothing_expanded() -> None:
         "or": ("a || b", "||"),
         "and": ("a && b", "&&"),
         "background": ("a &", "&"),
-        "list": ("a; b", "a;"),
+        "list": ("a; b", ";"),
         "list with blanks": ("a ; b", ";"),
         "input": ("a < b", "<"),
-        "output": ("a >b", ">b"),
-        "no errors": ("a 2>/dev/null", "2>/dev/null"),
-        "errors to output": ("a 2>&1", "2>&1"),
-        "all output": ("a &>b", "&>b"),
+        "output": ("a >b", ">"),
+        "no errors": ("a 2>/dev/null", ">"),
+        "errors to output": ("a 2>&1", ">&"),
+        "all output": ("a &>b", "&>"),
         "after quotes": ("a '|' \"|\" \\| | b", "|"),
-        "quotes behind it": ("a >'b c'", ">q"),
+        "quotes behind it": ("a >'b c'", ">"),
     },
 )
 def test_an_operator_of_a_shell_is_refused(command: str, operator: str) -> None:
-    what = f"no shell runs the command, so '{operator}' would be an argument"
+    what = f"no shell runs the command, so '{operator}' would be no operator"
     with refused(UsageFault, what=what, place="--exec", fix="write sh -c 'COMMAND'"):
         split_command(command, "--exec")
 

@@ -35,6 +35,7 @@ def split_command(command: str, place: str) -> list[str]:
         raise UsageFault(f"cannot be split into words: {why}", place=place) from error
     operators = filter(_OPERATOR.fullmatch, _QUOTED.sub("q", command).split())
     if (operator := next(operators, None)) is not None:
-        what = f"no shell runs the command, so '{operator}' would be an argument"
+        sign = re.sub(r"[^|&;<>]", "", operator)  # beside it there may be a key
+        what = f"no shell runs the command, so '{sign}' would be no operator"
         raise UsageFault(what, place=place, fix="write sh -c 'COMMAND'")
     return words
