@@ -38,6 +38,10 @@ class RayCluster:
         """Kill the oldest node that is left."""
         self._order("kill")
 
+    def fill(self) -> None:
+        """Let an actor of somebody else hold the CPU of each node."""
+        self._order("fill")
+
     def _order(self, word: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{word}\n")
@@ -68,6 +72,20 @@ def ray_cluster(nodes: int, env: Mapping[str, str] | None = None) -> Iterator[Ra
             process.communicate()  # the end of its stdin ends it
 
 
+def fill(address: str, count: int) -> None:
+    """Start as many actors as there are CPUs. They hold one each until the cluster ends."""
+    import ray
+
+    class Holder:
+        def is_there(self) -> bool:
+            return True
+
+    ray.init(address=address, log_to_driver=False, configure_logging=False)
+    holders = [ray.remote(Holder).options(num_cpus=1, lifetime="detached").remote() for _ in range(count)]
+    assert all(ray.get([each.is_there.remote() for each in holders]))
+    assert not ray.available_resources().get("CPU")
+
+
 def main() -> None:
     """Run a cluster until the end of stdin. Orders come as lines, and are repeated when they are done."""
     from ray.cluster_utils import Cluster
@@ -79,6 +97,8 @@ def main() -> None:
     for line in sys.stdin:
         if line.strip() == "add":
             nodes.append(cluster.add_node(num_cpus=1))
+        elif line.strip() == "fill":
+            fill(cluster.address, len(nodes))
         else:
             cluster.remove_node(nodes.pop(0), allow_graceful=False)
         print(line.strip(), flush=True)

@@ -197,6 +197,16 @@ def test_bad_input_is_one_line_before_anything_is_sent(
     assert not prompts.sold
 
 
+def test_a_cluster_whose_cpus_are_all_taken(prompts: Prompts, url: str, tmp_path: Path) -> None:
+    """A worker needs next to no CPU, and waits for none."""
+    write_prompts(tmp_path, 30)
+    with ray_cluster(2) as cluster:
+        cluster.fill()
+        with started(cluster, tmp_path, url) as process:
+            assert process.wait() == 0
+    check_output(tmp_path, 30)
+
+
 def test_a_cluster_without_a_cpu(prompts: Prompts, url: str, tmp_path: Path) -> None:
     write_prompts(tmp_path, 3)
     with ray_cluster(0) as cluster:

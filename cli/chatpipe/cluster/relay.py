@@ -126,7 +126,7 @@ class Relay:
             nodes = [each for each in await asyncio.to_thread(ray.nodes) if _can_work(each)]
             if is_first:
                 if not nodes:
-                    fix = "add a node with one: a worker takes one CPU"
+                    fix = "add a node with one"
                     self._tell(FrameKind.FAULT, write_fault(BadConfiguration("no node has a CPU", fix=fix)))
                     return
                 self._tell(FrameKind.NODES, json.dumps(len(nodes)).encode())
@@ -140,12 +140,16 @@ class Relay:
             await asyncio.sleep(_LOOK_S)
 
     async def _serve_node(self, node: str) -> None:
-        """Start a worker on a node, and pass on its replies until it is lost."""
+        """Start a worker on a node, and pass on its replies until it is lost.
+
+        It reserves no CPU: it waits for the network nearly all of its time, and may share a node with tasks
+        and servers that hold all CPUs.
+        """
         number, self._next = self._next, self._next + 1
         place = NodeAffinitySchedulingStrategy(node, soft=False)
         actor = (
             ray.remote(_Shell)
-            .options(num_cpus=1, max_concurrency=1000, scheduling_strategy=place)
+            .options(num_cpus=0, max_concurrency=1000, scheduling_strategy=place)
             .remote(self._terms, self._version)
         )
         try:
@@ -179,7 +183,7 @@ async def _within(seconds: float, ref: Any) -> bytes:
 
 
 def _can_work(node: Mapping[str, Any]) -> bool:
-    return bool(node["Alive"]) and node["Resources"].get("CPU", 0) >= 1
+    return bool(node["Alive"]) and node["Resources"].get("CPU", 0) > 0
 
 
 def _clause(error: BaseException) -> str:
