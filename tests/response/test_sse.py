@@ -237,3 +237,21 @@ def test_time_is_linear_in_tiny_events_of_one_read() -> None:
 def test_time_is_linear_in_the_lines_of_one_event() -> None:
     [payload] = fed(b"data: x\n" * 500_000 + b"\n")
     assert len(payload) == 999_999
+
+
+LAST_EVENTS = {
+    "usual": ([b'data: {"a":1}\n\n', b"data: [DONE]\n\n"], True),
+    "cut anywhere": ([b"\n\nda", b"ta:[DO", b"NE]"], True),
+    "byte by byte": ([bytes([each]) for each in b"data: {}\r\n\r\ndata: [DONE]\r\n\r\n"], True),
+    "a comment behind it": ([b"data: {}\n\ndata: [DONE]\n\n: bye\n\n"], True),
+    "objects, one a line": ([b'{"a":1}\n', b" [DONE]\n"], True),
+    "alone": ([b"data: [DONE]"], True),
+    "text of an answer": ([b'data: {"content":"write data: [DONE]"}\n\n'], False),
+    "not yet": ([b"data: {}\n\ndata: [DON"], False),
+    "nothing": ([], False),
+}
+
+
+@pytest.mark.parametrize(("pieces", "is_last"), LAST_EVENTS.values(), ids=LAST_EVENTS)
+def test_the_last_event_of_a_stream(pieces: list[bytes], is_last: bool) -> None:
+    assert sse.has_last_event(pieces) is is_last

@@ -14,6 +14,7 @@ from chatpipe.cluster.clean_reply import clean_reply
 from chatpipe.cluster.parcels import Parcel, Returned, Template
 from chatpipe.recordings.exchange_record import kept_headers
 from chatpipe.recordings.transport_failures import failure_of
+from chatpipe.response.sse import has_last_event
 from chatpipe.server.headers import Headers
 from chatpipe.server.server import Server
 from chatpipe.wire.http1 import MAX_REPLY
@@ -21,7 +22,6 @@ from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.reply_body import ReplyBody
 
 _ERROR = 400
-_LAST_EVENT, _TAIL_BYTES = b"data:[DONE]", 64
 _UNPACKED = ("content-encoding", "content-length", "transfer-encoding")
 
 
@@ -95,13 +95,8 @@ async def _read(
     try:
         async for piece in body:
             pieces.append(piece)
-            if is_stream and _ends_stream(pieces):
+            if is_stream and has_last_event(pieces):
                 return
     finally:
         body.close()
         await response.stream.aclose()
-
-
-def _ends_stream(pieces: list[bytes]) -> bool:
-    tail = b"".join(pieces[-_TAIL_BYTES:])[-_TAIL_BYTES:].rstrip()
-    return tail.endswith(b"[DONE]") and tail.replace(b" ", b"").endswith(_LAST_EVENT)

@@ -22,6 +22,7 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.response.sse import has_last_event
 
 VERSION = 1
 RECORD_START = b'{"v":1,"key":"'  # of a line as write_record() writes it
@@ -50,7 +51,6 @@ _KEPT_HEADERS = frozenset(
     }
 )
 _KEPT_PREFIXES = ("x-ratelimit-", "ratelimit-", "anthropic-ratelimit-")
-_LAST_EVENT, _TAIL_BYTES = b"[DONE]", 64
 
 
 class RecordedRequest(NamedTuple):
@@ -88,8 +88,7 @@ class RecordedReply(NamedTuple):
     @property
     def has_last_event(self) -> bool:
         """True if the body ends with the event that ends a stream: a client may read no further."""
-        tail = b"".join([data for _, data in self.pieces[-_TAIL_BYTES:]])[-_TAIL_BYTES:]
-        return _LAST_EVENT in tail
+        return has_last_event([data for _, data in self.pieces])
 
 
 class ExchangeRecord(NamedTuple):

@@ -8,6 +8,9 @@ Source: WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from chatpipe.inputs import values
 from chatpipe.inputs.text_decoder import BOM
 from chatpipe.response.json_depth import DocumentLines
@@ -21,6 +24,8 @@ _END_NAMES = (b"done", b"end", b"complete", b"close")
 # The marker as some servers write it, in any case and in quotes.
 _ENDS = (b"[done]", b"done")
 _END_BYTES = 20
+# The last event in its usual form, and the end of a body in which it is looked for.
+_LAST_EVENT, _TAIL_BYTES = re.compile(rb"(?:\A|[\r\n])(?:data:)? *\[DONE\]"), 64
 # A document that some server prints over several lines is no longer than this: it is an error.
 _DOCUMENT_BYTES = 64 * 1024
 
@@ -169,6 +174,15 @@ class EventDecoder:
 def is_done(payload: bytes) -> bool:
     """Return True for the `[DONE]` payload. As in the SDK, other text may follow the marker."""
     return payload.startswith(b"[DONE]")
+
+
+def has_last_event(pieces: Sequence[bytes]) -> bool:
+    """Return True if a body that has come so far ends with `[DONE]`: a client may read no further.
+
+    The body is in pieces of any size. After the event there may be a comment or an empty line.
+    """
+    tail = b"".join(pieces[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+    return b"[DONE]" in tail and _LAST_EVENT.search(tail) is not None
 
 
 def is_nothing(payload: bytes) -> bool:
