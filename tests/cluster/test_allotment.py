@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from chatpipe.cluster.allotment import Allotment
+import pytest
+
+from chatpipe.cluster.allotment import allot
+
+CASES = {
+    "equal shares": ("abcdef", {1: 0, 2: 0, 3: 0}, {1: "ad", 2: "be", 3: "cf"}),
+    "the one with the fewest first": ("abcd", {1: 5, 2: 2, 3: 4}, {2: "abc", 3: "d"}),
+    "one worker": ("abc", {7: 9}, {7: "abc"}),
+    "nothing": ("", {1: 0}, {}),
+}
 
 
-def test_each_request_goes_to_the_worker_with_the_fewest() -> None:
-    allotment = Allotment()
-    assert allotment.join(1, 2, 3) == []
-    assert [allotment.give(number) for number in range(6)] == [1, 2, 3, 1, 2, 3]
-    assert allotment.end(1) == (True, 2)
-    assert allotment.end(4) == (True, 2)
-    assert [allotment.give(number) for number in (6, 7)] == [2, 2]
-
-
-def test_requests_wait_for_the_first_workers_which_share_them() -> None:
-    allotment = Allotment()
-    assert [allotment.give(number) for number in range(4)] == [None] * 4
-    assert allotment.end(1) == (True, None)  # nobody waits for it any more
-    assert allotment.join(7, 8) == [(0, 7), (2, 8), (3, 7)]
-
-
-def test_a_lost_worker_gives_back_what_it_had() -> None:
-    allotment = Allotment()
-    allotment.join(1, 2)
-    for number in range(5):
-        allotment.give(number)
-    assert allotment.end(2) == (True, 1)
-    assert allotment.leave(1) == [0, 4]
-    assert allotment.leave(1) == []
-    assert [allotment.give(number) for number in (0, 4)] == [2, 2]
-    assert allotment.workers == 1
-    assert allotment.leave(2) == [1, 3, 0, 4]
-    assert allotment.give(0) is None
-
-
-def test_a_second_reply_to_a_request_is_known_as_such() -> None:
-    allotment = Allotment()
-    allotment.join(1)
-    allotment.give(5)
-    assert [allotment.end(5)[0], allotment.end(5)[0], allotment.end(6)[0]] == [True, False, False]
+@pytest.mark.parametrize(("requests", "in_flight", "allotted"), CASES.values(), ids=CASES)
+def test_each_request_goes_to_the_worker_with_the_fewest(
+    requests: str, in_flight: dict[int, int], allotted: dict[int, str]
+) -> None:
+    assert allot(requests, in_flight) == {worker: list(each) for worker, each in allotted.items()}

@@ -23,6 +23,7 @@ from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server, open_servers
 from chatpipe.system import secrets
+from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.http1 import MAX_REPLY
 from cluster.crew import Crew
 
@@ -139,6 +140,16 @@ def test_a_key_that_a_server_sends_back_does_not_leave_the_worker(answer: loopba
     played(lambda request: answer, play)
 
 
+def test_a_header_that_is_not_ascii_is_one_like_any_other() -> None:
+    fields = {"Content-Type": "application/json", "X-Request-Id": "n\u00famero 7"}
+
+    async def play(run: Run) -> None:
+        response = await run.transport.handle_async_request(run.request())
+        assert headers_by_name(response)["x-request-id"] == "n\u00famero 7"
+
+    played(lambda request: loopback.reply(200, loopback.completion("hi"), fields), play)
+
+
 FAILURES = {
     "cut": ([*loopback.chunked([b'{"choices":'], end=None), loopback.Close()], httpx.RemoteProtocolError),
     "too long": (loopback.reply(200, b"x" * 2000), httpx.TransportError),
@@ -202,7 +213,7 @@ def test_what_a_lost_worker_had_goes_to_the_others_and_is_answered_once() -> Non
 def test_a_reply_from_a_worker_that_was_taken_for_lost_is_dropped() -> None:
     async def play(run: Run) -> None:
         await run.ask()
-        run.workers._return(Returned(1, 200, (), b"again"))
+        run.workers._return(Returned(1, 200, [], b"again"))
         assert (await run.ask())[0] == 200
 
     played(loopback.echoing, play)

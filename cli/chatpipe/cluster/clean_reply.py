@@ -20,15 +20,15 @@ from chatpipe.wire.key_filter import may_hold, read_without_secrets
 _SUCCESS = 200
 
 
-async def clean_reply(reply: Returned) -> Returned:
-    """The reply without secrets."""
+async def clean_reply(reply: Returned) -> None:
+    """Hide the secrets in a reply."""
     if not secrets.are_known():
-        return reply
-    headers = tuple((name, secrets.hide(value)) for name, value in reply.headers)
-    body = await _clean_body(reply)
-    reason = secrets.hide(reply.reason)
-    has_key = body is not reply.body and reply.status == _SUCCESS
-    return reply._replace(headers=headers, body=body, reason=reason, has_key=has_key)
+        return
+    received = reply.body
+    reply.headers = [(name, secrets.hide(value)) for name, value in reply.headers]
+    reply.body = await _clean_body(reply)
+    reply.reason = secrets.hide(reply.reason)
+    reply.has_key = reply.body is not received and reply.status == _SUCCESS
 
 
 async def _clean_body(reply: Returned) -> bytes:

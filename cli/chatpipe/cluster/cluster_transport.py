@@ -53,21 +53,21 @@ class ClusterTransport(httpx.AsyncBaseTransport):
         sent, deadline = request.stream, request.extensions.get("deadline")
         body = b"".join(sent) if type(sent) is httpx.ByteStream else await request.aread()
         deadline_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        path, _, query = request.url.raw_path.decode("ascii").partition("?")
-        returned = await self._workers.ask(self._template(request, query), path, deadline_s, body)
+        returned = await self._workers.ask(self._template(request), deadline_s, body)
         if returned.has_key:
             self._warn(("the server sent the key back in its answer: it is replaced by '***'",))
         return _response(returned)
 
-    def _template(self, request: httpx.Request, query: str) -> Template:
+    def _template(self, request: httpx.Request) -> Template:
         """The parts of a request that others share: for nearly all of them, those of the one before."""
-        parts = (request.headers.raw, request.method, query, request.extensions.get("timeout", {}))
+        url, timeouts = request.url.raw_path, request.extensions.get("timeout", {})
+        parts = (request.headers.raw, request.method, url, timeouts)
         if parts != self._parts:
-            self._template_of_parts = self._make_template(request, query)
+            self._template_of_parts = self._make_template(request)
             self._parts = parts
         return self._template_of_parts
 
-    def _make_template(self, request: httpx.Request, query: str) -> Template:
+    def _make_template(self, request: httpx.Request) -> Template:
         """Secret headers are not part of it. Nor is a query with a secret, which is that of the base URL."""
         names, others = set[str](), []
         key = 0
@@ -81,10 +81,12 @@ class ClusterTransport(httpx.AsyncBaseTransport):
                 raise ChatpipeError(f"the header '{name}' must not leave this machine")
             else:
                 others.append((name, value))
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
         timeouts = request.extensions.get("timeout", {})
         return Template(
             self._index,
             request.method,
+            path,
             None if query == self._query else query,
             bool(names),
             tuple(name for name in self._own if name not in names) if names else (),
@@ -119,7 +121,9 @@ def _response(returned: Returned) -> httpx.Response:
     if returned.status is None:
         assert failure is not None
         raise failure
-    body, headers = returned.body, list(returned.headers)
+    # As bytes: httpx takes text for ASCII.
+    headers = [(name.encode(), value.encode()) for name, value in returned.headers]
+    body = returned.body
     stream = httpx.ByteStream(body) if failure is None else _BrokenStream(body, failure)
     return httpx.Response(returned.status, headers=headers, stream=stream)
 

@@ -36,16 +36,17 @@ async def send_parcel(
     """Send one request, and read the whole reply to it. verbose keeps all headers of the reply."""
     request = _request(parcel, server)
     request.extensions.update(extensions)
-    head, pieces, failure = Returned(parcel.number, None), list[bytes](), ("", "")
+    reply, pieces = Returned(parcel.number), list[bytes]()
     try:
         response = await transport.handle_async_request(request)
-        headers, status = headers_by_name(response), response.status_code
-        head = head._replace(status=status, headers=_told(headers, status, verbose=verbose))
+        headers, reply.status = headers_by_name(response), response.status_code
+        reply.headers = _told(headers, response.status_code, verbose=verbose)
         await _read(response, headers, request, pieces)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        failure = failure_of(error) or ("unsendable", str(error))
-    head = head._replace(body=b"".join(pieces), failure=failure[0], reason=failure[1])
-    return await clean_reply(head)
+        reply.failure, reply.reason = failure_of(error) or ("unsendable", str(error))
+    reply.body = b"".join(pieces)
+    await clean_reply(reply)
+    return reply
 
 
 def _told(headers: Mapping[str, str], status: int, *, verbose: bool) -> tuple[tuple[str, str], ...]:
@@ -60,7 +61,7 @@ def _request(parcel: Parcel, server: Server) -> httpx.Request:
     template, deadline_s = parcel.template, parcel.deadline_s
     return httpx.Request(
         template.method,
-        _url(server.endpoint.base_url, parcel.path, template.query),
+        _url(server.endpoint.base_url, template.path, template.query),
         headers=[*template.headers, *_own_headers(template, server)],
         stream=httpx.ByteStream(parcel.body) if parcel.body else None,
         extensions={

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -29,34 +30,37 @@ class Template(NamedTuple):
 
     server: int
     method: str
+    path: str
     query: str | None
     own: bool
-    without: tuple[str, ...]
-    headers: tuple[tuple[str, str], ...]
-    timeouts_s: tuple[float | None, ...]
+    without: Sequence[str]
+    headers: Sequence[tuple[str, str]]
+    timeouts_s: Sequence[float | None]
     max_reply: int | None
     key: int = 0
 
 
-class Parcel(NamedTuple):
+# No named tuples: one of each of these is made for each request.
+@dataclass(slots=True)
+class Parcel:
     """A request. number is that of its attempt in the run, deadline_s what is left until its deadline."""
 
     number: int
     template: Template
-    path: str
     deadline_s: float | None
     body: bytes
 
 
-class Returned(NamedTuple):
+@dataclass(slots=True)
+class Returned:
     """A reply. status is None if none came; failure and reason are those of a RecordedReply.
 
     has_key is true if the server had sent a key back, which is no longer there.
     """
 
     number: int
-    status: int | None
-    headers: tuple[tuple[str, str], ...] = ()
+    status: int | None = None
+    headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
     failure: str = ""
     reason: str = ""
@@ -67,21 +71,21 @@ def write_parcels(parcels: Sequence[Parcel], cancelled: Sequence[int] = ()) -> b
     """A block with requests, and the numbers of those that nobody waits for any more."""
     templates: list[Template] = []
     rows, latest = [], None
-    for number, template, path, deadline_s, body in parcels:
-        if template is not latest:
-            templates.append(template)
-            latest = template
-        rows.append((number, len(templates) - 1, path, deadline_s, len(body)))
+    for each in parcels:
+        if each.template is not latest:
+            latest = each.template
+            templates.append(latest)
+        rows.append((each.number, len(templates) - 1, each.deadline_s, len(each.body)))
     return _block([[tuple(each) for each in templates], rows, cancelled], [each.body for each in parcels])
 
 
 def read_parcels(block: bytes) -> tuple[list[Parcel], list[int]]:
     """The requests and the numbers in a block."""
     (templates, rows, cancelled), start = _head(block)
-    shared = [_template(each) for each in templates]
+    shared = [Template(*each) for each in templates]
     parcels = []
-    for number, index, path, deadline_s, size in rows:
-        parcels.append(Parcel(number, shared[index], path, deadline_s, block[start : start + size]))
+    for number, index, deadline_s, size in rows:
+        parcels.append(Parcel(number, shared[index], deadline_s, block[start : start + size]))
         start += size
     return parcels, cancelled
 
@@ -89,8 +93,8 @@ def read_parcels(block: bytes) -> tuple[list[Parcel], list[int]]:
 def write_replies(replies: Sequence[Returned]) -> bytes:
     """A block with replies."""
     rows = [
-        (number, status, headers, len(body), failure, reason, has_key)
-        for number, status, headers, body, failure, reason, has_key in replies
+        (each.number, each.status, each.headers, len(each.body), each.failure, each.reason, each.has_key)
+        for each in replies
     ]
     return _block(rows, [each.body for each in replies])
 
@@ -104,12 +108,6 @@ def read_replies(block: bytes) -> list[Returned]:
         start += size
         replies.append(Returned(number, status, headers, body, failure, reason, has_key))
     return replies
-
-
-def _template(row: list[Any]) -> Template:
-    server, method, query, own, without, headers, timeouts_s, max_reply, key = row
-    pairs = tuple((name, value) for name, value in headers)
-    return Template(server, method, query, own, tuple(without), pairs, tuple(timeouts_s), max_reply, key)
 
 
 def _block(head: Any, bodies: Iterable[bytes]) -> bytes:

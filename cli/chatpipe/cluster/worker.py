@@ -82,7 +82,7 @@ class Worker:
             fault = self._key_fault
             returned = await self._exchange(parcel) if fault is None else _without_key(parcel.number, fault)
         except Exception as error:  # a bug: the run must not wait for ever
-            returned = Returned(parcel.number, None, failure="unsendable", reason=secrets.hide(str(error)))
+            returned = Returned(parcel.number, failure="unsendable", reason=secrets.hide(str(error)))
         finally:
             del self._tasks[parcel.number]
         self._ready.append(returned)

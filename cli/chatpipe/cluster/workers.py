@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import httpx
 import orjson
 
-from chatpipe.cluster.allotment import Allotment
+from chatpipe.cluster.allotment import allot
 from chatpipe.cluster.cluster_wait import ClusterWait
 from chatpipe.cluster.frames import Frame, FrameKind, write_frame
 from chatpipe.cluster.parcels import Parcel, Returned, Template, read_replies, write_parcels
@@ -56,15 +57,16 @@ class RelayLink(NamedTuple):
     close: Callable[[], None]
 
 
-class _Awaited:
-    """A request in flight. losses counts the workers that died with it."""
+@dataclass(slots=True)
+class _Sent(Parcel):
+    """A request in flight. worker is the number of the one that has it, None while it waits for one.
 
-    __slots__ = ("future", "losses", "parcel")
+    losses counts the workers that died with it.
+    """
 
-    def __init__(self, parcel: Parcel, future: asyncio.Future[Returned]) -> None:
-        self.parcel = parcel
-        self.future = future
-        self.losses = 0
+    future: asyncio.Future[Returned]
+    worker: int | None = None
+    losses: int = 0
 
 
 class Workers:
@@ -86,12 +88,12 @@ class Workers:
         self._fault: ChatpipeError | None = None
         self._link: RelayLink | None = None
         self._running: asyncio.Task[None] | None = None
-        self._allotment = Allotment()
         self._users = 0
         self._numbers = count(1)
-        self._calls: dict[int, _Awaited] = {}
-        self._outgoing: dict[int, list[Parcel]] = {}
-        self._cancelled: dict[int, list[int]] = {}
+        self._calls: dict[int, _Sent] = {}  # those without a reply, by number
+        self._waiting: list[_Sent] = []  # those of them that go out next
+        self._in_flight: dict[int, int] = {}  # the number of requests that each worker has
+        self._cancelled: dict[int, list[int]] = {}  # by worker
         self._is_gathering = False
         self._present: list[int] = []  # workers that are there before the run begins
         self._expected = 0
@@ -100,11 +102,11 @@ class Workers:
 
     def ready(self) -> Coroutine[Any, Any, None] | None:
         """A wait for a worker, which raises ChatpipeError if none comes. None: one is there."""
-        return None if self._allotment.workers and self._fault is None else self._wait_for_worker()
+        return None if self._in_flight and self._fault is None else self._wait_for_worker()
 
     async def _wait_for_worker(self) -> None:
         self._start_once()
-        while not self._allotment.workers and self._fault is None:
+        while not self._in_flight and self._fault is None:
             if self._moved is None:
                 self._moved = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._moved])
@@ -121,25 +123,20 @@ class Workers:
             self._moved.set_result(None)
             self._moved = None
 
-    async def ask(self, template: Template, path: str, deadline_s: float | None, body: bytes) -> Returned:
+    async def ask(self, template: Template, deadline_s: float | None, body: bytes) -> Returned:
         """The reply to a request. Raises ChatpipeError if there are no workers, and httpx.ReadError."""
         if self._fault is not None:
             raise self._fault
         self._start_once()
-        number = next(self._numbers)
-        call = _Awaited(
-            Parcel(number, template, path, deadline_s, body), asyncio.get_running_loop().create_future()
-        )
-        self._calls[number] = call
-        self._allot(call)
+        future: asyncio.Future[Returned] = asyncio.get_running_loop().create_future()
+        call = _Sent(next(self._numbers), template, deadline_s, body, future)
+        self._calls[call.number] = call
+        self._wait_for_block(call)
         try:
-            return await call.future
+            return await future
         finally:
-            del self._calls[number]
-            is_open, worker = self._allotment.end(number)
-            if is_open and worker is not None:
-                self._cancelled.setdefault(worker, []).append(number)
-                self._gather()
+            if call.number in self._calls:  # nobody waits for the reply any more
+                self._cancel(call)
 
     def open(self) -> None:
         """Count a user, who calls aclose() at the end."""
@@ -159,29 +156,44 @@ class Workers:
 
     # Requests
 
-    def _allot(self, call: _Awaited) -> None:
-        worker = self._allotment.give(call.parcel.number)
-        if worker is not None:
-            self._put(worker, call.parcel)
-
-    def _put(self, worker: int, parcel: Parcel) -> None:
-        self._outgoing.setdefault(worker, []).append(parcel)
-        self._gather()
+    def _wait_for_block(self, call: _Sent) -> None:
+        self._waiting.append(call)
+        if not self._is_gathering:
+            self._gather()
 
     def _gather(self) -> None:
+        """Send a block for each worker a little later."""
         if not self._is_gathering:
             self._is_gathering = True
             asyncio.get_running_loop().call_later(_GATHER_S, self._send)
 
     def _send(self) -> None:
-        """Send what was gathered, a block for each worker."""
+        """Send what was gathered. Without a worker it waits for one."""
         self._is_gathering = False
-        outgoing, self._outgoing = self._outgoing, {}
+        if not self._in_flight or self._link is None:
+            return
+        waiting, self._waiting = self._waiting, []
         cancelled, self._cancelled = self._cancelled, {}
-        for worker in outgoing.keys() | cancelled.keys():
-            block = write_parcels(outgoing.get(worker, ()), cancelled.get(worker, ()))
-            assert self._link is not None
+        allotted = allot([call for call in waiting if call.number in self._calls], self._in_flight)
+        for worker in allotted.keys() | cancelled.keys():
+            calls = allotted.get(worker, [])
+            for call in calls:
+                call.worker = worker
+            self._in_flight[worker] += len(calls)
+            block = write_parcels(calls, cancelled.get(worker, ()))
             self._link.send(write_frame(FrameKind.REQUESTS, block, worker))
+
+    def _end(self, call: _Sent) -> None:
+        del self._calls[call.number]
+        if call.worker is not None:
+            self._in_flight[call.worker] -= 1
+
+    def _cancel(self, call: _Sent) -> None:
+        """End a request at its worker."""
+        self._end(call)
+        if call.worker is not None:
+            self._cancelled.setdefault(call.worker, []).append(call.number)
+            self._gather()
 
     # The relay
 
@@ -219,10 +231,10 @@ class Workers:
 
     def _return(self, returned: Returned) -> None:
         """Hand over a reply. One that came before, from a worker that was taken for lost, is dropped."""
-        call = self._calls.get(returned.number)
-        is_open, _ = self._allotment.end(returned.number)
-        if call is not None and is_open and not call.future.done():
-            call.future.set_result(returned)
+        if (call := self._calls.get(returned.number)) is not None:
+            self._end(call)
+            if not call.future.done():
+                call.future.set_result(returned)
 
     # Workers
 
@@ -243,10 +255,10 @@ class Workers:
             self._add(*self._present)
 
     def _add(self, *workers: int) -> None:
-        for number, worker in self._allotment.join(*workers):
-            self._put(worker, self._calls[number].parcel)
+        self._in_flight.update(dict.fromkeys(workers, 0))
         if workers:
             self._wait.end()
+            self._gather()
         self._move()
 
     def _lose(self, worker: int, why: str) -> None:
@@ -254,18 +266,19 @@ class Workers:
         if worker in self._present and not self._has_begun:
             self._present.remove(worker)
             return
-        self._outgoing.pop(worker, None)
+        del self._in_flight[worker]
         self._cancelled.pop(worker, None)
-        lost = self._allotment.leave(worker)
-        left = self._allotment.workers
+        left = len(self._in_flight)
         self._warn(f"a worker is lost, {quantity(left, 'worker')} left: {why}")
         if not left:
             self._wait_for_workers()
-        for number in lost:
-            call = self._calls[number]
+        for call in self._calls.values():
+            if call.worker != worker:
+                continue
+            call.worker = None
             call.losses += 1
             if call.losses < _MOST_LOSSES:
-                self._allot(call)
+                self._wait_for_block(call)
             elif not call.future.done():
                 error = httpx.ReadError(f"the worker that had it died, {_MOST_LOSSES} times")
                 call.future.set_exception(error)
