@@ -23,8 +23,8 @@ from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server, open_servers
 from chatpipe.system import secrets
-from chatpipe.wire.answer import headers_by_name
 from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.light_messages import headers_by_name
 from cluster.crew import Crew
 
 KEY = "sk-canary-0123456789abcdef"

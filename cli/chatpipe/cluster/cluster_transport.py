@@ -15,6 +15,7 @@ from chatpipe.server import redact
 from chatpipe.server.headers import Headers
 from chatpipe.server.server import Server
 from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.light_messages import LightResponse
 
 _TIMEOUTS = ("connect", "read", "write", "pool")
 
@@ -56,12 +57,12 @@ class ClusterTransport(httpx.AsyncBaseTransport):
         returned = await self._workers.ask(self._template(request), deadline_s, body)
         if returned.has_key:
             self._warn(("the server sent the key back in its answer: it is replaced by '***'",))
-        return _response(returned)
+        return _response(returned, request)
 
     def _template(self, request: httpx.Request) -> Template:
         """The parts of a request that others share: for nearly all of them, those of the one before."""
-        url, timeouts = request.url.raw_path, request.extensions.get("timeout", {})
-        parts = (request.headers.raw, request.method, url, timeouts)
+        # Those of a run share their headers and their URL: the same objects are equal without a look.
+        parts = (request.headers, request.method, request.url, request.extensions.get("timeout", {}))
         if parts != self._parts:
             self._template_of_parts = self._make_template(request)
             self._parts = parts
@@ -116,16 +117,15 @@ class _BrokenStream(httpx.AsyncByteStream):
         raise self._failure
 
 
-def _response(returned: Returned) -> httpx.Response:
+def _response(returned: Returned, request: httpx.Request) -> httpx.Response:
     failure = _failure(returned) if returned.failure else None
     if returned.status is None:
         assert failure is not None
         raise failure
-    # As bytes: httpx takes text for ASCII.
     headers = [(name.encode(), value.encode()) for name, value in returned.headers]
     body = returned.body
     stream = httpx.ByteStream(body) if failure is None else _BrokenStream(body, failure)
-    return httpx.Response(returned.status, headers=headers, stream=stream)
+    return LightResponse(returned.status, headers, stream, request, {})
 
 
 def _failure(returned: Returned) -> httpx.RequestError:
