@@ -14,6 +14,7 @@ import pytest
 from chatpipe.batch.journal import journal as journal_module
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.provider_jobs import open_jobs
+from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.commands.batch import batch
 from chatpipe.errors import ChatpipeError
 from chatpipe.jobs.job_dialects import DIALECTS
@@ -354,6 +355,74 @@ def test_answers_that_are_bought_need_no_budget(shop: Callable[..., Shop], engin
     money = ("--prices", str(made.folder / "prices"), "--max-cost", "0.01")
     assert made.run(*money, engine=engine) == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
+
+
+def spent(made: Shop, *options: str, engine: str = "batch-api") -> dict[str, Any]:
+    """The tokens and the cost of a run, and the number of lines whose answers it had already."""
+    (made.folder / "prices").write_text(PRICES)
+    places = ("--prices", str(made.folder / "prices"), "--report", str(made.folder / "report"))
+    assert made.run(*places, *options, engine=engine) == (0, "")
+    report = json.loads((made.folder / "report").read_text())
+    return {"tokens": report["tokens"]["total"], "cost": report["cost"], "reused": report["reused"]}
+
+
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_identical_lines_count_their_answer_once(shop: Callable[..., Shop], engine: str) -> None:
+    """Whether the run waits for the job, or collects it later. local collects what the other has ordered."""
+    made = shop()
+    made.write([0, 2])
+    once = spent(made)
+    assert (once["tokens"] > 0, once["cost"] > 0, once["reused"]) == (True, True, 0)
+    made = shop()
+    made.write([0, 0, 2, 0, 0, 2])
+    made.run("--dedupe", "--no-wait")
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    assert spent(made, "--dedupe", "--keep-journal", engine=engine) == {**once, "reused": 4}
+    assert made.answers() == ["say 0", "say 0", "say 2", "say 0", "say 0", "say 2"]
+    assert spent(made, "--dedupe", engine=engine) == {"tokens": 0, "cost": 0, "reused": 6}
+
+
+def test_identical_lines_take_the_answer_that_was_sent_for_again(shop: Callable[..., Shop]) -> None:
+    """Not the one that was cut off, which is recorded under the same request."""
+    made = shop("length:on=line:match=say 4")
+    made.write([4, 4, 4])
+    assert made.run("--dedupe")[0] == 3
+    made.provider.planner._rules._rules.clear()
+    assert made.run("--dedupe", "--resend", "truncated", "--no-wait")[0] == 124
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    assert made.run("--dedupe") == (0, "")
+    assert made.answers() == ["say 4"] * 3
+
+
+@pytest.mark.parametrize(("numbers", "options"), [([0, 2], ()), ([0, 0, 2, 0], ("--dedupe",))])
+def test_answers_that_a_killed_run_recorded_are_spent_once(
+    shop: Callable[..., Shop],
+    monkeypatch: pytest.MonkeyPatch,
+    numbers: list[int],
+    options: tuple[str, ...],
+) -> None:
+    """Its job is not noted as collected, so the next run collects it again."""
+    made = shop()
+    made.write([0, 2])
+    once = spent(made)["tokens"]
+    made = shop()
+    made.write(numbers)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JobPhase, "finish", killed)
+        with pytest.raises(Killed):
+            made.run(*options)
+    assert made.journal.read_text().count('"response"') == len(numbers)
+    made.write([*numbers, 5])
+    status, words = made.run(*options, "--max-total-tokens", "1")
+    assert (status, words.partition(": ")[2].partition(",")[0]) == (7, f"{once} are spent")
+    assert made.run(*options) == (0, "")
+    assert len(paid(made.provider)) == 3
 
 
 def test_a_job_that_the_provider_has_forgotten(shop: Callable[..., Shop]) -> None:

@@ -125,7 +125,7 @@ class AnswerIndex:
     def find(self, identity: str) -> RecordedAnswer | None:
         """The recorded answer to a request. Compares the whole identity. Raises MissingInput."""
         key = self._key(identity)
-        for location in self._index.find(key):
+        for location in reversed(self._index.find(key)):  # what this run has added comes first
             line = self._line(location)
             entry = _parsed(line, self._match)
             if entry is None:

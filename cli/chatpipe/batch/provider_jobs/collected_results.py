@@ -103,10 +103,10 @@ class CollectedResults:
         )
         return CollectedAnswer(unsent(why), 0.0)
 
-    def has_good(self, fingerprint: str) -> bool:
-        """Return True if a job has given a good answer to a request."""
+    def has_new(self, fingerprint: str) -> bool:
+        """Return True if a job has given a good answer to a request, and find() has not returned it yet."""
         found = self._found(fingerprint)
-        return found is not None and is_good_record(found[2])
+        return found is not None and not self._used[found[0]] and is_good_record(found[2])
 
     def completion(self, fingerprint: str) -> dict[str, Value] | None:
         """The good answer of a job to a request, None without one."""

@@ -24,6 +24,9 @@ _UNCONFIRMED = "it may lie in a job that was not confirmed"
 class CollectedStore:
     """See AnswerStore. A good answer of a job is newer than a recorded one, and counts before it.
 
+    With --dedupe, the first of identical lines takes it from the job. The others take what that line has
+    recorded, as it is in other runs, so that its tokens and its price count once.
+
     answers_all: nothing is sent, so that a request which lies in no job has no answer.
     """
 
@@ -40,7 +43,7 @@ class CollectedStore:
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | CollectedAnswer | None:
         results = self._results
         recorded = self._store.find_answer(item, fingerprint)
-        if recorded is not None and (results is None or not results.has_good(fingerprint)):
+        if recorded is not None and (results is None or not results.has_new(fingerprint)):
             return recorded
         found = None if results is None else results.find(fingerprint)
         return found or self._waiting(fingerprint)
