@@ -314,6 +314,14 @@ BAD_LINES: list[tuple[str, str]] = [
         '{"match_": {}, "answer": {"echo": true}}',
         "/match_: 'match_' is not a part of a rule: did you mean 'match'?",
     ),
+    (
+        '{"match": {"user": "a", "user": "b"}, "answer": {"echo": true}}',
+        "/match/user: this name comes twice in one object: leave one of the two out",
+    ),
+    (
+        '{"answer": {"tool_calls": [{"name": "f", "arguments": {"a": 1, "a": 2}}]}}',
+        "/answer/tool_calls/0/arguments/a: this name comes twice in one object: leave one of the two out",
+    ),
 ]
 BAD_MATCHES: list[tuple[Value, str]] = [
     ({"usr": "a"}, "/usr: 'usr' is not a condition: did you mean 'user'?"),
@@ -351,8 +359,10 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
     ),
     ({"tool_calls": [{}]}, '/tool_calls/0: a call has no name: add "name": NAME'),
     ({"tool_calls": [{"name": "f", "id": 1}]}, "/tool_calls/0/id: 'id' is 1, not a text"),
-    ({"error": {"status": 200}}, "/error/status: 'status' is 200, not a whole number from 400 on"),
-    ({"error": {"status": 600}}, "/error/status: 600 is no status of an error: use 400 to 599"),
+    *(
+        ({"error": {"status": status}}, f"/error/status: {words} is no status of an error: use 400 to 599")
+        for status, words in ((200, "200"), (399, "399"), (600, "600"), (True, "true"), ("429", '"429"'))
+    ),
     ({"error": {"stat": 600}}, "/error/stat: 'stat' is not a part of an error: use "),
     ({"echo": True, "delay": "soon"}, "/delay: 'soon' is no time such as 50ms, of at most a day"),
     ({"echo": True, "fault": "cutt"}, "/fault: 'cutt' is no kind of fault: did you mean cut?"),
@@ -364,7 +374,16 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
         {"echo": True, "headers": {"Connection": "close"}},
         "/headers/Connection: 'Connection' is written by the",
     ),
-    ({"echo": True, "headers": {"a b": "c"}}, "/headers/a b: 'a b' is no header with a text in ASCII"),
+    ({"echo": True, "headers": {"a b": "c"}}, "/headers/a b: 'a b' is no name of a header"),
+    (
+        {"echo": True, "headers": {"a": 0.5}},
+        "/headers/a: 'a' is the number 0.5: write it as a text: \"0.5\"",
+    ),
+    (
+        {"echo": True, "headers": {"a": True}},
+        "/headers/a: 'a' is true, not a text in ASCII or a whole number",
+    ),
+    ({"echo": True, "headers": {"a": "\u00e9"}}, "/headers/a: 'a' is \"\u00e9\", not a text in ASCII or a"),
     ({"echo": False}, "/echo: 'echo' is false, not true"),
     ({"events": []}, "/events: 'events' is no array with events"),
     (

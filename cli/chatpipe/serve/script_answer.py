@@ -212,10 +212,9 @@ def _error(fields: Mapping[str, Value], faults: list[NoRule]) -> RuleAnswer:
 
 
 def _error_status(pointer: str, value: Value) -> int:
-    status = whole_number(pointer, "status", value, 400)
-    if status > 599:
-        raise NoRule(pointer, f"{status} is no status of an error", "use 400 to 599")
-    return status
+    if not isinstance(value, int) or isinstance(value, bool) or not 400 <= value <= 599:
+        raise NoRule(pointer, f"{shown(value)} is no status of an error", "use 400 to 599")
+    return value
 
 
 def _strange(pointer: str, fields: Mapping[str, Value], known: frozenset[str], kind: str) -> list[NoRule]:
@@ -256,8 +255,14 @@ def _headers(value: Value, faults: list[NoRule]) -> Headers:
 def _header(name: str, value: Value) -> tuple[str, str]:
     pointer = f"{_ROOT}/headers/{name}"
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not re.fullmatch(_HEADER, name) or not isinstance(text, str) or not re.fullmatch("[ -~]*", text):
-        raise NoRule(pointer, f"'{name}' is no header with a text in ASCII")
+    if not re.fullmatch(_HEADER, name):
+        raise NoRule(pointer, f"'{name}' is no name of a header")
+    if isinstance(text, float):
+        raise NoRule(
+            pointer, f"'{name}' is the number {shown(value)}", f'write it as a text: "{shown(value)}"'
+        )
+    if not isinstance(text, str) or not re.fullmatch("[ -~]*", text):
+        raise NoRule(pointer, f"'{name}' is {shown(value)}, not a text in ASCII or a whole number")
     if name.lower() in _FRAMING:
         raise NoRule(pointer, f"'{name}' is written by the server", "leave it out, or use a fault")
     return name.lower(), text

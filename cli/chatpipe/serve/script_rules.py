@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from chatpipe.errors import BadInput, Problems
 from chatpipe.inputs import values
-from chatpipe.inputs.place import Source
+from chatpipe.inputs.place import Source, repeated_members
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.serve.script_answer import RuleAnswer, parse_answer
 from chatpipe.serve.script_match import (
@@ -97,6 +97,11 @@ def _rule(line: Source, faults: list[NoRule]) -> ScriptRule:
     value = values.loads_strict(line.data)
     if not isinstance(value, dict):
         raise NoRule("", f"a rule is {shown(value)}, not an object")
+    if values.has_repeated_name(line.data):
+        faults += [
+            NoRule(pointer, "this name comes twice in one object", "leave one of the two out")
+            for pointer, _, _ in repeated_members(line.data)
+        ]
     faults += [unknown(f"/{name}", name, _NAMES, "a part of a rule") for name in value if name not in _NAMES]
     if "answer" not in value:
         raise NoRule("", "a rule has no 'answer'", 'add "answer": {"content": TEXT}')
