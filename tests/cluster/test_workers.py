@@ -298,11 +298,21 @@ def test_before_anything_is_sent_a_fault_ends_the_run(message: Frame | None, sta
     assert not played(loopback.echoing, play).requests
 
 
-def test_a_worker_that_is_of_no_use_later_on_is_a_warning() -> None:
+WARNINGS = {
+    "a worker that is of no use": (
+        Frame(FrameKind.UNUSABLE, 2, write_fault(NoAccess("no key"))),
+        "a worker is of no use: no key",
+    ),
+    "a warning of the relay": (Frame(FrameKind.WARNING, 0, b"no answer"), "no answer"),
+}
+
+
+@pytest.mark.parametrize(("message", "warning"), WARNINGS.values(), ids=WARNINGS)
+def test_a_message_that_is_a_warning_once_the_run_has_begun(message: Frame, warning: str) -> None:
     async def play(run: Run) -> None:
         await run.ask()
-        run.crew.messages.put_nowait(Frame(FrameKind.UNUSABLE, 2, write_fault(NoAccess("no key"))))
+        run.crew.messages.put_nowait(message)
         assert (await run.ask())[0] == 200
-        assert run.said == ["a worker is of no use: no key"]
+        assert run.said == [warning]
 
     played(loopback.echoing, play)

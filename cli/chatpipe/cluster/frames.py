@@ -17,7 +17,7 @@ _HEAD = struct.Struct(">IBI")
 class FrameKind(IntEnum):
     """The kinds of messages. Of the data, that of requests and replies is a block (parcels.py)."""
 
-    START = 1  # to the relay: its RelayTerms
+    START = 1  # to the relay: a line of JSON, and the terms of the workers if Ray passes them on
     REQUESTS = 2  # to a worker
     NODES = 3  # from the relay, once it is connected: the number of workers to expect
     JOINED = 4  # a worker is there
@@ -25,6 +25,7 @@ class FrameKind(IntEnum):
     LOST = 6  # a worker is gone: a reason
     REPLIES = 7  # from a worker
     FAULT = 8  # the relay ends: a fault
+    WARNING = 9  # from the relay: a text
 
 
 class Frame(NamedTuple):

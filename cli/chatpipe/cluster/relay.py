@@ -40,6 +40,8 @@ _LOOK_S = 1.0
 _DAEMONS = frozenset({"gcs_server", "raylet"})
 # A worker that has said nothing for so long, although it does every second, is taken for lost.
 _SILENCE_S = 30.0
+# A head that does not answer for so long is reported.
+_HEAD_SILENCE_S = 10.0
 # A node whose workers end at once gets no more than this number of them.
 _MOST_STARTS = 5
 
@@ -123,7 +125,7 @@ class Relay:
         """Keep one worker on each node that has a CPU."""
         is_first = True
         while True:
-            nodes = [each for each in await asyncio.to_thread(ray.nodes) if _can_work(each)]
+            nodes = [each for each in await self._list_nodes() if _can_work(each)]
             if is_first:
                 if not nodes:
                     fix = "add a node with one"
@@ -138,6 +140,21 @@ class Relay:
                     self._starts[name] = self._starts.get(name, 0) + 1
                     self._nodes[name] = asyncio.create_task(self._serve_node(name))
             await asyncio.sleep(_LOOK_S)
+
+    async def _list_nodes(self) -> list[dict[str, Any]]:
+        """The nodes, as the head of the cluster knows them. A head that does not answer is reported.
+
+        Workers go on without it, and it may come back: Ray itself ends this process after a minute.
+        """
+        listing = asyncio.ensure_future(asyncio.to_thread(ray.nodes))
+        done, _ = await asyncio.wait([listing], timeout=_HEAD_SILENCE_S)
+        if not done:
+            what = "the head of the Ray cluster does not answer: the workers go on without it for a minute"
+            self._tell(FrameKind.WARNING, what.encode())
+            await listing
+            self._tell(FrameKind.WARNING, b"the head of the Ray cluster answers again")
+        nodes: list[dict[str, Any]] = await listing
+        return nodes
 
     async def _serve_node(self, node: str) -> None:
         """Start a worker on a node, and pass on its replies until it is lost.

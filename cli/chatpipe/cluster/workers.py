@@ -224,6 +224,8 @@ class Workers:
             self._join(worker)
         elif kind is FrameKind.LOST:
             self._lose(worker, data.decode())
+        elif kind is FrameKind.WARNING:
+            self._warn(data.decode())
         elif kind is FrameKind.UNUSABLE and self._has_begun:
             self._warn(f"a worker is of no use: {read_fault(data)}")
         elif kind in (FrameKind.FAULT, FrameKind.UNUSABLE):
