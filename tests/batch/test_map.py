@@ -266,7 +266,10 @@ def test_a_template_may_be_a_file_and_the_first_operand_is_the_input_then(tmp_pa
         ),
         "one brace, as in other templates": (
             ["Hello {a.b}", "--lines"],
-            "every row would ask the same: a field has two braces on each side: '{{a.b}}'",
+            (
+                "TEMPLATE: names no {{field}}: every row would ask the same:"
+                " a field has two braces on each side: '{{a.b}}'"
+            ),
         ),
         "none in any text": (["Hi {{{{a}}", "-s", "a"], "TEMPLATE: names no {{field}}: every row would"),
         "none in a file": (
