@@ -14,6 +14,7 @@ from chatpipe.jobs.job_shapes import MISTRAL_SHAPE, OPENAI_SHAPE, JobShape
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.result_line import parse_timestamp
 from chatpipe.server.endpoints import Endpoint
+from chatpipe.system import secrets
 from chatpipe.system.escape import shorten
 
 ENDS = ("completed", "failed", "expired", "cancelled")
@@ -98,7 +99,7 @@ class JobCounts(NamedTuple):
 
 
 class ProviderJob(NamedTuple):
-    """A job as the provider shows it. value is its object.
+    """A job as the provider shows it. value is its object, without secrets that the provider sent back.
 
     status is one of the words of OpenAI, or a word that nobody knows, and then the job is running. Times are
     those of Unix, 0 if the provider does not say.
@@ -152,6 +153,7 @@ class ProviderJob(NamedTuple):
         """Its object, with the words and the types of OpenAI."""
         return {
             **self.value,
+            **({"id": self.id} if "id" in self.value else {}),
             "status": self.status,
             "output_file_id": self.output_file_id,
             "error_file_id": self.error_file_id,
@@ -178,7 +180,7 @@ def job_of(value: Value, dialect: JobDialect) -> ProviderJob:
     return ProviderJob(
         value["id"],
         _status(value.get("status")),
-        value,
+        secrets.hide_value(value),  # the ids of the fields stay: a job that is lost may be paid twice
         JobCounts(*(_count(numbers.get(name)) for name in ("total", "completed", "failed"))),
         _id(value.get("input_file_id")),
         _id(value.get("output_file_id")),

@@ -109,9 +109,22 @@ class MergedResults:
 
     def _line(self, found: _Found) -> bytes:
         line = found.spool.read(found.start, found.end - found.start)
-        if self._keys and may_hold(self._keys, line):
-            line = values.dumps(without_keys(values.loads(line), self._keys))
+        if secrets.are_known() and self._may_need_filter(line, is_good=found.is_good):
+            line = values.dumps(self._without_secrets(values.loads(line), is_good=found.is_good))
         return line + b"\n"
+
+    def _may_need_filter(self, line: bytes, *, is_good: bool) -> bool:
+        """Return False for most answers. One with an error has a second member of that name."""
+        has_error = not is_good or line.count(b'"error"') > 1
+        return has_error or (bool(self._keys) and may_hold(self._keys, line))
+
+    def _without_secrets(self, record: dict[str, Any], *, is_good: bool) -> Value:
+        """A result without secrets: see system/secrets.py. It stays the one of its custom_id."""
+        custom_id = without_keys(record["custom_id"], self._keys)
+        body = record["response"].get("body") if is_good else None
+        if is_good and not (isinstance(body, dict) and body.get("error")):
+            return without_keys(record, self._keys)
+        return {**secrets.hide_value(record), "custom_id": custom_id}
 
     def _why_missing(self) -> str:
         """The reason why lines have no result."""

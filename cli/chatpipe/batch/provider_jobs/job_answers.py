@@ -19,6 +19,7 @@ from chatpipe.jobs.part_record import PartRecord
 from chatpipe.response.assemble import within_limits
 from chatpipe.response.body_form import is_usual
 from chatpipe.response.result_line import BY_JOBS
+from chatpipe.system import secrets
 from chatpipe.wire.answer import Answer, NullReceiver
 from chatpipe.wire.key_filter import may_need_filter, read_without_secrets, without_secrets
 
@@ -64,4 +65,4 @@ def reason_of(job: ProviderJob, part: PartRecord) -> str:
 def _error_text(error: Value) -> str:
     if not isinstance(error, dict):
         return ""
-    return ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+    return secrets.hide(": ".join(str(error[name]) for name in ("code", "message") if error.get(name)))
