@@ -270,7 +270,7 @@ CRASHES = {
     "batch": (
         "batch.channel:open_transport",
         "batch.sender:Sender.send",
-        "wire.pool:_RequestEncoder.encode",
+        "wire.pool:_SharedParts.encode",
         "batch.driver:Driver.answered",
         "batch.journal.journal:Journal.append",
         "batch.end:write_report",
