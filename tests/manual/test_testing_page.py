@@ -27,9 +27,9 @@ def _ask(url: str) -> None:
         run("ask", words, "--base-url", url, "-m", "echo")
 
 
-def _batch(url: str) -> None:
+def _batch(url: str, *options: str) -> None:
     lines = "".join(f'{{"prompt": "{words}"}}\n' for words in prompts())
-    run("batch", "--stream", "-q", "--base-url", url, "-m", "echo", stdin=lines.encode())
+    run("batch", *options, "-q", "--base-url", url, "-m", "echo", stdin=lines.encode())
 
 
 CLIENTS = {
@@ -38,7 +38,8 @@ CLIENTS = {
         f'for n in 1 2 3 4 5 6 7 8 9 10; do {_CURL} -f "$U" && break; done', url
     ),
     "chatpipe ask": _ask,
-    "chatpipe batch": _batch,
+    "batch, streamed": lambda url: _batch(url, "--stream"),
+    "batch, whole": _batch,
 }
 
 

@@ -239,6 +239,21 @@ def test_what_is_not_recorded_is_asked_and_added(tmp_path: Path) -> None:
                 assert time.monotonic() < end, records(target)
 
 
+def test_equal_requests_are_samples_until_the_next_start(tmp_path: Path) -> None:
+    """As in a run with --record and --replay of one file: what is added now is used from the next one on."""
+    path = tmp_path / "r.jsonl"
+    options = ("--record", str(path), "--replay", str(path), "--replay-speed", "max")
+    with serving() as behind:
+        for count in (2, 3):
+            with serving("--upstream", behind.url, *options) as ours:
+                for _ in range(count):
+                    assert b"x y" in seen(ours.port, chat_request("x y", model="m"))[2]
+                end = time.monotonic() + PATIENCE_S
+                while len(records(path)) < 2:
+                    assert time.monotonic() < end
+            assert [each.occurrence for each in records(path)] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
