@@ -17,7 +17,7 @@ from typing import Any
 from chatpipe.conversation import history, transcript
 from chatpipe.conversation.turns import TurnOptions
 from chatpipe.inputs.messages import LocatedValue
-from chatpipe.inputs.sources import Sources, process_sources
+from chatpipe.inputs.sources import Sources, process_sources, stdin_owner
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.request import RequestOptions
@@ -116,7 +116,8 @@ def draft(
     """
     console = Console(console_options)
     server = options.server
-    sources = process_sources(console.note, console.note_wait, is_stdin_taken=server.stdin_option is not None)
+    is_taken = stdin_owner(server.stdin_claims) is not None
+    sources = process_sources(console.note, console.note_wait, is_stdin_taken=is_taken)
     lines = keys.header_lines(server.header_file, console.note)
     servers = endpoints.resolve(server, environ, lines, console.note)
     if input_file is None:

@@ -211,6 +211,9 @@ def test_bytes_that_are_not_text_are_65(data: bytes, line: str) -> None:
         "files only": ([("--request", "f"), ("--messages", "")], None),
         "one": ([("--request", "f"), ("--messages", "-")], "--messages"),
         "a file named -": ([("--request", "./-")], None),
+        "a device": ([("--request", "/dev/null")], None),
+        "no descriptor": ([("--request", "/proc/self/fd/987")], None),
+        "a NUL": ([("--request", "/dev/\0")], None),
     },
 )
 def test_owner_of_stdin(claims: list[tuple[str, str]], owner: str | None) -> None:

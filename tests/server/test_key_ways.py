@@ -122,7 +122,8 @@ def test_source_survives_pickling(way: KeyWay) -> None:
 @EACH
 def test_stdin_and_files_of_a_source_belong_to_it(way: KeyWay) -> None:
     options = ServerOptions(keys=(KeySource(way, "0"),))
-    assert options.stdin_option == (way.option if way.names == "descriptor" else None)
+    claims = {"descriptor": [(way.option, "-")], "file": [(way.option, "0")]}
+    assert options.stdin_claims == claims.get(way.names, [])
     assert [use.path for use in options.uses] == (["0"] if way.names == "file" else [])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answers import expand_patterns
 from chatpipe.errors import UsageFault
-from chatpipe.inputs.sources import STDIN
+from chatpipe.inputs.stdin import STDIN
 from chatpipe.options.files import FileUse, optional_uses
 from chatpipe.output.target import refuse_shared
 from chatpipe.system import replace

@@ -10,8 +10,8 @@ from chatpipe.batch.items import Item, ItemReader, in_shard
 from chatpipe.errors import BadInput
 from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.lines import LineReader
-from chatpipe.inputs.sources import STDIN, Sources, missing_input
-from chatpipe.inputs.stdin import STDIN_NAME, StdinKind
+from chatpipe.inputs.sources import Sources, missing_input
+from chatpipe.inputs.stdin import STDIN, STDIN_NAME, StdinKind
 from chatpipe.options.run import InputOptions
 from chatpipe.request.fingerprint import OccurrenceCounter, body_digest
 from chatpipe.system.console import Console, FirstFew

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from chatpipe.batch.items import ItemReader
 from chatpipe.batch.run_format import RunFormat
 from chatpipe.conversation.turns import TurnOptions
-from chatpipe.inputs.sources import STDIN
-from chatpipe.inputs.stdin import STDIN_NAME
+from chatpipe.inputs.stdin import STDIN, STDIN_NAME
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import FORMATS, OutputOptions
@@ -84,6 +83,11 @@ class Job(NamedTuple):
     def input_name(self) -> str:
         """The name of the input in places of lines."""
         return STDIN_NAME if self.file == STDIN else self.file
+
+    @property
+    def input_files(self) -> list[str]:
+        """The name of the input if it is a file."""
+        return [] if self.file == STDIN else [self.file]
 
     @property
     def policy(self) -> RetryPolicy:

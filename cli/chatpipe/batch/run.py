@@ -18,7 +18,7 @@ from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.watch import progress_options
 from chatpipe.errors import Status
 from chatpipe.inputs import values
-from chatpipe.inputs.sources import STDIN, Sources
+from chatpipe.inputs.sources import Sources
 from chatpipe.options.output import OutputOptions
 from chatpipe.output.target import open_target
 from chatpipe.wire.transports import check_transport
@@ -33,7 +33,7 @@ class Run:
     def run(self, sources: Sources) -> int:
         """Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted."""
         job = self._job
-        inputs = [*sources.names, *([] if job.file == STDIN else [job.file])]
+        inputs = [*sources.names, *job.input_files]
         refuse_engine_conflicts(job)
         with open_lines(job.file, sources, job.reader.form) as lines:
             source = RunInput(

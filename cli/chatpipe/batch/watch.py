@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 
 from chatpipe.batch.progress import ProgressOptions
-from chatpipe.inputs.sources import STDIN
+from chatpipe.inputs.stdin import STDIN
 from chatpipe.inputs.text_decoder import is_compressed
 from chatpipe.options.run import ReportOptions
 from chatpipe.system.console import Console

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 
 from chatpipe.errors import BadInput, MissingInput, UsageFault, reason
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
-from chatpipe.inputs.stdin import STDIN_NAME, Stdin, process_stdin
+from chatpipe.inputs.stdin import STDIN_NAME, Stdin, is_stdin, process_stdin
 from chatpipe.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from chatpipe.inputs.line_decoder import InputForm
 
-STDIN = "-"
 _BLOCK = 65536
 _NAME_EXCERPT = 60  # characters that a message shows of JSON in place of a name
 
@@ -47,7 +46,7 @@ def _silent_wait(name: str, text: str) -> AbstractContextManager[None]:
 
 
 class Sources:
-    """Files by name, and stdin as `-`. files has the option and the name of every file opened so far."""
+    """Files by name, and stdin: see is_stdin. files has the option and the name of each file read so far."""
 
     def __init__(self, stdin: Stdin, wait: Wait = _silent_wait) -> None:
         self.stdin = stdin
@@ -73,7 +72,7 @@ class Sources:
         A file whose known size exceeds the limit is not read at all. An endless device or pipe is read
         only up to the limit.
         """
-        if name == STDIN:
+        if is_stdin(name):
             return Source(STDIN_NAME, _joined(limit, self.stdin.blocks(), STDIN_NAME, option))
         try:
             with self._note_wait(name, option), open(name, "rb") as file:
@@ -99,7 +98,7 @@ class Sources:
 
         Raises MissingInput, and BadInput behind the last line that can be read.
         """
-        if name == STDIN:
+        if is_stdin(name):
             yield from _decode_lines(STDIN_NAME, form, self.stdin.blocks())
             return
         try:
@@ -167,8 +166,8 @@ def process_sources(notice: Callable[[str], None], wait: Wait, *, is_stdin_taken
 
 
 def stdin_owner(claims: Iterable[tuple[str, str]]) -> str | None:
-    """The option whose value is `-`, if any. claims are (option, value). Raises UsageFault for two."""
-    owners = [option for option, value in claims if value == STDIN]
+    """The option whose value is stdin, if any. claims are (option, value). Raises UsageFault for two."""
+    owners = [option for option, value in claims if is_stdin(value)]
     if len(owners) > 1:
         raise UsageFault(
             f"{owners[0]} and {owners[1]} both read stdin", fix="give one of them a file: stdin has one owner"

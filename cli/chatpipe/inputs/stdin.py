@@ -1,6 +1,6 @@
 """Standard input of a filter: read only if something was piped in, with a notice if it has to wait.
 
-The input has one owner: the option that was given `-`, or else the prompt. The caller decides the
+The input has one owner: the option whose file it is (is_stdin), or else the prompt. The caller decides the
 owner; this module only reads.
 """
 
@@ -18,11 +18,29 @@ from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs.place import MAX_LINE_BYTES
 from chatpipe.named_tuple import NamedTuple
 
-# The name of stdin in errors.
+# Stdin as the value of an option or an operand, and its name in errors.
+STDIN = "-"
 STDIN_NAME = "<stdin>"
 # Long enough for `git log | chatpipe ask ...`, short enough that the program does not seem to hang.
 NOTICE_DELAY_S = 2.0
 _BLOCK = 65536
+
+
+def is_stdin(name: str) -> bool:
+    """True for `-`, and for a path such as /dev/stdin or /proc/self/fd/0 that leads to the same open file.
+
+    Opening such a path again would read a redirected file a second time, and fails for a socket. A device
+    may have any number of readers. Never raises.
+    """
+    if name == STDIN:
+        return True
+    if not name.startswith(("/dev/", "/proc/")):
+        return False
+    try:
+        own = os.fstat(0)
+        return os.path.samestat(os.stat(name), own) and not stat.S_ISCHR(own.st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 class StdinKind(Enum):

@@ -111,9 +111,13 @@ class ServerOptions(NamedTuple):
     limits: ExchangeLimits = ExchangeLimits()
 
     @property
-    def stdin_option(self) -> str | None:
-        """The option that reads the key from stdin, which is then neither a prompt nor an input."""
-        return next((source.way.option for source in self.keys if source.descriptor == 0), None)
+    def stdin_claims(self) -> list[tuple[str, str]]:
+        """Each of these options that reads a file, with its name; `-` for a key from descriptor 0.
+
+        If one of the names is stdin, it is neither a prompt nor an input.
+        """
+        files = [(use.option, use.path) for use in self.uses]
+        return files + [(source.way.option, "-") for source in self.keys if source.descriptor == 0]
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.line_decoder import InputForm
-from chatpipe.inputs.sources import STDIN, process_sources, stdin_owner
-from chatpipe.inputs.stdin import STDIN_NAME
+from chatpipe.inputs.sources import process_sources, stdin_owner
+from chatpipe.inputs.stdin import STDIN, STDIN_NAME, is_stdin
 from chatpipe.options.output import ConsoleOptions, OutputOptions
 from chatpipe.output.target import open_target
 from chatpipe.schema.documents import Checker, LocatedProblem
@@ -38,7 +38,7 @@ def report_problems(
         for file in files or (STDIN,):
             checker = Checker(strict=strict)
             try:
-                name = STDIN_NAME if file == STDIN else file
+                name = STDIN_NAME if is_stdin(file) else file
                 lines = sources.lines(file, "FILE", InputForm.DOCUMENTS)
                 for located in checker.check_lines(name, lines):
                     if located.problem.severity == "error":

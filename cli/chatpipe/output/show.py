@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chatpipe.inputs.sources import STDIN, process_sources, stdin_owner
+from chatpipe.inputs.sources import process_sources, stdin_owner
+from chatpipe.inputs.stdin import STDIN, is_stdin
 from chatpipe.options.files import STDERR_USE, STDIN_USE, FileUse
 from chatpipe.options.output import ConsoleOptions, FormatOptions, OutputOptions
 from chatpipe.output.delivery import Delivery
@@ -28,7 +29,7 @@ def show_files(
     format = choose_format(format, output)._replace(columns=_columns(output, environ))
     stdin_owner(("FILE", file) for file in files)
     sources = process_sources(console.note, console.note_wait)
-    names = [file for file in files if file != STDIN]
+    names = [file for file in files if not is_stdin(file)]
     reads = [FileUse("FILE", name, "reads") for name in names]
     refuse_shared(output, [STDIN_USE, STDERR_USE, *reads])
     with open_target(output, names, escape=format.escape) as out:

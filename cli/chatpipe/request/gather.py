@@ -8,8 +8,8 @@ from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs import messages
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import STDIN, Sources, stdin_owner
-from chatpipe.inputs.stdin import STDIN_NAME, StdinKind
+from chatpipe.inputs.sources import Sources, stdin_owner
+from chatpipe.inputs.stdin import STDIN, STDIN_NAME, StdinKind
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.options.parameters import FILE_KINDS, Parameter, Parameters
 from chatpipe.options.prompt import PromptOptions, RoleOption, utf8_argument
@@ -70,7 +70,7 @@ def _is_last(parts: RequestParts, message: Value) -> bool:
 
 
 def gather_defaults(options: RequestOptions, sources: Sources, input_file: str) -> RequestParts:
-    """Like gather_request, for the defaults of a run: no prompt, and stdin is the input if that is `-`."""
+    """Like gather_request, for the defaults of a run: no prompt, and the input may be stdin."""
     stdin_owner([*_claims(options), ("FILE", input_file)])
     return _read_files(options, sources, None)
 
@@ -109,10 +109,9 @@ def _parts(prompt: PromptOptions, sources: Sources) -> list[TypedPart]:
 
 
 def _claims(options: RequestOptions) -> Iterator[tuple[str, str]]:
-    """Yield each option that takes a file, with its value: `-` makes it the owner of stdin."""
+    """Yield each option that takes a file, with its value, which may make it the owner of stdin."""
     prompt = options.prompt
-    if options.server.stdin_option is not None:
-        yield options.server.stdin_option, STDIN
+    yield from options.server.stdin_claims
     yield "--request", prompt.request or ""
     yield "--messages", prompt.messages or ""
     yield from ((typed.option, typed.value) for typed in prompt.role_options if typed.is_file)

@@ -18,7 +18,7 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import STDIN, SizeLimit, Sources
+from chatpipe.inputs.sources import SizeLimit, Sources
 from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.values import Value
 from chatpipe.options.prompt import Attachment, utf8_argument
@@ -91,7 +91,7 @@ def _document_part(attachment: Attachment, sources: Sources) -> dict[str, Value]
         url = _passed_on(attachment)
         return _file_part(_file_name(url), url)
     source = _read(attachment, sources)
-    name = "stdin" if attachment.value == STDIN else _base_name(attachment.value)
+    name = "stdin" if source.name == STDIN_NAME else _base_name(attachment.value)
     media_type = _document_type(source, attachment)
     if media_type == _TEXT and not attachment.as_file:
         return {"type": "text", "text": f"{name}:\n{source.data.decode()}"}

@@ -8,7 +8,8 @@ from chatpipe.errors import BadInput, UsageFault
 from chatpipe.inputs import messages, values
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import STDIN, Sources
+from chatpipe.inputs.sources import Sources
+from chatpipe.inputs.stdin import STDIN
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.parameters import Parameters
