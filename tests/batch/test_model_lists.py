@@ -64,7 +64,7 @@ def test_a_server_with_another_model_gets_no_line_and_one_note() -> None:
         done = batch(three, "-j6")
     assert_all_answered(done)
     assert asked(three[1]) == 0
-    note = f"chatpipe: '{three[1].url}' is left out: it has no model 'm', but 'x' and 1 more\n"
+    note = f"chatpipe: '{three[1].url}' gets no line for 'm': it has 'x' and 1 more\n"
     assert done.stderr == note.encode()
 
 

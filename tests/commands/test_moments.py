@@ -69,7 +69,7 @@ RUNS = {
 }
 SAID = {
     "silent": rb"",
-    "noted": rb"chatpipe: interrupted after [1-3] lines?(, [12] requests? in flight given up)?: "
+    "noted": rb"chatpipe: interrupted after [1-3] lines?(, [12] more had no answer yet)?: "
     rb"run the same command again\n",
     "new": rb"chatpipe: kept 2 answers that no line of the input asks for in .*\n",
 }

@@ -22,7 +22,7 @@ CALL_LINES, RUN_LINES = 4_500, 16_000
 SIGNALS = [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT, signal.SIGTERM)]
 FILES = (["in.jsonl", "out.jsonl"], ["in.jsonl", "out.jsonl", "out.jsonl.journal"])
 NOTE = (
-    rb"(chatpipe: interrupted after [0-3] lines?(, [1-3] requests? in flight given up)?: "
+    rb"(chatpipe: interrupted after [0-3] lines?(, [1-3] more had no answer yet)?: "
     rb"run the same command again\n)?"
 )
 

@@ -50,7 +50,7 @@ def interruption_text(job: Job, tally: Tally) -> str:
     """The message after a signal."""
     done = f"interrupted after {quantity(tally.finished, 'line')}"
     if tally.abandoned:
-        done += f", {quantity(tally.abandoned, 'request')} in flight given up"
+        done += f", {tally.abandoned} more had no answer yet"
     return f"{done}: {remedies.next_run(job)}"
 
 

@@ -22,7 +22,8 @@ _RANKS = {Status.NO_ACCESS: 1, Status.BUDGET: 2}
 class Stop(NamedTuple):
     """The reason why a run ends before its input: a fault, or the number of a signal.
 
-    With now, the requests in flight are abandoned; abandoned is their number, at the end of the run.
+    With now, the requests in flight are abandoned. abandoned is the number of lines that were handed to the
+    engine and had no answer at the end of the run.
     """
 
     fault: ChatpipeError | None = None

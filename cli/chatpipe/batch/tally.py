@@ -78,7 +78,7 @@ class Tally:
         self.good = 0
         self.reused = 0
         self.failed_tools = 0  # good answers that follow the failure of a tool
-        self.abandoned = 0  # requests that a signal ended in flight
+        self.abandoned = 0  # lines that had no answer when a signal ended the run
         self.retries = 0  # requests that were sent again
         self.pauses = 0
         self.paused_s = 0.0  # of all pauses

@@ -122,4 +122,4 @@ def _forms(name: str) -> set[str]:
 def _text(server: str, model: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     has = f"'{shorten(names[0], _NAME_CHARS)}'{more}"
-    return f"'{server}' is left out: it has no model '{shorten(model, _NAME_CHARS)}', but {has}"
+    return f"'{server}' gets no line for '{shorten(model, _NAME_CHARS)}': it has {has}"
