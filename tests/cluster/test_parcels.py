@@ -8,8 +8,8 @@ import pytest
 
 from chatpipe.cluster.parcels import (
     Parcel,
-    Returned,
     Template,
+    WorkerReply,
     read_parcels,
     read_replies,
     write_parcels,
@@ -45,10 +45,10 @@ def test_requests_arrive_as_they_were(parcels: list[Parcel]) -> None:
 
 
 REPLIES = [
-    Returned(1, 200, [pair("content-type", "application/json")], b'{"choices":[]}'),
-    Returned(2, None, [], failure="refused", reason="Connection refused"),
-    Returned(3, 200, [], b"data: 1\n\n", "cut", "", True),
-    Returned(4, 500, [], b"\xff\xfe"),
+    WorkerReply(1, 200, [pair("content-type", "application/json")], b'{"choices":[]}'),
+    WorkerReply(2, None, [], failure="refused", reason="Connection refused"),
+    WorkerReply(3, 200, [], b"data: 1\n\n", "cut", "", True),
+    WorkerReply(4, 500, [], b"\xff\xfe"),
 ]
 
 

@@ -14,7 +14,7 @@ import pytest
 import loopback
 from chatpipe.cluster.cluster_transport import ClusterTransport
 from chatpipe.cluster.frames import Frame, FrameKind
-from chatpipe.cluster.parcels import Returned
+from chatpipe.cluster.parcels import WorkerReply
 from chatpipe.cluster.plain_faults import write_fault
 from chatpipe.cluster.terms import private_terms, write_terms
 from chatpipe.cluster.workers import ClusterWords, RelayLink, Workers
@@ -213,7 +213,7 @@ def test_what_a_lost_worker_had_goes_to_the_others_and_is_answered_once() -> Non
 def test_a_reply_from_a_worker_that_was_taken_for_lost_is_dropped() -> None:
     async def play(run: Run) -> None:
         await run.ask()
-        run.workers._return(Returned(1, 200, [], b"again"))
+        run.workers._deliver(WorkerReply(1, 200, [], b"again"))
         assert (await run.ask())[0] == 200
 
     played(loopback.echoing, play)

@@ -48,7 +48,7 @@ def test_why_a_cluster_cannot_be_joined(words: str, status: Status, text: str) -
 
 def fault_of_a_worker(version: str) -> str:
     """What a machine says to a run with this version of chatpipe."""
-    fault = read_fault(asyncio.run(relay._Shell(b"", version).open()))
+    fault = read_fault(asyncio.run(relay._WorkerActor(b"", version).open()))
     assert fault.status == Status.BAD_CONFIGURATION
     return str(fault)
 

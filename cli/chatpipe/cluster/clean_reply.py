@@ -10,7 +10,7 @@ from typing import Literal
 
 import httpx
 
-from chatpipe.cluster.parcels import Returned
+from chatpipe.cluster.parcels import WorkerReply
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import without_keys
@@ -20,7 +20,7 @@ from chatpipe.wire.key_filter import may_hold, read_without_secrets
 _SUCCESS = 200
 
 
-async def clean_reply(reply: Returned) -> None:
+async def clean_reply(reply: WorkerReply) -> None:
     """Hide the secrets in a reply."""
     if not secrets.are_known():
         return
@@ -31,7 +31,7 @@ async def clean_reply(reply: Returned) -> None:
     reply.has_key = reply.body is not received and reply.status == _SUCCESS
 
 
-async def _clean_body(reply: Returned) -> bytes:
+async def _clean_body(reply: WorkerReply) -> bytes:
     """The body without secrets; itself if it has none."""
     body, keys = reply.body, secrets.in_content()
     if reply.status != _SUCCESS or not body:
@@ -69,7 +69,7 @@ class _Collector:
         """Do nothing: no chunk waits."""
 
 
-async def _clean_stream(reply: Returned) -> bytes:
+async def _clean_stream(reply: WorkerReply) -> bytes:
     """The body of a stream without keys, which may be split over its events."""
     collector = _Collector()
     headers = dict(reply.headers)

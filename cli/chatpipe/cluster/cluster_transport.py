@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 
-from chatpipe.cluster.parcels import Returned, Template
+from chatpipe.cluster.parcels import Template, WorkerReply
 from chatpipe.cluster.workers import Workers
 from chatpipe.errors import ChatpipeError
 from chatpipe.recordings.transport_failures import exception_of
@@ -54,10 +54,10 @@ class ClusterTransport(httpx.AsyncBaseTransport):
         sent, deadline = request.stream, request.extensions.get("deadline")
         body = b"".join(sent) if type(sent) is httpx.ByteStream else await request.aread()
         deadline_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        returned = await self._workers.ask(self._template(request), deadline_s, body)
-        if returned.has_key:
+        reply = await self._workers.ask(self._template(request), deadline_s, body)
+        if reply.has_key:
             self._warn(("the server sent the key back in its answer: it is replaced by '***'",))
-        return _response(returned, request)
+        return _response(reply, request)
 
     def _template(self, request: httpx.Request) -> Template:
         """The parts of a request that others share: for nearly all of them, those of the one before."""
@@ -117,18 +117,18 @@ class _BrokenStream(httpx.AsyncByteStream):
         raise self._failure
 
 
-def _response(returned: Returned, request: httpx.Request) -> httpx.Response:
-    failure = _failure(returned) if returned.failure else None
-    if returned.status is None:
+def _response(reply: WorkerReply, request: httpx.Request) -> httpx.Response:
+    failure = _failure(reply) if reply.failure else None
+    if reply.status is None:
         assert failure is not None
         raise failure
-    headers = [(name.encode(), value.encode()) for name, value in returned.headers]
-    body = returned.body
+    headers = [(name.encode(), value.encode()) for name, value in reply.headers]
+    body = reply.body
     stream = httpx.ByteStream(body) if failure is None else _BrokenStream(body, failure)
-    return LightResponse(returned.status, headers, stream, request, {})
+    return LightResponse(reply.status, headers, stream, request, {})
 
 
-def _failure(returned: Returned) -> httpx.RequestError:
-    if returned.failure == "unsendable":
-        return httpx.LocalProtocolError(returned.reason)
-    return exception_of(returned.failure, returned.reason)
+def _failure(reply: WorkerReply) -> httpx.RequestError:
+    if reply.failure == "unsendable":
+        return httpx.LocalProtocolError(reply.reason)
+    return exception_of(reply.failure, reply.reason)

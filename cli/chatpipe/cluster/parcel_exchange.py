@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from chatpipe.cluster.clean_reply import clean_reply
-from chatpipe.cluster.parcels import Parcel, Returned, Template
+from chatpipe.cluster.parcels import Parcel, Template, WorkerReply
 from chatpipe.recordings.exchange_record import kept_headers
 from chatpipe.recordings.transport_failures import failure_of
 from chatpipe.response.sse import has_last_event
@@ -32,15 +32,15 @@ async def send_parcel(
     extensions: Mapping[str, Any],
     *,
     verbose: bool,
-) -> Returned:
+) -> WorkerReply:
     """Send one request, and read the whole reply to it. verbose keeps all headers of the reply."""
     request = _request(parcel, server)
     request.extensions.update(extensions)
-    reply, pieces = Returned(parcel.number), list[bytes]()
+    reply, pieces = WorkerReply(parcel.number), list[bytes]()
     try:
         response = await transport.handle_async_request(request)
         headers, reply.status = headers_by_name(response), response.status_code
-        reply.headers = _told(headers, response.status_code, verbose=verbose)
+        reply.headers = _usable_headers(headers, response.status_code, verbose=verbose)
         await _read(response, headers, request, pieces)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reply.failure, reply.reason = failure_of(error) or ("unsendable", str(error))
@@ -49,7 +49,7 @@ async def send_parcel(
     return reply
 
 
-def _told(headers: Mapping[str, str], status: int, *, verbose: bool) -> tuple[tuple[str, str], ...]:
+def _usable_headers(headers: Mapping[str, str], status: int, *, verbose: bool) -> tuple[tuple[str, str], ...]:
     """The headers of a reply that the run can use."""
     if verbose or status >= _ERROR:
         return tuple(each for each in headers.items() if each[0] not in _UNPACKED)

@@ -52,7 +52,7 @@ class Parcel:
 
 
 @dataclass(slots=True)
-class Returned:
+class WorkerReply:
     """A reply. status is None if none came; failure and reason are those of a RecordedReply.
 
     has_key is true if the server had sent a key back, which is no longer there.
@@ -90,7 +90,7 @@ def read_parcels(block: bytes) -> tuple[list[Parcel], list[int]]:
     return parcels, cancelled
 
 
-def write_replies(replies: Sequence[Returned]) -> bytes:
+def write_replies(replies: Sequence[WorkerReply]) -> bytes:
     """A block with replies."""
     rows = [
         (each.number, each.status, each.headers, len(each.body), each.failure, each.reason, each.has_key)
@@ -99,14 +99,14 @@ def write_replies(replies: Sequence[Returned]) -> bytes:
     return _block(rows, [each.body for each in replies])
 
 
-def read_replies(block: bytes) -> list[Returned]:
+def read_replies(block: bytes) -> list[WorkerReply]:
     """The replies in a block."""
     rows, start = _head(block)
     replies = []
     for number, status, headers, size, failure, reason, has_key in rows:
         body = block[start : start + size]
         start += size
-        replies.append(Returned(number, status, headers, body, failure, reason, has_key))
+        replies.append(WorkerReply(number, status, headers, body, failure, reason, has_key))
     return replies
 
 

@@ -46,7 +46,7 @@ _HEAD_SILENCE_S = 10.0
 _MOST_STARTS = 5
 
 
-class _Shell:
+class _WorkerActor:
     """The actor around a worker. Its code travels with the run, so that it can say what a machine lacks.
 
     terms are the bytes of the terms, or the path of the socket that has them.
@@ -106,7 +106,7 @@ class Relay:
                 if task.done():
                     task.result()
 
-    def _tell(self, kind: FrameKind, data: bytes = b"", worker: int = 0) -> None:
+    def _report(self, kind: FrameKind, data: bytes = b"", worker: int = 0) -> None:
         self._writer.write(write_frame(kind, data, worker))
 
     async def _watch_daemons(self) -> None:
@@ -118,7 +118,7 @@ class Relay:
             for pid in daemons:
                 if pid not in children or children[pid].has_ended:
                     fault = Unreachable("Ray has ended on this machine", fix="run the same command again")
-                    self._tell(FrameKind.FAULT, write_fault(fault))
+                    self._report(FrameKind.FAULT, write_fault(fault))
                     return
 
     async def _look_for_nodes(self) -> None:
@@ -129,9 +129,9 @@ class Relay:
             if is_first:
                 if not nodes:
                     fix = "add a node with one"
-                    self._tell(FrameKind.FAULT, write_fault(BadConfiguration("no node has a CPU", fix=fix)))
+                    self._report(FrameKind.FAULT, write_fault(BadConfiguration("no node has a CPU", fix=fix)))
                     return
-                self._tell(FrameKind.NODES, json.dumps(len(nodes)).encode())
+                self._report(FrameKind.NODES, json.dumps(len(nodes)).encode())
                 is_first = False
             for node in nodes:
                 name = node["NodeID"]
@@ -150,9 +150,9 @@ class Relay:
         done, _ = await asyncio.wait([listing], timeout=_HEAD_SILENCE_S)
         if not done:
             what = "the head of the Ray cluster does not answer: the workers go on without it for a minute"
-            self._tell(FrameKind.WARNING, what.encode())
+            self._report(FrameKind.WARNING, what.encode())
             await listing
-            self._tell(FrameKind.WARNING, b"the head of the Ray cluster answers again")
+            self._report(FrameKind.WARNING, b"the head of the Ray cluster answers again")
         nodes: list[dict[str, Any]] = await listing
         return nodes
 
@@ -165,25 +165,25 @@ class Relay:
         number, self._next = self._next, self._next + 1
         place = NodeAffinitySchedulingStrategy(node, soft=False)
         actor = (
-            ray.remote(_Shell)
+            ray.remote(_WorkerActor)
             .options(num_cpus=0, max_concurrency=1000, scheduling_strategy=place)
             .remote(self._terms, self._version)
         )
         try:
             fault = await actor.open.remote()
             if fault:
-                self._tell(FrameKind.UNUSABLE, fault, number)
+                self._report(FrameKind.UNUSABLE, fault, number)
                 return
             self._actors[number] = actor
-            self._tell(FrameKind.JOINED, b"", number)
+            self._report(FrameKind.JOINED, b"", number)
             while True:
                 block = await _within(_SILENCE_S, actor.replies.remote())
                 self._starts[node] = 0
                 if block:
-                    self._tell(FrameKind.REPLIES, block, number)
+                    self._report(FrameKind.REPLIES, block, number)
         except (RayError, TimeoutError) as error:
             if self._actors.pop(number, None) is not None:
-                self._tell(FrameKind.LOST, _clause(error).encode(), number)
+                self._report(FrameKind.LOST, _clause(error).encode(), number)
             with suppress(Exception):
                 ray.kill(actor)
 

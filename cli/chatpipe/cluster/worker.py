@@ -12,7 +12,7 @@ from collections.abc import Callable
 import httpx
 
 from chatpipe.cluster.parcel_exchange import send_parcel
-from chatpipe.cluster.parcels import Parcel, Returned, read_parcels, write_replies
+from chatpipe.cluster.parcels import Parcel, WorkerReply, read_parcels, write_replies
 from chatpipe.cluster.terms import WorkerTerms, open_own_servers, read_terms
 from chatpipe.errors import ChatpipeError
 from chatpipe.inputs import values
@@ -39,7 +39,7 @@ class Worker:
         self._transports: list[httpx.AsyncBaseTransport] = []
         self._memory = ReplyMemory()
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._ready: list[Returned] = []
+        self._ready: list[WorkerReply] = []
         self._is_ready = asyncio.Event()
         self._reading = asyncio.Lock()
         self._key_fault: ChatpipeError | None = None
@@ -80,12 +80,12 @@ class Worker:
             if parcel.template.key > self._terms.key:
                 await self._renew_key(parcel.template.key)
             fault = self._key_fault
-            returned = await self._exchange(parcel) if fault is None else _without_key(parcel.number, fault)
+            reply = await self._exchange(parcel) if fault is None else _without_key(parcel.number, fault)
         except Exception as error:  # a bug: the run must not wait for ever
-            returned = Returned(parcel.number, failure="unsendable", reason=secrets.hide(str(error)))
+            reply = WorkerReply(parcel.number, failure="unsendable", reason=secrets.hide(str(error)))
         finally:
             del self._tasks[parcel.number]
-        self._ready.append(returned)
+        self._ready.append(reply)
         self._is_ready.set()
 
     async def _renew_key(self, key: int) -> None:
@@ -99,13 +99,13 @@ class Worker:
                     self._key_fault = fault
                 self._terms = self._terms._replace(key=key)
 
-    async def _exchange(self, parcel: Parcel) -> Returned:
+    async def _exchange(self, parcel: Parcel) -> WorkerReply:
         index, verbose = parcel.template.server, self._terms.verbose
         server, transport = self._servers[index], self._transports[index]
         return await send_parcel(parcel, server, transport, self._memory.extensions, verbose=verbose)
 
 
-def _without_key(number: int, fault: ChatpipeError) -> Returned:
+def _without_key(number: int, fault: ChatpipeError) -> WorkerReply:
     """The reply to a request for which there is no key any more: the one that it would get without a key."""
     body = values.dumps({"error": {"message": f"no new key: {secrets.hide(str(fault))}"}})
-    return Returned(number, _UNAUTHORIZED, (("content-type", "application/json"),), body)
+    return WorkerReply(number, _UNAUTHORIZED, (("content-type", "application/json"),), body)

@@ -22,7 +22,7 @@ import orjson
 from chatpipe.cluster.allotment import allot
 from chatpipe.cluster.cluster_wait import ClusterWait
 from chatpipe.cluster.frames import Frame, FrameKind, write_frame
-from chatpipe.cluster.parcels import Parcel, Returned, Template, read_replies, write_parcels
+from chatpipe.cluster.parcels import Parcel, Template, WorkerReply, read_replies, write_parcels
 from chatpipe.cluster.plain_faults import read_fault
 from chatpipe.errors import ChatpipeError, Unreachable, quantity
 from chatpipe.named_tuple import NamedTuple
@@ -64,7 +64,7 @@ class _Sent(Parcel):
     losses counts the workers that died with it.
     """
 
-    future: asyncio.Future[Returned]
+    future: asyncio.Future[WorkerReply]
     worker: int | None = None
     losses: int = 0
 
@@ -95,10 +95,10 @@ class Workers:
         self._in_flight: dict[int, int] = {}  # the number of requests that each worker has
         self._cancelled: dict[int, list[int]] = {}  # by worker
         self._is_gathering = False
-        self._present: list[int] = []  # workers that are there before the run begins
-        self._expected = 0
-        self._has_begun = False
-        self._moved: asyncio.Future[None] | None = None  # a worker has joined, or none ever will
+        self._early_workers: list[int] = []  # workers that are there before the run begins
+        self._expected_workers = 0
+        self._is_sending = False
+        self._changed: asyncio.Future[None] | None = None  # a worker has joined, or none ever will
 
     def ready(self) -> Coroutine[Any, Any, None] | None:
         """A wait for a worker, which raises ChatpipeError if none comes. None: one is there."""
@@ -107,9 +107,9 @@ class Workers:
     async def _wait_for_worker(self) -> None:
         self._start_once()
         while not self._in_flight and self._fault is None:
-            if self._moved is None:
-                self._moved = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._moved])
+            if self._changed is None:
+                self._changed = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._changed])
         if self._fault is not None:
             raise self._fault
 
@@ -117,18 +117,18 @@ class Workers:
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
 
-    def _move(self) -> None:
+    def _wake_waiters(self) -> None:
         """Let those go on that wait for a worker."""
-        if self._moved is not None:
-            self._moved.set_result(None)
-            self._moved = None
+        if self._changed is not None:
+            self._changed.set_result(None)
+            self._changed = None
 
-    async def ask(self, template: Template, deadline_s: float | None, body: bytes) -> Returned:
+    async def ask(self, template: Template, deadline_s: float | None, body: bytes) -> WorkerReply:
         """The reply to a request. Raises ChatpipeError if there are no workers, and httpx.ReadError."""
         if self._fault is not None:
             raise self._fault
         self._start_once()
-        future: asyncio.Future[Returned] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[WorkerReply] = asyncio.get_running_loop().create_future()
         call = _Sent(next(self._numbers), template, deadline_s, body, future)
         self._calls[call.number] = call
         self._wait_for_block(call)
@@ -215,10 +215,10 @@ class Workers:
     def _receive(self, message: Frame) -> None:
         kind, worker, data = message
         if kind is FrameKind.REPLIES:
-            for returned in read_replies(data):
-                self._return(returned)
+            for reply in read_replies(data):
+                self._deliver(reply)
         elif kind is FrameKind.NODES:
-            self._expected = orjson.loads(data)
+            self._expected_workers = orjson.loads(data)
             self._wait_for_workers()
         elif kind is FrameKind.JOINED:
             self._join(worker)
@@ -226,47 +226,47 @@ class Workers:
             self._lose(worker, data.decode())
         elif kind is FrameKind.WARNING:
             self._warn(data.decode())
-        elif kind is FrameKind.UNUSABLE and self._has_begun:
+        elif kind is FrameKind.UNUSABLE and self._is_sending:
             self._warn(f"a worker is of no use: {read_fault(data)}")
         elif kind in (FrameKind.FAULT, FrameKind.UNUSABLE):
             self._fail(read_fault(data))
 
-    def _return(self, returned: Returned) -> None:
+    def _deliver(self, reply: WorkerReply) -> None:
         """Hand over a reply. One that came before, from a worker that was taken for lost, is dropped."""
-        if (call := self._calls.get(returned.number)) is not None:
+        if (call := self._calls.get(reply.number)) is not None:
             self._end(call)
             if not call.future.done():
-                call.future.set_result(returned)
+                call.future.set_result(reply)
 
     # Workers
 
     def _join(self, worker: int) -> None:
-        if self._has_begun:
+        if self._is_sending:
             self._add(worker)
             return
-        self._present.append(worker)
-        if len(self._present) >= self._expected:
+        self._early_workers.append(worker)
+        if len(self._early_workers) >= self._expected_workers:
             self._begin()
-        elif len(self._present) == 1:
+        elif len(self._early_workers) == 1:
             asyncio.get_running_loop().call_later(_START_S, self._begin)
 
     def _begin(self) -> None:
         """Let the requests go out: the workers that are there have all that they need."""
-        if not self._has_begun and self._fault is None:
-            self._has_begun = True
-            self._add(*self._present)
+        if not self._is_sending and self._fault is None:
+            self._is_sending = True
+            self._add(*self._early_workers)
 
     def _add(self, *workers: int) -> None:
         self._in_flight.update(dict.fromkeys(workers, 0))
         if workers:
             self._wait.end()
             self._gather()
-        self._move()
+        self._wake_waiters()
 
     def _lose(self, worker: int, why: str) -> None:
         """Give what a lost worker had in flight to others."""
-        if worker in self._present and not self._has_begun:
-            self._present.remove(worker)
+        if worker in self._early_workers and not self._is_sending:
+            self._early_workers.remove(worker)
             return
         del self._in_flight[worker]
         self._cancelled.pop(worker, None)
@@ -292,15 +292,15 @@ class Workers:
         self._wait.begin(self._patience_s, self._awaited_workers)
 
     def _awaited_workers(self) -> str:
-        missing = self._expected - len(self._present)
-        if self._has_begun or not self._present:
+        missing = self._expected_workers - len(self._early_workers)
+        if self._is_sending or not self._early_workers:
             return "a worker of the Ray cluster"
         return f"{quantity(missing, 'more worker')} of the Ray cluster"
 
     def _fail(self, fault: ChatpipeError) -> None:
         """End all that waits."""
         self._fault = self._fault or fault
-        self._move()
+        self._wake_waiters()
         for call in self._calls.values():
             if not call.future.done():
                 call.future.set_exception(self._fault)
