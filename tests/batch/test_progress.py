@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
@@ -280,3 +280,46 @@ def test_a_closed_bar_is_out_of_the_way(capfd: pytest.CaptureFixture[str]) -> No
     it.close()
     Console(ConsoleOptions()).note("x")
     assert capfd.readouterr().err == "\rabc\r     \rchatpipe: x\n"
+
+
+class Paused(RateLimiter):
+    """A limiter whose pause has these seconds left, each time that it is asked."""
+
+    def __init__(self, *left_s: float) -> None:
+        super().__init__()
+        self._left = iter(left_s)
+        self.pause_reason = "no requests left"
+
+    def pause_left(self, now: float) -> float:
+        return next(self._left, 0.0)
+
+
+@cases(
+    ("kind", "left_s", "told"),
+    {
+        "a long pause, once": ("none", (56.0, 51.0, 57.0), ["56"]),
+        "a short pause": ("none", (4.5, 0.0), []),
+        "one that is more than twice as long": ("none", (6.0, 0.0, 12.0, 12.1), ["6", "13"]),
+        "a bar shows it": ("bar", (56.0,), []),
+    },
+)
+def test_a_long_pause_is_told(
+    kind: str, left_s: tuple[float, ...], told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatpipe.batch.progress.asyncio.sleep", _at_once(asyncio.sleep))
+    notes: list[str] = []
+    progress = Progress(ProgressOptions(kind), tally(0), time.monotonic(), notes.append)
+
+    async def run() -> None:
+        progress.open(Paused(*left_s))
+        ticking = asyncio.create_task(progress.tick())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        ticking.cancel()
+
+    asyncio.run(run())
+    assert notes == [f"nothing is sent for another {each} s: no requests left" for each in told]
+
+
+def _at_once(sleep: Callable[[float], Awaitable[None]]) -> Callable[[float], Awaitable[None]]:
+    return lambda seconds: sleep(0)

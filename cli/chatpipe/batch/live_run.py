@@ -52,7 +52,7 @@ def _run(
 ) -> ChatpipeError | None:
     """Answer all items. Returns the fault of the run, None if the output is complete."""
     started = time.monotonic()
-    progress = Progress(watch, tally, started)
+    progress = Progress(watch, tally, started, job.console.note)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(job))
         emitter = stack.enter_context(open_emitter(job, out, tally, progress))

@@ -1,8 +1,9 @@
-"""Progress of a run on stderr: a bar on a terminal, or one line of JSON a second."""
+"""Progress of a run on stderr: a bar on a terminal, JSON once a second, or a note about a long pause."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -19,6 +20,8 @@ from chatpipe.system.status_line import StatusLine
 # A run that ends earlier shows no bar: it would only flash.
 _DELAY_S = 0.2
 _BAR_S = 0.1
+# Without a bar, a pause that lasts longer than this from now on is told.
+_LONG_PAUSE_S = 5.0
 
 
 class ProgressOptions(NamedTuple):
@@ -40,9 +43,21 @@ class ProgressOptions(NamedTuple):
 
 
 class Progress:
-    """The progress display of a run. It costs the run's lines nothing: it polls the tally."""
+    """The progress display of a run. It costs the run's lines nothing: it polls the tally.
 
-    def __init__(self, watch: ProgressOptions, tally: Tally, started: float) -> None:
+    Without a bar and without JSON, note gets a line about a long pause, and later ones only if they are more
+    than twice as long: a log of hours does not fill with them.
+    """
+
+    def __init__(
+        self,
+        watch: ProgressOptions,
+        tally: Tally,
+        started: float,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._note = note
+        self._told_s = 0.0
         self._watch = watch
         self._tally = tally
         self._started = started
@@ -90,6 +105,9 @@ class Progress:
         while self._watch.kind == "json":
             await asyncio.sleep(1)
             self._write()
+        while self._rate is not None:
+            await asyncio.sleep(_LONG_PAUSE_S)
+            self._tell_pause(self._rate.pause_left(time.monotonic()), self._rate.pause_reason)
 
     def close(self) -> None:
         self._note_state()
@@ -121,6 +139,11 @@ class Progress:
             self._tally.note_pauses(self._rate, time.monotonic())
         if self._states is not None:
             self._tally.servers.note_states(self._states())
+
+    def _tell_pause(self, left_s: float, reason: str) -> None:
+        if left_s > max(_LONG_PAUSE_S, 2 * self._told_s):
+            self._told_s = left_s
+            self._note(f"nothing is sent for another {math.ceil(left_s)} s: {reason}")
 
     def _draw(self, line: StatusLine) -> None:
         self._note_state()
