@@ -58,7 +58,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], 
 
 
 async def rest(lines: LineReader) -> list[Source]:
-    return [line async for line in lines]
+    return [line async for block in lines.blocks() for line in block]
 
 
 @pytest.mark.parametrize("ahead", range(6))

@@ -54,7 +54,7 @@ ZEROS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 def test_usage_is_found_wherever_it_stands(
     completion: dict[str, Any] | None, expected: tuple[int, int, int, int]
 ) -> None:
-    assert usage_of(completion) == expected
+    assert usage_of(completion) == Usage(*expected)
 
 
 @cases(
@@ -103,7 +103,7 @@ def test_usage_is_found_wherever_it_stands(
 def test_counts_are_read_in_the_words_of_every_server(
     usage: Any, expected: tuple[int, int, int, int]
 ) -> None:
-    assert usage_of({"usage": usage}) == expected
+    assert usage_of({"usage": usage}) == Usage(*expected)
 
 
 @cases(

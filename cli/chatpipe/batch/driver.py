@@ -95,7 +95,7 @@ class Driver:
         self._policy = policy
         self._builder = builder
         self._emit = emit
-        self._options = options
+        self._window, self._dedupe, self._no_send, self._grace_s, self._note = options
         self._reader: asyncio.Task[None] | None = None
         self._submitted: dict[int, tuple[Item, str]] = {}  # what the engine has, with its fingerprint
         self._queued = 0  # submitted but not yet sent
@@ -131,7 +131,7 @@ class Driver:
     # Input
 
     async def _read(self, items: AsyncIterator[Item]) -> None:
-        window, dedupe = self._options.window, self._options.dedupe
+        window, dedupe = self._window, self._dedupe
         async for item in items:
             if self.stop is not None:  # a recorded result has stopped the run
                 return
@@ -192,7 +192,7 @@ class Driver:
             return self._builder.of_input(item)
         found = self._store.find_answer(item, fingerprint)
         if found is None:
-            return self._builder.of_unsent(item, fingerprint, _NO_SEND) if self._options.no_send else None
+            return self._builder.of_unsent(item, fingerprint, _NO_SEND) if self._no_send else None
         if isinstance(found, CollectedAnswer):
             return self._builder.of_answer(item, fingerprint, found.answer, found.latency_s)
         return self._builder.of_record(item, found.line, found.outcome)
@@ -252,7 +252,7 @@ class Driver:
         item, fingerprint = self._submitted.pop(number)
         result = self._builder.of_answer(item, fingerprint, answer, latency_s)
         self._finish(number, result)
-        if not self._options.dedupe:
+        if not self._dedupe:
             return
         followers = self._followers.pop(fingerprint, [])
         self._following -= len(followers)
@@ -267,7 +267,7 @@ class Driver:
         """
         self._store.record(number, result)
         stop = self._policy.observe(number, result)
-        if self._options.window is None:
+        if self._window is None:
             self._emit(result)
         else:
             self._reordered[number] = result
@@ -298,17 +298,17 @@ class Driver:
         is_first = self.stop is None
         self._halt(Stop(signal=number, now=not is_first))
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._options.grace_s
-        loop.call_later(self._options.grace_s, self._end_grace, ends_at)
+        ends_at = loop.time() + self._grace_s
+        loop.call_later(self._grace_s, self._end_grace, ends_at)
         if is_first:
             loop.call_later(_SILENCE_S, self._note_grace, ends_at)
 
     def _note_grace(self, ends_at: float) -> None:
         left_s = ends_at - asyncio.get_running_loop().time()
-        if self._options.note is not None and self._in_flight and left_s > _SILENCE_S:
+        if self._note is not None and self._in_flight and left_s > _SILENCE_S:
             requests = quantity(self._in_flight, "request")
             text = f"waiting up to {left_s:.0f} s for {requests} in flight: a second signal ends the run now"
-            self._options.note(text)
+            self._note(text)
 
     def _end_grace(self, ends_at: float) -> None:
         """Stop at once, after a moment for the answers that arrived while the process was stopped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from chatpipe.batch.items import Item, ItemReader, in_shard
 from chatpipe.errors import BadInput
@@ -76,33 +76,35 @@ class RunInput:
 
     async def items(self) -> AsyncIterator[Item]:
         """The items of this shard, up to the limit. Items of other shards have is_ours False."""
-        taken = 0
-        async for read in self._all():
-            item = self._with_own_id(read)
-            if not in_shard(item.line if item.row_number is None else item.row_number, self._options.shard):
-                yield item._replace(is_ours=False)
-                continue
-            for warning in item.warnings:
-                self._warnings.report(warning)
-            yield item
-            taken += 1
-            if taken == self._options.limit:
-                return
+        taken, shard, limit = 0, self._options.shard, self._options.limit
+        async for block in self._blocks():
+            for read in block:
+                if read is None:
+                    continue
+                item = read if self._ids is None else self._with_own_id(read, self._ids)
+                number = item.line if item.row_number is None else item.row_number
+                if shard is not None and not in_shard(number, shard):
+                    yield item._replace(is_ours=False)
+                    continue
+                for warning in item.warnings:
+                    self._warnings.report(warning)
+                yield item
+                taken += 1
+                if taken == limit:
+                    return
 
-    async def _all(self) -> AsyncIterator[Item]:
-        for item in self._ahead:
-            yield item
-        async for source in self._lines:
-            if (ready := self._reader.item(source)) is not None:
-                yield ready
-        if (last := self._reader.finish()) is not None:
-            yield last
+    async def _blocks(self) -> AsyncIterator[Iterable[Item | None]]:
+        """The items of the lines of each block, None for a line without one."""
+        yield self._ahead
+        async for sources in self._lines.blocks():
+            yield map(self._reader.item, sources)
+        yield [self._reader.finish()]
 
-    def _with_own_id(self, item: Item) -> Item:
-        """The item, with a fault if its custom_id must be unique and an earlier line has it."""
-        if self._ids is None or not item.has_own_id:
+    def _with_own_id(self, item: Item, ids: OccurrenceCounter) -> Item:
+        """The item, with a fault if an earlier line has its custom_id, which must be unique."""
+        if not item.has_own_id:
             return item
-        if self._ids.count(body_digest({"custom_id": item.custom_id})) == 1 or item.fault is not None:
+        if ids.count(body_digest({"custom_id": item.custom_id})) == 1 or item.fault is not None:
             return item
         fault = BadInput(
             f"custom_id '{shorten(item.custom_id, _ID_SHOWN, is_ours=True)}' is on another line, too",

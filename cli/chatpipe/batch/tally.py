@@ -41,7 +41,7 @@ class Histogram:
         self._total = 0
 
     def add(self, seconds: float) -> None:
-        bucket = int(math.log(max(seconds, _LEAST_S) / _LEAST_S) / _GROWTH)
+        bucket = int(math.log(seconds / _LEAST_S) / _GROWTH) if seconds > _LEAST_S else 0
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         self._total += 1
 

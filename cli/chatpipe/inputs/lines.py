@@ -19,10 +19,9 @@ _BLOCK_BYTES = 1 << 16
 class LineReader:
     """Lines of a descriptor, or elements of its JSON array: see LineDecoder.
 
-    The reader is an asynchronous iterator; before the event loop runs, read_line() reads single lines. A
-    regular file is read without waiting. For a pipe, the iterator waits until it is readable, so results
-    arrive while `tail -f` is silent. Raises MissingInput if reading fails, and BadInput behind the last
-    line that can be read.
+    blocks() reads them in an event loop; before it runs, read_line() reads single lines. A regular file is
+    read without waiting. For a pipe, blocks() waits until it is readable, so results arrive while `tail -f`
+    is silent. Both raise MissingInput if reading fails, and BadInput behind the last line that can be read.
     """
 
     def __init__(self, descriptor: int, name: str, form: InputForm = InputForm.TEXT) -> None:
@@ -53,10 +52,10 @@ class LineReader:
             else:  # our caller passed a non-blocking descriptor
                 select.select([self._descriptor], [], [])
 
-    async def __aiter__(self) -> AsyncIterator[Source]:
+    async def blocks(self) -> AsyncIterator[Iterator[Source]]:
+        """The lines of each block that is read. All of them must be taken before the next block."""
         while True:
-            for source in self._ready:
-                yield source
+            yield self._ready
             if self._is_at_end:
                 return
             if self._is_file:

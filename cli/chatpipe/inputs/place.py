@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Iterator
 from json import JSONDecoder
 
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.line_record import LineRecord
 
 # Longer than any request that a server accepts, images included, and short enough for memory.
 MAX_LINE_BYTES = 256 << 20
 
 
-class Source(NamedTuple):
+class Source(LineRecord):
     """A named text: a file, `<stdin>`, or one line of either.
 
     line is the physical line of the file on which data begins, from 1. end is the line ending that

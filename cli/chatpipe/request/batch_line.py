@@ -16,7 +16,7 @@ from enum import Enum, auto
 from typing import Any
 
 from chatpipe.inputs.values import Value
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.line_record import LineRecord
 
 _PATH = "/v1/chat/completions"
 # The words behind the url of a line that is not for Chat Completions.
@@ -32,7 +32,7 @@ class LineFormat(Enum):
     STRING = auto()
 
 
-class RequestLine(NamedTuple):
+class RequestLine(LineRecord):
     """A recognized line.
 
     pointer leads to the body inside the value. It is empty if the value is the body, and if the body was

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from chatpipe.inputs.values import Value, as_list, as_object
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.line_record import LineRecord
 
 _PROMPT_WORDS = ("prompt_tokens", "input_tokens")
 _COMPLETION_WORDS = ("completion_tokens", "output_tokens")
@@ -54,7 +54,7 @@ _OTHER_WORDS = {
 }
 
 
-class Usage(NamedTuple):
+class Usage(LineRecord):
     """Token counts. A count that the server does not state is 0.
 
     total may be more than prompt and completion: some servers count reasoning apart.
@@ -66,8 +66,12 @@ class Usage(NamedTuple):
     total: int = 0
 
     def plus(self, other: Usage) -> Usage:
-        prompt, cached, completion, total = other
-        return Usage(self[0] + prompt, self[1] + cached, self[2] + completion, self[3] + total)
+        return Usage(
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.completion + other.completion,
+            self.total + other.total,
+        )
 
     @property
     def generated(self) -> int:

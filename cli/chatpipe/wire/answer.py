@@ -15,7 +15,7 @@ import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, Interrupted, ReplyTooLong
 from chatpipe.inputs.values import NotJSON, Value, loads, loads_exact
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.line_record import LineRecord
 from chatpipe.response.assemble import within_limits
 from chatpipe.response.body_form import (
     BodyForm,
@@ -78,7 +78,7 @@ class NullReceiver:
         """Do nothing: no chunk waits."""
 
 
-class Answer(NamedTuple):
+class Answer(LineRecord):
     """The result of an exchange.
 
     body holds the bytes of an answer in one piece and is None for a stream. fault is the reason if
