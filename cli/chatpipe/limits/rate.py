@@ -55,7 +55,7 @@ class Bucket:
         return self.anchor + self.booked * 60 / self.per_minute - self._early_s
 
     def book(self, cost: float, start: float) -> None:
-        """Add cost to the schedule at start, which must not be before opens()."""
+        """Add cost to the schedule at start, which must not be before opens_at()."""
         if self.paid_off_at() <= start:
             self.anchor = start
             self.booked = cost

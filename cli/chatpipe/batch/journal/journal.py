@@ -210,7 +210,7 @@ class Journal:
         start = last_line(self._fd, size)
         if start == size:
             return
-        if _is_json(read_at(self._fd, size - start, start)):
+        if values.is_json(read_at(self._fd, size - start, start)):
             write_all(self._fd, b"\n")
         else:
             os.ftruncate(self._fd, start)
@@ -349,7 +349,7 @@ def _lock(fd: int, path: str) -> None:
 
 def _is_torn_header(head: bytes) -> bool:
     """Return True if a run was killed while it created the file: the header is missing or incomplete."""
-    if b"\n" in head or len(head) == _HEAD_BYTES or _is_json(head):
+    if b"\n" in head or len(head) == _HEAD_BYTES or values.is_json(head):
         return False
     return head.startswith(_HEADER_START) or _HEADER_START.startswith(head)
 
@@ -383,11 +383,3 @@ def _version(line: bytes) -> int | None:
         return None
     version = header.get("chatpipe_journal") if type(header) is dict else None
     return version if type(version) is int and version > 0 else None
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        values.loads(data)
-    except NotJSON:
-        return False
-    return True
