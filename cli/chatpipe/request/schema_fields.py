@@ -24,8 +24,12 @@ _FOREIGN_TYPES = {
     **dict.fromkeys(("integer", "long", "bigint", "count"), "int"),
     **dict.fromkeys(("num", "double", "decimal", "real"), "number"),
     **dict.fromkeys(("boolean", "flag", "yesno"), "bool"),
-    **dict.fromkeys(("list", "array", "strings", "object", "dict", "json"), "str[]"),
+    **dict.fromkeys(("list", "array", "strings"), "str[]"),
 }
+_OBJECTS = frozenset({"object", "dict", "json"})  # no field has such a type
+_NULLS = frozenset({"null", "none"})
+_TRUTHS = frozenset({"true", "false"})
+_QUOTES = "\"'`"
 _LIST, _NULLABLE = "[]", "?"
 # Descriptions that are a type, as YAML has it: `score: int`. `date: date` is a description.
 _SURE_TYPES = frozenset({*_TYPES, "string", "integer", "boolean", "double", "array"})
@@ -105,7 +109,7 @@ def _without_colon(field: str) -> str:
     if not name or len(name.split()) > 1:
         return field
     if _WORD_LIST.fullmatch(description):
-        return f"{name} {''.join(description.split())}"
+        return f"{name} {_nearest_words(''.join(description.split()))}"
     core = description.rstrip(_LIST + _NULLABLE)
     if core.lower() in _SURE_TYPES or _TYPED_LIST.fullmatch(core + description[len(core) :].rstrip("?")):
         rest = description.removesuffix(_NULLABLE)
@@ -123,7 +127,7 @@ def _refuse_name(name: str) -> None:
     if '"' in name:
         raise _fault(f"a quote in the name '{name}'", "write names without quotes")
     if "|" in name:
-        raise _fault(f"the words '{name}' have no name", _instead(f"name {name.strip('|')}"))
+        raise _fault(f"the words '{name}' have no name", _instead(f"name {_nearest_words(name)}"))
 
 
 def _field(field: str) -> tuple[str, dict[str, Value]]:
@@ -135,6 +139,9 @@ def _field(field: str) -> tuple[str, dict[str, Value]]:
         raise _fault(f"a field without a name: '{field}'", _instead(f"name: {description}"))
     name, *types = words
     _refuse_name(name)
+    if ";" in name or (";" in head and len(types) > 1):
+        right = ", ".join(filter(None, (part.strip() for part in head.split(";"))))
+        raise _fault(f"a semicolon in '{head.strip()}'", _instead(right + field[len(head) :]))
     if "," in head:
         raise _fault(f"a comma in '{head.strip()}'", "write each field on a line of its own, or none")
     if len(types) > 1:
@@ -152,7 +159,7 @@ def _joined(name: str, types: list[str], colon: str, description: str) -> str:
     text = " ".join(types)
     tail = f": {description}" if colon else ""
     if any(word.strip(_LIST + _NULLABLE) in ("", "|") or "|" in word for word in types):
-        joined = "".join(types) if "|" not in text else _bars(text)
+        joined = "".join(types) if "|" not in text else _nearest_words(_bars(text))
         return f"{name} {joined}{tail}"
     first, *rest = types
     known = first if first.rstrip(_LIST + _NULLABLE) in _TYPES else None
@@ -175,15 +182,50 @@ def _type(name: str, text: str) -> _Type:
     if core in _TYPES:
         return _Type(core, (), is_list, is_nullable)
     if "|" not in core:
+        if not _OBJECTS.isdisjoint(re.findall(r"\w+", core.lower())):
+            raise _fault(f"'{text}' is not a type", "give a JSON Schema by --schema-json")
         raise _fault(f"'{text}' is not a type", _instead(f"{name} {_nearest(core, suffix)}"))
-    words = core.split("|")
-    plain = list(dict.fromkeys(word.strip(_LIST + _NULLABLE) for word in words))
-    if "" in words or plain != words:
-        kept = [word for word in plain if word]
-        suffix = _LIST * (_LIST in text) + _NULLABLE * (_NULLABLE in text)
-        right = f"{name} {'|'.join(kept)}{suffix}" if len(kept) > 1 else f"{name} str{suffix}"
-        raise _fault(f"'{text}' is not a list of different words", _instead(right))
-    return _Type("str", tuple(words), is_list, is_nullable)
+    if (right := _nearest_words(text)) != text:
+        raise _fault(_fault_of_words(text), _instead(f"{name} {right}"))
+    return _Type("str", tuple(core.split("|")), is_list, is_nullable)
+
+
+def _fault_of_words(text: str) -> str:
+    """The words for a list that holds what is no text, or that is wrong in another way."""
+    no_texts = {*_TYPES, *_NULLS, *_TRUTHS}
+    for word in text.split("|"):
+        if _bare(word).lower() in no_texts:
+            return f"'{_bare(word)}' in '{text}' would be a text"
+    return f"'{text}' is not a list of different words"
+
+
+def _nearest_words(text: str) -> str:
+    """The type that was meant by words between bars: the text itself if it is right.
+
+    Names of types are no texts: `int|null` is `int?`, and `int|str` is text. Nor are true and false alone.
+    """
+    written = text.split("|")
+    words = [word for word in dict.fromkeys(map(_bare, written)) if word]
+    kept = [word for word in words if word.lower() not in _NULLS]
+    around = "".join(word.replace(_bare(word), "", 1) for word in written)
+    suffix = _LIST * (_LIST in around) + _NULLABLE * (_NULLABLE in around or kept != words)
+    types = {_TYPES.get(word, "string") for word in kept}
+    if {word.lower() for word in kept} == _TRUTHS:
+        return f"bool{suffix}"
+    if _TYPES.keys().isdisjoint(kept):
+        return ("|".join(kept) if len(kept) > 1 else f"{kept[0]}|other" if kept else "str") + suffix
+    if types <= {"integer", "number"}:
+        return ("int" if types == {"integer"} else "number") + suffix
+    return ("bool" if types == {"boolean"} else "str") + suffix
+
+
+def _bare(word: str) -> str:
+    """A word without the quotes, parentheses and marks that stand around it."""
+    bare = word.strip(_LIST + _NULLABLE)
+    bare = bare.removeprefix("(") if bare.count("(") > bare.count(")") else bare
+    bare = bare.removesuffix(")") if bare.count(")") > bare.count("(") else bare
+    bare = bare.strip(_LIST + _NULLABLE)
+    return bare[1:-1] if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in _QUOTES else bare
 
 
 def _nearest(core: str, suffix: str) -> str:
@@ -191,6 +233,8 @@ def _nearest(core: str, suffix: str) -> str:
     if inner := re.fullmatch(r"(?:list|array)\W(\w+)\W", core, re.IGNORECASE):  # list[str], array<int>
         core, suffix = inner[1], _LIST + suffix.removeprefix(_LIST)
     bare = core.strip("[]?<>(){}").lower()
+    if bare in _NULLS:
+        return f"str{suffix.removesuffix(_NULLABLE)}{_NULLABLE}"
     if core != bare and (bare in _TYPES or bare in _FOREIGN_TYPES):
         is_list = "[" in core or _LIST in suffix
         suffix = _LIST * is_list + _NULLABLE * ("?" in core + suffix)
@@ -199,7 +243,7 @@ def _nearest(core: str, suffix: str) -> str:
         near = get_close_matches(bare, [*_TYPES, *_FOREIGN_TYPES], 1)
         known = _FOREIGN_TYPES.get(near[0], near[0]) if near else None
     if known is None:
-        return f"{bare}|other{suffix}"
+        return _nearest_words(f"{bare}|") + suffix
     return known + suffix.removeprefix(_LIST) if known.endswith(_LIST) else known + suffix
 
 
