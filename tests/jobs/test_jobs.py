@@ -116,6 +116,8 @@ def test_a_create_is_not_repeated_by_the_transport(tmp_path: Path, fault: str) -
         ("batch-fail=token_limit_exceeded", 0, 3, "failed: token_limit_exceeded: Enqueued token limit"),
         ("batch-fail=invalid_json_line", 0, 3, "failed: line 4: invalid_json_line"),
         ("cut:on=content:times=1", 3, 0, "trying again in"),
+        ("truncate:on=content:times=1", 3, 0, "cannot be read: downloading again in"),
+        ("garbage:on=content:times=1", 3, 0, "cannot be read: downloading again in"),
         ("status=400:on=line:match=say 1", 2, 0, "2 good, 1 failed"),
         ("batch-no-id=empty", 3, 0, "3 good"),
     ],

@@ -19,6 +19,7 @@ from chatpipe.jobs.jobs_file import SUFFIX, JobsFile
 from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.submission import Submission, SubmitTerms
+from chatpipe.jobs.whole_results import whole_results
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.system.console import Console
 
@@ -103,8 +104,8 @@ class JobActions:
         faults = job.faults if record is None else job.faults_by(record.number)
         for fault in faults:
             self._console.warning(f"{job.id} {job.status}: {fault}")
-        ids = [id_ for id_ in (job.output_file_id, job.error_file_id) if id_ is not None]
-        return JobFiles(job, [FileDownload(self._api, id_).run() for id_ in ids], faults)
+        files = whole_results(self._api, job, lambda id_: FileDownload(self._api, id_).run())
+        return JobFiles(job, [file.spool for file in files], faults)
 
     def _show(self, job: ProviderJob) -> ProviderJob:
         self._write(job.shown())

@@ -142,9 +142,15 @@ class JobApi:
         with self._without_job():
             return job_of(self._value(request), self.dialect)
 
+    def file_size(self, file_id: str) -> int | None:
+        """The bytes of a file, None if the provider does not say."""
+        value = self._value(self._get(_file_route(file_id)))
+        size = value.get("bytes") if isinstance(value, dict) else None
+        return size if isinstance(size, int) else None
+
     def content_request(self, file_id: str, at: int = 0) -> httpx.Request:
         """The GET of the bytes of a file, from one on."""
-        request = self._get(f"/files/{quote(file_id, safe='')}/content")
+        request = self._get(f"{_file_route(file_id)}/content")
         request.headers["Accept-Encoding"] = "identity"  # the length is that of the file then
         if at:
             request.headers["Range"] = f"bytes={at}-"
@@ -207,6 +213,10 @@ class JobApi:
         if answer.fault is not None or answer.body is None:
             raise answer.fault or BrokenAnswer("the answer is empty", fix="try again")
         return values.loads(answer.body)
+
+
+def _file_route(file_id: str) -> str:
+    return f"/files/{quote(file_id, safe='')}"
 
 
 def is_unseen(fault: ChatpipeError, file_id: str) -> bool:

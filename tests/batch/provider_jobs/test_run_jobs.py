@@ -16,7 +16,8 @@ from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.provider_jobs import open_jobs
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.commands.batch import batch
-from chatpipe.errors import ChatpipeError
+from chatpipe.errors import BadInput, ChatpipeError
+from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import DIALECTS
 from chatpipe.models.connections import Connection
 from chatpipe.options.serve import BatchLife
@@ -156,6 +157,8 @@ LOST = "it is in neither result file"
         "a result that nobody asked for": ("batch-foreign=1", {}),
         "empty ids": ("batch-no-id=empty", {}),
         "a download that is cut": ("cut:on=content:times=1:of=all", {}),
+        "a download that is short": ("truncate:on=content:times=1:of=all", {}),
+        "a download that is damaged": ("garbage:on=content:times=1:of=all", {}),
         "a file that is not seen yet": ("batch-unseen:times=1", {}),
         "an ambiguous create": ("empty:on=create:times=1", {}),
         "a create that failed": ("status=500:on=create:times=1", {}),
@@ -453,6 +456,53 @@ def test_results_that_the_provider_has_not(
     assert failed == (set() if days == 0 else {"the provider has not kept its result"})
     assert made.run() == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (bought, ALL)
+
+
+@pytest.mark.parametrize(
+    ("fault", "numbers", "words"),
+    [
+        ("truncate:on=content:of=all", [0, 2, 3], "1 line of its result files cannot be read"),
+        ("truncate:on=content:of=all", [0], "1 line of its result files cannot be read"),
+        ("garbage:on=content:of=all", [0], "1 line of its result files cannot be read"),
+        ("garbage=0:on=content:of=all", [0, 2, 3], "1 line of its result files cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("days", [0, 2])
+def test_results_that_stay_damaged_wait_for_another_run(
+    shop: Callable[..., Shop], fault: str, numbers: list[int], words: str, days: int
+) -> None:
+    """Those of a job that ended long ago are what the provider has, and hold up nothing."""
+    made = shop(fault, retries=1)
+    made.write(numbers)
+    made.run("--no-wait")
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    made.provider.clock_s += days * 86400 + 1
+    status, message = made.run()
+    assert status == (76 if days == 0 else 1)
+    assert (words in message) == (days == 0)
+    missing = len(made.failures())
+    assert (missing > 0) == (days > 0)
+    assert made.provider.slept
+    made.provider.planner._rules._rules.clear()
+    assert made.run() == (0, "")
+    assert made.answers() == [f"say {n}" for n in numbers]
+    assert len(paid(made.provider)) == len(numbers) + missing
+
+
+@pytest.mark.parametrize("size", [None, 0, "404"])
+def test_results_are_downloaded_again_also_where_no_size_is_known(
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, size: object
+) -> None:
+    def file_size(*_: object) -> object:
+        if size == "404":
+            raise BadInput("404", http_status=404)
+        return size
+
+    monkeypatch.setattr(JobApi, "file_size", file_size)
+    made = shop("truncate:on=content:times=1:of=all")
+    assert made.run() == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,11 @@ from chatpipe.jobs.file_download import FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.merged_results import is_good_record, record_of
+from chatpipe.jobs.whole_results import ResultFile, is_old, whole_results
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.spool import Spool
 
 _NOT_FOUND = 404
-_KEPT_S = 86400.0  # a file of a job that ended later may be not visible yet
-_WINDOW_S = 86400.0  # most jobs have to end within
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 # The beginning of nearly all results. Behind it everything is inside of other members.
 _HEAD = re.compile(rb'\{(?:"id": ?"[^"\\]*", ?)?"custom_id": ?"([0-9a-f]{32})"')
@@ -52,15 +51,16 @@ class CollectedResults:
         self._gone: dict[str, str] = {}  # by token: the id of a file that the provider keeps no longer
         self.broken = 0
 
-    def add(self, token: str, job: ProviderJob, spools: Sequence[Spool]) -> None:
+    def add(self, token: str, job: ProviderJob, files: Sequence[ResultFile]) -> None:
         """Add the files of a job. Of two results of a request the first good one counts."""
         self._jobs[token] = job
         latency_s = max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0
-        for spool in spools:
+        for file in files:
+            fingerprint_of = _fingerprint_in_record if file.broken else _fingerprint_of
             self._file_tokens.append(token)
             self._latencies.append(latency_s)
-            for location, line in self._files.add(spool):
-                fingerprint = _fingerprint_of(line)
+            for location, line in self._files.add(file.spool):
+                fingerprint = fingerprint_of(line)
                 if fingerprint is None:
                     self.broken += 1
                 else:
@@ -73,17 +73,18 @@ class CollectedResults:
         """
         for fault in job.faults_by(self._records.records[token].number):
             api.connection.console.warning(f"{job.id} {job.status}: {fault}")
-        ids = [id_ for id_ in (job.output_file_id, job.error_file_id) if id_ is not None]
-        spools = []
-        for id_ in ids:
+
+        def download(id_: str) -> Spool | None:
             try:
-                spools.append(FileDownload(api, id_).run())
+                return FileDownload(api, id_).run()
             except BadInput as fault:
-                if fault.http_status != _NOT_FOUND or not _is_old(job, api.connection.context.now()):
+                if fault.http_status != _NOT_FOUND or not is_old(job, api.connection.context.now()):
                     raise
                 api.connection.console.warning(f"{job.id}: {fault.what}")
                 self._gone[token] = id_
-        self.add(token, job, spools)
+                return None
+
+        self.add(token, job, whole_results(api, job, download))
 
     def find(self, fingerprint: str) -> CollectedAnswer | None:
         """The answer to a request, also the reason why it has none. None if it was in none of the jobs."""
@@ -119,9 +120,8 @@ class CollectedResults:
         number = -1
         while (number := self._used.find(0, number + 1)) >= 0:
             line = self._files.line(self._locations[number])
-            record = record_of(line) or {}
-            fingerprint = str(record.get("custom_id"))
-            if self.holds(fingerprint):
+            record, fingerprint = record_of(line), _fingerprint_in_record(line)
+            if record is not None and fingerprint is not None and self.holds(fingerprint):
                 yield fingerprint, self._collected(number, line, record)
 
     def holds(self, fingerprint: str) -> bool:
@@ -178,6 +178,11 @@ def _fingerprint_of(line: bytes) -> str | None:
     """The fingerprint that a result is for, None for a line that is no result of ours."""
     if (found := _HEAD.match(line)) is not None and line.endswith(b"}"):
         return found[1].decode()
+    return _fingerprint_in_record(line)
+
+
+def _fingerprint_in_record(line: bytes) -> str | None:
+    """The same, for lines that may be damaged behind their beginning."""
     record = record_of(line)
     custom_id = "" if record is None else str(record["custom_id"])
     return custom_id if _FINGERPRINT.fullmatch(custom_id) else None
@@ -186,11 +191,6 @@ def _fingerprint_of(line: bytes) -> str | None:
 def _is_good(line: bytes) -> bool:
     record = record_of(line)
     return record is not None and is_good_record(record)
-
-
-def _is_old(job: ProviderJob, now: float) -> bool:
-    """Return True if the results of a job were there for a while, also if nobody says when it ended."""
-    return now - (job.ended_at or job.created_at + _WINDOW_S) > _KEPT_S
 
 
 def broken_text(count: int) -> str:

@@ -1,0 +1,113 @@
+"""A job that has ended -> its result files, each as the provider has it.
+
+A download that ends cleanly may still be short or damaged, on its way or before the provider has written all.
+A file in doubt has to have the size that the provider names, else it is downloaded again. What is missing in
+a file of that size, the provider has lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+
+from chatpipe.errors import BrokenAnswer, ChatpipeError, quantity
+from chatpipe.inputs import values
+from chatpipe.jobs.job_api import JobApi
+from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.merged_results import lines_of, record_of
+from chatpipe.named_tuple import NamedTuple
+from chatpipe.system.spool import Spool
+from chatpipe.wire import retry
+from chatpipe.wire.retry import FailedAttempt, RetryAfter
+
+_WINDOW_S = 86400.0  # most jobs have to end within
+_SETTLED_S = 86400.0  # a file of a job that ended later may be not visible yet, or not whole
+
+
+class ResultFile(NamedTuple):
+    """A file: its bytes, the number of its results, and that of its lines that are no JSON."""
+
+    spool: Spool
+    results: int
+    broken: int
+
+
+def whole_results(
+    api: JobApi, job: ProviderJob, download: Callable[[str], Spool | None]
+) -> Sequence[ResultFile]:
+    """The files of a job, the output first. download gives that of an id, None if there is none any more.
+
+    Raises BrokenAnswer if files stay in doubt, unless the job ended long ago: then they stay as they are.
+    """
+    context = api.connection.context
+    files: dict[str, ResultFile | None] = {}
+    for attempt in count(1):
+        for id_ in _ids(job):
+            if id_ not in files:
+                files[id_] = _read(download(id_))
+        doubt = _doubt(job, files.get(job.output_file_id or ""), files.get(job.error_file_id or ""))
+        found = {id_: file for id_, file in files.items() if file is not None}
+        doubtful = [id_ for id_, file in found.items() if doubt and not _has_its_size(api, id_, file)]
+        if not doubtful:
+            break
+        decision = retry.decide(
+            attempt, FailedAttempt(), api.connection.retry, now=context.now(), random=context.random
+        )
+        if not isinstance(decision, RetryAfter):
+            if is_old(job, context.now()):
+                api.connection.console.warning(f"{job.id}: {doubt}")
+                break
+            raise BrokenAnswer(doubt, place=job.id, fix="run the same command later")
+        context.note(f"{job.id}: {doubt}: downloading again in {decision.seconds:.1f} s")
+        api.sleep(decision.seconds)
+        for id_ in doubtful:
+            found[id_].spool.close()
+            del files[id_]
+    return list(found.values())
+
+
+def is_old(job: ProviderJob, now: float) -> bool:
+    """Return True if the results of a job were there for a while, also if nobody says when it ended."""
+    return now - (job.ended_at or job.created_at + _WINDOW_S) > _SETTLED_S
+
+
+def _ids(job: ProviderJob) -> list[str]:
+    return [id_ for id_ in (job.output_file_id, job.error_file_id) if id_ is not None]
+
+
+def _read(spool: Spool | None) -> ResultFile | None:
+    if spool is None:
+        return None
+    results = broken = 0
+    for _, line in lines_of(spool):
+        if record_of(line) is not None:
+            results += 1
+        elif not _is_json(line):
+            broken += 1
+    return ResultFile(spool, results, broken)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        values.loads(line)
+    except values.NotJSON:
+        return False
+    return True
+
+
+def _doubt(job: ProviderJob, output: ResultFile | None, errors: ResultFile | None) -> str:
+    """The reason why files may be not whole, empty without one. None stands for a file that is not there."""
+    files = [file for file in (output, errors) if file is not None]
+    if broken := sum(file.broken for file in files):
+        return f"{quantity(broken, 'line')} of its result files cannot be read"
+    expected = job.counts.completed * (output is not None) + job.counts.failed * (errors is not None)
+    results = sum(file.results for file in files)
+    return "" if results >= expected else f"its result files have {results} of {quantity(expected, 'result')}"
+
+
+def _has_its_size(api: JobApi, id_: str, file: ResultFile) -> bool:
+    """Return True if a file has the size that the provider names."""
+    with suppress(ChatpipeError):
+        return api.file_size(id_) == file.spool.size
+    return False

@@ -1,0 +1,109 @@
+"""whole_results.py: a file in doubt is downloaded again, unless the provider has no more of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from chatpipe.errors import BadInput, BrokenAnswer
+from chatpipe.jobs.job_dialects import JobCounts, ProviderJob
+from chatpipe.jobs.whole_results import whole_results
+from chatpipe.system.spool import Room, Spool
+from jobs.provider import BEGIN, Provider
+from parametrize import cases
+
+A, B, C = (json.dumps({"custom_id": id_}) + "\n" for id_ in "abc")
+ALL_SAID = len(A + B)
+
+
+def results(
+    monkeypatch: pytest.MonkeyPatch,
+    *downloads: str,
+    errors: str | None = None,
+    size: int | None = None,
+    ended_at: float = BEGIN,
+) -> tuple[list[str], int, list[str]]:
+    """The files of a job with two answers, the number of downloads of the output, and the notes.
+
+    downloads are what comes of the output one after the other, size is what the provider names.
+    """
+    provider = Provider(retries=2)
+    api = provider.api()
+
+    def file_size(file_id: str) -> int | None:
+        if size == 404:
+            raise BadInput("404 from 'http://provider.test/v1/files/out'", http_status=404)
+        return size
+
+    monkeypatch.setattr(api, "file_size", file_size)
+    asked: list[str] = []
+
+    def download(id_: str) -> Spool | None:
+        asked.append(id_)
+        text = errors if id_ == "err" else downloads[min(asked.count("out"), len(downloads)) - 1]
+        if text is None:
+            return None
+        spool = Spool(Room(1 << 20))
+        spool.write(text.encode())
+        return spool
+
+    error_id = None if errors is None else "err"
+    job = ProviderJob("batch_1", "completed", {}, JobCounts(3, 2, 1), "in", "out", error_id, BEGIN, ended_at)
+    files = whole_results(api, job, download)
+    texts = [file.spool.read(0, file.spool.size).decode() for file in files]
+    return texts, asked.count("out"), provider.notes
+
+
+@cases(
+    ("downloads", "errors", "size", "taken", "tries"),
+    {
+        "whole": ([A + B], None, None, A + B, 1),
+        "whole, without its last newline": ([(A + B).rstrip()], None, None, (A + B).rstrip(), 1),
+        "whole, with a line that is no result": (["{}\n" + A + B], None, None, "{}\n" + A + B, 1),
+        "short by a line": ([A, A + B], None, ALL_SAID, A + B, 2),
+        "short by a line, of unknown size": ([A, A, A + B], None, None, A + B, 3),
+        "short by a line, no such call": ([A, A + B], None, 404, A + B, 2),
+        "cut in a line": ([A + B[:5], A + B], None, ALL_SAID, A + B, 2),
+        "cut in a line that is not counted": ([A + B + C[:5], A + B + C], None, None, A + B + C, 2),
+        "damaged": ([A + '{"\0' + B, A + B], None, ALL_SAID, A + B, 2),
+        "empty": (["", A + B], None, ALL_SAID, A + B, 2),
+        "lost by the provider": ([A], None, len(A), A, 1),
+        "damaged at the provider": ([A + B[:5] + "}\n"], None, len(A) + 7, A + B[:5] + "}\n", 1),
+        "a failed line of the error file": ([A + B], C, None, A + B, 1),
+        "a failed line that is nowhere": ([A + B], None, None, A + B, 1),
+    },
+)
+def test_files_are_taken_when_they_are_whole(
+    monkeypatch: pytest.MonkeyPatch,
+    downloads: list[str],
+    errors: str | None,
+    size: int | None,
+    taken: str,
+    tries: int,
+) -> None:
+    texts, asked, notes = results(monkeypatch, *downloads, errors=errors, size=size)
+    assert texts == ([taken] if errors is None else [taken, errors])
+    assert asked == tries
+    assert len(notes) == tries - 1
+    assert all("downloading again in" in note for note in notes)
+
+
+@pytest.mark.parametrize("size", [None, 404, 0, ALL_SAID])
+@pytest.mark.parametrize(
+    ("came", "doubt"),
+    [
+        (A, "its result files have 1 of 2 results"),
+        (A + B[:5], "1 line of its result files cannot be read"),
+        ("", "its result files have 0 of 2 results"),
+    ],
+)
+def test_files_that_stay_in_doubt(
+    monkeypatch: pytest.MonkeyPatch, came: str, doubt: str, size: int | None
+) -> None:
+    if came or size != 0:  # an empty file of no bytes is whole
+        with pytest.raises(BrokenAnswer, match=f"batch_1.*{doubt}"):
+            results(monkeypatch, came, size=size)
+    texts, asked, _ = results(monkeypatch, came, size=size, ended_at=BEGIN - 2 * 86400)
+    assert texts == [came]
+    assert asked == (3 if came or size != 0 else 1)
