@@ -59,6 +59,7 @@ def test_downloads(faults: list[str], ranges: list[str]) -> None:
     [
         ("cut=0:on=content", 1, BrokenAnswer, "ended early|closed"),
         ("status=404:on=content", 4, BadInput, "404.*results are kept for a limited time"),
+        ("status=410:on=content", 4, BadInput, "410.*results are kept for a limited time"),
         ("status=500:on=content", 1, ChatpipeError, "500"),
     ],
 )

@@ -25,7 +25,7 @@ from chatpipe.wire.whole_body import WholeBody
 
 _NO_LIMIT = 1 << 60
 _MOST_REDIRECTS = 3
-_GONE = 404
+GONE = frozenset({404, 410})  # the statuses of a file that the provider does not have
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)")
 
@@ -145,7 +145,7 @@ async def _refusal(response: httpx.Response, request: httpx.Request) -> _Break:
     headers = headers_by_name(response)
     answer, failure, _ = await read_without_secrets(response, headers, request, WholeBody())
     fault = answer.fault or BrokenAnswer(f"unexpected status {response.status_code}", fix="try again")
-    if fault.http_status == _GONE:
+    if fault.http_status in GONE:
         fault.fix = "results are kept for a limited time: see the pages of the provider"
     return _Break(fault, failure)
 

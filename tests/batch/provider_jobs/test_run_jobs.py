@@ -442,11 +442,12 @@ def test_a_job_that_the_provider_has_forgotten(shop: Callable[..., Shop]) -> Non
 
 
 @pytest.mark.parametrize(("days", "status", "bought"), [(0, 65, LINES), (2, 1, LINES + 3)])
+@pytest.mark.parametrize("refusal", [404, 410])
 def test_results_that_the_provider_has_not(
-    shop: Callable[..., Shop], days: int, status: int, bought: int
+    shop: Callable[..., Shop], refusal: int, days: int, status: int, bought: int
 ) -> None:
     """Those of today may be not visible yet; the others are gone, and hold up nothing."""
-    made = shop("status=404:on=content:times=1:of=all")
+    made = shop(f"status={refusal}:on=content:times=1:of=all")
     made.run("--no-wait")
     while any(job["status"] != "completed" for job in made.provider.jobs()):
         pass

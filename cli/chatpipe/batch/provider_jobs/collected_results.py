@@ -18,7 +18,7 @@ from chatpipe.batch.provider_jobs.job_records import JobRecords, key_of
 from chatpipe.batch.provider_jobs.result_files import ResultFiles
 from chatpipe.errors import BadInput, quantity
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.file_download import FileDownload
+from chatpipe.jobs.file_download import GONE, FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.merged_results import is_good_record, record_of
@@ -26,7 +26,6 @@ from chatpipe.jobs.whole_results import ResultFile, is_old, whole_results
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.spool import Spool
 
-_NOT_FOUND = 404
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 # The beginning of nearly all results. Behind it everything is inside of other members.
 _HEAD = re.compile(rb'\{(?:"id": ?"[^"\\]*", ?)?"custom_id": ?"([0-9a-f]{32})"')
@@ -78,7 +77,7 @@ class CollectedResults:
             try:
                 return FileDownload(api, id_).run()
             except BadInput as fault:
-                if fault.http_status != _NOT_FOUND or not is_old(job, api.connection.context.now()):
+                if fault.http_status not in GONE or not is_old(job, api.connection.context.now()):
                     raise
                 api.connection.console.warning(f"{job.id}: {fault.what}")
                 self._gone[token] = id_
