@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from chatpipe.response.delays import delay_in_words, delay_until
+from chatpipe.response.server_error import ServerError
 from chatpipe.serve.dialects import DIALECTS, duration_text
 from chatpipe.serve.quota import Quota
 from chatpipe.wire.rate_limits import ReportedLimit, reported_limits
+from chatpipe.wire.refusal_words import status_of
 
 UNIX_NOW = 1_790_000_000.0
 
@@ -44,6 +46,12 @@ def test_a_request_that_never_passes_is_told_no_wait() -> None:
     assert refusal is not None
     assert (refusal.type, dict(refusal.headers)) == ("tokens", {"x-should-retry": "false"})
     assert "too large" in refusal.message
+
+
+def test_a_client_knows_a_request_that_never_passes_by_its_words() -> None:
+    refusal = Quota(None, 60, "openai").take(61, 0.0)
+    assert refusal is not None
+    assert status_of(429, ServerError(refusal.message)) == 413
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,10 @@ class Quota:
         unit = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"}[bucket.kind]
         limit = int(bucket.per_minute)
         if math.isinf(wait_s):
-            message = f"Request too large on {unit}: Limit {limit}, Requested {amount}."
+            message = (
+                f"Request too large on {unit}: Limit {limit}, Requested {amount}."
+                " The input or output tokens must be reduced in order to run successfully."
+            )
             return QuotaRefusal(message, bucket.kind, (("x-should-retry", "false"),))
         used = limit - bucket.state().remaining
         message = (
