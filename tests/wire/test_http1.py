@@ -114,6 +114,26 @@ def test_a_reply_is_the_same_however_it_is_cut_into_reads(sample: Sample) -> Non
             assert tuple(reply.head.headers) == sample.headers, pieces
 
 
+@pytest.mark.parametrize("sample", [s for s in SAMPLES.values() if s.reusable])
+def test_a_reply_is_the_same_after_another_on_its_connection(sample: Sample) -> None:
+    reply = ReplyParser()
+    for each in [sample, *(s for s in SAMPLES.values() if s.reusable), sample]:
+        reply.begin(each.method)
+        reply.feed(each.data)
+        assert reply.head is not None
+        assert (reply.head.status, reply.take_body(), reply.done) == (each.status, each.body, True)
+        if each.headers:
+            assert tuple(reply.head.headers) == each.headers
+
+
+def test_what_nobody_took_of_a_reply_is_no_part_of_the_next() -> None:
+    reply = ReplyParser()
+    reply.feed(SAMPLES["length"].data)
+    reply.begin()
+    reply.feed(SAMPLES["chunked"].data)
+    assert reply.take_body() == SAMPLES["chunked"].body
+
+
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 def test_a_reply_cut_short_is_an_error_wherever_it_is_cut(sample: Sample) -> None:
     head_end = sample.data.rfind(b"\r\n\r\n", 0, len(sample.data) - len(sample.body)) + 4

@@ -51,6 +51,7 @@ class PooledConnection(asyncio.BufferedProtocol):
         self._tcp_transport: asyncio.Transport | None = None  # below TLS; the same as _transport without TLS
         self._socket: socket.socket | None = None  # None with TLS, whose bytes only OpenSSL can read
         self._closing = False
+        self._parser: ReplyParser | None = None
         # The current exchange
         self._reply: ReplyParser | None = None
         self._timeouts = _NO_TIMEOUTS
@@ -93,7 +94,13 @@ class PooledConnection(asyncio.BufferedProtocol):
 
         Returns the reply, which has nothing yet.
         """
-        self._reply = reply = ReplyParser(request.method, request.extensions.get(MAX_REPLY))
+        max_bytes = request.extensions.get(MAX_REPLY)
+        reply = self._parser
+        if reply is None:
+            self._parser = reply = ReplyParser(request.method, max_bytes)
+        else:
+            reply.begin(request.method, max_bytes)
+        self._reply = reply
         self._timeouts = timeouts
         self._limits = WaitLimits(timeouts.deadline)
         self._sent_all = data is not None

@@ -21,6 +21,7 @@ WRITE_BYTES = 64 * 1024
 # llhttp has no limits. Real heads are below 8 KiB and 40 fields.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
+_VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
 # Chunks of one byte are legal, and so is a long extension of each: what is received beside a body may
 # be as long as the largest body, plus the part of the body that nobody has taken yet.
 BESIDE_BODY_BYTES = 1_000_000
@@ -71,18 +72,31 @@ class _ParserStop(Exception):  # not an error: it makes llhttp stop at the end o
 
 
 class ReplyParser:
-    """A parser for one reply. Feed it the bytes that are read, and call eof() when the peer closes.
+    """A parser for the replies of a connection, one at a time.
 
-    head is None until the final head has arrived; 1xx replies are skipped. done is true if the reply
-    is complete, started if at least one byte has arrived. feed() and eof() raise
-    httpx.RemoteProtocolError, and OverlongReply for heads, trailers and chunk extensions without an
-    end. After that take_body() still returns the body before the fault; nothing else may be called.
+    begin() starts the next one if this one is reusable. Feed it the bytes that are read, and call eof()
+    when the peer closes. head is None until the final head has arrived; 1xx replies are skipped. done is
+    true if the reply is complete, started if at least one byte has arrived. feed() and eof() raise
+    httpx.RemoteProtocolError, and OverlongReply for heads, trailers and chunk extensions without an end.
+    After that take_body() still returns the body before the fault; nothing else may be called.
     max_bytes limits all that is received beside the body, None for no limit.
 
     llhttp finds its callbacks by name: the methods named on_...
     """
 
     def __init__(self, method: str = "POST", max_bytes: int | None = None) -> None:
+        self._pieces: list[bytes] = []
+        # The bound method itself, because this callback runs once per chunk: it saves a Python frame.
+        self.on_body = self._pieces.append
+        self._parser = HttpResponseParser(self)
+        self._is_spent = False  # llhttp may take no further reply
+        self.begin(method, max_bytes)
+
+    def begin(self, method: str = "POST", max_bytes: int | None = None) -> None:
+        """Start a reply. What nobody has taken of the one before is dropped."""
+        self._pieces.clear()
+        if self._is_spent:
+            self._parser, self._is_spent = HttpResponseParser(self), False
         self.head: Head | None = None
         self.done = False
         self.started = False
@@ -91,14 +105,9 @@ class ReplyParser:
         self._has_extra_bytes = False
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._headers_bytes = 0
         self._bytes_without_body = 0
         self._max_bytes_left = None if max_bytes is None else max_bytes + BESIDE_BODY_BYTES
         self._bytes_left = 0  # received, and not taken as body
-        self._pieces: list[bytes] = []
-        # The bound method itself, because this callback runs once per chunk: it saves a Python frame.
-        self.on_body = self._pieces.append
-        self._parser = HttpResponseParser(self)
 
     @property
     def reusable(self) -> bool:
@@ -124,11 +133,9 @@ class ReplyParser:
         # HttpParserUpgrade is not an HttpParserError.
         except (HttpParserError, HttpParserUpgrade) as error:
             self._handle_stop(error)
-        if self.done:
-            del self._parser  # it refers to our callbacks, which makes a reference cycle per reply
-        elif len(self._pieces) > pieces_before:
+        if len(self._pieces) > pieces_before:
             self._bytes_without_body = 0
-        else:
+        elif not self.done:
             # No callback sees an endless header line, trailer or chunk extension.
             self._bytes_without_body += len(data)
             if self._bytes_without_body > MAX_HEAD_BYTES:
@@ -168,40 +175,46 @@ class ReplyParser:
         self._reason += reason  # split if the line arrived in several reads
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers_bytes += len(name) + len(value) + 4
-        if self._headers_bytes > MAX_HEAD_BYTES:
-            raise OverlongReply(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
         if self.head is not None:
-            return  # a trailer
+            self._is_spent = True  # by a trailer: llhttp may heed one that says `Connection: close`
+            return
         if len(self._headers) == MAX_HEADERS:
             raise OverlongReply(f"more than {MAX_HEADERS} headers")
         self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        version = self._parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise httpx.RemoteProtocolError(f"not a reply in HTTP/1.1 but in HTTP/{version}")
+        version = _VERSIONS.get(self._parser.get_http_version())
+        if version is None:
+            number = self._parser.get_http_version()
+            raise httpx.RemoteProtocolError(f"not a reply in HTTP/1.1 but in HTTP/{number}")
         if status < 100 or status == 101:
             raise httpx.RemoteProtocolError(f"unexpected status {status}")
         if status < 200:
             self._headers = []
             self._reason = b""
             return
-        has_length, codings = _framing(self._headers)
+        headers = self._headers
+        if self._bytes_left > MAX_HEAD_BYTES:
+            _check_size(headers)
+        has_length, codings = _framing(headers)
         if codings not in (b"", b"chunked"):
             name = codings.decode("latin-1")
             raise httpx.RemoteProtocolError(f"unknown transfer-encoding '{name}'")
         self._ends_with_connection = not has_length and not codings
-        self.head = Head(
-            status, self._reason, b"HTTP/" + version.encode(), self._headers, self._parser.should_keep_alive()
-        )
+        self.head = Head(status, self._reason, version, headers, self._parser.should_keep_alive())
         if self._has_no_body:
-            self.done = True  # llhttp does not know that the request was a HEAD
+            self.done = self._is_spent = True  # llhttp does not know that the request was a HEAD
             raise _ParserStop
 
     def on_message_complete(self) -> None:
         self.done = self.head is not None  # a 1xx reply completes a message too
+
+
+def _check_size(headers: list[tuple[bytes, bytes]]) -> None:
+    """Raise OverlongReply for headers that are too long together."""
+    if sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEAD_BYTES:
+        raise OverlongReply(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
 
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> tuple[bool, bytes]:

@@ -260,7 +260,7 @@ class _BlockingLink:
     def begin(self, request: httpx.Request, timeouts: Timeouts) -> ReplyParser:
         self._timeouts = timeouts
         self._limits = WaitLimits(timeouts.deadline)
-        self.reply = ReplyParser(request.method, request.extensions.get(MAX_REPLY))
+        self.reply.begin(request.method, request.extensions.get(MAX_REPLY))
         return self.reply
 
     def send(self, data: bytes) -> OSError | None:
