@@ -34,7 +34,7 @@ from chatpipe.server.server import Server
 from chatpipe.wire import retry
 from chatpipe.wire.answer import CHOICES, RECORDED_AS, Answer, Receiver, answer_from_error
 from chatpipe.wire.http1 import MAX_REPLY
-from chatpipe.wire.key_filter import read_without_secrets
+from chatpipe.wire.key_filter import read_arrived_without_secrets, read_without_secrets
 from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
@@ -292,12 +292,16 @@ async def _attempt(
     assert isinstance(stream, httpx.AsyncByteStream)
     try:
         hooks.on_reply(response.status_code, headers)
-        if receiver.takes == "body":
+        read = None
+        if receiver.takes == "nothing":  # in a run: a reply that came whole needs no coroutine
+            read = read_arrived_without_secrets(response, headers, request)
+        elif receiver.takes == "body":
             from chatpipe.wire.whole_body import read_whole  # see fetch()
 
-            answer, failure, has_key = await read_whole(response, headers, request)
-        else:
-            answer, failure, has_key = await read_without_secrets(response, headers, request, receiver)
+            read = await read_whole(response, headers, request)
+        if read is None:
+            read = await read_without_secrets(response, headers, request, receiver)
+        answer, failure, has_key = read
         if has_key and context.warn is not None:
             context.warn(("the server sent the key back in its answer: it is replaced by '***'",))
         return answer, failure

@@ -13,7 +13,7 @@ from chatpipe.errors import ChatpipeError, ReplyTooLong, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.line_record import LineRecord
-from chatpipe.options.outcomes import OUTCOMES, Outcome, is_accepted
+from chatpipe.options.outcomes import OK, OUTCOMES, Outcome, is_accepted
 from chatpipe.options.output import Format
 from chatpipe.response import judge
 from chatpipe.response.result_line import (
@@ -93,7 +93,7 @@ class ResultBuilder:
         completion = answer.completion
         assert completion is not None
         verdict = self._verdict(item, completion, answer)
-        outcome = Outcome.ok if verdict is None else verdict.outcome
+        outcome = OK if verdict is None else verdict.outcome
         body: Value = completion
         if answer.body is not None and not _has_lone_surrogate(item.custom_id):
             body = orjson.Fragment(values.standard_line(answer.body))

@@ -11,7 +11,7 @@ from functools import cache
 
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.outcomes import Outcome
+from chatpipe.options.outcomes import OK, Outcome
 
 
 class Words(NamedTuple):
@@ -125,7 +125,7 @@ def meaning(reason: Value) -> Outcome | None:
     Never raises.
     """
     if reason == "stop" or reason is None:
-        return Outcome.ok
+        return OK
     word = _word(reason)
     return Outcome.ok if word in _NOT_ENDED else _table().get(word)
 

@@ -11,7 +11,7 @@ from chatpipe.errors import Status
 from chatpipe.inputs.parts import may_be_text, parts_of, split_parts, text_of
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.outcomes import ALLOWABLE, OUTCOMES, PRECEDENCE, Outcome
+from chatpipe.options.outcomes import ALLOWABLE, OK, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import finish_reasons
 from chatpipe.response.completion import NOT_TEXT, choices, content_of, refusal_of
 from chatpipe.response.server_error import error_of
@@ -48,20 +48,20 @@ def outcome_of(choice: Value) -> Outcome:
         return Outcome.broken
     end = finish_reasons.meaning(choice.get("finish_reason"))
     message = choice.get("message")
-    if end is Outcome.broken or end is Outcome.refused:  # Azure may omit the message of a filtered answer
-        return end
+    if end is not OK and (end is Outcome.broken or end is Outcome.refused):
+        return end  # Azure may omit the message of a filtered answer
     if type(message) is not dict:
         return Outcome.broken
     content = message.get("content")
     is_text = type(content) is str  # nearly all
     if (message.get("refusal") or not is_text) and refusal_of(message):
         return Outcome.refused
-    if end is Outcome.truncated:
-        return Outcome.truncated
+    if end is not OK and end is Outcome.truncated:
+        return end
     if ("tool_calls" in message or "function_call" in message) and _has_calls(message):
         return Outcome.tool_calls
     if is_text and content:
-        return Outcome.ok
+        return OK
     if not may_be_text(content):
         return Outcome.broken
     # images: OpenRouter, for models that draw
@@ -74,7 +74,8 @@ def is_broken(completion: dict[str, Value]) -> bool:
     """Return True if a choice of a completion is broken, or there is none. Never raises."""
     answers = choices(completion)
     for choice in answers:
-        if outcome_of(choice) is Outcome.broken:
+        outcome = outcome_of(choice)
+        if outcome is not OK and outcome is Outcome.broken:
             return True
     return not answers
 
@@ -119,8 +120,8 @@ def verdict(
     faults: list[tuple[Outcome, int, object]] = []
     for position, choice in enumerate(answers):
         outcome = outcome_of(choice)
-        violation = fits(choice["message"].get("content")) if fits and outcome is Outcome.ok else None
-        accepted = outcome is Outcome.ok or _is_allowed(outcome, allow, text_format=text_format)
+        violation = fits(choice["message"].get("content")) if fits and outcome is OK else None
+        accepted = outcome is OK or _is_allowed(outcome, allow, text_format=text_format)
         if violation is not None or (needs_code and accepted and _lacks_code(choice)):
             outcome = Outcome.mismatch
             accepted = _is_allowed(outcome, allow, text_format=text_format)

@@ -40,7 +40,7 @@ from chatpipe.wire.retry import FailedAttempt
 
 # Far more than any error needs, and an endless one ends here.
 _ERROR_BYTES = 1_000_000
-
+_PIECE = BodyForm.PIECE  # see OK in options/outcomes.py
 
 # The extension of a request that says how many choices it asks for.
 CHOICES = "choices"
@@ -103,6 +103,23 @@ class Answer(LineRecord):
     engine: str | None = None
 
 
+def read_arrived(
+    response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
+) -> tuple[Answer, FailedAttempt | None] | None:
+    """Read a reply that has arrived as a usual completion, as nearly all of a run do. None for any other.
+
+    Arguments as for read_reply(), with a receiver that takes nothing.
+    """
+    body = None if response.status_code != 200 else whole_body(response, headers, request)
+    if body is None or usual_form(body) is not _PIECE:
+        return None
+    try:
+        value = loads_exact(body)
+    except NotJSON:
+        return None
+    return _read_json(value, headers, request, body) if is_usual(value) else None
+
+
 async def read_reply(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, receiver: Receiver
 ) -> tuple[Answer, FailedAttempt | None]:
@@ -112,7 +129,7 @@ async def read_reply(
     """
     status = response.status_code
     body = None if status != 200 else whole_body(response, headers, request)
-    if body is not None and usual_form(body) is BodyForm.PIECE:  # nearly all answers of a run
+    if body is not None and usual_form(body) is _PIECE:
         return await _read_whole(headers, request, body, None, receiver)
     pieces = ReplyBody(response, headers, request)
     try:

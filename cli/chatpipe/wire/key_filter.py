@@ -17,7 +17,7 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import HeldChunk, KeyPieces, masked, without_keys
 from chatpipe.response.sse import EventDecoder
 from chatpipe.system import secrets
-from chatpipe.wire.answer import Answer, Receiver, read_reply
+from chatpipe.wire.answer import Answer, Receiver, read_arrived, read_reply
 from chatpipe.wire.retry import FailedAttempt
 
 # The members of a completion that are the answer. In a failure the others may tell about it.
@@ -25,11 +25,18 @@ _ANSWER = frozenset({"choices", "model", "usage"})
 _EVENT_END = rb"\r\n\r\n|\n\n|\r\r"
 
 
+def read_arrived_without_secrets(
+    response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
+) -> tuple[Answer, FailedAttempt | None, bool] | None:
+    """Like read_arrived(), without secrets, and with the request id. True: a key was in the content."""
+    read = read_arrived(response, headers, request)
+    return None if read is None else _completed(*read, headers.get("x-request-id"))
+
+
 async def read_without_secrets(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, receiver: Receiver
 ) -> tuple[Answer, FailedAttempt | None, bool]:
     """Like read_reply, without secrets, and with the request id. True: a key was in the content."""
-    request_id = headers.get("x-request-id")
     pieces = None
     if secrets.are_known() and receiver.takes != "nothing":
         receiver = pieces = KeyFilter(receiver, secrets.in_content())
@@ -40,6 +47,12 @@ async def read_without_secrets(
         raise
     if pieces is not None:
         pieces.end()
+    return _completed(answer, failure, headers.get("x-request-id"))
+
+
+def _completed(
+    answer: Answer, failure: FailedAttempt | None, request_id: str | None
+) -> tuple[Answer, FailedAttempt | None, bool]:
     if answer.fault is not None:  # also one in a stream, which knows no headers
         answer.fault.request_id = answer.fault.request_id or request_id
     if request_id is not None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
-from chatpipe.batch.fleet.line_tries import Diagnosis, LineTries, ServerFailure
+from chatpipe.batch.fleet.line_tries import ANSWERED, Diagnosis, LineTries, ServerFailure
 from chatpipe.batch.fleet.member import Member
 from chatpipe.batch.fleet.model_lists import ModelLists
 from chatpipe.batch.fleet.run_rate import MoveSignal, RunRate
@@ -229,7 +229,7 @@ class Dispatcher:
     def _judge(self, member: Member, tries: LineTries, answer: Answer, latency_s: float) -> Answer | None:
         """The final answer, or None if the line goes on."""
         now, diagnosis, health = self._clock(), tries.judge(answer), member.health
-        if diagnosis is Diagnosis.ANSWERED:
+        if diagnosis is ANSWERED:
             self.longest_s = max(self.longest_s, latency_s)
             self._accept(member, tries, now)
             return answer

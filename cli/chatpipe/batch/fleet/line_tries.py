@@ -38,6 +38,9 @@ class Diagnosis(Enum):
     REFUSED = "the server refuses the line, which fails if every server does"
 
 
+ANSWERED = Diagnosis.ANSWERED  # see OK in options/outcomes.py
+
+
 class ServerFailure(NamedTuple):
     """The failure of a line at one server. attempt is None if the same server would fail again."""
 
@@ -133,7 +136,7 @@ class LineTries(Hooks):
     def judge(self, answer: Answer) -> Diagnosis:
         """The diagnosis of the last attempt, which came to this answer."""
         diagnosis = self._diagnosis(answer)
-        if diagnosis is Diagnosis.LOST:
+        if diagnosis is not ANSWERED and diagnosis is Diagnosis.LOST:
             # A line that costs one connection after another may be what breaks them.
             diagnosis = Diagnosis.SPENT if self.was_lost else diagnosis
             self.was_lost = True
@@ -142,7 +145,7 @@ class LineTries(Hooks):
     def _diagnosis(self, answer: Answer) -> Diagnosis:
         fault, attempt = answer.fault, self._attempt
         if fault is None:
-            return Diagnosis.BROKEN if judge.is_broken(answer.completion or {}) else Diagnosis.ANSWERED
+            return Diagnosis.BROKEN if judge.is_broken(answer.completion or {}) else ANSWERED
         if not fault.reached_server:
             return Diagnosis.DOWN
         if attempt is None:
