@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from batch.result_lines import names, outcomes, records, texts
 from batch.runs import command, without_get
-from loopback import Pause, Request, Server, Step, WaitFor, completion, error, reply
+from loopback import Pause, Request, Reset, Server, Step, WaitFor, completion, error, reply
 from process import Done, Process, run, start
 
 __all__ = ["TO_OUT", "Shop", "names", "outcomes", "records", "texts", "write_rows"]
@@ -22,9 +22,9 @@ TO_OUT = ("in.jsonl", "-o", "out.jsonl")
 class Shop:
     """Answers prompt `a` with `a #1` the first time it is sold, with `a #2` the second: a `with` block.
 
-    sales are the prompts in the order in which they came. What is in refused gets a 500, what is in cut
-    is cut off unless the request has max_tokens; what is in late, and all sales from the held-th on,
-    waits until gate is set.
+    sales are the prompts in the order in which they came. What is in refused gets a 500, what is in dropped
+    no answer; what is in cut is cut off unless the request has max_tokens; what is in late, and all sales
+    from the held-th on, waits until gate is set.
     """
 
     name = "batch"  # the command that buys
@@ -37,6 +37,7 @@ class Shop:
         self.latency_s = latency_s
         self.sales: list[str] = []
         self.refused: set[str] = set()
+        self.dropped: set[str] = set()
         self.cut: set[str] = set()
         self.late: set[str] = set()
         self.held: int | None = None
@@ -128,6 +129,8 @@ class Shop:
             yield Pause(self.latency_s)
         if prompt in self.late or (self.held is not None and number >= self.held):
             yield WaitFor(self.gate)
+        if prompt in self.dropped:
+            yield Reset()
         if prompt in self.refused:
             yield error(500, "out of order")
             return

@@ -673,6 +673,16 @@ def test_a_file_is_replaced_when_every_row_is_good_and_the_journal_stays(table: 
         assert table.files() == ["in.csv", "out.csv", "out.csv.journal"]
 
 
+def test_the_report_says_which_rows_were_changed_and_which_are_new(table: Table) -> None:
+    table.refused = {"b"}
+    assert table.buy()[0] == 1
+    table.refused = set()
+    table.input.write_text("n,t\n1,a\n2,b\n3,c\n4,other\n5,e\n6,f\n7,g\n")
+    report = table.folder / "report.json"
+    assert table.finish("--report", "report.json") == ["b", "g", "other"]
+    assert json.loads(report.read_bytes())["sent"] == {"new": 1, "changed": 1, "http": 1}
+
+
 def test_a_killed_run_is_made_again_for_the_price_of_the_rest(table: Table) -> None:
     table.out.write_text("old\n")
     table.held = 4

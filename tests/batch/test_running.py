@@ -810,6 +810,7 @@ def test_the_report_counts(tmp_path: Path) -> None:
         "good": 2,
         "failed": 4,
         "reused": 0,
+        "sent": {"new": 5},
         "outcomes": {"http": 2, "input": 1, "ok": 2, "truncated": 1},
         "retries": 1,
         "pauses": {"count": 0, "seconds": 0.0},

@@ -209,6 +209,7 @@ def test_the_report() -> None:
         "good": 2,
         "failed": 1,
         "reused": 1,
+        "sent": {"new": 1},
         "outcomes": {"input": 1, "ok": 2},
         "retries": 0,
         "pauses": {"count": 0, "seconds": 0.0},

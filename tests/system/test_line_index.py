@@ -55,6 +55,12 @@ class AgainstDict(RuleBasedStateMachine):
         assert self.table.find_or_add(key, value) == self.model[key]
         self.model[key] = self.model[key] or [value]
 
+    @rule(key=keys, value=places)
+    def put(self, key: int, value: int) -> None:
+        if len(self.model[key]) < 2:
+            self.table.put(key, value)
+            self.model[key] = [value]
+
     @rule(key=keys, new=places, data=st.data())
     def replace(self, key: int, new: int, data: st.DataObject) -> None:
         if self.model[key]:

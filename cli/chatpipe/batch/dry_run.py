@@ -1,71 +1,91 @@
-"""Runs that send nothing: `-f requests` writes Batch lines, `--dry-run` estimates tokens and cost."""
+"""`--dry-run`: tokens and cost are estimated, and nothing is sent."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
+from chatpipe.batch.journal.answers import hash_key
+from chatpipe.batch.journal.send_reasons import SendReason, reasons_report
 from chatpipe.batch.journal.store import RunStore, open_store
-from chatpipe.errors import BadInput, Status
+from chatpipe.batch.requests_only import bad_lines
+from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
+from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.tokens import TokenEstimator
-from chatpipe.output.target import OpenOutput
-from chatpipe.request.batch_line import batch_line
-from chatpipe.server.patches import Patch, patch_body
-from chatpipe.system.console import Console, FirstFew, once
+from chatpipe.options.output import OutputOptions
+from chatpipe.output.target import open_target
+from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
 
 
-def write_requests(
-    items: AsyncIterator[Item], out: OpenOutput, console: Console, patches: Sequence[Patch] = ()
-) -> int:
-    """Write the Batch lines that would be sent, and print the errors of bad lines. Returns the status.
-
-    The changes of patches are printed, too, each once.
-    """
-    return run_loop(_write_requests(items, out, console, patches))
+def print_estimate(items: AsyncIterator[Item], job: Job) -> int:
+    """Print the estimate of `--dry-run`. With bad lines the status is 65, as for check."""
+    record = _estimate_of(items, job)
+    with open_target(OutputOptions(), (), escape=True) as out:
+        out.write(values.dumps(record) + b"\n")
+    return Status.BAD_INPUT if record["bad"] else Status.OK
 
 
-async def _write_requests(
-    items: AsyncIterator[Item], out: OpenOutput, console: Console, patches: Sequence[Patch]
-) -> int:
-    bad, report = _bad(console), once(console.note)
-    async for item in items:
-        if not item.is_ours:
-            continue
-        if item.fault is not None:
-            bad.report(item.fault)
-            continue
-        assert item.body is not None
-        body = patch_body(item.body, patches, report) if patches else item.body
-        out.write(values.dumps(batch_line(item.custom_id, body)) + b"\n")
-    if bad.count:
-        out.keep()
-        return Status.BAD_INPUT
-    out.replace()
-    return Status.OK
-
-
-def estimate(items: AsyncIterator[Item], job: Job) -> dict[str, Value]:
+def _estimate_of(items: AsyncIterator[Item], job: Job) -> dict[str, Value]:
     """Estimate tokens and cost of the lines without a recorded answer. Bad lines are printed."""
     with open_store(job, is_dry=True) as store:
-        return run_loop(_estimate(items, job.limits.prices, job.console, store))
+        return run_loop(_estimate(items, job, store))
 
 
-async def _estimate(
-    items: AsyncIterator[Item], prices_file: str | None, console: Console, store: RunStore
-) -> dict[str, Value]:
-    table = prices.load_prices(prices_file, console.note) if prices_file is not None else {}
-    estimator = TokenEstimator()
-    lines = size = tokens = reused = 0
-    bad = _bad(console)
-    cost = cost_of_jobs = 0.0
-    has_prices_of_jobs = bool(table)
+class _Estimate:
+    """The counts of the lines so far, and their cost by a table of prices, which may be empty."""
+
+    def __init__(self, table: Mapping[str, ModelPrice], *, dedupe: bool) -> None:
+        self._table = table
+        self._estimator = TokenEstimator()
+        self._seen = SortedIndex("B") if dedupe else None
+        self._has_prices_of_jobs = bool(table)
+        self._reasons: Counter[SendReason] = Counter()
+        self._size = self._tokens = 0
+        self._cost = self._cost_of_jobs = 0.0
+        self.lines = self.reused = 0
+
+    def is_doubled(self, fingerprint: str) -> bool:
+        """Return True, with --dedupe, for a request that another line has made."""
+        return self._seen is not None and bool(self._seen.find_or_add(hash_key(fingerprint), 0))
+
+    def add(self, body: Mapping[str, Value], reason: SendReason) -> None:
+        """Add a request that would be sent."""
+        data = len(values.dumps(body))
+        usage = self._estimator.usage(body, data)
+        self._reasons[reason] += 1
+        self._size += data
+        self._tokens += usage.total
+        if self._table:
+            price = prices.price_of(self._table, body.get("model"))
+            self._cost += price.cost(usage)
+            self._cost_of_jobs += prices.price_of(self._table, body.get("model"), in_job=True).cost(usage)
+            self._has_prices_of_jobs = self._has_prices_of_jobs and price.of_jobs is not None
+
+    def record(self, bad: int) -> dict[str, Value]:
+        """The object that --dry-run prints. bad is the number of wrong lines."""
+        record: dict[str, Value] = {"lines": self.lines, "bad": bad, "reused": self.reused}
+        record["sent"] = reasons_report(self._reasons)
+        record |= {"bytes": self._size, "estimated_tokens": self._tokens}
+        if self._table:
+            record["estimated_cost"] = round(self._cost, 6)
+        if self._has_prices_of_jobs:
+            record["estimated_batch_cost"] = round(self._cost_of_jobs, 6)
+        return record
+
+
+async def _estimate(items: AsyncIterator[Item], job: Job, store: RunStore) -> dict[str, Value]:
+    file, console = job.limits.prices, job.console
+    table = prices.load_prices(file, console.note) if file is not None else {}
+    found = _Estimate(table, dedupe=job.input.dedupe)
+    bad = bad_lines(console)
     async for item in items:
-        lines += item.is_ours
+        found.lines += item.is_ours
         if item.fault is not None:
             if item.is_ours:
                 bad.report(item.fault)
@@ -74,27 +94,8 @@ async def _estimate(
         fingerprint = store.fingerprint(item)  # duplicates are counted over all shards
         if not item.is_ours:
             continue
-        if store.has_answer(item, fingerprint):
-            reused += 1
-            continue
-        data = len(values.dumps(item.body))
-        usage = estimator.usage(item.body, data)
-        size += data
-        tokens += usage.total
-        if table:
-            price = prices.price_of(table, item.body.get("model"))
-            cost += price.cost(usage)
-            cost_of_jobs += prices.price_of(table, item.body.get("model"), in_job=True).cost(usage)
-            has_prices_of_jobs = has_prices_of_jobs and price.of_jobs is not None
-    record: dict[str, Value] = {"lines": lines, "bad": bad.count, "reused": reused}
-    record |= {"bytes": size, "estimated_tokens": tokens}
-    if table:
-        record["estimated_cost"] = round(cost, 6)
-    if has_prices_of_jobs:
-        record["estimated_batch_cost"] = round(cost_of_jobs, 6)
-    return record
-
-
-def _bad(console: Console) -> FirstFew[BadInput]:
-    """A reporter of bad lines: it prints the first ones and counts all."""
-    return FirstFew(console.error, console.note, "chatpipe check shows them all")
+        if store.has_answer(item, fingerprint) or found.is_doubled(fingerprint):
+            found.reused += 1
+        else:
+            found.add(item.body, store.reason(item, fingerprint))
+    return found.record(bad.count)

@@ -55,6 +55,7 @@ def _run(
     progress = Progress(watch, tally, started, job.console.note)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(job))
+        tally.send_reasons = store.send_reasons
         emitter = stack.enter_context(open_emitter(job, out, tally, progress))
         means = open_means(job, servers, store, stack)
         jobs = means.jobs

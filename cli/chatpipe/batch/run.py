@@ -7,19 +7,13 @@ input -> refuse conflicts -> dry run
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-from chatpipe.batch import dry_run, live_run
+from chatpipe.batch import dry_run, live_run, requests_only
 from chatpipe.batch.conflicts import refuse_conflicts, refuse_engine_conflicts
 from chatpipe.batch.input import RunInput, open_lines
-from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.watch import progress_options
-from chatpipe.errors import Status
-from chatpipe.inputs import values
 from chatpipe.inputs.sources import Sources
-from chatpipe.options.output import OutputOptions
 from chatpipe.output.target import open_target
 from chatpipe.wire.transports import check_transport
 
@@ -46,10 +40,12 @@ class Run:
             watch = self._watch()  # it looks at stdin, so it precedes read_head()
             source.read_head()
             if job.report.dry_run:
-                return self._estimate(source.items())
+                return dry_run.print_estimate(source.items(), job)
             with open_target(job.target, inputs, escape=True) as out:
                 if job.only_requests:
-                    return dry_run.write_requests(source.items(), out, job.console, job.endpoint.patches)
+                    return requests_only.write_requests(
+                        source.items(), out, job.console, job.endpoint.patches
+                    )
                 return live_run.answer(job, source.items(), out, watch)
 
     def _watch(self) -> ProgressOptions:
@@ -62,10 +58,3 @@ class Run:
             output=job.target.path,
             limit=job.input.limit,
         )
-
-    def _estimate(self, items: AsyncIterator[Item]) -> int:
-        """Print the estimate of `--dry-run`. With bad lines the status is 65, as for check."""
-        record = dry_run.estimate(items, self._job)
-        with open_target(OutputOptions(), (), escape=True) as out:
-            out.write(values.dumps(record) + b"\n")
-        return Status.BAD_INPUT if record["bad"] else Status.OK

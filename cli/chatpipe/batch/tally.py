@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from chatpipe.batch.failure_kinds import FailureKinds
 from chatpipe.batch.failure_reasons import FailureReasons
+from chatpipe.batch.journal.send_reasons import SendReason, reasons_report
 from chatpipe.batch.result import Result
 from chatpipe.batch.server_counts import ServerCounts
 from chatpipe.errors import Status
@@ -60,7 +61,8 @@ class Tally:
 
     own_ids counts the lines that have a custom_id of their own. reused counts answers that were paid for
     before this run. spent is the usage of this run without them, and cost is its price by prices: None
-    without prices, or once a model was used whose price is unknown. model: see FailureKinds.
+    without prices, or once a model was used whose price is unknown. model: see FailureKinds. send_reasons, by
+    line number, are those of lines that are sent and not new; see RunStore.
     """
 
     def __init__(self, model: object = None) -> None:
@@ -77,6 +79,9 @@ class Tally:
         self.finished = 0
         self.good = 0
         self.reused = 0
+        self.send_reasons: dict[int, SendReason] = {}
+        self._again: Counter[SendReason] = Counter()  # lines that were sent and are not new
+        self._unanswered = 0  # wrong lines, and those that share a failure of another line
         self.failed_tools = 0  # good answers that follow the failure of a tool
         self.abandoned = 0  # lines that had no answer when a signal ended the run
         self.retries = 0  # requests that were sent again
@@ -112,8 +117,13 @@ class Tally:
             self._add_error(result)
             self.kinds.add(result)
         self.own_ids += result.item.has_own_id
+        if self.send_reasons:
+            self._count_reason(result)
         if result.latency_s is None:
-            self.reused += result.completion is not None
+            if result.completion is not None:
+                self.reused += 1
+            elif result.outcome is not Outcome.unsent:
+                self._unanswered += 1
             return
         spent = spent_on(result)
         self.spent = self.spent.plus(spent)
@@ -132,8 +142,7 @@ class Tally:
     @property
     def sent(self) -> int:
         """The number of lines that were sent in this run."""
-        never_sent = sum(self.outcomes.get(each, 0) for each in (Outcome.input, Outcome.unsent))
-        return self.finished - self.reused - never_sent
+        return self.finished - self.reused - self._unanswered - self.outcomes.get(Outcome.unsent, 0)
 
     @property
     def currency(self) -> str:
@@ -157,6 +166,12 @@ class Tally:
         texts = [f"{count} {code}" for code, count in shown]
         return ", ".join(texts + ([f"{left} of other kinds"] if left else []))
 
+    def _count_reason(self, result: Result) -> None:
+        """Count the reason why a line was sent, if it was."""
+        reason = self.send_reasons.pop(result.item.line, None)
+        if reason is not None and result.latency_s is not None and result.outcome is not Outcome.unsent:
+            self._again[reason] += 1
+
     def _add_error(self, result: Result) -> None:
         error = ResultLine(values.loads(result.line)).error(str(result.outcome))
         code = error.code[:_CODE_LENGTH]
@@ -171,6 +186,7 @@ class Tally:
             "good": self.good,
             "failed": self.failed,
             "reused": self.reused,
+            "sent": reasons_report({**self._again, SendReason.new: self.sent - self._again.total()}),
             "outcomes": {str(outcome): count for outcome, count in sorted(self.outcomes.items())},
             "retries": self.retries,
             "pauses": {"count": self.pauses, "seconds": round(self.paused_s, 3)},

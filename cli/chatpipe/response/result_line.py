@@ -16,6 +16,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 import orjson
@@ -283,6 +284,15 @@ def read_key(line: bytes, *, by_id: bool) -> LineKey | None:
         )
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
+
+
+def read_custom_id(line: bytes) -> str | None:
+    """The custom_id of a result line, of one that we wrote from its beginning only."""
+    if (head := _ID.match(line)) is not None:
+        with suppress(ValueError):
+            return _text(orjson.loads(head[1]))
+    found = read_result(line)
+    return None if found is None else found.custom_id
 
 
 def timestamp(now: float) -> str:

@@ -63,6 +63,16 @@ class SortedIndex:
         bucket = key >> self._shift
         self._insert(bucket, bisect_right(self._keys[bucket], key), key, value)
 
+    def put(self, key: int, value: int) -> None:
+        """Set the value of a key that has at most one."""
+        bucket = key >> self._shift
+        keys = self._keys[bucket]
+        index = bisect_left(keys, key)
+        if index < len(keys) and keys[index] == key:
+            self._values[bucket][index] = value
+        else:
+            self._insert(bucket, index, key, value)
+
     def find_or_add(self, key: int, value: int) -> list[int]:
         """The values of a key, like find(). If there are none, the value is added."""
         bucket = key >> self._shift

@@ -728,14 +728,66 @@ print(len(recorded), (resident() - before) / len(recorded))
 def test_200000_lines_are_read_in_little_memory(files: Files) -> None:
     """Real memory of a process that has read a small file before, so that code and buffers are there."""
     numbers = random.Random(1)
-    template = result("@" * 32, text="Hello, world. " * 20)
+    template = result("@" * 32, text="Hello, world. " * 20, custom_id="line-@")
     small = files.write("small", *(result(f"{number:032x}") for number in range(2000)))
     with open("out", "wb") as file:
-        for _ in range(200_000):
+        for number in range(200_000):
             fingerprint = numbers.randbytes(16).hex().encode()
-            file.write(template.replace(b"@" * 32, fingerprint) + b"\n")
+            line = template.replace(b"@" * 32, fingerprint).replace(b"line-@", b"line-%d" % number)
+            file.write(line + b"\n")
     start = time.perf_counter()
     count, each = measured(LOAD, small, "out")
     print(f"{time.perf_counter() - start:.2f} s, {each:.1f} bytes a line")
     assert count == 200_000
-    assert each < 30  # 21 of them the index; the rest is what reading leaves behind
+    assert each < 41  # 21 of them the index, 11 the custom_ids; the rest is what reading leaves behind
+
+
+# Reasons to send a request again
+
+
+@cases(
+    ("line", "options", "reason", "place"),
+    {
+        "it failed": (result(F1, "http"), {}, "http", "changed"),
+        "it has an answer": (result(F1), {}, None, "changed"),
+        "it is sent again": (result(F1, "empty"), {"resend": frozenset({"empty"})}, "resent", "changed"),
+        "all is": (result(F1), {"fresh": True}, "resent", "changed"),
+        "a failure is not sent again by choice": (
+            result(F1, "network"),
+            {"fresh": True},
+            "network",
+            "changed",
+        ),
+        "the line was wrong": (result(None, "input"), {}, None, "input"),
+        "another server": (
+            result(F1, server="https://b/v1"),
+            {"accept": Acceptance(servers=frozenset({"https://a/v1"}), same_server=True)},
+            "resent",
+            "changed",
+        ),
+        "the built-in model": (result(F1, server="echo"), {}, None, None),
+        "an outcome of a later release": (result(F1, "later"), {}, None, "changed"),
+        "a failure of the Batch API": (batch_api("line-1", {}, 400), {"match": "id"}, "http", None),
+        "its failure has no fingerprint": (batch_api("line-1", {}, 400), {}, None, "changed"),
+        "a job": (b'{"chatpipe_job":"planned","token":"t"}', {}, None, None),
+    },
+)
+def test_a_record_is_a_reason(
+    line: bytes, options: dict[str, Any], reason: str | None, place: str | None, files: Files
+) -> None:
+    recorded = files.recorded(journal=files.journal(line), **options)
+    identity = "line-1" if options.get("match") == "id" else F1
+    assert (recorded.reason(identity), recorded.place_reason("line-1")) == (reason, place)
+    assert recorded.has_records is (reason is not None or place is not None)
+
+
+def test_the_last_record_of_a_request_is_the_reason(files: Files) -> None:
+    old = files.write("old", result(F1, "http"), result(F2, "unsent"), result(F3, "http"))
+    recorded = files.recorded(reuse=[old], journal=files.journal(result(F1, "network"), result(F3, "unsent")))
+    assert [recorded.reason(each) for each in (F1, F2, F3)] == ["network", "unsent", "unsent"]
+
+
+def test_a_custom_id_with_escapes_is_a_place(files: Files) -> None:
+    names = ['a"b', "a\\b", "\u00e9", "a\nb"]
+    recorded = files.recorded(journal=files.journal(*(result(F1, custom_id=each) for each in names)))
+    assert [recorded.place_reason(each) for each in [*names, "b"]] == ["changed"] * 4 + [None]

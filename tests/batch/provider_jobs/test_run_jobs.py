@@ -204,8 +204,10 @@ def test_what_has_no_answer_is_sent_by_the_next_run(
     assert (status, {outcome for outcome, _ in failures.values()}) == (1, {"unsent"})
     assert all(reason in message for _, message in failures.values()), failures
     assert "run the same command again" in words
-    status, _ = made.run()
+    status, _ = made.run("--report", str(made.folder / "report"))
     assert (status, made.answers()) == (0, ALL)
+    report = json.loads((made.folder / "report").read_text())
+    assert report["sent"] == {"unsent": len(failures)}
 
 
 def test_parts_wait_for_room_in_the_queue_of_the_provider(shop: Callable[..., Shop]) -> None:
@@ -241,9 +243,13 @@ def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
     assert f" --base-url {BASE_URL} gives it up" in words
     status, words = made.run("--fresh")
     assert (status, "leave it out in the next run, which collects them" in words) == (2, True)
+    reports = []
     for _ in range(6):
-        status, _ = made.run("--no-wait")
+        status, _ = made.run("--no-wait", "--report", str(made.folder / "report"))
+        reports.append(json.loads((made.folder / "report").read_text()))
     assert (status, made.answers()) == (0, ALL)
+    # The run by the other engine has recorded them so. Each is counted once, when its answer is collected.
+    assert sum(each["sent"].get("unsent", 0) for each in reports) == LINES
     assert len(paid(made.provider)) == LINES
 
 
@@ -547,9 +553,10 @@ def test_what_is_sent_again_by_choice_and_collected_later(shop: Callable[..., Sh
     assert made.run("--resend", "truncated", "--no-wait")[0] == 124
     while any(job["status"] != "completed" for job in made.provider.jobs()):
         pass
-    assert made.run() == (0, "")
+    assert made.run("--report", str(made.folder / "report")) == (0, "")
     assert made.answers() == ALL
     assert len(paid(made.provider)) == LINES + 1
+    assert json.loads((made.folder / "report").read_text())["sent"] == {"resent": 1}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Literal
 
 from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.journal import Journal
+from chatpipe.batch.journal.send_reasons import SendReason, SendReasons
 from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.text_decoder import BOM, refuse_other_kinds
@@ -23,7 +24,7 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import FAILED_TOOLS, PAID
 from chatpipe.options.run import ResumeOptions
-from chatpipe.response.result_line import LineKey, ResultLine, read_key, read_result
+from chatpipe.response.result_line import LineKey, ResultLine, read_custom_id, read_key, read_result
 from chatpipe.system.descriptor import open_regular
 from chatpipe.system.line_index import (
     LineFiles,
@@ -107,6 +108,7 @@ class AnswerIndex:
         self._key = key
         self._files = LineFiles()
         self._index = SortedIndex()
+        self._reasons = SendReasons(key)
         self._headers: dict[int, int] = {}  # offset of the last header, by file
         self._job_events: list[tuple[int, int]] = []  # files and offsets
         self._damage = _Damage()
@@ -135,6 +137,19 @@ class AnswerIndex:
             elif entry.identity == identity and entry.outcome in PAID:
                 return RecordedAnswer(line, entry.outcome, location)
         return None
+
+    @property
+    def has_records(self) -> bool:
+        """True if the files have a record of any line, be it an answer or a failure."""
+        return bool(self._reasons)
+
+    def reason(self, identity: str) -> SendReason | None:
+        """The reason to send a request that find does not find; None without a record of it."""
+        return self._reasons.of_request(identity)
+
+    def place_reason(self, custom_id: str) -> SendReason | None:
+        """The reason to send a request whose custom_id had another one, if the index is by fingerprint."""
+        return self._reasons.of_place(custom_id)
 
     def damage_texts(self) -> Iterator[str]:
         """A message for each file of which lines were passed over: they are no records, or were changed.
@@ -315,23 +330,33 @@ class AnswerIndex:
             is_ours = True
             if entry is _HEADER_ENTRY:
                 self._headers[file] = offset
-            if self._is_reusable(entry):
+            elif not self._accept.is_made_up(entry, line):
                 location = pack_location(file, offset, is_good=entry.outcome in self._accept.good)
-                self._add_entry(entry, location, line)
+                self._add_record(entry, location, line)
         if is_ours:
             self._damage.merge(damage)
         return None if is_ours else foreign
+
+    def _add_record(self, entry: LineKey, location: int, line: bytes) -> None:
+        """Add an answer that may be used, or what a record is instead."""
+        if self._match == "body" and (custom_id := read_custom_id(line)) is not None:
+            self._reasons.add_place(custom_id, entry.outcome)
+        if entry.identity is None:
+            return
+        is_reusable, is_foreign = self._is_reusable(entry), self._accept.is_foreign(entry)
+        if is_reusable:
+            # A request cannot find the answer of another server, but it was paid for and is kept.
+            self._add_answer(entry, f" {entry.server}" if is_foreign else "", location)
+        if is_foreign or not is_reusable:
+            self._reasons.add_request(entry.identity, entry.outcome)
 
     def _is_reusable(self, entry: LineKey) -> bool:
         is_resent = self._fresh or (entry.has_failed_tool and self._resends_failed_tools)
         return entry.outcome in self._reusable and not is_resent
 
-    def _add_entry(self, entry: LineKey, new: int, line: bytes) -> None:
+    def _add_answer(self, entry: LineKey, scope: str, new: int) -> None:
         identity = entry.identity
-        if identity is None or self._accept.is_made_up(entry, line):
-            return
-        # A request cannot find the answer of another server, but it was paid for and is kept.
-        key = self._key(f"{identity} {entry.server}" if self._accept.is_foreign(entry) else identity)
+        key = self._key(f"{identity}{scope}")
         for old in self._index.find(key):
             other = _entry(self._line(old), self._match)
             if other is None or other.identity != identity:

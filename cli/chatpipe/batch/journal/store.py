@@ -10,6 +10,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files, open_earlier_answers
 from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.journal.send_reasons import SendReason
 from chatpipe.batch.result import Result
 from chatpipe.errors import CannotWrite
 from chatpipe.inputs import values
@@ -65,7 +66,11 @@ class _Fault(NamedTuple):
 
 
 class RunStore:
-    """Recorded and new answers of one run; it has neither without a journal, --reuse and --dedupe."""
+    """Recorded and new answers of one run; it has neither without a journal, --reuse and --dedupe.
+
+    send_reasons, by line number, say why lines without an answer are sent that are not new. Who counts the
+    result of a line removes its reason.
+    """
 
     def __init__(self, files: AnswerFiles, options: StoreOptions) -> None:
         self.files = files
@@ -79,6 +84,8 @@ class RunStore:
         # Location of the result of each line, in input order, in 8 bytes. 0 if there is none yet.
         self._locations: array[int] | None = array("Q") if options.keeps_order else None
         self._found: dict[int, RecordedAnswer] = {}  # by line number
+        self._has_records = files.recorded is not None and files.recorded.has_records
+        self.send_reasons: dict[int, SendReason] = {}
         self._lost: list[int] = []  # lines whose answers could not be recorded
         self._first_fault: _Fault | None = None
 
@@ -103,13 +110,23 @@ class RunStore:
             return True
         return self._by_id is not None and item.has_own_id and self._by_id.find(item.custom_id) is not None
 
+    def reason(self, item: Item, fingerprint: str) -> SendReason:
+        """The reason why an item without an answer is sent."""
+        recorded, by_id = self._recorded, self._by_id
+        if recorded is None or not self._has_records:
+            return SendReason.new
+        found = recorded.reason(fingerprint)
+        if found is None and by_id is not None and item.has_own_id:
+            found = by_id.reason(item.custom_id)
+        return found or recorded.place_reason(item.custom_id) or SendReason.new
+
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
         """The recorded answer to an item. With dedupe it may be from another line of this run."""
         if self._recorded is None:
             return None
         found = self._recorded.find(fingerprint)
         if found is None:
-            return self._by_own_id(item)
+            return self._missed(item, fingerprint) if self._has_records else None
         self._recorded.mark_used(fingerprint, found)
         self._found[item.line] = found
         return found
@@ -183,6 +200,13 @@ class RunStore:
         if self._recorded.is_in_journal(found.location):
             return True
         return not self._keeps_all and self._recorded.is_in_out(found.location)
+
+    def _missed(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
+        """The answer to an item whose request has none. Without one, its reason is noted."""
+        found = self._by_own_id(item)
+        if found is None and (reason := self.reason(item, fingerprint)) is not SendReason.new:
+            self.send_reasons[item.line] = reason
+        return found
 
     def _by_own_id(self, item: Item) -> RecordedAnswer | None:
         """The answer recorded under the item's own custom_id.

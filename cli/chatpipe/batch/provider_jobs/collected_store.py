@@ -11,6 +11,7 @@ from chatpipe.batch.driver import CollectedAnswer
 from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.journal.send_reasons import SendReason
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.provider_jobs.job_answers import unsent
@@ -45,6 +46,8 @@ class CollectedStore:
         recorded = self._store.find_answer(item, fingerprint)
         if recorded is not None and (results is None or not results.has_new(fingerprint)):
             return recorded
+        if recorded is not None:
+            self._store.send_reasons[item.line] = SendReason.resent
         found = None if results is None else results.find(fingerprint)
         return found or self._waiting(fingerprint)
 
