@@ -475,11 +475,11 @@ from chatpipe.errors import Status
 LINES = 100_000
 ABOUT = '"chatpipe":{"line":1,"outcome":"ok","fingerprint":"%s","attempts":1,"latency_s":0.5}'
 RESPONSE = '"response":{"status_code":200,"request_id":"","body":{"choices":[{}]}}'
-LINE = '{"id":"","custom_id":"1",' + RESPONSE + ',"error":null,' + ABOUT + '}'
+LINE = '{"id":"","custom_id":"line-%d",' + RESPONSE + ',"error":null,' + ABOUT + '}'
 
 def answered(number):
     digest = fingerprint.body_digest({"p": number})
-    return (LINE % fingerprint.fingerprint_of(digest, "u", 1)).encode()
+    return (LINE % (number + 1, fingerprint.fingerprint_of(digest, "u", 1))).encode()
 
 recorded_lines = int(sys.argv[1])
 with open("out", "wb") as file:
@@ -490,7 +490,7 @@ before = resident()
 recorded = AnswerIndex(out="out", journal=journal)
 store = RunStore(AnswerFiles(journal, recorded), StoreOptions("u", dedupe=True, keeps_order=True))
 for number in range(LINES):
-    item = Item(number + 1, "1", {"p": number})
+    item = Item(number + 1, f"line-{number + 1}", {"p": number})
     name = store.fingerprint(item)
     found = store.find_answer(item, name)
     assert (found is not None) == (number < recorded_lines)

@@ -158,7 +158,7 @@ def test_a_file_in_two_uses_is_2(words: str, option: str, other: str, folder: Pa
     Path("to-e").symlink_to("e")
     Path("aside").mkdir()
     Path("read.journal").touch()
-    Path("out.chatpipe-part").touch()
+    Path("out.chatpipe-part").write_text("x\n")
     before = {*os.listdir()}
     done = sh(f"export CHATPIPE_PROFILE=echo; chatpipe {words}", cwd=folder)
     assert done.stderr.startswith(f"chatpipe: {option}".encode()), done.stderr

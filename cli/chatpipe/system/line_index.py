@@ -22,7 +22,6 @@ from chatpipe.system.signals import raise_if_received
 # Average entries per bucket at which all buckets are split. An insertion moves half a bucket, 4 KB,
 # in 50 ns. Smaller buckets would save little of that, and each costs an array object (80 bytes).
 _BUCKET_ENTRIES = 1024
-_KEY_BITS = 64
 
 _BLOCK_BYTES = 1 << 18
 
@@ -30,18 +29,17 @@ _OFFSET_BITS = 47  # 128 TiB
 
 
 class SortedIndex:
-    """Multimap from unsigned, evenly distributed 8-byte keys to unsigned integers.
+    """Multimap from unsigned, evenly distributed keys to unsigned integers.
 
-    Values take 8 bytes ("Q"), 4 ("I") or 1 ("B"). A key may have several values: a caller that
-    shortens names to 8 bytes must tell them apart.
+    Keys take 8 bytes ("Q") or 4 ("I"), values 8, 4 or 1 ("B"). A key may have several values: a caller that
+    shortens names to keys must tell them apart.
     """
 
-    def __init__(self, typecode: Literal["Q", "I", "B"] = "Q") -> None:
-        self._typecode = typecode
+    def __init__(self, typecode: Literal["Q", "I", "B"] = "Q", key_typecode: Literal["Q", "I"] = "Q") -> None:
         # Bucket i has the keys whose leading bits are i, sorted, and their values at the same indexes.
-        self._keys = [array("Q")]
+        self._keys = [array(key_typecode)]
         self._values = [array(typecode)]
-        self._shift = _KEY_BITS
+        self._shift = self._keys[0].itemsize * 8
         self._length = 0
 
     def __len__(self) -> int:

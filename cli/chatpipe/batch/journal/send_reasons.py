@@ -31,16 +31,16 @@ _CODES: dict[str, int] = {reason: code for code, reason in enumerate(_REASONS)}
 
 
 class SendReasons:
-    """The records of a run's files, in at most 22 bytes of memory each. Of several the last counts.
+    """The records of a run's files, in at most 12 bytes of memory each. Of several the last counts.
 
-    key shortens an identity or a custom_id to 8 bytes. Two that share these are taken for one, which
-    affects a count and no answer.
+    key shortens an identity or a custom_id to 8 bytes, of which the first 4 count. Two that share these are
+    taken for one, which affects a count and no answer: among 1,000,000 records, one line in 4,000.
     """
 
     def __init__(self, key: Callable[[str], int]) -> None:
         self._key = key
-        self._requests = SortedIndex("B")
-        self._places = SortedIndex("B")
+        self._requests = SortedIndex("B", "I")
+        self._places = SortedIndex("B", "I")
 
     def __len__(self) -> int:
         return len(self._requests) + len(self._places)
@@ -50,12 +50,12 @@ class SendReasons:
         reason = SendReason.resent if outcome in PAID else outcome or SendReason.http
         code = _CODES.get(reason)
         if code is not None:  # else a later release wrote it
-            self._requests.put(self._key(identity), code)
+            self._requests.put(self._key(identity) >> 32, code)
 
     def add_place(self, custom_id: str, outcome: str | None) -> None:
         """Add the custom_id of any record."""
         reason = SendReason.input if outcome == SendReason.input else SendReason.changed
-        self._places.put(self._key(custom_id), _CODES[reason])
+        self._places.put(self._key(custom_id) >> 32, _CODES[reason])
 
     def of_request(self, identity: str) -> SendReason | None:
         """The reason to send a request again; None if there is no record of it."""
@@ -66,7 +66,7 @@ class SendReasons:
         return self._find(self._places, custom_id)
 
     def _find(self, index: SortedIndex, name: str) -> SendReason | None:
-        found = index.find(self._key(name))
+        found = index.find(self._key(name) >> 32)
         return _REASONS[found[0]] if found else None
 
 
