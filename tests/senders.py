@@ -53,7 +53,8 @@ class AsyncSender:
     ) -> httpx.Response:
         """The reply as the transport gives it. extensions are time-outs by name, and deadline.
 
-        The transport must leave the request as it is: a retry sends the same one.
+        The transport must leave the request as it is, except for marks in its extensions: a retry sends
+        the same one.
         """
         stream = httpx.ByteStream(body) if isinstance(body, bytes) else body
         deadline = extensions.pop("deadline", None)

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from batch.result_lines import records
@@ -22,6 +23,7 @@ from loopback import (
     Pause,
     Proxy,
     Request,
+    Reset,
     Server,
     Step,
     chunked,
@@ -341,6 +343,32 @@ def test_a_request_that_was_taken_is_not_sent_again_on_the_quiet() -> None:
         assert server.connections == 1
     assert (done.status, asked) == (1, ["q0", "q1"])
     assert b"peer closed connection without a reply" in done.stdout
+
+
+@cases("end", {"closed": Close(), "reset": Reset()})
+@cases(
+    "retries, status, asked", {"none": (0, 1, ["q0", "q1", "q2"]), "one": (1, 0, ["q0", "q1", "q1", "q2"])}
+)
+def test_a_request_on_a_kept_connection_that_ends_at_once_is_an_attempt(
+    retries: int, status: int, asked: list[str], end: Step, tmp_path: Path
+) -> None:
+    lost: set[str] = set()
+
+    def handler(request: Request) -> Answer:
+        text = prompt(request)
+        if text == "q1" and text not in lost:
+            lost.add(text)
+            return [end]
+        return reply(200, completion("fine"))
+
+    report = tmp_path / "report.json"
+    with serve(handler) as server:
+        done = batch(server.url, "-j1", "--retries", str(retries), "--report", str(report), lines=3)
+        assert [prompt(request) for request in server.requests] == asked
+    assert done.status == status
+    assert orjson.loads(report.read_bytes())["retries"] == retries
+    attempts = {record["chatpipe"]["line"]: record["chatpipe"]["attempts"] for record in records(done.stdout)}
+    assert attempts == {1: 1, 2: 1 + retries, 3: 1}
 
 
 # Nobody there

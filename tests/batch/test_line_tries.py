@@ -62,6 +62,11 @@ def tries_after(fault: ChatpipeError | None, failure: FailedAttempt | None) -> t
             Diagnosis.REFUSED,
         ),
         "a connection that broke": (Unreachable("lost it"), FailedAttempt(), Diagnosis.LOST),
+        "a kept connection that was closed": (
+            BrokenAnswer("no reply"),
+            FailedAttempt(has_lost_kept=True),
+            Diagnosis.LOST,
+        ),
         "our time-out": (TryLater("gave up"), FailedAttempt(), Diagnosis.SPENT),
         "the server's": (TryLater("408", http_status=408), FailedAttempt(408), Diagnosis.SPENT),
         "a gateway's": (Unreachable("504", http_status=504), FailedAttempt(504), Diagnosis.SPENT),

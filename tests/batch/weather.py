@@ -29,7 +29,7 @@ class _Fault(NamedTuple):
     """Bad luck of one request, which may be tried again after wait_s. steps get the right answer.
 
     is_silent: not a byte of reply. On a connection that was kept it is what happens when the server
-    closes an idle one just then, and the request goes once more, at once, on a new connection.
+    closes an idle one just then, and the retry need not wait.
     """
 
     steps: Callable[[bytes], Sequence[Step]]

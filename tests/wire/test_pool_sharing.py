@@ -102,7 +102,7 @@ def test_the_replacement_is_new_although_others_are_idle(make_pool: Callable[...
         pool.at_once(5, server.url)
         assert pool.idle == 5
         dead.set()
-        assert pool(server.url) == HI
+        assert pool(server.url, b"{}", "PUT") == HI
         assert server.connections == 6
 
 
@@ -382,7 +382,7 @@ def test_a_grant_is_passed_on_when_its_request_is_cancelled_at_that_moment(keeps
 
 def test_a_granted_connection_that_dies_before_its_use_is_replaced() -> None:
     with serve(lambda _: [reply(200, b"hi"), Close()]) as server:
-        assert run(lambda send: send.at_once(20, server.url), max_connections=1) == [HI] * 20
+        assert run(lambda send: send.at_once(20, server.url, b"{}", "PUT"), max_connections=1) == [HI] * 20
         assert len(server.requests) <= 40
 
 
@@ -528,7 +528,7 @@ def test_any_mix_of_replies_faults_and_cancellations_loses_nothing(seed: int) ->
         try:
             async with asyncio.timeout(cancelled_after):
                 read_s = 5.0 if answers[kind][1] else 0.05
-                assert await send(url, b"%d " % kind + b"x" * size, read=read_s) == HI
+                assert await send(url, b"%d " % kind + b"x" * size, "PUT", read=read_s) == HI
         except TimeoutError:
             assert cancelled_after is not None
         except httpx.TransportError:

@@ -22,7 +22,7 @@ from chatpipe.errors import (
 from chatpipe.inputs import values
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.wire import refusals
-from chatpipe.wire.retry import is_retryable
+from chatpipe.wire.retry import FailedAttempt, is_retryable
 from parametrize import cases
 
 URL = "http://127.0.0.1:9/v1/chat/completions"
@@ -504,7 +504,8 @@ def test_facts_for_a_retry() -> None:
         b'{"X-RateLimit-Reset":"5","Retry-After":"9"},"retry_after":3}}}'
     )
     _, failure = refusals.from_reply(429, {"retry-after": "7"}, body, REQUEST)
-    assert failure == (429, {"x-ratelimit-reset": "5", "retry-after": "7"}, {"t"}, 3.0, False)
+    headers = {"x-ratelimit-reset": "5", "retry-after": "7"}
+    assert failure == FailedAttempt(429, headers, {"t"}, 3.0)
 
 
 JSON = st.recursive(

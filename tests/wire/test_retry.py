@@ -40,6 +40,14 @@ def test_another_fault_is_not_retried(status: int) -> None:
     assert decision(status) == GiveUp(GiveUpReason.NOT_RETRYABLE)
 
 
+def test_a_kept_connection_that_was_lost_costs_a_try_but_no_wait() -> None:
+    """The server closed an idle connection as the request arrived: a new one is there at once."""
+    policy, failure = RetryPolicy(retries=1), FailedAttempt(has_lost_kept=True)
+    assert decide(1, failure, policy, now=NOW, random=lambda: 0.0) == RetryAfter(0.0, server_requested=False)
+    given_up = decide(2, failure, policy, now=NOW, random=lambda: 0.0)
+    assert given_up == GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
+
+
 @cases(
     ("status", "value", "retried"),
     {

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import loopback
-from chatpipe.wire import connection, faults, sync
+from chatpipe.wire import answer, connection, faults, sync
 from loopback import Close, Pause, Reset, Stall, chunked, event_stream, in_turn, reply, serve
 from senders import HI, Sender
 from wire.servers import drain
@@ -93,24 +93,53 @@ def test_two_replies_at_once_have_a_connection_each(send: Sender) -> None:
 # Stale connections
 
 
-def test_a_kept_connection_that_dies_without_a_byte_is_replaced_once(
-    make_send: Callable[..., Sender], server_tls: ssl.SSLContext | None
-) -> None:
-    """The server reads the second request and closes: the idle connection looked well until then."""
-    send = make_send(max_connections=1)
-    with serve(in_turn(reply(200, b"one"), [Close()], reply(200, b"two")), tls=server_tls) as server:
-        assert [send(server.url), send(server.url)] == [ONE, TWO]
-        assert send.held == 1
-        assert (server.connections, len(server.requests)) == (2, 3)
-
-
+@pytest.mark.parametrize("end", [Close(), Reset()], ids=["close", "reset"])
 @pytest.mark.parametrize("size", [2, 1_000_000])
-def test_a_kept_connection_that_is_reset_without_a_byte_is_replaced(
-    size: int, make_send: Callable[..., Sender]
+def test_a_post_that_a_kept_connection_took_is_not_repeated(
+    size: int, end: loopback.Step, make_send: Callable[..., Sender], server_tls: ssl.SSLContext | None
+) -> None:
+    """The server has read the second request: only the retry policy of the user may send it again."""
+    send, body = make_send(max_connections=1), b"x" * size
+    with serve(in_turn(reply(200, b"one"), [end], reply(200, b"two")), tls=server_tls) as server:
+        assert send(server.url, body) == ONE
+        request = httpx.Request("POST", server.url, content=body)
+        with pytest.raises(BROKEN) as caught:
+            send.run(send.transport.handle_async_request(request))
+        assert len(server.requests) == 2
+        _, failure = answer.answer_from_error(caught.value, request)
+        assert failure is not None
+        assert failure.has_lost_kept
+        response = send.run(send.transport.handle_async_request(request))
+        send.close(response)
+        assert (server.connections, len(server.requests)) == (2, 3)
+        _, failure = answer.answer_from_error(httpx.ReadError("lost"), request)
+        assert failure is not None
+        assert not failure.has_lost_kept
+
+
+def test_the_retry_of_a_lost_kept_connection_has_a_new_one(make_send: Callable[..., Sender]) -> None:
+    """Another idle one may be as dead: after a restart of the server all of them are."""
+    send = make_send(max_connections=2)
+    with serve(in_turn(*[reply(200, b"hi")] * 2, [Close()], *[reply(200, b"hi")] * 2)) as server:
+        opened = [send.open(server.url, headers={"x": "1"}) for _ in range(2)]
+        assert [send.read(response) for response in opened] == [b"hi", b"hi"]
+        before = server.connections
+        request = httpx.Request("POST", server.url, content=b"{}")
+        with pytest.raises(BROKEN):
+            send.run(send.transport.handle_async_request(request))
+        send.close(send.run(send.transport.handle_async_request(request)))
+        assert server.connections == before + 1
+
+
+@pytest.mark.parametrize("end", [Close(), Reset()], ids=["close", "reset"])
+def test_a_get_is_repeated_once_on_a_kept_connection_that_dies(
+    end: loopback.Step, make_send: Callable[..., Sender], server_tls: ssl.SSLContext | None
 ) -> None:
     send = make_send(max_connections=1)
-    with serve(in_turn(reply(200, b"one"), [Reset()], reply(200, b"two"))) as server:
-        assert [send(server.url, b"x" * size), send(server.url, b"x" * size)] == [ONE, TWO]
+    with serve(in_turn(reply(200, b"one"), [end], reply(200, b"two")), tls=server_tls) as server:
+        assert send(server.url) == ONE
+        assert send(server.url, b"", "GET") == TWO
+        assert send.held == 1
         assert (server.connections, len(server.requests)) == (2, 3)
 
 
@@ -167,7 +196,7 @@ def test_a_kept_connection_is_replaced_only_once(send: Sender) -> None:
     with serve(in_turn(reply(200, b"hi"), [Close()], [Close()], reply(200, b"hi"))) as server:
         assert send(server.url) == HI
         with pytest.raises(httpx.RemoteProtocolError, match="without a reply"):
-            send(server.url)
+            send(server.url, b"", "GET")
         assert send.held == 0
         assert send(server.url) == HI
         assert (server.connections, len(server.requests)) == (3, 4)

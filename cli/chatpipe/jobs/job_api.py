@@ -267,8 +267,8 @@ def _was_refused(failure: FailedAttempt) -> bool:
 class _OneTry(httpx.AsyncByteStream, httpx.SyncByteStream):
     """A body for new connections only.
 
-    On one that was used before, a transport takes a close without a reply for the end of an idle connection,
-    and sends a body of httpx.ByteStream again: a provider that made a job before it closed makes another.
+    A kept connection may be closed as the request arrives. Nobody knows then if the provider made a job, and
+    sending it again may make another.
     """
 
     def __init__(self, content: bytes) -> None:

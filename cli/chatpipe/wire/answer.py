@@ -34,7 +34,7 @@ from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.stream_reader import ChunkReceiver, StreamReader
 from chatpipe.system.escape import shorten
 from chatpipe.system.signals import hold_signals
-from chatpipe.wire.http1 import OverlongReply
+from chatpipe.wire.http1 import LOST_KEPT, OverlongReply
 from chatpipe.wire.reply_body import ReplyBody, whole_body
 from chatpipe.wire.retry import FailedAttempt
 
@@ -432,5 +432,9 @@ def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer,
     from chatpipe.wire import faults  # see read_error
 
     fault = faults.from_exception(error, str(request.url))
-    failure = FailedAttempt(is_unreached=not fault.reached_server) if faults.is_transient(error) else None
-    return Answer(None, None, fault), failure
+    if not faults.is_transient(error):
+        return Answer(None, None, fault), None
+    lost_kept = request.extensions.get(LOST_KEPT, False)
+    return Answer(None, None, fault), FailedAttempt(
+        is_unreached=not fault.reached_server, has_lost_kept=lost_kept
+    )

@@ -89,6 +89,11 @@ class PooledConnection(asyncio.BufferedProtocol):
         at_once = time.monotonic() - self._sent_at < STALE_CLOSE_S
         return not self.reply.started and (at_once or self._is_sending)
 
+    @property
+    def was_sent(self) -> bool:
+        """True if the system took the whole request of the current exchange."""
+        return not self._is_sending
+
     def start_exchange(self, request: httpx.Request, timeouts: Timeouts, data: bytes | None) -> ReplyParser:
         """Start an exchange. data is the whole request if it is small; if it is None, call send() next.
 
@@ -108,9 +113,11 @@ class PooledConnection(asyncio.BufferedProtocol):
         self._ahead_bytes = 0
         if not self.is_open:
             self._failure = httpx.ReadError("closed by the peer while it was idle")
+            self._sent_all = False
         elif data is not None:
             assert self._transport is not None
             self._transport.write(data)
+            self._sent_all = self.is_open  # a failed write closes the transport
         return reply
 
     async def send(self, pieces: AsyncGenerator[bytes, None]) -> None:

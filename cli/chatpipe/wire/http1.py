@@ -29,6 +29,9 @@ BESIDE_BODY_BYTES = 1_000_000
 MAX_REPLY = "max_reply_bytes"
 # The key of a truth value: every read of the reply is passed on at once, also that of a plain answer.
 IN_PIECES = "in_pieces"
+# The key of a truth value. A transport sets it if a kept connection was closed as the request arrived, and
+# leaves the retry to its caller. The next attempt of the request gets a new connection.
+LOST_KEPT = "lost_kept"
 # The extension of a request that holds the ReplyMemory of its run.
 REPLY_MEMORY = "reply_memory"
 

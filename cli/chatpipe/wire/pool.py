@@ -17,6 +17,7 @@ import httpx
 from chatpipe.wire.connect import Connector
 from chatpipe.wire.connection import PooledConnection
 from chatpipe.wire.http1 import IN_PIECES, WRITE_BYTES, Head, encode_head, encode_request
+from chatpipe.wire.kept_connections import accepts_kept, may_repeat
 from chatpipe.wire.light_messages import LightRequest, LightResponse
 from chatpipe.wire.origin import Origin, origin_of
 from chatpipe.wire.slots import ConnectionSlots
@@ -63,8 +64,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectTimeout(timeouts.message(""))
         origin = self._shared.origin(request)
         data = self._shared.encode(request)
-        # A reused connection may turn out to be dead, so the body must be one that can be sent again.
-        reuse = isinstance(request.stream, httpx.ByteStream)
+        reuse = accepts_kept(request)
         link = self._slots.take_idle(origin) if reuse else None
         if link is None:
             link = await self._slots.acquire(origin, reuse, timeouts)
@@ -73,7 +73,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
                 try:
                     return await self._exchange(link, request, timeouts, data)
                 except (httpx.NetworkError, httpx.RemoteProtocolError):
-                    if not link.is_stale_failure:
+                    if not (link.is_stale_failure and may_repeat(request, was_sent=link.was_sent)):
                         raise
                 _drop(link)
             # Do not try another idle connection: after a server restart all of them are dead.

@@ -35,6 +35,7 @@ class FailedAttempt(NamedTuple):
     for an error inside 200 without a known code. headers are looked up in lower case: httpx.Headers, or
     a dict with lower-case keys. codes are the words by which the error body can be told apart. delay_s is
     the delay in seconds that the body asks for. is_unreached: no connection to the server came about.
+    has_lost_kept: a connection kept from an earlier request was closed as this one arrived.
     """
 
     status: int | None = None
@@ -42,6 +43,7 @@ class FailedAttempt(NamedTuple):
     codes: Collection[str] = ()
     delay_s: float | None = None
     is_unreached: bool = False
+    has_lost_kept: bool = False
 
 
 class GiveUpReason(Enum):
@@ -82,6 +84,8 @@ def decide(
     if attempt > policy.retries:
         return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
     asked_s = delay_asked_for(failure, now)
+    if failure.has_lost_kept:
+        return RetryAfter(0.0, server_requested=False)
     if asked_s is None:
         return RetryAfter(backoff(attempt, random), server_requested=False)
     if asked_s > policy.max_delay_s:

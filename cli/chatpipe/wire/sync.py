@@ -19,6 +19,7 @@ import httpx
 
 from chatpipe.system.causes import system_message
 from chatpipe.wire.http1 import MAX_REPLY, READ_BYTES, WRITE_BYTES, ReplyParser, encode_request
+from chatpipe.wire.kept_connections import accepts_kept, may_repeat
 from chatpipe.wire.origin import origin_of
 from chatpipe.wire.timeouts import (
     MAX_IDLE_S,
@@ -60,7 +61,7 @@ class BlockingTransport(httpx.AsyncBaseTransport):
             try:
                 return await self._exchange(link, request, timeouts)
             except (httpx.NetworkError, httpx.RemoteProtocolError):
-                if not link.was_stale:
+                if not (link.was_stale and may_repeat(request, was_sent=link.was_sent)):
                     raise
         link = self._connect(request.url, timeouts)
         return await self._exchange(link, request, timeouts)
@@ -73,10 +74,10 @@ class BlockingTransport(httpx.AsyncBaseTransport):
     def _take_idle(self, request: httpx.Request) -> _BlockingLink | None:
         """The idle connection if it leads to the same origin and is still clean. Any other one is closed."""
         link, self._idle = self._idle, None
+        is_accepted = accepts_kept(request)
         if link is None:
             return None
-        # A reused connection may turn out to be dead, so the body must be one that can be sent again.
-        if isinstance(request.stream, httpx.ByteStream) and link.leads_to(request.url) and link.is_clean():
+        if is_accepted and link.leads_to(request.url) and link.is_clean():
             return link
         self._close(link)
         return None
@@ -323,6 +324,11 @@ class _BlockingLink:
         """
         at_once = time.monotonic() - self._sent_at < STALE_CLOSE_S
         return not self.reply.started and (at_once or not self._sent_all)
+
+    @property
+    def was_sent(self) -> bool:
+        """True if the system took the whole request of the current exchange."""
+        return self._sent_all
 
     def is_reusable(self) -> bool:
         return self._sent_all and self.reply.reusable

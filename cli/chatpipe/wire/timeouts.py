@@ -15,9 +15,8 @@ DEADLINE = "deadline"
 # (uvicorn 5, nginx 75), and a request that crosses such a close may or may not have been processed.
 MAX_IDLE_S = 4.0
 # If the server closed a connection that it saw as idle, the close arrives within one round trip after
-# the request was sent. A later close may come from a server that had begun to work on the request.
-# The transport must not repeat such a request; a retry that the user allowed may (RFC 9110 section
-# 9.2.2, RFC 9112 section 9.3.1).
+# the request was sent, and a retry need not wait. A later close may come from a server that had begun to
+# work on the request (RFC 9112 section 9.3.1); see kept_connections.py.
 STALE_CLOSE_S = 1.0
 
 

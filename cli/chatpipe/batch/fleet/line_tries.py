@@ -154,7 +154,7 @@ class LineTries(Hooks):
             return Diagnosis.BUSY
         if not retry.is_retryable(attempt):
             return Diagnosis.REFUSED
-        if isinstance(fault, Unreachable) and fault.http_status is None:
+        if attempt.has_lost_kept or (isinstance(fault, Unreachable) and fault.http_status is None):
             return Diagnosis.LOST
         return Diagnosis.SPENT if attempt.status in _TIME_OUTS else Diagnosis.FAILED
 
