@@ -318,6 +318,7 @@ def test_a_long_pause_is_told(
         ticking.cancel()
 
     asyncio.run(run())
+    progress.close()  # a bar that stays open would wipe its line in the midst of other tests
     assert notes == [f"nothing is sent for another {each} s: no requests left" for each in told]
 
 
