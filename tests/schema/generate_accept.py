@@ -108,7 +108,7 @@ class Generator:
             return self._function(self._definitions[hint], hint)
         keywords = {key: schema[key] for key in schema if key not in ANNOTATIONS}
         if unknown := keywords.keys() - KNOWN:
-            raise NotImplementedError(f"no code is made for {unknown}")
+            raise ValueError(f"the schema has keywords without a rule here: {unknown}")
         if keywords.keys() == {"type"}:
             hint = "_or_".join(_listed(schema["type"]))
         text = json.dumps(keywords)
@@ -199,7 +199,7 @@ def _members_of_branch(properties: Schema, present: frozenset[str]) -> Iterator[
         elif keyword == "enum":
             test = _is_one_of(member, wanted)
         else:
-            raise NotImplementedError(f"no code is made for {keyword} in a branch")
+            raise ValueError(f"the schema has a keyword without a rule here, in a branch: {keyword}")
         yield test if key in present else f'("{key}" not in value or {test})'
 
 

@@ -20,7 +20,7 @@ from chatpipe.system.status_line import StatusLine
 # A run that ends earlier shows no bar: it would only flash.
 _DELAY_S = 0.2
 _BAR_S = 0.1
-# Without a bar, a pause that lasts longer than this from now on is told.
+# Without a bar, a pause that goes on for longer than this is reported.
 _LONG_PAUSE_S = 5.0
 
 
@@ -57,7 +57,7 @@ class Progress:
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._note = note
-        self._told_s = 0.0
+        self._noted_s = 0.0
         self._watch = watch
         self._tally = tally
         self._started = started
@@ -107,7 +107,7 @@ class Progress:
             self._write()
         while self._rate is not None:
             await asyncio.sleep(_LONG_PAUSE_S)
-            self._tell_pause(self._rate.pause_left(time.monotonic()), self._rate.pause_reason)
+            self._note_pause(self._rate.pause_left(time.monotonic()), self._rate.pause_reason)
 
     def close(self) -> None:
         self._note_state()
@@ -140,9 +140,9 @@ class Progress:
         if self._states is not None:
             self._tally.servers.note_states(self._states())
 
-    def _tell_pause(self, left_s: float, reason: str) -> None:
-        if left_s > max(_LONG_PAUSE_S, 2 * self._told_s):
-            self._told_s = left_s
+    def _note_pause(self, left_s: float, reason: str) -> None:
+        if left_s > max(_LONG_PAUSE_S, 2 * self._noted_s):
+            self._noted_s = left_s
             self._note(f"nothing is sent for another {math.ceil(left_s)} s: {reason}")
 
     def _draw(self, line: StatusLine) -> None:

@@ -83,17 +83,9 @@ def _read(spool: Spool | None) -> ResultFile | None:
     for _, line in lines_of(spool):
         if record_of(line) is not None:
             results += 1
-        elif not _is_json(line):
+        elif not values.is_json(line):
             broken += 1
     return ResultFile(spool, results, broken)
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        values.loads(line)
-    except values.NotJSON:
-        return False
-    return True
 
 
 def _doubt(job: ProviderJob, output: ResultFile | None, errors: ResultFile | None) -> str:
