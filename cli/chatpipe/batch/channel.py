@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from chatpipe.batch.failures import FailureNotice
-from chatpipe.batch.job import Job
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.sender import Sender
 from chatpipe.batch.shared_keys import SharedKeys
 from chatpipe.exchange import ExchangeContext
@@ -25,7 +25,7 @@ from chatpipe.wire.transports import open_transport
 class ChannelNeeds(NamedTuple):
     """The parts of a run that its channels share. limits are those of each channel."""
 
-    job: Job
+    spec: RunSpec
     limits: RunLimits
     waits: RunWaits
     estimator: TokenEstimator
@@ -34,10 +34,10 @@ class ChannelNeeds(NamedTuple):
     keys: SharedKeys
 
 
-def channel_needs(job: Job, servers: Sequence[Server], notice: FailureNotice) -> ChannelNeeds:
+def channel_needs(spec: RunSpec, servers: Sequence[Server], notice: FailureNotice) -> ChannelNeeds:
     """The shared parts of a run that begins."""
     waits = RunWaits(servers[0].ready)
-    return ChannelNeeds(job, job.limits, waits, TokenEstimator(), notice, ReplyMemory(), SharedKeys(job))
+    return ChannelNeeds(spec, spec.limits, waits, TokenEstimator(), notice, ReplyMemory(), SharedKeys(spec))
 
 
 class Channel(NamedTuple):
@@ -53,20 +53,20 @@ async def open_channel(needs: ChannelNeeds, server: Server) -> AsyncIterator[Cha
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    job, waits = needs.job, needs.waits
-    limits, console = needs.limits, job.console
-    follows_gauges = limits.jobs.auto and not job.options.recordings.is_offline
+    spec, waits = needs.spec, needs.waits
+    limits, console = needs.limits, spec.console
+    follows_gauges = limits.jobs.auto and not spec.options.recordings.is_offline
     metrics_url = server.endpoint.metrics_url if follows_gauges else None
     # One more than the requests: for the gauges, or to ask one of several servers for a sign of life.
-    transport = open_transport(server, job.environ, limits.jobs.limit + 1)
+    transport = open_transport(server, spec.environ, limits.jobs.limit + 1)
     patience = LockPatience(console.note, server.limits.deadline_s)
     later = asyncio.get_running_loop().call_later
-    with open_shared(job.limits.shared, server.origin, patience, later) as shared:
+    with open_shared(spec.limits.shared, server.origin, patience, later) as shared:
         detail = console.detail if console.options.verbose else None
         context = ExchangeContext(transport, waits.sleep, _no_note, detail, console.warn_once)
         pacer = RunPacer(context, waits, limits, shared, needs.estimator)
         try:
-            sender = Sender(server, job.policy, pacer, needs.notice, needs.memory)
+            sender = Sender(server, spec.retry_policy, pacer, needs.notice, needs.memory)
             if server.may_renew_key:
                 sender.renew_key(needs.keys.reader(server, lambda: waits.has_stopped))
             async with pacer.bounded_by_gauges(metrics_url):

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 
 from chatpipe.batch.items import Item
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answers import hash_key
 from chatpipe.batch.journal.send_reasons import SendReason, reasons_report
 from chatpipe.batch.journal.store import RunStore, open_store
 from chatpipe.batch.requests_only import bad_lines
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -23,18 +23,18 @@ from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
 
 
-def print_estimate(items: AsyncIterator[Item], job: Job) -> int:
+def print_estimate(items: AsyncIterator[Item], spec: RunSpec) -> int:
     """Print the estimate of `--dry-run`. With bad lines the status is 65, as for check."""
-    record = _estimate_of(items, job)
+    record = _estimate_of(items, spec)
     with open_target(OutputOptions(), (), escape=True) as out:
         out.write(values.dumps(record) + b"\n")
     return Status.BAD_INPUT if record["bad"] else Status.OK
 
 
-def _estimate_of(items: AsyncIterator[Item], job: Job) -> dict[str, Value]:
+def _estimate_of(items: AsyncIterator[Item], spec: RunSpec) -> dict[str, Value]:
     """Estimate tokens and cost of the lines without a recorded answer. Bad lines are printed."""
-    with open_store(job, is_dry=True) as store:
-        return run_loop(_estimate(items, job, store))
+    with open_store(spec, is_dry=True) as store:
+        return run_loop(_estimate(items, spec, store))
 
 
 class _Estimate:
@@ -79,10 +79,10 @@ class _Estimate:
         return record
 
 
-async def _estimate(items: AsyncIterator[Item], job: Job, store: RunStore) -> dict[str, Value]:
-    file, console = job.limits.prices, job.console
+async def _estimate(items: AsyncIterator[Item], spec: RunSpec, store: RunStore) -> dict[str, Value]:
+    file, console = spec.limits.prices, spec.console
     table = prices.load_prices(file, console.note) if file is not None else {}
-    found = _Estimate(table, dedupe=job.input.dedupe)
+    found = _Estimate(table, dedupe=spec.input.dedupe)
     bad = bad_lines(console)
     async for item in items:
         found.lines += item.is_ours

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chatpipe.batch.failures import FailureReporter, errors_file
-from chatpipe.batch.job import Job
 from chatpipe.batch.progress import Progress
 from chatpipe.batch.result import Result
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tally import Tally
 from chatpipe.output.target import OpenOutput
 from chatpipe.response.caveats import caveats
@@ -19,16 +19,16 @@ class ResultEmitter:
 
     def __init__(
         self,
-        job: Job,
+        spec: RunSpec,
         out: OpenOutput,
         tally: Tally,
         progress: Progress,
         write_error: Callable[[bytes], None] | None,
     ) -> None:
-        self._run_format = job.run_format
-        self._writes_now = not job.writes_at_the_end
-        self._reporter = FailureReporter(job.console, job.input_name) if job.reports_failures else None
-        self._console = job.console
+        self._run_format = spec.run_format
+        self._writes_now = not spec.writes_at_the_end
+        self._reporter = FailureReporter(spec.console, spec.input_name) if spec.reports_failures else None
+        self._console = spec.console
         self._out = out
         self._tally = tally
         self._progress = progress
@@ -55,7 +55,7 @@ class ResultEmitter:
 
 
 @contextmanager
-def open_emitter(job: Job, out: OpenOutput, tally: Tally, progress: Progress) -> Iterator[ResultEmitter]:
+def open_emitter(spec: RunSpec, out: OpenOutput, tally: Tally, progress: Progress) -> Iterator[ResultEmitter]:
     """Open the file of `--errors` for the length of a run. Raises CannotWrite."""
-    with errors_file(job.report.errors) as write_error:
-        yield ResultEmitter(job, out, tally, progress, write_error)
+    with errors_file(spec.report.errors) as write_error:
+        yield ResultEmitter(spec, out, tally, progress, write_error)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from chatpipe.batch import remedies
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.journal.unused import UnusedAnswers
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.stop import Stop
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import CannotWrite, ChatpipeError, Halted, NoServerLeft, SomeFailed, Status, quantity
@@ -22,46 +22,46 @@ _MAKE_VARIABLE = "MAKELEVEL"
 _BLOCK_BYTES = 256 << 10
 
 
-def write_report(job: Job, tally: Tally, wall_s: float) -> None:
+def write_report(spec: RunSpec, tally: Tally, wall_s: float) -> None:
     """Write the file of `--report`."""
-    if job.report.report is not None:
-        replace.write_side_file(job.report.report, values.dumps(tally.report(wall_s)) + b"\n")
+    if spec.report.report is not None:
+        replace.write_side_file(spec.report.report, values.dumps(tally.report(wall_s)) + b"\n")
 
 
-def fault_of_run(job: Job, stop: Stop | None, tally: Tally) -> ChatpipeError | None:
+def fault_of_run(spec: RunSpec, stop: Stop | None, tally: Tally) -> ChatpipeError | None:
     """The reason why the run stopped, else the failures of its lines. None if all lines are good."""
     if stop is not None:
         fault = stop.fault
         goes_on = isinstance(fault, NoServerLeft)
         if fault is not None and (goes_on or fault.status in (Status.BUDGET, Status.TRY_LATER)):
-            fault.fix = f"{fault.fix}, {remedies.next_run(job)}"
+            fault.fix = f"{fault.fix}, {remedies.next_run(spec)}"
         elif isinstance(fault, Halted):
-            fault.fix = remedies.remedy(job, tally, is_whole=False)
+            fault.fix = remedies.remedy(spec, tally, is_whole=False)
         return fault
     if not tally.failed:
         return None
     what = f"{tally.failed} of {quantity(tally.finished, 'line')} failed: {tally.failures_text()}"
     kinds = tally.sent_failures or tally.failures
     alike = next(iter(kinds)) if not tally.good and len(kinds) == 1 else Status.SOME_FAILED
-    return SomeFailed(what, alike, fix=remedies.remedy(job, tally))
+    return SomeFailed(what, alike, fix=remedies.remedy(spec, tally))
 
 
-def interruption_text(job: Job, tally: Tally) -> str:
+def interruption_text(spec: RunSpec, tally: Tally) -> str:
     """The message after a signal."""
     done = f"interrupted after {quantity(tally.finished, 'line')}"
     if tally.abandoned:
         done += f", {tally.abandoned} more had no answer yet"
-    return f"{done}: {remedies.next_run(job)}"
+    return f"{done}: {remedies.next_run(spec)}"
 
 
-def note_failed_tools(job: Job, tally: Tally) -> None:
+def note_failed_tools(spec: RunSpec, tally: Tally) -> None:
     """Print how many answers follow the failure of a tool: the model made do, and they count as good."""
     if tally.failed_tools:
         follow = f"{quantity(tally.failed_tools, 'answer')} after the failure of a tool"
-        job.console.note(f"{follow}: {remedies.mend_tools(job)}")
+        spec.console.note(f"{follow}: {remedies.mend_tools(spec)}")
 
 
-def print_summary(job: Job, tally: Tally, wall_s: float, fault: ChatpipeError | None) -> None:
+def print_summary(spec: RunSpec, tally: Tally, wall_s: float, fault: ChatpipeError | None) -> None:
     """Print the closing line of a run, and its failures by reason.
 
     fault is that of the run, None if the output is complete: until then its answers are in the journal. It
@@ -69,39 +69,39 @@ def print_summary(job: Job, tally: Tally, wall_s: float, fault: ChatpipeError | 
     """
     from chatpipe.batch import summary  # only a terminal has it
 
-    if not job.reports_failures:  # each of them was printed
-        for text in summary.reason_texts(tally, job.input_name):
-            job.console.note_once(text)  # the first failure was printed at once
+    if not spec.reports_failures:  # each of them was printed
+        for text in summary.reason_texts(tally, spec.input_name):
+            spec.console.note_once(text)  # the first failure was printed at once
     if tally.good:
-        destination = job.target.path if fault is None and job.to_file else job.journal_path
+        destination = spec.output.path if fault is None and spec.to_file else spec.journal_path
         failed = 0 if isinstance(fault, (SomeFailed, Halted)) else tally.failed
-        job.console.note(summary.closing_text(tally, wall_s, destination, failed))
+        spec.console.note(summary.closing_text(tally, wall_s, destination, failed))
 
 
-def complete_output(job: Job, store: RunStore, out: OpenOutput, *, keeps_journal: bool = False) -> None:
+def complete_output(spec: RunSpec, store: RunStore, out: OpenOutput, *, keeps_journal: bool = False) -> None:
     """Put the output in its place, because every line is good, and settle the journal.
 
     keeps_journal: it has more than answers. A file is written now, in the order of the input. Answers that
     the run did not use are saved first.
     A failure of the journal after that is a note. Raises CannotWrite, and Interrupted at a delayed signal.
     """
-    if job.to_file and job.run_format.from_result_line is not None:
-        _write_lines(store.lines(), out, job.run_format.from_result_line)
+    if spec.to_file and spec.run_format.from_result_line is not None:
+        _write_lines(store.lines(), out, spec.run_format.from_result_line)
     journal, recorded = store.files.journal, store.files.recorded
     if journal is None or recorded is None:
         out.replace()
         return
-    unused = UnusedAnswers(recorded, journal) if job.keeps_leftovers else None
+    unused = UnusedAnswers(recorded, journal) if spec.keeps_leftovers else None
     if unused is not None:
         unused.save()
     out.replace()
     if keeps_journal:
         return
     try:
-        _settle_journal(job, journal, unused)
+        _settle_journal(spec, journal, unused)
     except CannotWrite as fault:
         fault.fix = "the output is complete"
-        job.console.note(str(fault))
+        spec.console.note(str(fault))
 
 
 def _write_lines(lines: Iterable[bytes], out: OpenOutput, convert: Callable[[bytes], bytes]) -> None:
@@ -122,20 +122,20 @@ def _write_lines(lines: Iterable[bytes], out: OpenOutput, convert: Callable[[byt
         raise
 
 
-def _settle_journal(job: Job, journal: Journal, unused: UnusedAnswers | None) -> None:
+def _settle_journal(spec: RunSpec, journal: Journal, unused: UnusedAnswers | None) -> None:
     """Remove the journal if OUT has all of it. With any other format it is the only copy, and stays.
 
     Under make it stays, too: if a later line of the recipe fails, make deletes OUT.
     """
-    keep = job.resume.keep_journal
+    keep = spec.resume.keep_journal
     if keep is None:
-        keep = job.resume.journal is not None or not job.run_format.writes_result_lines
-        if not keep and job.environ.get(_MAKE_VARIABLE):
+        keep = spec.resume.journal is not None or not spec.run_format.writes_result_lines
+        if not keep and spec.environ.get(_MAKE_VARIABLE):
             keep = True
-            job.console.note("journal kept (under make)")
+            spec.console.note("journal kept (under make)")
     if unused is not None:
         if (notice := unused.finish(whole=keep)) is not None:
-            job.console.note(notice)
+            spec.console.note(notice)
     elif keep:
         journal.close()
     else:

@@ -9,11 +9,11 @@ from contextlib import ExitStack, suppress
 from chatpipe.batch import end
 from chatpipe.batch.emit import open_emitter
 from chatpipe.batch.items import Item
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import open_store
 from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.run_means import RunMeans, open_means
 from chatpipe.batch.run_servers import Servers, open_run_servers
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.session import Session
 from chatpipe.batch.stop import Stop
 from chatpipe.batch.tally import Tally
@@ -22,20 +22,20 @@ from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
 
-def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
+def answer(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
     """Answer all items of the input, and complete the output if all answers are good.
 
     Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted. A signal takes
     effect between two steps.
     """
-    with open_run_servers(job) as servers:
-        tally = Tally(job.defaults.get("model"))
+    with open_run_servers(spec) as servers:
+        tally = Tally(spec.defaults.get("model"))
         try:
             with delay_signals():
-                fault = _run(job, servers, items, out, tally, watch)
+                fault = _run(spec, servers, items, out, tally, watch)
         except Interrupted:
             if (tally.finished or tally.abandoned) and not out.is_complete:
-                job.console.note(end.interruption_text(job, tally))
+                spec.console.note(end.interruption_text(spec, tally))
             raise
         if fault is not None:
             raise with_part(out, fault)
@@ -43,7 +43,7 @@ def answer(job: Job, items: AsyncIterator[Item], out: OpenOutput, watch: Progres
 
 
 def _run(
-    job: Job,
+    spec: RunSpec,
     servers: Servers,
     items: AsyncIterator[Item],
     out: OpenOutput,
@@ -52,14 +52,14 @@ def _run(
 ) -> ChatpipeError | None:
     """Answer all items. Returns the fault of the run, None if the output is complete."""
     started = time.monotonic()
-    progress = Progress(watch, tally, started, job.console.note)
+    progress = Progress(watch, tally, started, spec.console.note)
     with ExitStack() as stack:
-        store = stack.enter_context(open_store(job))
+        store = stack.enter_context(open_store(spec))
         tally.send_reasons = store.send_reasons
-        emitter = stack.enter_context(open_emitter(job, out, tally, progress))
-        means = open_means(job, servers, store, stack)
+        emitter = stack.enter_context(open_emitter(spec, out, tally, progress))
+        means = open_means(spec, servers, store, stack)
         jobs = means.jobs
-        session = Session(job, means, emitter, progress)
+        session = Session(spec, means, emitter, progress)
         raise_if_received()
         if jobs is not None:
             items = jobs.prepare(items, watch)
@@ -67,29 +67,29 @@ def _run(
             stop = run_loop(session.run(items))
         except BaseException:
             with suppress(CannotWrite):  # the fault of the run matters more
-                end.write_report(job, tally, time.monotonic() - started)
+                end.write_report(spec, tally, time.monotonic() - started)
             raise
-        end.write_report(job, tally, time.monotonic() - started)
+        end.write_report(spec, tally, time.monotonic() - started)
         if stop is not None and stop.signal is not None:
             tally.abandoned = stop.abandoned
             raise Interrupted(stop.signal)
         raise_if_received()
         wall_s = time.monotonic() - started
-        fault = _conclude(job, means, stop, out, tally)
-        end.note_failed_tools(job, tally)
+        fault = _conclude(spec, means, stop, out, tally)
+        end.note_failed_tools(spec, tally)
         if watch.has_summary:
-            end.print_summary(job, tally, wall_s, fault)
+            end.print_summary(spec, tally, wall_s, fault)
     return fault
 
 
 def _conclude(
-    job: Job, means: RunMeans, stop: Stop | None, out: OpenOutput, tally: Tally
+    spec: RunSpec, means: RunMeans, stop: Stop | None, out: OpenOutput, tally: Tally
 ) -> ChatpipeError | None:
     """Complete the output if every line is good. Returns the fault of the run otherwise."""
     jobs = means.jobs
-    fault = end.fault_of_run(job, stop, tally)
+    fault = end.fault_of_run(spec, stop, tally)
     if jobs is not None and stop is None:
         fault = jobs.finish(fault)
     if stop is None and fault is None:
-        end.complete_output(job, means.store, out, keeps_journal=jobs is not None and jobs.needs_journal)
+        end.complete_output(spec, means.store, out, keeps_journal=jobs is not None and jobs.needs_journal)
     return fault

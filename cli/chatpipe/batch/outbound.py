@@ -9,8 +9,8 @@ from chatpipe.batch.budget import Budget, open_budget
 from chatpipe.batch.channel import channel_needs, open_channel
 from chatpipe.batch.engine import Capacity, RequestSender
 from chatpipe.batch.failures import FailureNotice
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answers import AnswerIndex
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import quantity
 from chatpipe.limits.queue import RunWaits
@@ -35,7 +35,7 @@ class Outbound(NamedTuple):
 
 @asynccontextmanager
 async def open_outbound(
-    job: Job,
+    spec: RunSpec,
     servers: Sequence[Server],
     rules: TurnRules | None,
     recorded: AnswerIndex | None,
@@ -45,8 +45,8 @@ async def open_outbound(
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    needs = channel_needs(_within_descriptors(job, servers), servers, notice)
-    budget = open_budget(job.limits, needs.estimator, recorded, job.console.note)
+    needs = channel_needs(_within_descriptors(spec, servers), servers, notice)
+    budget = open_budget(spec.limits, needs.estimator, recorded, spec.console.note)
     if len(servers) > 1:
         from chatpipe.batch.fleet.fleet import open_fleet  # most runs have one server
 
@@ -58,18 +58,18 @@ async def open_outbound(
         yield Outbound(_with_turns(sender, needs.waits, rules, budget), pacer.concurrency, pacer.rate, budget)
 
 
-def _within_descriptors(job: Job, servers: Sequence[Server]) -> Job:
-    """The job with no more requests in flight than the system permits connections."""
-    if servers[0].in_process or job.options.recordings.is_offline:
-        return job
-    jobs, others = job.limits.jobs, len(servers) - 1
+def _within_descriptors(spec: RunSpec, servers: Sequence[Server]) -> RunSpec:
+    """The run with no more requests in flight than the system permits connections."""
+    if servers[0].in_process or spec.options.recordings.is_offline:
+        return spec
+    jobs, others = spec.limits.jobs, len(servers) - 1
     room = max(1, raise_descriptor_limit(jobs.limit + others) - others)
     if room >= jobs.limit:
-        return job
+        return spec
     connections = quantity(room, "connection")
-    job.console.note(f"--jobs: the limit that 'ulimit -n' shows has room for {connections} at a time")
-    limits = job.limits._replace(jobs=jobs._replace(limit=room))
-    return job._replace(options=job.options._replace(limits=limits))
+    spec.console.note(f"--jobs: the limit that 'ulimit -n' shows has room for {connections} at a time")
+    limits = spec.limits._replace(jobs=jobs._replace(limit=room))
+    return spec._replace(options=spec.options._replace(limits=limits))
 
 
 def _with_turns(

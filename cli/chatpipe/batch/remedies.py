@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatpipe.batch.failure_kinds import LIMITS
-from chatpipe.batch.job import Job
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
 from chatpipe.options.outcomes import Outcome
@@ -20,96 +20,96 @@ _SETTINGS = {
 _WORTH_SENDING = (Outcome.truncated, Outcome.refused, Outcome.empty, Outcome.mismatch)
 
 
-def remedy(job: Job, tally: Tally, *, is_whole: bool = True) -> str:
+def remedy(spec: RunSpec, tally: Tally, *, is_whole: bool = True) -> str:
     """The place of the error messages, then the next step for each kind of failure.
 
     is_whole: the run came to the end of its input. Otherwise the rest waits for the next run.
     """
-    run = _run_again(job, tally, is_whole=is_whole)
-    limited = _raise_limit(job, tally)
-    if limited and run and not _worth_sending(job, tally):
+    run = _run_again(spec, tally, is_whole=is_whole)
+    limited = _raise_limit(spec, tally)
+    if limited and run and not _worth_sending(spec, tally):
         run = f"or {run}"
     wrong = f"correct {tally.kinds.wrong}" if tally.kinds.wrong.count else ""
     settings = [_SETTINGS[status] for status in sorted(tally.kinds.misdirected)]
-    return ", ".join(filter(None, (_place(job), wrong, *settings, *tally.kinds.advice, limited, run)))
+    return ", ".join(filter(None, (_place(spec), wrong, *settings, *tally.kinds.advice, limited, run)))
 
 
-def next_run(job: Job, options: str = "") -> str:
-    """The next run of the same job, with further options. It pays for no recorded answer again.
+def next_run(spec: RunSpec, options: str = "") -> str:
+    """The next run of the same input, with further options. It pays for no recorded answer again.
 
     Without a journal the results are the only record, if they are result lines. Otherwise there is none.
     """
-    if job.journal_path is not None:
+    if spec.journal_path is not None:
         return f"run the same command again with {options}" if options else "run the same command again"
     more = f" {options}" if options else ""
-    if job.run_format.writes_result_lines:
+    if spec.run_format.writes_result_lines:
         return f"run it again with --reuse FILE{more}, where FILE has these results"
     return f"run it again with --journal FILE{more}, which keeps its answers"
 
 
-def mend_tools(job: Job) -> str:
+def mend_tools(spec: RunSpec) -> str:
     """The next step for answers after the failure of a tool."""
-    run = next_run(job, "--resend failed-tools") if _is_recorded(job) else "run it again"
+    run = next_run(spec, "--resend failed-tools") if _is_recorded(spec) else "run it again"
     return f"mend the tool, and {run}"
 
 
-def _place(job: Job) -> str:
-    if job.run_format.writes_result_lines and not job.writes_at_the_end:
+def _place(spec: RunSpec) -> str:
+    if spec.run_format.writes_result_lines and not spec.writes_at_the_end:
         return "see select(.error)"
-    if job.journal_path is not None and not job.reports_failures:
-        return f"see select(.error) in '{job.journal_path}'"
+    if spec.journal_path is not None and not spec.reports_failures:
+        return f"see select(.error) in '{spec.journal_path}'"
     return ""
 
 
-def _raise_limit(job: Job, tally: Tally) -> str:
+def _raise_limit(spec: RunSpec, tally: Tally) -> str:
     """The step for answers that were cut off at a limit that stands in their own lines."""
     limited = tally.kinds.limited
-    return f"raise the limit in {limited}" if limited.count and not _limit_of_options(job) else ""
+    return f"raise the limit in {limited}" if limited.count and not _limit_of_options(spec) else ""
 
 
-def _run_again(job: Job, tally: Tally, *, is_whole: bool) -> str:
+def _run_again(spec: RunSpec, tally: Tally, *, is_whole: bool) -> str:
     """The next run, if there are lines to send, or lines that can be accepted as they are."""
     kinds = tally.kinds
-    if job.resume.no_send and (kinds.transient or kinds.unwelcome):
+    if spec.resume.no_send and (kinds.transient or kinds.unwelcome):
         return "run it again without --no-send"
-    worth = _worth_sending(job, tally)
+    worth = _worth_sending(spec, tally)
     allow = ",".join(
         outcome
         for outcome in Outcome
         if kinds.unwelcome[outcome]
         and not kinds.unreadable[outcome]
-        and outcome not in job.run_format.unacceptable
+        and outcome not in spec.run_format.unacceptable
     )
     if not allow and not worth:
         if is_whole and not kinds.transient and not kinds.misdirected:
             return ""
-        return next_run(job) if tally.good else "run the same command again"
+        return next_run(spec) if tally.good else "run the same command again"
     if not worth:
-        return next_run(job, f"--allow {allow}")
-    text = next_run(job, _options(job, tally, worth))
+        return next_run(spec, f"--allow {allow}")
+    text = next_run(spec, _options(spec, tally, worth))
     return f"{text}, or with --allow {allow}" if allow else text
 
 
-def _worth_sending(job: Job, tally: Tally) -> list[Outcome]:
+def _worth_sending(spec: RunSpec, tally: Tally) -> list[Outcome]:
     """The outcomes of unwelcome answers that may become good if their requests are sent again."""
     kinds = tally.kinds
     worth = [outcome for outcome in _WORTH_SENDING if kinds.unwelcome[outcome]]
-    if kinds.limited.count == kinds.unwelcome[Outcome.truncated] > 0 and not _can_raise_limit(job, tally):
+    if kinds.limited.count == kinds.unwelcome[Outcome.truncated] > 0 and not _can_raise_limit(spec, tally):
         worth.remove(Outcome.truncated)
     return worth
 
 
-def _options(job: Job, tally: Tally, worth: Sequence[Outcome]) -> str:
+def _options(spec: RunSpec, tally: Tally, worth: Sequence[Outcome]) -> str:
     """The options with which these answers may become good."""
-    options = [f"--resend {','.join(worth)}"] if _is_recorded(job) else []
-    if tally.kinds.limited.count and _can_raise_limit(job, tally):
-        limit = _limit_of_options(job)
+    options = [f"--resend {','.join(worth)}"] if _is_recorded(spec) else []
+    if tally.kinds.limited.count and _can_raise_limit(spec, tally):
+        limit = _limit_of_options(spec)
         # With a higher limit each line is another request, and only its own name finds its answer.
         options = ["--match id", *options] if options else []
-        options.append(f"--{limit.replace('_', '-')} {2 * job.defaults[limit]}")
+        options.append(f"--{limit.replace('_', '-')} {2 * spec.defaults[limit]}")
     if tally.kinds.overlong and Outcome.truncated in worth:
-        options.append(f"--max-reply {_twice(job.connection.limits.max_reply_bytes)}")
-    if Outcome.mismatch in worth and job.turns.response_format is not None and not job.turns.reasks:
+        options.append(f"--max-reply {_twice(spec.server_options.limits.max_reply_bytes)}")
+    if Outcome.mismatch in worth and spec.turns.response_format is not None and not spec.turns.reasks:
         options.append("--reask 2")
     return " ".join(options)
 
@@ -119,16 +119,16 @@ def _twice(size: int) -> str:
     return size_text(2 * size).replace(" ", "").removesuffix("bytes")
 
 
-def _is_recorded(job: Job) -> bool:
-    return job.journal_path is not None or job.run_format.writes_result_lines
+def _is_recorded(spec: RunSpec) -> bool:
+    return spec.journal_path is not None or spec.run_format.writes_result_lines
 
 
-def _can_raise_limit(job: Job, tally: Tally) -> bool:
+def _can_raise_limit(spec: RunSpec, tally: Tally) -> bool:
     """Return True if an option can raise the limit of tokens, and no good answer is bought again."""
-    keeps_answers = tally.own_ids == tally.finished or not _is_recorded(job)
-    return keeps_answers and bool(_limit_of_options(job))
+    keeps_answers = tally.own_ids == tally.finished or not _is_recorded(spec)
+    return keeps_answers and bool(_limit_of_options(spec))
 
 
-def _limit_of_options(job: Job) -> str:
+def _limit_of_options(spec: RunSpec) -> str:
     """The field of the limit of tokens that an option set for all lines; empty if there is none."""
-    return next((each for each in LIMITS if type(job.defaults.get(each)) is int), "")
+    return next((each for each in LIMITS if type(spec.defaults.get(each)) is int), "")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.run_servers import Servers
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.named_tuple import NamedTuple
 
@@ -24,33 +24,33 @@ class RunMeans(NamedTuple):
     jobs: RunJobs | None = None
 
 
-def open_means(job: Job, servers: Servers, store: RunStore, stack: ExitStack) -> RunMeans:
+def open_means(spec: RunSpec, servers: Servers, store: RunStore, stack: ExitStack) -> RunMeans:
     """The means of a run, as long as stack is open. Raises what opening them raises."""
-    return RunMeans(servers, store, _open_rules(job, stack), _open_jobs(job, servers, store, stack))
+    return RunMeans(servers, store, _open_rules(spec, stack), _open_jobs(spec, servers, store, stack))
 
 
-def _open_jobs(job: Job, servers: Servers, store: RunStore, stack: ExitStack) -> RunJobs | None:
+def _open_jobs(spec: RunSpec, servers: Servers, store: RunStore, stack: ExitStack) -> RunJobs | None:
     """The jobs of a run at a provider, None for a run that has nothing to do with any."""
     recorded = store.files.recorded
-    if not job.options.engine.is_jobs and (recorded is None or not recorded.has_jobs):
+    if not spec.options.engine.is_jobs and (recorded is None or not recorded.has_jobs):
         return None
     from chatpipe.batch.provider_jobs.open_jobs import open_run_jobs  # few runs have them
 
-    return stack.enter_context(open_run_jobs(job, servers, store))
+    return stack.enter_context(open_run_jobs(spec, servers, store))
 
 
-def _open_rules(job: Job, stack: ExitStack) -> TurnRules | None:
-    if job.turns.is_single_turn or job.resume.no_send:
+def _open_rules(spec: RunSpec, stack: ExitStack) -> TurnRules | None:
+    if spec.turns.is_single_turn or spec.resume.no_send:
         return None
     from chatpipe.conversation import setup  # most runs have one turn a line
 
     return stack.enter_context(
         setup.open_rules(
-            job.turns,
-            job.defaults,
-            job.console,
-            environ=job.environ,
-            key_names=frozenset().union(*(each.key_names for each in job.endpoints)),
-            workers=job.limits.jobs.limit,
+            spec.turns,
+            spec.defaults,
+            spec.console,
+            environ=spec.environ,
+            key_names=frozenset().union(*(each.key_names for each in spec.endpoints)),
+            workers=spec.limits.jobs.limit,
         )
     )

@@ -12,11 +12,11 @@ from chatpipe.batch.engine import Engine
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.items import Item
-from chatpipe.batch.job import Job
 from chatpipe.batch.outbound import Outbound, open_outbound
 from chatpipe.batch.progress import Progress
 from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.run_means import RunMeans
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.stop import Stop, StopRules
 
 _WINDOW_PER_JOB = 4
@@ -29,22 +29,22 @@ class Session:
 
     def __init__(
         self,
-        job: Job,
+        spec: RunSpec,
         means: RunMeans,
         emitter: ResultEmitter,
         progress: Progress,
     ) -> None:
-        self._job = job
+        self._spec = spec
         self._means = means
         self._emitter = emitter
         self._progress = progress
-        self._notice = FailureNotice(job.console, job.input_name, tries_only=job.reports_failures)
+        self._notice = FailureNotice(spec.console, spec.input_name, tries_only=spec.reports_failures)
 
     async def run(self, items: AsyncIterator[Item]) -> Stop | None:
         """Answer all items. Returns the reason for an early end, or None."""
         means, notice = self._means, self._notice
         recorded = means.store.files.recorded
-        async with open_outbound(self._job, means.servers, means.rules, recorded, notice) as outbound:
+        async with open_outbound(self._spec, means.servers, means.rules, recorded, notice) as outbound:
             self._emit_head(outbound)
             driver = self._driver(outbound)
             self._progress.open(outbound.pauses, outbound.states, outbound.budget.prices)
@@ -63,13 +63,13 @@ class Session:
 
     def _emit_head(self, outbound: Outbound) -> None:
         """Write the head of a table. Raises BadConfiguration if its requests have no price."""
-        head = self._job.run_format.head()
+        head = self._spec.run_format.head()
         if head:
-            outbound.budget.check_model(self._job.defaults.get("model"))
+            outbound.budget.check_model(self._spec.defaults.get("model"))
         self._emitter.emit_head(head)
 
     def _driver(self, outbound: Outbound) -> Driver:
-        limits = self._job.limits
+        limits = self._spec.limits
         first = self._first_lines(outbound.capacity.limit)
         engine: Engine = AsyncEngine(outbound.sender, outbound.capacity)
         policy: StopPolicy = StopRules(outbound.pauses, limits, outbound.budget, first, self._notice)
@@ -86,31 +86,31 @@ class Session:
         )
 
     def _driver_options(self) -> DriverOptions:
-        job = self._job
-        grace_s, note = job.limits.grace_s, job.console.note
-        return DriverOptions(self._window(), job.input.dedupe, job.resume.no_send, grace_s, note)
+        spec = self._spec
+        grace_s, note = spec.limits.grace_s, spec.console.note
+        return DriverOptions(self._window(), spec.input.dedupe, spec.resume.no_send, grace_s, note)
 
     def _result_builder(self) -> ResultBuilder:
-        job, names = self._job, self._job.server_names
+        spec, names = self._spec, self._spec.server_names
         server = names[0] if len(names) == 1 else None
-        engine = "ray" if job.options.engine.is_cluster else None
+        engine = "ray" if spec.options.engine.is_cluster else None
         return ResultBuilder(
-            job.allow, job.run_format.properties, self._means.rules, server=server, engine=engine
+            spec.allow, spec.run_format.properties, self._means.rules, server=server, engine=engine
         )
 
     def _first_lines(self, slots: int) -> FirstLines:
         """The rules for the first lines. slots is the number in flight at the beginning."""
-        limits, window = self._job.limits, self._window()
+        limits, window = self._spec.limits, self._window()
         in_flight = min(slots, limits.shared.pace_jobs or slots, window or slots)
         stops_early = limits.halt is None or not limits.halt.never
-        return FirstLines(in_flight, self._job.input_name, stops_early=stops_early)
+        return FirstLines(in_flight, self._spec.input_name, stops_early=stops_early)
 
     def _window(self) -> int | None:
         """The window for results in input order: for --keep-order, and for records that are bare values.
 
         A file that is written at the end, from the journal, needs none.
         """
-        job = self._job
-        if job.writes_at_the_end or not (job.report.keep_order or job.run_format.needs_order):
+        spec = self._spec
+        if spec.writes_at_the_end or not (spec.report.keep_order or spec.run_format.needs_order):
             return None
-        return job.report.window or _WINDOW_PER_JOB * job.limits.jobs.limit
+        return spec.report.window or _WINDOW_PER_JOB * spec.limits.jobs.limit

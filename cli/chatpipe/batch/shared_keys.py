@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from threading import Lock
 
-from chatpipe.batch.job import Job
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.options.server import KeySource, KeyWaits
 from chatpipe.server.keys import FoundKey, find_key
 from chatpipe.server.server import Server, with_key
@@ -15,8 +15,8 @@ from chatpipe.server.server import Server, with_key
 class SharedKeys:
     """The keys of a run. Its readers may be called in any thread."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
         self._latest: dict[KeySource, FoundKey | None] = {}
         self._locks: defaultdict[KeySource, Lock] = defaultdict(Lock)
 
@@ -25,12 +25,12 @@ class SharedKeys:
 
         has_stopped ends the wait for it, see KeyWaits. The function raises what find_key() raises.
         """
-        waits = KeyWaits(self._job.console.note_once, has_stopped)
+        waits = KeyWaits(self._spec.console.note_once, has_stopped)
 
         def read() -> Server:
             nonlocal server
             server = with_key(
-                server.endpoint, self._job.connection, self._job.environ, self._next(server, waits)
+                server.endpoint, self._spec.server_options, self._spec.environ, self._next(server, waits)
             )
             return server
 
@@ -43,6 +43,6 @@ class SharedKeys:
         with self._locks[source]:
             latest = self._latest.get(source)
             if latest is None or latest.text == server.key.text:
-                latest = find_key(server.endpoint.keys, self._job.environ, waits)
+                latest = find_key(server.endpoint.keys, self._spec.environ, waits)
                 self._latest[source] = latest
         return latest

@@ -43,10 +43,10 @@ def map(
     chatpipe map -s 'Translate into French.' '{{title}}' --csv books.csv -o fr.csv
     """
     from chatpipe.batch.run import Run
-    from chatpipe.batch.tables.mapper import map_job
+    from chatpipe.batch.tables.mapper import map_run
     from chatpipe.prepare import draft
 
     prompt, file = row_flags.read_operands(operands, mapping.rows, request.prompt)
     request = request._replace(prompt=prompt)
     drafted = draft(request, console, os.environ, file)
-    return Run(map_job(file, mapping, drafted, run, output)).run(drafted.sources)
+    return Run(map_run(file, mapping, drafted, run, output)).run(drafted.sources)

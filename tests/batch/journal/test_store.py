@@ -12,13 +12,13 @@ import orjson
 import pytest
 
 from chatpipe.batch.items import Item
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal import store as module
 from chatpipe.batch.journal.answer_files import AnswerFiles
 from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.store import RunStore, StoreOptions, open_store
 from chatpipe.batch.result import Result
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import CannotWrite, Status
 from chatpipe.options.outcomes import Outcome
 from chatpipe.options.run import ResumeOptions
@@ -314,18 +314,18 @@ def test_a_full_disk_says_which_answers_are_lost(stores: Stores, monkeypatch: py
 def test_the_options_of_a_run(
     changes: dict[str, Any], expected: StoreOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "open_answer_files", lambda job: nullcontext(AnswerFiles()))
+    monkeypatch.setattr(module, "open_answer_files", lambda spec: nullcontext(AnswerFiles()))
     monkeypatch.setattr(module, "RunStore", lambda files, options: options)
     endpoint = endpoints.resolve(ServerOptions(base_urls=("http://127.0.0.1:9/v1",)), {}, ())[0]
-    job = SimpleNamespace(
+    spec = SimpleNamespace(
         endpoint=endpoint,
         endpoints=(endpoint,),
         input=SimpleNamespace(dedupe=False, shard=None),
         writes_at_the_end=False,
         run_format=SimpleNamespace(writes_result_lines=True),
     )
-    vars(job).update(changes)
-    with open_store(cast(Job, job)) as store:
+    vars(spec).update(changes)
+    with open_store(cast(RunSpec, spec)) as store:
         found = cast(StoreOptions, store)
     assert found._replace(scope="") == expected
     assert "127.0.0.1" in found.scope or "localhost" in found.scope

@@ -38,7 +38,7 @@ async def open_fleet(needs: ChannelNeeds, servers: Sequence[Server]) -> AsyncIte
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    job, shared = needs.job, needs.limits.shared
+    spec, shared = needs.spec, needs.limits.shared
     unlimited = needs.limits._replace(shared=shared._replace(rpm=None, tpm=None))
     balance = Balance(len(servers))
     async with AsyncExitStack() as stack:
@@ -49,12 +49,12 @@ async def open_fleet(needs: ChannelNeeds, servers: Sequence[Server]) -> AsyncIte
             members.append(Member(recorded_name(server.endpoint), server, sender, pacer, load))
         rate = RunRate(shared, needs.estimator)
         context = members[0].pacer.context
-        note = job.console.note
+        note = spec.console.note
         # A recording has no lists, and a loopback address is another one for each worker of a cluster.
-        has_lists = not (job.options.recordings.are_used or job.options.engine.is_cluster)
+        has_lists = not (spec.options.recordings.are_used or spec.options.engine.is_cluster)
         models = ModelLists(members, needs.waits, note) if has_lists else None
-        shares = DispatchNeeds(context, needs.waits, job.policy, rate, needs.notice, note, models)
-        jobs = job.limits.jobs
+        shares = DispatchNeeds(context, needs.waits, spec.retry_policy, rate, needs.notice, note, models)
+        jobs = spec.limits.jobs
         capacity = FleetLimit(members, jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
         dispatcher = Dispatcher(members, balance, shares)
         checks = asyncio.create_task(HealthChecks(dispatcher).run())

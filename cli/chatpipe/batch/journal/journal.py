@@ -39,7 +39,7 @@ from chatpipe.system.same_file import is_current_entry
 VERSION = 1
 _HEADER_START = b'{"chatpipe_journal":'
 _HEADER = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}"}}\n'.encode()
-# A second header, after answers that finished runs did not use: they are no cost of the current job.
+# A second header, after answers that finished runs did not use: they are no cost of the current run.
 _FINISHED = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}","finished":true}}\n'.encode()
 
 # O_APPEND: write at the current end, whatever else writes to the file. O_NOFOLLOW: the name is OUT

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chatpipe.batch.items import Item
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files, open_earlier_answers
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.journal.send_reasons import SendReason
 from chatpipe.batch.result import Result
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import CannotWrite
 from chatpipe.inputs import values
 from chatpipe.named_tuple import NamedTuple
@@ -41,20 +41,20 @@ class StoreOptions(NamedTuple):
 
 
 @contextmanager
-def open_store(job: Job, *, is_dry: bool = False) -> Iterator[RunStore]:
+def open_store(spec: RunSpec, *, is_dry: bool = False) -> Iterator[RunStore]:
     """Open the store of a run, with its files. Raises CannotWrite, MissingInput and BadInput.
 
     is_dry: nothing is recorded, and no file is made.
     """
     options = StoreOptions(
-        scope=model_scope(job.endpoint),
-        scopes_all=any(map(path_names_model, job.endpoints)),
-        dedupe=job.input.dedupe,
-        keeps_order=job.writes_at_the_end,
-        keeps_all=not job.run_format.writes_result_lines,
-        is_shard=job.input.shard is not None,
+        scope=model_scope(spec.endpoint),
+        scopes_all=any(map(path_names_model, spec.endpoints)),
+        dedupe=spec.input.dedupe,
+        keeps_order=spec.writes_at_the_end,
+        keeps_all=not spec.run_format.writes_result_lines,
+        is_shard=spec.input.shard is not None,
     )
-    with open_earlier_answers(job) if is_dry else open_answer_files(job) as files:
+    with open_earlier_answers(spec) if is_dry else open_answer_files(spec) as files:
         yield RunStore(files, options)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.run_jobs import RunJobs
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BadConfiguration, UsageFault
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import WITHOUT_ENGINE, dialect_of
@@ -19,35 +19,37 @@ from chatpipe.server.server import Server
 
 
 @contextmanager
-def open_run_jobs(job: Job, servers: Sequence[Server], store: RunStore) -> Iterator[RunJobs | None]:
+def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> Iterator[RunJobs | None]:
     """The jobs of a run; None for a run that has none and asks for none.
 
     Raises UsageFault for `--fresh` with jobs that have not been collected, and BadConfiguration for a
     provider without a Batch API.
     """
     journal, recorded, _ = store.files
-    options = job.options.engine
+    options = spec.options.engine
     events = [] if recorded is None else list(recorded.job_events())
     if journal is None or (not options.is_jobs and not events):
         yield None
         return
-    server = comparable_name(job.server_names[0])
+    server = comparable_name(spec.server_names[0])
     records = JobRecords(journal, events, server)
-    if job.resume.fresh and (opened := records.open_records() or records.unconfirmed()):
+    if spec.resume.fresh and (opened := records.open_records() or records.unconfirmed()):
         what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
         fix = "leave it out in the next run, which collects them, or name another file with --journal"
         raise UsageFault(what, place="--fresh", fix=fix)
     try:
-        dialect = dialect_of(job.endpoint, WITHOUT_ENGINE)
+        dialect = dialect_of(spec.endpoint, WITHOUT_ENGINE)
     except BadConfiguration:
         if options.is_jobs:
             raise
-        yield RunJobs(job, store, records, None)
+        yield RunJobs(spec, store, records, None)
         return
     with ExitStack() as stack:
         connection = stack.enter_context(
-            connect(servers[0], job.policy, job.console, job.environ, words=job.connection.words)
+            connect(
+                servers[0], spec.retry_policy, spec.console, spec.environ, words=spec.server_options.words
+            )
         )
         phase = JobPhase(JobApi(connection, dialect, WITHOUT_ENGINE), records, options)
         stack.callback(phase.results.close)
-        yield stack.enter_context(closing(RunJobs(job, store, records, phase)))
+        yield stack.enter_context(closing(RunJobs(spec, store, records, phase)))

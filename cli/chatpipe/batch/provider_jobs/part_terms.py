@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from chatpipe.batch.budget import open_budget
 from chatpipe.batch.items import Item
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.provider_jobs.job_parts import PartTerms
 from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import JobDialect
@@ -22,11 +22,11 @@ from chatpipe.system.console import once
 
 
 def part_terms(
-    job: Job, store: RunStore, records: JobRecords, results: CollectedResults, dialect: JobDialect
+    spec: RunSpec, store: RunStore, records: JobRecords, results: CollectedResults, dialect: JobDialect
 ) -> PartTerms:
     """The rules. Raises like open_budget()."""
-    budget = open_budget(job.limits, TokenEstimator(), store.files.recorded, job.console.note, in_jobs=True)
-    console = job.console
+    budget = open_budget(spec.limits, TokenEstimator(), store.files.recorded, spec.console.note, in_jobs=True)
+    console = spec.console
 
     def is_known(item: Item, fingerprint: str) -> bool:
         return records.job_of(fingerprint) is not None or store.has_answer(item, fingerprint)
@@ -46,16 +46,16 @@ def part_terms(
             budget.reserve_bought(item)
 
     return PartTerms(
-        job.input_name,
+        spec.input_name,
         dialect,
-        job.endpoint.patches,
+        spec.endpoint.patches,
         store.fingerprint,
         is_known,
         count_known,
         budget.reserve,
         budget.expected_cost,
         once(console.detail if console.options.verbose else None),
-        job.input.dedupe,
+        spec.input.dedupe,
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 from chatpipe.batch.driver import AnswerStore, StopPolicy
 from chatpipe.batch.items import Item
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.collected_store import CollectedStore, NoStops
@@ -15,6 +14,7 @@ from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.part_terms import part_terms
 from chatpipe.batch.provider_jobs.unused_results import keep_unused
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import ChatpipeError, Interrupted
 from chatpipe.system.signals import interruptible
 
@@ -22,8 +22,8 @@ from chatpipe.system.signals import interruptible
 class RunJobs:
     """The jobs of one run. phase is None if the server of the run has no Batch API."""
 
-    def __init__(self, job: Job, store: RunStore, records: JobRecords, phase: JobPhase | None) -> None:
-        self._job = job
+    def __init__(self, spec: RunSpec, store: RunStore, records: JobRecords, phase: JobPhase | None) -> None:
+        self._spec = spec
         self._store = store
         self.records = records
         self.phase = phase
@@ -37,7 +37,7 @@ class RunJobs:
     @property
     def is_engine(self) -> bool:
         """True if nothing is sent in another way."""
-        return self._job.options.engine.is_jobs and not self._job.resume.no_send
+        return self._spec.options.engine.is_jobs and not self._spec.resume.no_send
 
     def prepare(self, items: AsyncIterator[Item], watch: ProgressOptions) -> AsyncIterator[Item]:
         """Collect what has ended, and with the engine create what is missing and wait for it.
@@ -45,7 +45,7 @@ class RunJobs:
         Returns the items that have a result in this run. Raises the fault of a request, and Interrupted.
         """
         phase = self.phase
-        if phase is None or self._job.resume.no_send:
+        if phase is None or self._spec.resume.no_send:
             return items
         try:
             with interruptible():
@@ -53,14 +53,14 @@ class RunJobs:
                     self._collect_if_possible(phase)
                     return items
                 phase.collect_ended()
-                terms = part_terms(self._job, self._store, self.records, phase.results, phase.dialect)
+                terms = part_terms(self._spec, self._store, self.records, phase.results, phase.dialect)
                 parts = self._parts = JobParts(terms)
                 parts.read(items)
                 phase.submit(parts, watch)
                 parts.close_lines()
         except Interrupted:
             if text := phase.interrupted_text():
-                self._job.console.note(text)
+                self._spec.console.note(text)
             raise
         found = parts.items.read()
         return found if phase.late is None else self._visible(found, phase)
@@ -70,7 +70,7 @@ class RunJobs:
         try:
             phase.collect_ended()
         except ChatpipeError as fault:
-            self._job.console.warning(f"{fault}: the lines of its jobs wait")
+            self._spec.console.warning(f"{fault}: the lines of its jobs wait")
 
     def policy(self, policy: StopPolicy) -> StopPolicy:
         """The stop policy of the run. What is paid for already stops no run."""
@@ -102,7 +102,7 @@ class RunJobs:
         """
         if self.phase is None:
             return fault
-        keep_unused(self._job, self._store, self.phase.results)
+        keep_unused(self._spec, self._store, self.phase.results)
         self.phase.finish()
         if fault is not None and not self.is_engine and (ways := self.phase.ways_out()):
             fault.fix += f", {ways}"

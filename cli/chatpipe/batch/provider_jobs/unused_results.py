@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from chatpipe.batch.items import Item
-from chatpipe.batch.job import Job
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.result import ResultBuilder
+from chatpipe.batch.run_spec import RunSpec
 
 
-def keep_unused(job: Job, store: RunStore, results: CollectedResults) -> None:
+def keep_unused(spec: RunSpec, store: RunStore, results: CollectedResults) -> None:
     """Record the answers that the run did not use. Raises CannotWrite."""
-    builder = ResultBuilder(frozenset(), job.run_format.properties, server=job.server_names[0])
+    builder = ResultBuilder(frozenset(), spec.run_format.properties, server=spec.server_names[0])
     for fingerprint, found in results.unused():
         if found.answer.fault is None:
             item = Item(0, fingerprint, None)

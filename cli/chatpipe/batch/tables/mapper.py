@@ -1,10 +1,10 @@
-"""A draft of `map` -> its job: the rows to read, the template to fill, and the rows to write."""
+"""A draft of `map` -> the run of it: the rows to read, the template to fill, and the rows to write."""
 
 from __future__ import annotations
 
 import re
 
-from chatpipe.batch.job import Job
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
 from chatpipe.batch.tables.row_items import ColumnRules, RowReader
@@ -20,8 +20,8 @@ from chatpipe.prepare import Draft
 _SINGLE_BRACES = r"\{\s*[A-Za-z_][\w.]*\s*\}"
 
 
-def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, output: OutputOptions) -> Job:
-    """The job that fills the template of the draft from each row of file.
+def map_run(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, output: OutputOptions) -> RunSpec:
+    """The run that fills the template of the draft from each row of file.
 
     Raises UsageFault and BadInput for what every row would suffer from.
     """
@@ -33,7 +33,7 @@ def map_job(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
     _refuse_idle_template(template, draft.options.prompt.role_options[-1], file)
     answers = _answer_fields(rows, draft, run)
     rules = ColumnRules(answers.unpacked, answers.names(), is_keyed=rows.target == "jsonl")
-    return Job(
+    return RunSpec(
         file,
         mapping.input,
         RowReader(table, template, options.check, rules, skips_empty=rows.skip_empty),

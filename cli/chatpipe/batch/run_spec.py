@@ -26,7 +26,7 @@ from chatpipe.server.identity import recorded_name
 from chatpipe.system.console import Console
 
 
-class Job(NamedTuple):
+class RunSpec(NamedTuple):
     """The description of a run. prepared has the servers, and the body that all lines share.
 
     draft has the console, the environment and the open sources that prepared was made with.
@@ -41,7 +41,7 @@ class Job(NamedTuple):
     draft: Draft
     prepared: Prepared
     options: RunOptions
-    target: OutputOptions
+    output: OutputOptions
     reports_failures: bool = False
 
     @property
@@ -53,7 +53,7 @@ class Job(NamedTuple):
         return self.draft.environ
 
     @property
-    def connection(self) -> ServerOptions:
+    def server_options(self) -> ServerOptions:
         return self.draft.options.server
 
     @property
@@ -90,7 +90,7 @@ class Job(NamedTuple):
         return [] if self.file == STDIN else [self.file]
 
     @property
-    def policy(self) -> RetryPolicy:
+    def retry_policy(self) -> RetryPolicy:
         return self.options.retry
 
     @property
@@ -124,7 +124,7 @@ class Job(NamedTuple):
     @property
     def to_file(self) -> bool:
         """True if results go into a file that is replaced at the end. A device gets them as they come."""
-        return self.target.is_file and not self.target.is_special
+        return self.output.is_file and not self.output.is_special
 
     @property
     def writes_at_the_end(self) -> bool:
@@ -133,7 +133,7 @@ class Job(NamedTuple):
 
     @property
     def journal_path(self) -> str | None:
-        return self.resume.journal or (f"{self.target.path}.journal" if self.to_file else None)
+        return self.resume.journal or (f"{self.output.path}.journal" if self.to_file else None)
 
     @property
     def keeps_leftovers(self) -> bool:
