@@ -76,6 +76,26 @@ def requests(*arguments: str, stdin: bytes, cwd: Path | None = None) -> list[dic
             b"\xef\xbb\xbfid,text\r\n1,a\r\n",
             b"\xef\xbb\xbfid,text\n1,a\n",
         ),
+        "CSV with CRLF: only the line ends of cells stay": (
+            ["{{id}}", "--csv"],
+            b'id,"t"\r\n1,"a\r\nb"\r\n2,"c\nd"\r\n3,"e\rf"\r\n4,"g"',
+            b'id,t,answer\n1,"a\r\nb",1\n2,"c\nd",2\n3,"e\rf",3\n4,g,4\n',
+        ),
+        "TSV with CRLF": (
+            ["{{a}}", "--tsv"],
+            b"a\tb\r\n1\tx\ry\r\n2\t",
+            b"a\tb\tanswer\n1\tx\ry\t1\n2\t\t2\n",
+        ),
+        "JSONL with CRLF": (
+            ["{{a}}"],
+            b'{"a":1}\r\n{"a":2 }',
+            b'{"a":1,"answer":"1"}\n{"a":2,"answer":"2"}\n',
+        ),
+        "lines with CRLF": (
+            ["{{line}}", "--lines", "--to", "csv"],
+            b"a\r\nb\rc\r\n",
+            b'line,answer\na,a\n"b\rc","b\rc"\n',
+        ),
         "TSV with a byte order mark": (
             ["{{a}}", "--tsv"],
             b"\xef\xbb\xbfa\n1\n",

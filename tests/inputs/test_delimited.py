@@ -88,7 +88,16 @@ def test_any_character_may_stand_between_cells(delimiter: str) -> None:
         "never closed": (b'a\n"b,c\nd\n', [None, "t.csv:2: a quote is never closed"]),
         "closed, and another is not": (b'"a\nb","c\nd\n', ["t.csv:2: a quote is never closed"]),
         "a quote alone": (b'"', ["t.csv:1: a quote is never closed"]),
-        "CR": (b"a\rb\nc\n", ["t.csv:1: a carriage return outside quotes", None]),
+        "CR": (b"a\nb\rc\n", [None, "t.csv:2: a carriage return outside quotes"]),
+        "CR as line ends": (
+            b"a,b\r1,2\r",
+            [
+                (
+                    "t.csv:1: a carriage return outside quotes: "
+                    r"end lines with LF, for example with tr '\r' '\n' <t.csv"
+                ),
+            ],
+        ),
         "NUL": (b"a\0b\nc\n", ["t.csv:1: binary data, a NUL", None]),
         "NUL on another line": (b'"a\nb\0"\nc\n', ["t.csv:1: binary data, a NUL", None]),
         "Latin-1": (
@@ -199,6 +208,14 @@ def test_tsv_is_read_as_records(data: bytes, expected: list[list[str]]) -> None:
     found = read(TsvDecoder(), data)
     assert [list(record.cells) for record in found] == expected
     assert [record.fault for record in found] == [None] * len(found)
+
+
+def test_tsv_whose_lines_end_in_cr() -> None:
+    """They would be one line, the names of the columns, of a table without rows."""
+    [record] = read(TsvDecoder(), b"a\tb\r1\t2\r")
+    fix = r"end lines with LF, for example with tr '\r' '\n' <t.csv"
+    assert str(record.fault) == f"t.csv:1: a carriage return inside a line: {fix}"
+    assert [record.fault for record in read(TsvDecoder(), b"a\nb\r1\n")] == [None, None]
 
 
 def test_tsv_of_bytes_that_are_no_text() -> None:

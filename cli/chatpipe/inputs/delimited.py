@@ -13,7 +13,7 @@ from typing import Protocol
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
-from chatpipe.inputs.text_decoder import not_utf8
+from chatpipe.inputs.text_decoder import not_utf8, with_name
 from chatpipe.named_tuple import NamedTuple
 
 COMMA, TAB = ",", "\t"
@@ -23,6 +23,7 @@ _SEPARATOR_LINE = re.compile(rb'("?)sep=([^"]{1,4})\1', re.IGNORECASE)
 # Possessive, so that backtracking never splits a doubled quote to find an end.
 _CLOSING = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')
 _ESCAPE = re.compile(r"\\([tnr\\])")
+_LONE_RETURN = "a carriage return outside quotes"
 _UNESCAPED = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 # The default limit of the csv module is 128 KiB per cell; a document in a cell is longer.
 csv.field_size_limit(MAX_LINE_BYTES)
@@ -169,8 +170,19 @@ class CsvDecoder:
             cells = next(csv.reader([text], strict=True, delimiter=self.delimiter))
         except csv.Error as error:
             cells = [text]
-            fault = fault or BadInput(csv_fault(error), place=source.place())
+            what = csv_fault(error)
+            fix = _line_ends_fix(source) if what == _LONE_RETURN else ""
+            fault = fault or BadInput(what, place=source.place(), fix=fix)
         return Record(source, cells, fault)
+
+
+def _line_ends_fix(source: Source) -> str:
+    """The advice for a carriage return alone: on the first line it is likely the end of all lines."""
+    return (
+        with_name(r"end lines with LF, for example with tr '\r' '\n' <FILE", source.name)
+        if source.line == 1
+        else ""
+    )
 
 
 def _named_delimiter(line: bytes) -> str | None:
@@ -186,7 +198,7 @@ def csv_fault(error: csv.Error) -> str:
     if "expected after" in words:
         return "text behind a closing quote: a quote inside a cell is doubled"
     if "new-line" in words:
-        return "a carriage return outside quotes"
+        return _LONE_RETURN
     if "field limit" in words:
         return f"a cell of more than {csv.field_size_limit()} characters"
     return "a quote that is not closed" if "end of data" in words else "not CSV"
@@ -208,6 +220,9 @@ class TsvDecoder:
             self.separator_line = source.data
             return None
         text, fault = decode_text(source, source.data)
+        if source.line == 1 and "\r" in text:
+            fix = _line_ends_fix(source)
+            fault = fault or BadInput("a carriage return inside a line", place=source.place(), fix=fix)
         cells = verbatim = text.split("\t")
         if "\\" in text:
             cells = [_ESCAPE.sub(_unescape, cell) for cell in verbatim]

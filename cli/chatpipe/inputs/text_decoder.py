@@ -289,7 +289,7 @@ def _binary(what: str, name: str) -> BadInput:
 def with_name(command: str, name: str, *, is_filter: bool = True) -> str:
     """A shell command with the input name instead of FILE. Without a name, is_filter: it reads stdin."""
     if name == STDIN_NAME:
-        return command.replace(" FILE", "") if is_filter else command
+        return command.replace(" <FILE", "").replace(" FILE", "") if is_filter else command
     word = quoted(name)
     if "'FILE'" in command and word != name:  # quotes within quotes
         return command
