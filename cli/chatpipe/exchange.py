@@ -214,8 +214,7 @@ async def ask(
         if not isinstance(decision, RetryAfter) or context.monotonic() + decision.seconds >= deadline:
             return _final_answer(answer, decision)
         if not decision.uncounted:
-            again = f"trying again in {decision.seconds:.1f} s ({tries} of {policy.retries})"
-            context.note(f"{_clause(answer.fault)}: {again}")
+            context.note(f"{_clause(answer.fault)}: {decision.notice} ({tries} of {policy.retries})")
             tries += 1
         await context.sleep(decision.seconds)
 

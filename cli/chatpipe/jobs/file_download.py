@@ -66,7 +66,7 @@ class FileDownload:
             )
             if not isinstance(decision, RetryAfter):
                 raise broken.fault
-            context.note(f"{broken.fault.what.removesuffix('.')}: trying again in {decision.seconds:.1f} s")
+            context.note(f"{broken.fault.what.removesuffix('.')}: {decision.notice}")
             self._api.sleep(decision.seconds)
 
     async def _attempt(self) -> _Break | None:

@@ -63,6 +63,12 @@ class RetryAfter(NamedTuple):
     server_requested: bool
     uncounted: bool = False
 
+    @property
+    def notice(self) -> str:
+        """The pause for people: `trying again in 2.0 s`."""
+        text = f"{self.seconds:.1f}"
+        return "trying again at once" if text == "0.0" else f"trying again in {text} s"
+
 
 class GiveUp(NamedTuple):
     """The decision not to retry. requested_s is the pause that the server requested, for WAIT_TOO_LONG."""

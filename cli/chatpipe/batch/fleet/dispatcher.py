@@ -318,7 +318,7 @@ class Dispatcher:
                 return _final(failure.answer._replace(fault=left), tries)
             return _final(failure.answer, tries)
         if self._needs.notice.wants_tries:
-            text = f"trying again in {decision.seconds:.1f} s ({tries.tries} of {self._needs.policy.retries})"
+            text = f"{decision.notice} ({tries.tries} of {self._needs.policy.retries})"
             self._needs.notice.try_failed(request.line, f"{_clause(failure.fault)}: {text}")
         self._acquit(tries)
         tries.tries += all(each.diagnosis is not Diagnosis.SPENT for each in tries.failures.values())
