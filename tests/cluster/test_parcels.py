@@ -29,11 +29,11 @@ PLAIN = Template(0, "POST", "/v1/chat/completions", None, True, [], [pair("Host"
 GET = Template(1, "GET", "/metrics", "", False, ["content-type"], [], [None] * 4, None, 2)
 
 PARCELS = {
-    "one": [Parcel(1, PLAIN, None, b'{"a":1}')],
+    "one": [Parcel(1, PLAIN, None, b'{"a":1}', False)],
     "two kinds, one without a body": [
-        Parcel(7, PLAIN, 1.5, b"\x00\xff"),
-        Parcel(8, GET, 0.0, b""),
-        Parcel(9, PLAIN, None, b"{}"),
+        Parcel(7, PLAIN, 1.5, b"\x00\xff", False),
+        Parcel(8, GET, 0.0, b"", False),
+        Parcel(9, PLAIN, None, b"{}", True),
     ],
     "none": [],
 }
@@ -48,6 +48,7 @@ REPLIES = [
     WorkerReply(1, 200, [pair("content-type", "application/json")], b'{"choices":[]}'),
     WorkerReply(2, None, [], failure="refused", reason="Connection refused"),
     WorkerReply(3, 200, [], b"data: 1\n\n", "cut", "", True),
+    WorkerReply(5, None, [], failure="reset", reason="", has_lost_kept=True),
     WorkerReply(4, 500, [], b"\xff\xfe"),
 ]
 

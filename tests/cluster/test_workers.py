@@ -23,7 +23,7 @@ from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server, open_servers
 from chatpipe.system import secrets
-from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.http1 import LOST_KEPT, MAX_REPLY
 from chatpipe.wire.light_messages import headers_by_name
 from cluster.crew import Crew
 
@@ -165,6 +165,23 @@ def test_a_reply_that_fails_raises_what_any_transport_raises(
             await run.ask(**{MAX_REPLY: 1000})
 
     played(lambda request: answer, play)
+
+
+def test_a_worker_reports_that_a_kept_connection_was_lost() -> None:
+    """The run sends such a request again at once, on a new connection."""
+
+    async def play(run: Run) -> None:
+        assert (await run.ask())[0] == 200
+        request = run.request()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await run.transport.handle_async_request(request)
+        assert request.extensions[LOST_KEPT]
+        assert (await run.transport.handle_async_request(request)).status_code == 200
+        assert LOST_KEPT not in request.extensions
+
+    good = loopback.reply(200, loopback.completion("hi"))
+    server = played(loopback.in_turn(good, [loopback.Close()], good), play)
+    assert (server.connections, len(server.requests)) == (2, 3)
 
 
 def test_a_server_that_is_not_there_is_told_as_such() -> None:

@@ -34,6 +34,7 @@ from loopback import (
     echoing,
     event_stream,
     head,
+    in_turn,
     reply,
     serve,
     stream_of,
@@ -234,6 +235,24 @@ def test_a_client_that_loses_patience_before_the_reply() -> None:
             connection.sendall(get("/v1/never"))
             servers.upstream.until(lambda: servers.upstream.busy == 1)
         servers.upstream.until(lambda: servers.upstream.disconnects == 1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "direct"),
+    [
+        (chat_request(headers=b""), ("cut",)),
+        (
+            get("/v1/x"),
+            (200, [(b"content-type", b"text/plain"), (b"content-length", b"3")], b"two", "complete"),
+        ),
+    ],
+    ids=["a POST", "a GET"],
+)
+def test_a_kept_connection_that_is_lost(sent: bytes, direct: tuple[Any, ...]) -> None:
+    """The client decides on a second POST, as it would without us: here, too, its connection is closed."""
+    with in_front(in_turn(reply(200, b"one"), [Close()], reply(200, b"two"))) as servers:
+        assert seen(servers.ours.port, chat_request(headers=b""))[2] == b"one"
+        assert seen(servers.ours.port, sent) == direct
 
 
 def test_a_run_of_many_at_once(pair: _Pair) -> None:

@@ -131,6 +131,25 @@ def test_the_retry_of_a_lost_kept_connection_has_a_new_one(make_send: Callable[.
         assert server.connections == before + 1
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH", "LOCK"])
+def test_only_a_method_that_may_come_twice_is_repeated(method: str, send: Sender) -> None:
+    """A client of `serve --upstream` may use any method."""
+    with serve(in_turn(reply(200, b"one"), [Close()], reply(200, b"two"))) as server:
+        assert send(server.url) == ONE
+        with pytest.raises(BROKEN):
+            send(server.url, b"{}", method)
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_a_method_that_may_come_twice_is_repeated(method: str, send: Sender) -> None:
+    two = loopback.head(200, {"content-length": "0"})
+    with serve(in_turn(reply(200, b"one"), [Close()], two)) as server:
+        assert send(server.url) == ONE
+        assert send(server.url, b"", method) == (200, b"")
+        assert (server.connections, len(server.requests)) == (2, 3)
+
+
 @pytest.mark.parametrize("end", [Close(), Reset()], ids=["close", "reset"])
 def test_a_get_is_repeated_once_on_a_kept_connection_that_dies(
     end: loopback.Step, make_send: Callable[..., Sender], server_tls: ssl.SSLContext | None

@@ -14,7 +14,7 @@ from chatpipe.recordings.transport_failures import exception_of
 from chatpipe.server import redact
 from chatpipe.server.headers import Headers
 from chatpipe.server.server import Server
-from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.http1 import LOST_KEPT, MAX_REPLY
 from chatpipe.wire.light_messages import LightResponse
 
 _TIMEOUTS = ("connect", "read", "write", "pool")
@@ -54,7 +54,10 @@ class ClusterTransport(httpx.AsyncBaseTransport):
         sent, deadline = request.stream, request.extensions.get("deadline")
         body = b"".join(sent) if type(sent) is httpx.ByteStream else await request.aread()
         deadline_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        reply = await self._workers.ask(self._template(request), deadline_s, body)
+        template, wants_new = self._template(request), request.extensions.pop(LOST_KEPT, False)
+        reply = await self._workers.ask(template, deadline_s, body, wants_new=wants_new)
+        if reply.has_lost_kept:
+            request.extensions[LOST_KEPT] = True
         if reply.has_key:
             self._warn(("the server sent the key back in its answer: it is replaced by '***'",))
         return _response(reply, request)

@@ -17,7 +17,7 @@ from chatpipe.recordings.transport_failures import failure_of
 from chatpipe.response.sse import has_last_event
 from chatpipe.server.headers import Headers
 from chatpipe.server.server import Server
-from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.http1 import LOST_KEPT, MAX_REPLY
 from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.reply_body import ReplyBody
 
@@ -44,6 +44,7 @@ async def send_parcel(
         await _read(response, headers, request, pieces)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reply.failure, reply.reason = failure_of(error) or ("unsendable", str(error))
+        reply.has_lost_kept = request.extensions.get(LOST_KEPT, False)
     reply.body = b"".join(pieces)
     await clean_reply(reply)
     return reply
@@ -68,6 +69,7 @@ def _request(parcel: Parcel, server: Server) -> httpx.Request:
             "timeout": dict(zip(("connect", "read", "write", "pool"), template.timeouts_s, strict=True)),
             "deadline": None if deadline_s is None else time.monotonic() + deadline_s,
             MAX_REPLY: template.max_reply,
+            LOST_KEPT: parcel.wants_new,
         },
     )
 

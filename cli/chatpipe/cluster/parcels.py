@@ -43,19 +43,24 @@ class Template(NamedTuple):
 # No named tuples: one of each of these is made for each request.
 @dataclass(slots=True)
 class Parcel:
-    """A request. number is that of its attempt in the run, deadline_s what is left until its deadline."""
+    """A request. number is that of its attempt in the run, deadline_s what is left until its deadline.
+
+    wants_new is true if it is to get a new connection, because a kept one was lost.
+    """
 
     number: int
     template: Template
     deadline_s: float | None
     body: bytes
+    wants_new: bool
 
 
 @dataclass(slots=True)
 class WorkerReply:
     """A reply. status is None if none came; failure and reason are those of a RecordedReply.
 
-    has_key is true if the server had sent a key back, which is no longer there.
+    has_key is true if the server had sent a key back, which is no longer there. has_lost_kept is that of a
+    FailedAttempt.
     """
 
     number: int
@@ -65,6 +70,7 @@ class WorkerReply:
     failure: str = ""
     reason: str = ""
     has_key: bool = False
+    has_lost_kept: bool = False
 
 
 def write_parcels(parcels: Sequence[Parcel], cancelled: Sequence[int] = ()) -> bytes:
@@ -75,7 +81,7 @@ def write_parcels(parcels: Sequence[Parcel], cancelled: Sequence[int] = ()) -> b
         if each.template is not latest:
             latest = each.template
             templates.append(latest)
-        rows.append((each.number, len(templates) - 1, each.deadline_s, len(each.body)))
+        rows.append((each.number, len(templates) - 1, each.deadline_s, each.wants_new, len(each.body)))
     return _block([[tuple(each) for each in templates], rows, cancelled], [each.body for each in parcels])
 
 
@@ -84,8 +90,8 @@ def read_parcels(block: bytes) -> tuple[list[Parcel], list[int]]:
     (templates, rows, cancelled), start = _head(block)
     shared = [Template(*each) for each in templates]
     parcels = []
-    for number, index, deadline_s, size in rows:
-        parcels.append(Parcel(number, shared[index], deadline_s, block[start : start + size]))
+    for number, index, deadline_s, wants_new, size in rows:
+        parcels.append(Parcel(number, shared[index], deadline_s, block[start : start + size], wants_new))
         start += size
     return parcels, cancelled
 
@@ -93,7 +99,10 @@ def read_parcels(block: bytes) -> tuple[list[Parcel], list[int]]:
 def write_replies(replies: Sequence[WorkerReply]) -> bytes:
     """A block with replies."""
     rows = [
-        (each.number, each.status, each.headers, len(each.body), each.failure, each.reason, each.has_key)
+        (
+            *(each.number, each.status, each.headers, len(each.body)),
+            *(each.failure, each.reason, each.has_key, each.has_lost_kept),
+        )
         for each in replies
     ]
     return _block(rows, [each.body for each in replies])
@@ -103,10 +112,10 @@ def read_replies(block: bytes) -> list[WorkerReply]:
     """The replies in a block."""
     rows, start = _head(block)
     replies = []
-    for number, status, headers, size, failure, reason, has_key in rows:
+    for number, status, headers, size, *others in rows:
         body = block[start : start + size]
         start += size
-        replies.append(WorkerReply(number, status, headers, body, failure, reason, has_key))
+        replies.append(WorkerReply(number, status, headers, body, *others))
     return replies
 
 

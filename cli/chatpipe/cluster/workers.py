@@ -123,13 +123,18 @@ class Workers:
             self._changed.set_result(None)
             self._changed = None
 
-    async def ask(self, template: Template, deadline_s: float | None, body: bytes) -> WorkerReply:
-        """The reply to a request. Raises ChatpipeError if there are no workers, and httpx.ReadError."""
+    async def ask(
+        self, template: Template, deadline_s: float | None, body: bytes, *, wants_new: bool = False
+    ) -> WorkerReply:
+        """The reply to a request. Raises ChatpipeError if there are no workers, and httpx.ReadError.
+
+        wants_new is that of the Parcel.
+        """
         if self._fault is not None:
             raise self._fault
         self._start_once()
         future: asyncio.Future[WorkerReply] = asyncio.get_running_loop().create_future()
-        call = _Sent(next(self._numbers), template, deadline_s, body, future)
+        call = _Sent(next(self._numbers), template, deadline_s, body, wants_new, future)
         self._calls[call.number] = call
         self._wait_for_block(call)
         try:

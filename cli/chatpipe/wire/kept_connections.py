@@ -10,6 +10,9 @@ import httpx
 
 from chatpipe.wire.http1 import LOST_KEPT
 
+# Source: RFC 9110, section 9.2.2. A proxy must not send any other one again by itself.
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+
 
 def accepts_kept(request: httpx.Request) -> bool:
     """Return True if the request may go over a kept connection, which may turn out to be dead.
@@ -23,9 +26,9 @@ def may_repeat(request: httpx.Request, *, was_sent: bool) -> bool:
     """Return True if the transport may repeat a request whose kept connection was closed without a reply.
 
     was_sent: the connection had taken the whole request. The server may then have processed it, and only
-    the user's retry policy may send a POST twice (RFC 9110 section 9.2.2). The request is marked for it.
+    the retry policy of the user may send a POST twice. The request is marked for it.
     """
-    if was_sent and request.method == "POST":
+    if was_sent and request.method not in _IDEMPOTENT:
         request.extensions[LOST_KEPT] = True
         return False
     return True
