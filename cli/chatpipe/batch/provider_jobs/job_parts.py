@@ -5,46 +5,21 @@ A line is in no part if it has an answer, or lies in a job that has not been col
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 
 from chatpipe.batch.items import Item
+from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.item_file import ItemFile
-from chatpipe.batch.provider_jobs.job_records import PlannedLines, key_of
+from chatpipe.batch.provider_jobs.job_budget import JobBudget
+from chatpipe.batch.provider_jobs.job_records import JobRecords, PlannedLines, key_of
+from chatpipe.batch.provider_jobs.line_encoder import LineEncoder
+from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import ChatpipeError, TooLarge
-from chatpipe.exchange import body_to_send
-from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
-from chatpipe.jobs.input_parts import InputPart, PartSplitter, alone, model_of
+from chatpipe.jobs.input_parts import InputPart, PartSplitter, alone
 from chatpipe.jobs.job_dialects import JobDialect
-from chatpipe.named_tuple import NamedTuple
-from chatpipe.server.patches import Patch
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
-
-_STREAMING = frozenset(("stream", "stream_options"))
-
-
-class PartTerms(NamedTuple):
-    """The rules for parts.
-
-    input_name is that of the input, for places. fingerprint identifies an item. is_known returns True for one
-    that is not to be sent; if it lies in a job, count_known then takes its part of the budget. reserve does
-    so for an item that is sent, and returns the fault if there is not enough left. cost is the expected one,
-    None without prices. detail gets the changes that patches make. With dedupe, items with the same request
-    are sent once.
-    """
-
-    input_name: str
-    dialect: JobDialect
-    patches: tuple[Patch, ...]
-    fingerprint: Callable[[Item], str]
-    is_known: Callable[[Item, str], bool]
-    count_known: Callable[[Item, str], None]
-    reserve: Callable[[Item], ChatpipeError | None]
-    cost: Callable[[Item], float | None]
-    detail: Callable[[str], None] | None = None
-    dedupe: bool = False
 
 
 class JobParts:
@@ -53,13 +28,20 @@ class JobParts:
     items has all items of this run but those that are left out; budget_fault is the reason.
     """
 
-    def __init__(self, terms: PartTerms) -> None:
+    def __init__(
+        self, spec: RunSpec, dialect: JobDialect, store: RunStore, records: JobRecords, budget: JobBudget
+    ) -> None:
         """Raises CannotWrite."""
-        self._terms = terms
+        self._url = dialect.url
+        self._store = store
+        self._records = records
+        self._budget = budget
+        self._input_name = spec.input_name
+        self._encoder = LineEncoder(spec, dialect)
         self.items = ItemFile()
-        self._splitter = PartSplitter(terms.dialect)
+        self._splitter = PartSplitter(dialect)
         self._at = 0
-        self._seen = SortedIndex("B") if terms.dedupe else None
+        self._seen = SortedIndex("B") if spec.input.dedupe else None
         self._fingerprints: list[bytearray] = []
         self._costs: list[float | None] = []
         self.budget_fault: ChatpipeError | None = None
@@ -98,10 +80,9 @@ class JobParts:
             raise cannot_keep(error) from error
 
     async def _read(self, items: AsyncIterator[Item]) -> None:
-        fingerprint_of = self._terms.fingerprint
         async for item in items:
             # Identical requests are counted over all shards.
-            fingerprint = "" if item.fault is not None else fingerprint_of(item)
+            fingerprint = "" if item.fault is not None else self._store.fingerprint(item)
             if item.is_ours and (item.fault is not None or self._has_place(item, fingerprint)):
                 self.items.add(item, fingerprint)
 
@@ -110,10 +91,10 @@ class JobParts:
         seen = self._seen
         if seen is not None and seen.find(key_of(fingerprint)):
             return True
-        if self._terms.is_known(item, fingerprint):
-            self._terms.count_known(item, fingerprint)
+        if self._records.job_of(fingerprint) is not None or self._store.has_answer(item, fingerprint):
+            self._budget.count_known(item, fingerprint)
         else:
-            self.budget_fault = self.budget_fault or self._terms.reserve(item)
+            self.budget_fault = self.budget_fault or self._budget.reserve(item)
             if self.budget_fault is not None:
                 return False
             self._add(item, fingerprint)
@@ -122,15 +103,10 @@ class JobParts:
         return True
 
     def _add(self, item: Item, fingerprint: str) -> None:
-        assert item.body is not None
-        dialect, place = self._terms.dialect, f"{self._terms.input_name}:{item.line}"
-        body = body_to_send(item.body, self._terms.patches, self._terms.detail)
-        if not _STREAMING.isdisjoint(body):
-            body = {name: value for name, value in body.items() if name not in _STREAMING}
-        model = model_of(body, dialect, place)
-        line = values.dumps(_line_of(fingerprint, body, dialect)) + b"\n"
+        place = f"{self._input_name}:{item.line}"
+        line, model = self._encoder.encode(item, fingerprint, place)
         try:
-            number = self._splitter.number(dialect.url, model, len(line), place)
+            number = self._splitter.number(self._url, model, len(line), place)
         except TooLarge as fault:
             only = alone(item.line if item.row_number is None else item.row_number)
             fault.fix = f"add --engine local {only} to send it alone, then leave them out to send the rest"
@@ -145,13 +121,5 @@ class JobParts:
         self.parts[number].add(line, self._at, item.line)
         self._at += len(line)
         self._fingerprints[number] += fingerprint.encode()
-        if (cost := self._terms.cost(item)) is not None:
+        if (cost := self._budget.expected_cost(item)) is not None:
             self._costs[number] = (self._costs[number] or 0.0) + cost
-
-
-def _line_of(fingerprint: str, body: Mapping[str, Value], dialect: JobDialect) -> dict[str, Value]:
-    """The line of a request. Its url and its model are left out where they are those of the job."""
-    if dialect.shape.model_is_of_job:
-        rest = {name: value for name, value in body.items() if name != "model"}
-        return {"custom_id": fingerprint, "body": rest}
-    return {"custom_id": fingerprint, "method": "POST", "url": dialect.url, "body": body}

@@ -9,10 +9,10 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.collected_store import CollectedStore, NoStops
+from chatpipe.batch.provider_jobs.job_budget import JobBudget
 from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
-from chatpipe.batch.provider_jobs.part_terms import part_terms
 from chatpipe.batch.provider_jobs.unused_results import keep_unused
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import ChatpipeError, Interrupted
@@ -53,8 +53,9 @@ class RunJobs:
                     self._collect_if_possible(phase)
                     return items
                 phase.collect_ended()
-                terms = part_terms(self._spec, self._store, self.records, phase.results, phase.dialect)
-                parts = self._parts = JobParts(terms)
+                budget = JobBudget(self._spec, self._store.files.recorded, self.records, phase.results)
+                parts = JobParts(self._spec, phase.dialect, self._store, self.records, budget)
+                self._parts = parts
                 parts.read(items)
                 phase.submit(parts, watch)
                 parts.close_lines()

@@ -1,0 +1,42 @@
+"""An item of a run -> its line in the input file of a job."""
+
+from __future__ import annotations
+
+from chatpipe.batch.items import Item
+from chatpipe.batch.run_spec import RunSpec
+from chatpipe.exchange import body_to_send
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
+from chatpipe.jobs.input_parts import model_of
+from chatpipe.jobs.job_dialects import JobDialect
+from chatpipe.system.console import once
+
+_STREAMING = frozenset(("stream", "stream_options"))
+
+
+class LineEncoder:
+    """Encodes the requests of a run as one provider takes them: patched, and never as a stream."""
+
+    def __init__(self, spec: RunSpec, dialect: JobDialect) -> None:
+        self._patches = spec.endpoint.patches
+        self._detail = once(spec.console.detail if spec.console.options.verbose else None)
+        self._dialect = dialect
+
+    def encode(self, item: Item, fingerprint: str, place: str) -> tuple[bytes, str | None]:
+        """The line of an item without a fault, with its newline, and the model of the request.
+
+        Raises BadInput, at place, for a request without a model that the provider needs.
+        """
+        assert item.body is not None
+        dialect = self._dialect
+        body = body_to_send(item.body, self._patches, self._detail)
+        if not _STREAMING.isdisjoint(body):
+            body = {name: value for name, value in body.items() if name not in _STREAMING}
+        model = model_of(body, dialect, place)
+        line: dict[str, Value]
+        if dialect.shape.model_is_of_job:  # the job has the model and the url of all its lines
+            body = {name: value for name, value in body.items() if name != "model"}
+            line = {"custom_id": fingerprint, "body": body}
+        else:
+            line = {"custom_id": fingerprint, "method": "POST", "url": dialect.url, "body": body}
+        return values.dumps(line) + b"\n", model
