@@ -29,6 +29,7 @@ OPENAI = DIALECTS["openai"]
         ({"id": "b", "status": "resting"}, "resting", None, None, 0.0),
         ({"id": "b", "created_at": "1970-01-01T00:01:00Z"}, "none", None, None, 60.0),
         ({"id": "b", "status": "failed", "created_at": "soon"}, "failed", None, None, 0.0),
+        ({"id": "b", "status": "failed", "created_at": 1762136757500}, "failed", None, None, 1762136757.5),
     ],
 )
 def test_jobs(
@@ -55,6 +56,9 @@ def test_the_job_of_a_create_in_its_envelope_and_a_bare_list() -> None:
         ({"data": [{"id": "a"}, {"id": "b"}], "has_more": True}, 2, "", "b"),
         ({"data": [{"id": "a"}], "has_more": False}, 2, "", None),
         ({"data": [], "has_more": True}, 2, "a", None),
+        ({"data": [{"id": "a"}, {"id": "b"}]}, 2, "", "b"),
+        ({"data": [{"id": "a"}, {"id": "b"}], "has_more": None}, 3, "", None),
+        ([{"id": "a"}, {"id": "b"}], 2, "", None),
     ],
 )
 def test_the_next_page_of_openai(value: Any, size: int, cursor: str, found: str | None) -> None:
@@ -129,6 +133,8 @@ def test_a_job_of_together_has_its_own_words() -> None:
         ({}, 0.0),
         ({"completed_at": None, "expired_at": 9}, 9.0),
         ({"completed_at": "", "failed_at": 7, "expires_at": 3}, 7.0),
+        ({"created_at": 5000, "completed_at": 946, "expired_at": 6000}, 6000.0),
+        ({"created_at": 5000, "completed_at": 946}, 0.0),  # a date that stands for none
     ],
 )
 def test_the_end_of_a_job(times: dict[str, Any], ended_at: float) -> None:
@@ -148,6 +154,21 @@ def test_counts(counts: object, found: JobCounts) -> None:
     job = job_of({"id": "b", "status": "validating", "request_counts": counts}, OPENAI)
     assert job.counts == found
     assert job.progress == ("validating, 3 of 3 lines" if found == (3, 1, 2) else "validating")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_nameless"),
+    [
+        ({}, True),
+        ({"input_file_id": "", "metadata": None}, True),
+        ({"input_file_id": "f"}, False),
+        ({"metadata": {}}, False),
+        ({"input_files": []}, False),  # the lines came with the create
+        ({"input_file_id": None, "input_blob": "https://a.test/b"}, False),
+    ],
+)
+def test_jobs_that_do_not_say_what_they_were_created_of(value: dict[str, Any], is_nameless: bool) -> None:
+    assert job_of({"id": "b", **value}, OPENAI).is_nameless == is_nameless
 
 
 @pytest.mark.parametrize("value", [None, [], "b", {}, {"id": ""}, {"id": 5}, {"job": {"id": "b"}}])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from chatpipe.errors import (
@@ -25,7 +28,8 @@ from chatpipe.jobs.jobs_file import JobsFile
 from chatpipe.jobs.submission import Submission, SubmitTerms
 from chatpipe.serve.served_request import ServedRequest
 from jobs.mistral_provider import MistralProvider
-from jobs.provider import Killed, Provider, counted
+from jobs.provider import BEGIN, Killed, Provider, counted
+from parametrize import cases
 
 LINES = 7
 PARTS = 3  # of two models, one of which has too many lines for one part
@@ -196,6 +200,80 @@ def test_of_two_jobs_of_one_part_the_younger_is_cancelled(tmp_path: Path) -> Non
     assert record["id"] == first.order.id
     assert second.status == "cancelling"
     assert any("second job of the same lines: cancelled" in note for note in provider.notes)
+
+
+class OddList(Provider):
+    """Lists two jobs on a page. odd changes the list of all, from which the page is cut."""
+
+    knows_cursors = True
+
+    def __init__(self, fault: str, odd: Callable[[list[Any]], list[Any]]) -> None:
+        super().__init__(fault)
+        self._odd = odd
+
+    def answer(self, request: ServedRequest) -> httpx.Response:
+        path, _, query = request.target.partition("?")
+        if (request.method, path) != ("GET", "/v1/batches"):
+            return super().answer(request)
+        whole = super().answer(replace(request, target=f"{path}?limit=100"))
+        jobs = self._odd(json.loads(whole.content)["data"])
+        ids = [job["id"] for job in jobs]
+        after = dict(httpx.QueryParams(query)).get("after") if self.knows_cursors else None
+        start = ids.index(after) + 1 if after else 0
+        page = {"data": jobs[start : start + 2], "has_more": len(jobs) > start + 2}
+        return httpx.Response(200, stream=httpx.ByteStream(json.dumps(page).encode()))
+
+    def jobs(self) -> list[dict[str, Any]]:
+        page = super().answer(ServedRequest("GET", "/v1/batches?limit=100", {}, b""))
+        found: list[dict[str, Any]] = json.loads(page.content)["data"]
+        return found
+
+
+def _with(**changes: Any) -> Callable[[list[Any]], list[Any]]:
+    return lambda jobs: [{**job, **changes} for job in jobs]
+
+
+OLD = [
+    {"id": f"old{n}", "status": "completed", "input_file_id": "f", "created_at": BEGIN - 10**6}
+    for n in range(5)
+]
+
+
+@cases(
+    "odd",
+    {
+        "the newest first": lambda jobs: [*jobs, *OLD],
+        "the oldest first": lambda jobs: [*OLD, *jobs[::-1]],
+        "without times": lambda jobs: [*_with(created_at=None)(OLD), *_with(created_at=0)(jobs)],
+        "times in milliseconds": lambda jobs: [*_with(created_at=BEGIN * 1000)(jobs), *OLD],
+        "without metadata": lambda jobs: [*_with(metadata=None)(jobs), *OLD],
+        "beside a job of a blob": lambda jobs: [{"id": "x", "status": "y", "input_blob": "b"}, *jobs],
+        "beside an old job of nothing": lambda jobs: [*jobs, {"id": "x", "status": "y", "created_at": 9}],
+    },
+)
+def test_a_create_is_found_in_any_list(tmp_path: Path, odd: Callable[[list[Any]], list[Any]]) -> None:
+    provider, path = OddList("empty:on=create:times=1", odd), write_input(tmp_path, lines=1)
+    submit(provider, path, settle_s=8.0)
+    assert paid(provider) == ["id-0"]
+
+
+def test_a_list_that_begins_again_at_each_page_is_read_once(tmp_path: Path) -> None:
+    path = write_input(tmp_path, lines=1)
+    provider = OddList("status=503:on=create:times=1", lambda jobs: [*_with(created_at=BEGIN)(OLD), *jobs])
+    provider.knows_cursors = False
+    submit(provider, path, settle_s=8.0)
+    assert paid(provider) == ["id-0"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_old_list_is_not_read_to_its_end(tmp_path: Path, order: int) -> None:
+    """Only a list with the newest first says where the older ones begin."""
+    path = write_input(tmp_path, lines=1)
+    many = [{**OLD[0], "id": f"old{n}", "created_at": BEGIN - 10**6 - n} for n in range(40)]
+    provider = OddList("empty:on=create:times=1", lambda jobs: [*jobs, *many][::order])
+    submit(provider, path)
+    looks = sum(call.startswith("GET /batches?") for call in provider.calls)
+    assert looks == (1 if order == 1 else 21)
 
 
 def _nameless(provider: Provider) -> JobPage:

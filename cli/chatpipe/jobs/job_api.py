@@ -65,10 +65,18 @@ class UploadContent(NamedTuple):
 
 
 class JobPage(NamedTuple):
-    """A page of the list of jobs, the newest first. next is the cursor of the next page, None at the end."""
+    """A page of the list of jobs. next is the cursor of the next page, None at the end."""
 
     jobs: list[ProviderJob]
     next: str | None
+
+    def ends_before(self, oldest: float) -> bool:
+        """Return True if all jobs of the following pages are older than a Unix time.
+
+        Some providers list the oldest job first, and some do not say when a job was created.
+        """
+        first, last = self.jobs[0].created_at, self.jobs[-1].created_at
+        return 0.0 < last < min(first, oldest)
 
 
 class JobApi:
@@ -136,6 +144,18 @@ class JobApi:
             value = self._value(request, self._look)
             jobs = jobs_of(value, self.dialect)
         return JobPage(jobs, shape.next_cursor(value, size, cursor) if jobs else None)
+
+    def pages(self, oldest: float) -> Iterator[JobPage]:
+        """The list, as far as it may have jobs that were created at a Unix time or later."""
+        seen: set[str] = set()
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.page(cursor=cursor)
+            if seen.issuperset(job.id for job in page.jobs):
+                return  # the end, or a server that does not know the cursor
+            yield page
+            seen.update(job.id for job in page.jobs)
+            cursor = None if page.ends_before(oldest) else page.next
 
     def cancel(self, id_: str) -> ProviderJob:
         request = self._post(f"{self._job_route(id_)}/cancel", {})

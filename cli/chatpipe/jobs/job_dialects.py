@@ -38,6 +38,7 @@ _STATUSES = {
     "canceled": "cancelled",
 }
 _BEGINNINGS = ("job_state_", "batch_state_")
+_MOST_SECONDS = 100_000_000_000  # of a Unix time; a larger number counts milliseconds
 _END_TIMES = ("completed_at", "expired_at", "cancelled_at", "failed_at")
 
 
@@ -121,6 +122,12 @@ class ProviderJob(NamedTuple):
         return self.status in ENDS or self.status == LOST
 
     @property
+    def is_nameless(self) -> bool:
+        """True if it says nothing about what it was created of: a file, lines in its create, or a blob."""
+        names = ("metadata", "input_files", "input_blob")
+        return self.input_file_id is None and all(self.value.get(name) is None for name in names)
+
+    @property
     def progress(self) -> str:
         """Its status for people: `in_progress, 2 of 3 lines`."""
         counts = self.counts
@@ -186,7 +193,7 @@ def job_of(value: Value, dialect: JobDialect) -> ProviderJob:
         _id(value.get("output_file_id")),
         _id(value.get("error_file_id")),
         _time(value.get("created_at")),
-        next(filter(None, (_time(value.get(name)) for name in _END_TIMES)), 0.0),
+        _end_time(value),
         _time(value.get("expires_at")),
     )
 
@@ -220,9 +227,18 @@ def _count(value: Value) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def _end_time(value: Mapping[str, Value]) -> float:
+    """The time at which a job ended, 0 if it does not say.
+
+    A server may send an old date for what has not happened.
+    """
+    found = max(_time(value.get(name)) for name in _END_TIMES)
+    return found if found >= _time(value.get("created_at")) else 0.0
+
+
 def _time(value: Value) -> float:
-    """Unix time of a number or an RFC 3339 text, 0 for anything else."""
+    """Unix time of a number, which may count milliseconds, or an RFC 3339 text; 0 for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return value / 1000 if value > _MOST_SECONDS else float(value)
     found = parse_timestamp(value) if isinstance(value, str) else 0.0
     return max(0.0, found)

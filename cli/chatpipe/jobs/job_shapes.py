@@ -62,11 +62,14 @@ def _openai_query(size: int, cursor: str) -> dict[str, str]:
 
 
 def _openai_next(value: Value, size: int, cursor: str) -> str | None:
-    """The id of the last job of a page."""
-    if not isinstance(value, dict) or value.get("has_more") is not True:
+    """The id of the last job of a page. A full page may have another behind it, unless it says no."""
+    data = value.get("data") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(data, list) or not data:
         return None
-    data = value.get("data")
-    last = data[-1] if isinstance(data, list) and data else None
+    has_more = value.get("has_more")
+    if not (len(data) >= size if has_more is None else has_more is True):
+        return None
+    last = data[-1]
     found = last.get("id") if isinstance(last, dict) else None
     return found if isinstance(found, str) else None
 

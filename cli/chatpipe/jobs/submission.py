@@ -179,11 +179,9 @@ class Submission:
         """
         others = {each.job_id for each in self._state.records.values() if each is not record}
         oldest = (record.first_creating_at or 0.0) - _CLOCKS_S
-        cursor = ""
-        while True:
-            page = self._api.page(cursor=cursor)
+        for page in self._api.pages(oldest):
             for job in (each for each in page.jobs if each.id not in others):
-                if job.input_file_id is None and job.value.get("metadata") is None:
+                if job.is_nameless and not 0.0 < job.created_at < oldest:
                     what = "the list of jobs says nothing about their files, and one may have been created"
                     fix = "see in the provider's console whether it was"
                     raise SomeFailed(what, Status.SOME_FAILED, fix=fix)
@@ -191,9 +189,6 @@ class Submission:
                 token = metadata.get(_TOKEN) if isinstance(metadata, dict) else None
                 if record.token == token or (record.file_id and job.input_file_id == record.file_id):
                     yield job
-            if page.next is None or page.jobs[-1].created_at < oldest:
-                return
-            cursor = page.next
 
 
 def _shown(job: ProviderJob, part: InputPart, place: tuple[int, int], *, is_new: bool) -> dict[str, Value]:
