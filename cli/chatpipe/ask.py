@@ -29,13 +29,10 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
     deadline_s = draft.options.server.limits.deadline_s
     with transcript.open_transcript(prompt.transcript, console.note, deadline_s) as history:
         past = None if history is None else history.messages()
-
-        def choose_stream(prepared: Prepared) -> None:
-            nonlocal format
-            format = choose_format(format, output, prepared.body)
-            decide_stream(prepared.body, format, prepared.built.place("/stream"))
-
-        prepared = draft.prepare(past, finish=choose_stream)
+        prepared = draft.prepare(past)
+        format = choose_format(format, output, prepared.body)
+        decide_stream(prepared.body, format, prepared.built.place("/stream"))
+        draft.check(prepared)
         with (
             _open_servers(prepared, draft, call) as servers,
             open_target(output, draft.sources.names, escape=format.escape, is_only_copy=True) as out,

@@ -1,7 +1,8 @@
 """Options -> a request that is ready to be sent: the one sequence of stages, for every command.
 
     options -> server, stdin, files -> schema checked        draft()
-            -> transcript -> body -> one choice? -> checked  Draft.prepare()
+            -> transcript -> body -> one choice?             Draft.prepare()
+            -> checked                                       Draft.check()
             -> body -> one choice?                           Draft.defaults()
 
 A draft is made without the lock of a transcript: stdin may be slow, and what it waits for may need
@@ -10,7 +11,7 @@ the same transcript. A run has no transcript, and checks each of its lines by it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -68,29 +69,25 @@ class Draft(NamedTuple):
             self.sources.add(path, "--transcript")
         return past
 
-    def prepare(
-        self,
-        past: Sequence[LocatedValue] | None = None,
-        *,
-        finish: Callable[[Prepared], None] | None = None,
-        needs_model: bool = True,
-    ) -> Prepared:
-        """Build the body behind the messages of a transcript, and check it. Warnings go to the console.
+    def prepare(self, past: Sequence[LocatedValue] | None = None) -> Prepared:
+        """Build the body behind the messages of a transcript; past is None without one.
 
-        past is None without a transcript. finish may change the body before it is checked. needs_model is
-        False for a body that gets its model later. Raises UsageFault, BadInput.
+        It is not checked yet: see check(). Raises UsageFault, BadInput.
         """
         built = build(add_transcript(self.parts, self.options.prompt, past))
         if past is not None:
             history.refuse_unstorable(built)
         refuse_several_choices(built.body, self.options.schema)
-        prepared = self._prepared(built)
-        if finish is not None:
-            finish(prepared)
+        return self._prepared(built)
+
+    def check(self, prepared: Prepared, *, needs_model: bool = True) -> None:
+        """Check the body. Warnings go to the console.
+
+        needs_model is False for a body that gets its model later. Raises BadInput for its errors.
+        """
         check = self.options.check
         if not check.off:
-            self.console.warnings(refuse(built, strict=check.strict, without_model=not needs_model))
-        return prepared
+            self.console.warnings(refuse(prepared.built, strict=check.strict, without_model=not needs_model))
 
     def defaults(self) -> Prepared:
         """Build the body that lines of a run are merged with. Raises UsageFault, BadInput."""

@@ -46,7 +46,8 @@ def build(
 
     drafted = draft(request, console, os.environ)
     refuse_several(format, drafted.endpoints)
-    prepared = drafted.prepare(drafted.read_transcript(), needs_model=REQUEST_FORMATS[format].needs_model)
+    prepared = drafted.prepare(drafted.read_transcript())
+    drafted.check(prepared, needs_model=REQUEST_FORMATS[format].needs_model)
     custom_id = utf8_argument(custom_id, "--custom-id")
     unsent = UnsentRequest(prepared.body, custom_id, prepared.endpoint, request.server, drafted.environ)
     text = format_request(format, unsent, drafted.console.note)
