@@ -1,4 +1,4 @@
-"""A run of many requests, from its options to its exit status.
+"""A run of many requests, from its description to its exit status.
 
 input -> refuse conflicts -> dry run
 -> Batch lines only
@@ -13,48 +13,45 @@ from chatpipe.batch.input import RunInput, open_lines
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.watch import progress_options
-from chatpipe.inputs.sources import Sources
 from chatpipe.output.target import open_target
 from chatpipe.wire.transports import check_transport
 
 
-class Run:
-    """A run."""
-
-    def __init__(self, spec: RunSpec) -> None:
-        self._spec = spec
-
-    def run(self, sources: Sources) -> int:
-        """Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted."""
-        spec = self._spec
-        inputs = [*sources.names, *spec.input_files]
-        refuse_engine_conflicts(spec)
-        with open_lines(spec.file, sources, spec.reader.form) as lines:
-            source = RunInput(
-                lines, spec.reader, spec.input, spec.console, own_ids_once=spec.resume.match == "id"
-            )
-            refuse_conflicts(spec)
-            if not (spec.only_requests or spec.report.dry_run or spec.options.recordings.is_offline):
-                for endpoint in spec.endpoints:
-                    check_transport(endpoint, spec.server_options, spec.environ)
-            watch = self._watch()  # it looks at stdin, so it precedes read_head()
-            source.read_head()
-            if spec.report.dry_run:
-                return dry_run.print_estimate(source.items(), spec)
-            with open_target(spec.output, inputs, escape=True) as out:
-                if spec.only_requests:
-                    return requests_only.write_requests(
-                        source.items(), out, spec.console, spec.endpoint.patches
-                    )
-                return live_run.answer(spec, source.items(), out, watch)
-
-    def _watch(self) -> ProgressOptions:
-        spec = self._spec
-        return progress_options(
-            spec.report,
-            spec.console,
-            spec.environ,
-            file=spec.file,
-            output=spec.output.path,
-            limit=spec.input.limit,
+def run_batch(spec: RunSpec) -> int:
+    """Run it, and return the status. Raises the ChatpipeError that the run ends in, and Interrupted."""
+    sources = spec.draft.sources
+    refuse_engine_conflicts(spec)
+    with open_lines(spec.file, sources, spec.reader.form) as lines:
+        source = RunInput(
+            lines, spec.reader, spec.input, spec.console, own_ids_once=spec.resume.match == "id"
         )
+        refuse_conflicts(spec)
+        _check_transports(spec)
+        watch = _progress_options(spec)  # it looks at stdin, so it precedes read_head()
+        source.read_head()
+        if spec.report.dry_run:
+            return dry_run.print_estimate(source.items(), spec)
+        with open_target(spec.output, [*sources.names, *spec.input_files], escape=True) as out:
+            if spec.only_requests:
+                patches = spec.endpoint.patches
+                return requests_only.write_requests(source.items(), out, spec.console, patches)
+            return live_run.answer(spec, source.items(), out, watch)
+
+
+def _progress_options(spec: RunSpec) -> ProgressOptions:
+    return progress_options(
+        spec.report,
+        spec.console,
+        spec.environ,
+        file=spec.file,
+        output=spec.output.path,
+        limit=spec.input.limit,
+    )
+
+
+def _check_transports(spec: RunSpec) -> None:
+    """Raise BadConfiguration for a server that cannot be reached with these options, before input is read."""
+    if spec.only_requests or spec.report.dry_run or spec.options.recordings.is_offline:
+        return
+    for endpoint in spec.endpoints:
+        check_transport(endpoint, spec.server_options, spec.environ)

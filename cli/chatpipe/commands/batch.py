@@ -41,7 +41,7 @@ def batch(
     jq -c '{prompt: .q}' faq.jsonl | chatpipe batch -s "Be brief." -k -f string
     """
     from chatpipe.batch.items import LineTemplate, RequestReader
-    from chatpipe.batch.run import Run
+    from chatpipe.batch.run import run_batch
     from chatpipe.batch.run_format import create_run_format
     from chatpipe.batch.run_spec import RunSpec
     from chatpipe.prepare import draft
@@ -56,6 +56,4 @@ def batch(
     )
     reader = RequestReader(template, plain=input.plain, check=request.check)
     run_format = create_run_format(run.results)
-    return Run(RunSpec(source, input, reader, run_format, drafted, prepared, run, output)).run(
-        drafted.sources
-    )
+    return run_batch(RunSpec(source, input, reader, run_format, drafted, prepared, run, output))

@@ -42,11 +42,11 @@ def map(
     chatpipe map 'Classify: {{text}}' --into label reviews.jsonl
     chatpipe map -s 'Translate into French.' '{{title}}' --csv books.csv -o fr.csv
     """
-    from chatpipe.batch.run import Run
+    from chatpipe.batch.run import run_batch
     from chatpipe.batch.tables.mapper import map_run
     from chatpipe.prepare import draft
 
     prompt, file = row_flags.read_operands(operands, mapping.rows, request.prompt)
     request = request._replace(prompt=prompt)
     drafted = draft(request, console, os.environ, file)
-    return Run(map_run(file, mapping, drafted, run, output)).run(drafted.sources)
+    return run_batch(map_run(file, mapping, drafted, run, output))
