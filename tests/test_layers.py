@@ -233,6 +233,7 @@ WORLD: dict[str, dict[str, str]] = {
         "os": "files that are written whole, and their directories",
         "open": "removes a temporary file",
     },
+    "system.disk_reserve": {"os": "a file without a name, and how large files may be"},
     "system.same_file": {"os": "which file a name refers to, and whether a folder ignores case"},
     "system.replace": {"os": "files that are replaced", "open": "the old file, to compare"},
     "system.lock": {

@@ -74,6 +74,8 @@ class Run:
         self._halts = halts or {}
         self._flying: dict[int, tuple[str, asyncio.Future[Answer]]] = {}
         self.write: Callable[[Result], None] = lambda result: None
+        self.is_kept = False
+        self.room = 1000  # answers in flight for which there is room on the disk
         self.driver = Driver(
             AsyncEngine(self, self.capacity), self, self, MAKER, self._emit, DriverOptions(window, dedupe)
         )
@@ -86,6 +88,10 @@ class Run:
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
         return RecordedAnswer(b"{}", "ok", 0) if item.custom_id.startswith(STORED) else None
+
+    def make_room(self, answers: int) -> None:
+        if answers > self.room:
+            raise CannotWrite("no room")
 
     def record(self, number: int, result: Result) -> None:
         self.kept.append(number)
@@ -504,6 +510,60 @@ async def test_an_output_that_fails_ends_the_run_before_the_rest_of_a_burst_send
     with pytest.raises(CannotWrite, match="no space"):
         await run.end()
     assert run.flying == []
+
+
+async def test_an_output_that_fails_loses_no_answer_if_there_is_a_journal() -> None:
+    """Nothing more is sent, or written behind what may be incomplete."""
+
+    def full(result: Result) -> None:
+        raise CannotWrite("no space")
+
+    run = await begun("abcdefgh", places=4)
+    run.is_kept = True
+    run.write = full
+    await run.reply("a", "b")
+    run.write = lambda result: None
+    assert run.flying == ["c", "d"]
+    await run.reply("c", "d")
+    with pytest.raises(CannotWrite, match=r"no space$"):
+        await run.end()
+    assert (run.logged("sent"), run.kept, run.logged("out")) == (["a", "b", "c", "d"], [0, 1, 2, 3], [])
+
+
+async def test_without_room_for_another_answer_nothing_is_sent_and_those_in_flight_are_kept() -> None:
+    run = Run(places=4)
+    run.is_kept = True
+    run.room = 2
+    await run.begin(lines("abcdefgh"))
+    assert run.flying == ["a", "b"]
+    await run.reply("a", "b")
+    with pytest.raises(CannotWrite, match="no room"):
+        await run.end()
+    assert (run.logged("sent"), run.kept, run.logged("out")) == (["a", "b"], [0, 1], ["a", "b"])
+
+
+@cases(
+    ("window", "replies", "lost"),
+    {
+        "the first": (None, "a", 4),
+        "the last": (None, "abcd", 4),
+        "in input order": (8, "bcda", 7),
+    },
+)
+async def test_a_full_output_says_how_many_answers_are_lost(
+    window: int | None, replies: str, lost: int
+) -> None:
+    """Those in flight, those that came, and those that wait for an earlier one: then three more are sent."""
+
+    def full(result: Result) -> None:
+        raise CannotWrite("no space")
+
+    run = Run(places=4, window=window)
+    await run.begin(lines("abcdefgh"))
+    run.write = full
+    await run.reply(*replies)
+    with pytest.raises(CannotWrite, match=f"^no space: {lost} answers are lost$"):
+        await run.end()
 
 
 async def test_a_reader_that_is_gone_ends_the_run_too() -> None:

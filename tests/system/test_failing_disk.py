@@ -29,6 +29,8 @@ POINTS = (
     (BATCH, "dup of out.journal", "EMFILE", False),
     (BATCH, "write of out.journal", "ENOSPC", True),
     (BATCH, "write of out.journal", "torn EIO", False),
+    (BATCH, "pwrite of .out.journal.chatpipe-*", "EDQUOT", False),
+    (BATCH, "open of .out.journal.chatpipe-*", "EACCES", False),
     (BATCH, "read of in.jsonl", "EIO", True),
     ("batch --errors --report", "write of out.journal", "ESTALE", True),
     ("map -o", "write of out.journal", "ENOSPC", True),

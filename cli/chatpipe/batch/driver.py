@@ -4,7 +4,8 @@
 
 A run stops before its input ends for a signal, for a failure that would hit every line (no key, no
 credit), a budget, a halt rule, or an output that cannot be written. It stops at once, or after the
-requests in flight. Results that have arrived are always written.
+requests in flight. Results that have arrived are always written. If the disk is full, the answers in flight
+are recorded, because the journal has room for them, and nothing more is sent or written.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
-from chatpipe.errors import BadInput, MissingInput, TryLater, quantity
+from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, quantity
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
@@ -44,6 +45,13 @@ class AnswerStore(Protocol):
     def fingerprint(self, item: Item) -> str: ...
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | CollectedAnswer | None: ...
+
+    @property
+    def is_kept(self) -> bool:
+        """True if record() keeps results."""
+
+    def make_room(self, answers: int) -> None:
+        """Make room for the answers to this many requests in flight. Raises CannotWrite."""
 
     def record(self, number: int, result: Result) -> None:
         """Record a result. number is the position of its item in the input, from 0."""
@@ -109,6 +117,7 @@ class Driver:
             str, list[tuple[int, Item]]
         ] = {}  # by fingerprint, items that wait for an answer
         self._following = 0  # the number of items in _followers
+        self._unwritten = 0  # answers of this run that could not be written
         self._error: BaseException | None = None
         self.stop: Stop | None = None
 
@@ -124,9 +133,9 @@ class Driver:
                 self.stop = self.stop._replace(abandoned=self._in_flight)
             # Results that still wait for an earlier one are written too, because they were paid for.
             for number in sorted(self._reordered):
-                self._emit(self._reordered.pop(number))
+                self._write(self._reordered.pop(number))
         if self._error is not None:
-            raise self._error
+            raise self._with_lost(self._error)
 
     # Input
 
@@ -215,6 +224,7 @@ class Driver:
         if self.stop is not None:
             return False
         try:
+            self._store.make_room(self._in_flight + 1)
             stop = self._policy.reserve(request)
         except BaseException as error:
             self.failed(error)
@@ -243,7 +253,7 @@ class Driver:
         if isinstance(error, TryLater):  # its request was not sent, those in flight will be answered
             self._halt(Stop(error))
         else:
-            self._fail(error, now=True)
+            self._fail(error, now=not (isinstance(error, CannotWrite) and self._store.is_kept))
 
     # Results
 
@@ -268,14 +278,26 @@ class Driver:
         self._store.record(number, result)
         stop = self._policy.observe(number, result)
         if self._window is None:
-            self._emit(result)
+            self._write(result)
         else:
             self._reordered[number] = result
             while (ready := self._reordered.pop(self._emitted, None)) is not None:
                 self._emitted += 1
-                self._emit(ready)
+                self._write(ready)
         if stop is not None:
             self._halt(stop)
+
+    def _write(self, result: Result) -> None:
+        """Write a result. Once that has failed, none is written: the last line may be incomplete."""
+        try:
+            self._emit(result)
+        except BaseException:
+            self._emit = self._lose
+            self._lose(result)
+            raise
+
+    def _lose(self, result: Result) -> None:
+        self._unwritten += result.latency_s is not None
 
     # The end
 
@@ -284,6 +306,13 @@ class Driver:
         if self._error is None or isinstance(self._error, MissingInput):
             self._error = error  # an output that fails matters more than an input
         self._halt(Stop(now=now))
+
+    def _with_lost(self, error: BaseException) -> BaseException:
+        """Let an output that cannot be written say how many answers nothing else has."""
+        lost = self._unwritten + self._in_flight
+        if isinstance(error, CannotWrite) and lost and not self._store.is_kept:
+            error.what = f"{error.what}: {quantity(lost, 'answer')} {'is' if lost == 1 else 'are'} lost"
+        return error
 
     def _halt(self, stop: Stop) -> None:
         """Stop the run. Of several reasons the one of the highest rank is reported, else the first."""

@@ -31,7 +31,8 @@ def run_batch(spec: RunSpec) -> int:
         source.read_head()
         if spec.report.dry_run:
             return dry_run.print_estimate(source.items(), spec)
-        with open_target(spec.output, [*sources.names, *spec.input_files], escape=True) as out:
+        inputs, is_only_copy = [*sources.names, *spec.input_files], spec.journal_path is None
+        with open_target(spec.output, inputs, escape=True, is_only_copy=is_only_copy) as out:
             if spec.only_requests:
                 patches = spec.endpoint.patches
                 return requests_only.write_requests(source.items(), out, spec.console, patches)

@@ -126,14 +126,17 @@ def open_target(
 
     inputs lists the files that are a part of the request, for the rule of `--depfile`. Whatever ends the
     block before the output is complete, the content that came is kept, because it was paid for, and a
-    fault names it. is_only_copy: if it cannot be written, it is lost, and the fault says so. A signal takes
-    effect inside the block only. Raises CannotWrite, UsageFault, and Interrupted.
+    fault names it. is_only_copy: if it cannot be written, it is lost, and the fault says so; a disk that is
+    full is refused. A signal takes effect inside the block only.
+    Raises CannotWrite, UsageFault, and Interrupted.
     """
     if not target.is_file and sys.stdout is None:
         raise CannotWrite("stdout is closed", fix="redirect it")
     with interruptible(), delay_signals():
         rule = _rule(target, inputs)
         with _open(target, escape=escape) as output:
+            if is_only_copy:
+                output.check_room()
             result = OpenOutput(target, rule, output, is_only_copy=is_only_copy)
             try:
                 with interruptible():

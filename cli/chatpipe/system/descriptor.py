@@ -63,6 +63,13 @@ class DescriptorOutput:
     def write(self, data: bytes) -> None:
         self._write(self._escaper.feed(data) if self._escaper else data)
 
+    def check_room(self) -> None:
+        """Raise CannotWrite if this is a regular file on a disk that is full."""
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                return
+        refuse_full_disk(self._fd, self._name)
+
     def commit(self) -> None:
         """Flush, and let a network file system report now that it has stored nothing."""
         self._flush()
@@ -204,6 +211,20 @@ def _waits_for_reader(frame: FrameType) -> bool:
 
 
 end_at_second_signal(_waits_for_reader)
+
+
+def refuse_full_disk(file: int | str, name: str) -> None:
+    """Raise CannotWrite, with name as its place, if the disk of a regular file or a folder is full.
+
+    A file system that does not say its size counts as one with room.
+    """
+    try:
+        room = os.statvfs(file)
+    except OSError:
+        return
+    free = room.f_bavail if os.geteuid() else room.f_bfree  # some blocks are for root alone
+    if room.f_blocks and not free:
+        raise cannot_write(name, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 
 def close_quietly(fd: int) -> None:

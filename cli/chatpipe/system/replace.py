@@ -26,6 +26,7 @@ from chatpipe.system.descriptor import (
     close_quietly,
     is_special,
     open_special,
+    refuse_full_disk,
     write_all,
 )
 from chatpipe.system.same_file import is_current, resolve
@@ -37,6 +38,7 @@ _MOST_NAME_BYTES = 255  # of nearly all file systems
 class ResultOutput(Protocol):
     """A sink for a result, with three ends: commit it, keep it as a partial file, or discard it."""
 
+    def check_room(self) -> None: ...
     def write(self, data: bytes) -> None: ...
     def commit(self) -> None: ...
     def keep_part(self) -> str | None: ...
@@ -109,6 +111,10 @@ class Replacement:
         atomic.remove_abandoned(self._target)
         self._create_temporary()
         self._remove_temporary()
+
+    def check_room(self) -> None:
+        """Raise CannotWrite if the disk is full."""
+        refuse_full_disk(os.path.dirname(self._target) or ".", self._path)
 
     def write(self, data: bytes) -> None:
         fd = self._descriptor()

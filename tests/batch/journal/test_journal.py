@@ -19,6 +19,7 @@ from chatpipe.batch.journal import journal as module
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, CannotWrite, Status, TryLater
 from chatpipe.system import descriptor
+from chatpipe.system.disk_reserve import DiskReserve
 from parametrize import cases
 from refusals import refused
 
@@ -421,6 +422,72 @@ def test_a_full_disk_says_what_to_do(path: Path, monkeypatch: pytest.MonkeyPatch
         f"{path}: cannot write the journal: no space left on device: "
         "the answers before are safe: free some space and run the same command again"
     )
+
+
+def test_room_for_lines_is_there_when_the_disk_is_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as it is used, there is none for further ones."""
+    write, taken, full = os.write, [True], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill(fd: int, data: bytes) -> int:
+        if taken[0]:
+            raise full
+        return write(fd, data)
+
+    class Reserve(DiskReserve):
+        def grow(self, size: int) -> None:
+            if self.size == 0 and not taken[0]:
+                raise full
+            super().grow(size)
+
+        def release(self) -> None:
+            taken[0] = False
+            super().release()
+
+    monkeypatch.setattr(module, "DiskReserve", Reserve)
+    with Journal(str(path)) as journal:
+        journal.make_room(2)
+        monkeypatch.setattr(os, "write", fill)
+        journal.append(LINES[0])
+        with refused(
+            CannotWrite,
+            what="no room for another answer: no space left on device",
+            place=str(path),
+            fix="the answers before are safe: free some space and run the same command again",
+        ):
+            journal.make_room(1)
+        journal.append(LINES[1])
+    assert path.read_bytes() == HEADER + LINES[0] + b"\n" + LINES[1] + b"\n"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@cases(
+    ("lines", "longest", "size"),
+    {
+        "one": (1, 10, 4 << 10),
+        "several": (3, 10, 12 << 10),
+        "long ones": (2, 9_000, 18_000),
+        "longer ones": (2, 1 << 20, 128 << 10),
+        "many": (5_000, 10, 16 << 20),
+    },
+)
+def test_the_room_is_that_of_the_longest_line_for_each(
+    lines: int, longest: int, size: int, path: Path
+) -> None:
+    with Journal(str(path)) as journal:
+        journal.append(b"x" * longest)
+        journal.make_room(lines)
+        assert journal._reserve.size == size
+
+
+def test_a_limit_of_files_leaves_room_for_the_lines_in_flight(path: Path) -> None:
+    with largest_file(10_000), Journal(str(path)) as journal:
+        journal.make_room(2)
+        journal.append(b"x" * 2_000)
+        with pytest.raises(
+            CannotWrite, match=r"no room for another answer: file too large: .* raise the limit"
+        ):
+            journal.make_room(2)
+        journal.append(b"x" * 4_000)
 
 
 def test_a_part_that_could_not_be_taken_back_is_before_the_next_line(

@@ -5,7 +5,8 @@ its lock may append, and only complete lines count. A run opens the Journal, whi
 an earlier run left incomplete; loads the recorded answers (batch/journal/answers.py); appends each answer
 before it is counted; and finally closes the journal, or removes it if OUT has all answers.
 
-Answers that jobs of a provider keep for the next run are written in blocks.
+Answers that jobs of a provider keep for the next run are written in blocks. Requests in flight have room on
+the disk for their answers: if it fills up, these are written, and no more is sent.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from chatpipe.system.descriptor import (
     system_remedy,
     write_all,
 )
+from chatpipe.system.disk_reserve import DiskReserve, largest_file, refuse_growth
 from chatpipe.system.lock import open_current, try_lock, unlock
 from chatpipe.system.same_file import is_current_entry
 
@@ -50,6 +52,11 @@ _OPEN_FLAGS = (
 _HEAD_BYTES = 4096
 _BLOCK_BYTES = 256 << 10
 _SYNC_EVERY_S = 1.0
+# The room for one answer in flight: as much as the longest line took, between these, ...
+_LINE_BYTES = 4 << 10
+_LONG_LINE_BYTES = 64 << 10
+# ... and that of all of them.
+_MOST_ROOM_BYTES = 16 << 20
 # fdatasync flushes the data and the size of the file, but not its times. macOS has only fsync.
 _sync = getattr(os, "fdatasync", os.fsync)
 
@@ -76,6 +83,9 @@ class Journal:
         self._torn: int | None = None  # offset of a line that may be incomplete
         self._block = bytearray()  # lines of append_later() that are not written yet
         self._block_at = 0  # the offset of the block
+        self._longest = _LINE_BYTES
+        self._reserve = DiskReserve(path)
+        self._largest = largest_file()
         self._fd = _open_locked(path)
         remove_abandoned(path)
         try:
@@ -88,6 +98,22 @@ class Journal:
     def fileno(self) -> int:
         return self._fd
 
+    def make_room(self, lines: int) -> None:
+        """Make room on the disk for this many lines, whatever other files grow. Raises CannotWrite.
+
+        append() uses it if there is no other.
+        """
+        size = min(lines * self._longest, _MOST_ROOM_BYTES)
+        if size <= self._reserve.size and self._largest is None:
+            return
+        try:
+            if self._largest is not None:
+                refuse_growth(self._fd, size, self._largest)
+            if size > self._reserve.size:
+                self._reserve.grow(max(size, 2 * self._reserve.size))
+        except OSError as error:
+            raise self._failure("no room for another answer", error) from error
+
     def append(self, line: bytes) -> int:
         """Append a line, given without its newline. Once this returns, killing the run cannot lose it.
 
@@ -95,6 +121,8 @@ class Journal:
         """
         _refuse_several(line)
         self.flush()
+        if len(line) > self._longest:
+            self._longest = min(len(line), _LONG_LINE_BYTES)
         return self._append(line + b"\n")
 
     def append_later(self, line: bytes) -> int:
@@ -229,6 +257,7 @@ class Journal:
             try:
                 start = self._write(lines)
             except OSError:  # a file server may fail for a moment, and nothing else has the answer
+                self._reserve.release()
                 start = self._write(lines)
         except OSError as error:
             # If this fails too, the torn line goes before the next append or when the journal is opened.
@@ -279,6 +308,7 @@ class Journal:
         self._release()
 
     def _release(self) -> None:
+        self._reserve.release()
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             unlock(fd)

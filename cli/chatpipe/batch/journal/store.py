@@ -131,6 +131,16 @@ class RunStore:
         self._found[item.line] = found
         return found
 
+    @property
+    def is_kept(self) -> bool:
+        """True if results are recorded in a journal."""
+        return self._journal is not None
+
+    def make_room(self, answers: int) -> None:
+        """Make room on the disk for the answers to requests in flight. Raises CannotWrite."""
+        if self._journal is not None:
+            self._journal.make_room(answers)
+
     def record(self, number: int, result: Result) -> None:
         """Append a result to the journal before it is counted.
 

@@ -39,7 +39,12 @@ class CollectedStore:
         self._records = records
         self._answers_all = answers_all
         self.fingerprint = store.fingerprint
+        self.make_room = store.make_room
         self.record = store.record
+
+    @property
+    def is_kept(self) -> bool:
+        return self._store.is_kept
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | CollectedAnswer | None:
         results = self._results
