@@ -263,7 +263,7 @@ WORLD: dict[str, dict[str, str]] = {
     "system.status_line": {"os": "the width of the terminal", "threading": "tools report steps from theirs"},
     "limits.call_wait": {"threading": "shows a line while the call waits", "time": "default clock"},
     "batch.progress": {"asyncio": "from time to time", "time": "wall time"},
-    "batch.watch": {"os": "what is at the terminal, and how many lines the input has"},
+    "batch.progress_options": {"os": "what is at the terminal, and how many lines the input has"},
     "conversation.setup": {"asyncio": "tools run beside the event loop of a run"},
     "batch.session": {"asyncio": "the progress display beside the driver"},
     "batch.input": {"os": "the input"},

@@ -190,8 +190,8 @@ def test_share_of_what_will_be_an_item(
     items: list[Item], limit: int | None, share: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Of 100 lines some are read, and two items are finished."""
-    watch = ProgressOptions("bar", every_s=60, lines=100, limit=limit)
-    progress = Progress(watch, tally(2), time.monotonic() - 1)
+    options = ProgressOptions("bar", every_s=60, lines=100, limit=limit)
+    progress = Progress(options, tally(2), time.monotonic() - 1)
 
     async def run() -> None:
         async for _ in progress.count_items(_each(items)):

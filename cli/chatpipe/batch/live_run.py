@@ -22,7 +22,7 @@ from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
 
-def answer(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, watch: ProgressOptions) -> int:
+def answer(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, display: ProgressOptions) -> int:
     """Answer all items of the input, and complete the output if all answers are good.
 
     Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted. A signal takes
@@ -32,7 +32,7 @@ def answer(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, watch: Pr
         tally = Tally(spec.defaults.get("model"))
         try:
             with delay_signals():
-                fault = _run(spec, servers, items, out, tally, watch)
+                fault = _run(spec, servers, items, out, tally, display)
         except Interrupted:
             if (tally.finished or tally.abandoned) and not out.is_complete:
                 spec.console.note(end.interruption_text(spec, tally))
@@ -48,11 +48,11 @@ def _run(
     items: AsyncIterator[Item],
     out: OpenOutput,
     tally: Tally,
-    watch: ProgressOptions,
+    display: ProgressOptions,
 ) -> ChatpipeError | None:
     """Answer all items. Returns the fault of the run, None if the output is complete."""
     started = time.monotonic()
-    progress = Progress(watch, tally, started, spec.console.note)
+    progress = Progress(display, tally, started, spec.console.note)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(spec))
         tally.send_reasons = store.send_reasons
@@ -62,7 +62,7 @@ def _run(
         session = Session(spec, means, emitter, progress)
         raise_if_received()
         if jobs is not None:
-            items = jobs.prepare(items, watch)
+            items = jobs.prepare(items, display)
         try:
             stop = run_loop(session.run(items))
         except BaseException:
@@ -77,7 +77,7 @@ def _run(
         wall_s = time.monotonic() - started
         fault = _conclude(spec, means, stop, out, tally)
         end.note_failed_tools(spec, tally)
-        if watch.has_summary:
+        if display.has_summary:
             end.print_summary(spec, tally, wall_s, fault)
     return fault
 

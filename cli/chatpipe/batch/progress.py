@@ -51,17 +51,17 @@ class Progress:
 
     def __init__(
         self,
-        watch: ProgressOptions,
+        options: ProgressOptions,
         tally: Tally,
         started: float,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._note = note
         self._noted_s = 0.0
-        self._watch = watch
+        self._options = options
         self._tally = tally
         self._started = started
-        self._bar = StatusLine(watch.columns) if watch.kind == "bar" else None
+        self._bar = StatusLine(options.columns) if options.kind == "bar" else None
         self._speed = bar.Speed(started)
         self._taken = 0
         self._line = 0
@@ -84,15 +84,15 @@ class Progress:
 
     @property
     def has_summary(self) -> bool:
-        return self._watch.has_summary
+        return self._options.has_summary
 
     def count_items(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
         """Yield the items, and count them if that helps to estimate the total."""
-        return items if self._bar is None or self._watch.lines is None else self._counted(items)
+        return items if self._bar is None or self._options.lines is None else self._counted(items)
 
     def make_room(self) -> None:
         """Remove the bar before output that bypasses the console."""
-        if self._bar is not None and self._watch.shares_terminal:
+        if self._bar is not None and self._options.shares_terminal:
             self._bar.wipe()
 
     async def tick(self) -> None:
@@ -101,8 +101,8 @@ class Progress:
             await asyncio.sleep(_DELAY_S)
         while self._bar is not None:
             self._draw(self._bar)
-            await asyncio.sleep(self._watch.every_s)
-        while self._watch.kind == "json":
+            await asyncio.sleep(self._options.every_s)
+        while self._options.kind == "json":
             await asyncio.sleep(1)
             self._write()
         while self._rate is not None:
@@ -113,7 +113,7 @@ class Progress:
         self._note_state()
         if self._bar is not None:
             self._bar.close()
-        if self._watch.kind == "json":
+        if self._options.kind == "json":
             self._write()
 
     async def _counted(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
@@ -128,7 +128,7 @@ class Progress:
         Not every line is an item of this run: there are blank lines, headers, shards, and rows of
         several lines. If every line is an item, the number is exact.
         """
-        lines, limit = self._watch.lines, self._watch.limit
+        lines, limit = self._options.lines, self._options.limit
         if lines is None:
             return None
         total = lines * self._taken / self._line if self._line else lines

@@ -11,8 +11,8 @@ from chatpipe.batch import dry_run, live_run, requests_only
 from chatpipe.batch.conflicts import refuse_conflicts, refuse_engine_conflicts
 from chatpipe.batch.input import RunInput, open_lines
 from chatpipe.batch.progress import ProgressOptions
+from chatpipe.batch.progress_options import progress_options
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.batch.watch import progress_options
 from chatpipe.output.target import open_target
 from chatpipe.wire.transports import check_transport
 
@@ -27,7 +27,7 @@ def run_batch(spec: RunSpec) -> int:
         )
         refuse_conflicts(spec)
         _check_transports(spec)
-        watch = _progress_options(spec)  # it looks at stdin, so it precedes read_head()
+        display = _progress_options(spec)  # it looks at stdin, so it precedes read_head()
         source.read_head()
         if spec.report.dry_run:
             return dry_run.print_estimate(source.items(), spec)
@@ -36,7 +36,7 @@ def run_batch(spec: RunSpec) -> int:
             if spec.only_requests:
                 patches = spec.endpoint.patches
                 return requests_only.write_requests(source.items(), out, spec.console, patches)
-            return live_run.answer(spec, source.items(), out, watch)
+            return live_run.answer(spec, source.items(), out, display)
 
 
 def _progress_options(spec: RunSpec) -> ProgressOptions:

@@ -60,7 +60,7 @@ class JobPhase:
             if job is not None and job.has_ended:
                 self.results.collect(self._api, record.token, job)
 
-    def submit(self, parts: JobParts, watch: ProgressOptions) -> None:
+    def submit(self, parts: JobParts, display_options: ProgressOptions) -> None:
         """Create the jobs of parts, and wait for all jobs.
 
         Raises the fault of a request. What was created before it is in the journal.
@@ -70,9 +70,9 @@ class JobPhase:
             self._create(number)
         if self._options.waits:
             context = self._api.connection.context
-            display = WaitDisplay(watch, context.monotonic, self._api.sleep)
+            display = WaitDisplay(display_options, context.monotonic, self._api.sleep)
             with display.open():
-                self._wait(None if watch.kind == "none" else display)
+                self._wait(None if display_options.kind == "none" else display)
         elif waiting := self._waiting():
             lines = sum(int(record.fields.get("lines", 0)) for record in waiting)
             what = f"{quantity(lines, 'line')} in {quantity(len(waiting), 'job')} at the provider"

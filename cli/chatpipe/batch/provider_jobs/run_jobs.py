@@ -39,7 +39,7 @@ class RunJobs:
         """True if nothing is sent in another way."""
         return self._spec.options.engine.is_jobs and not self._spec.resume.no_send
 
-    def prepare(self, items: AsyncIterator[Item], watch: ProgressOptions) -> AsyncIterator[Item]:
+    def prepare(self, items: AsyncIterator[Item], display: ProgressOptions) -> AsyncIterator[Item]:
         """Collect what has ended, and with the engine create what is missing and wait for it.
 
         Returns the items that have a result in this run. Raises the fault of a request, and Interrupted.
@@ -57,7 +57,7 @@ class RunJobs:
                 parts = JobParts(self._spec, phase.dialect, self._store, self.records, budget)
                 self._parts = parts
                 parts.read(items)
-                phase.submit(parts, watch)
+                phase.submit(parts, display)
                 parts.close_lines()
         except Interrupted:
             if text := phase.interrupted_text():

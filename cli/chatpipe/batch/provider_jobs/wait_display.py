@@ -46,14 +46,14 @@ class WaitDisplay:
     """Shows a wait. clock is a monotonic one, sleep waits for some seconds."""
 
     def __init__(
-        self, watch: ProgressOptions, clock: Callable[[], float], sleep: Callable[[float], None]
+        self, options: ProgressOptions, clock: Callable[[], float], sleep: Callable[[float], None]
     ) -> None:
-        self._kind = watch.kind
+        self._kind = options.kind
         self._clock = clock
         self._sleep = sleep
         self._started = clock()
         self._next_s = 0.0  # of the next line of JSON
-        self._bar = StatusLine(watch.columns) if watch.kind == "bar" else None
+        self._bar = StatusLine(options.columns) if options.kind == "bar" else None
 
     @contextmanager
     def open(self) -> Iterator[None]:

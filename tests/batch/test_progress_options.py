@@ -1,4 +1,4 @@
-"""The number of input lines that a bar assumes."""
+"""Progress options of a run: the number of input lines that a bar assumes, and when there is no bar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chatpipe.batch import watch as watching
+from chatpipe.batch import progress_options as module
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.run import ReportOptions
@@ -21,9 +21,9 @@ MIB = 1 << 20
 LOUD = ConsoleOptions()
 
 
-def watch(file: str, *, telling: ConsoleOptions = LOUD, asked: str | None = "bar") -> ProgressOptions:
-    return watching.progress_options(
-        ReportOptions(progress=asked), Console(telling), {}, file=file, output="-", limit=None
+def options(file: str, *, console: ConsoleOptions = LOUD, asked: str | None = "bar") -> ProgressOptions:
+    return module.progress_options(
+        ReportOptions(progress=asked), Console(console), {}, file=file, output="-", limit=None
     )
 
 
@@ -39,7 +39,7 @@ def watch(file: str, *, telling: ConsoleOptions = LOUD, asked: str | None = "bar
 )
 def test_lines_of_a_file_are_counted(data: bytes, lines: int, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(data)
-    assert watch(str(tmp_path / "in")).lines == lines
+    assert options(str(tmp_path / "in")).lines == lines
 
 
 def test_the_lines_of_a_large_file_are_estimated(tmp_path: Path) -> None:
@@ -47,13 +47,13 @@ def test_the_lines_of_a_large_file_are_estimated(tmp_path: Path) -> None:
     with (tmp_path / "in").open("wb") as file:
         file.write((b"a" * 1023 + b"\n") * (16 * 1024))
         file.truncate(64 * MIB)
-    assert watch(str(tmp_path / "in")).lines == 64 * 1024
+    assert options(str(tmp_path / "in")).lines == 64 * 1024
 
 
 def test_a_large_file_without_a_line_end_has_no_estimate(tmp_path: Path) -> None:
     with (tmp_path / "in").open("wb") as file:
         file.truncate(64 * MIB)
-    assert watch(str(tmp_path / "in")).lines is None
+    assert options(str(tmp_path / "in")).lines is None
 
 
 @cases(
@@ -67,29 +67,29 @@ def test_a_large_file_without_a_line_end_has_no_estimate(tmp_path: Path) -> None
 )
 def test_lines_are_counted_only_where_each_is_an_item(data: bytes, lines: int | None, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(data)
-    assert watch(str(tmp_path / "in")).lines == lines
+    assert options(str(tmp_path / "in")).lines == lines
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    assert watch(str(tmp_path / "fifo")).lines is None
-    assert watch("/dev/null").lines is None
-    assert watch(str(tmp_path / "none")).lines is None
-    assert watch("a\0b").lines is None
+    assert options(str(tmp_path / "fifo")).lines is None
+    assert options("/dev/null").lines is None
+    assert options(str(tmp_path / "none")).lines is None
+    assert options("a\0b").lines is None
 
 
 def test_the_rest_of_stdin_is_counted_and_not_consumed(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"a\nb\nc\n")
     code = (
         "import os\n"
-        "from chatpipe.batch import watch\n"
+        "from chatpipe.batch import progress_options\n"
         "from chatpipe.system.console import Console\n"
         "from chatpipe.options.output import ConsoleOptions\n"
         "from chatpipe.options.run import ReportOptions\n"
         "os.read(0, 2)\n"
         "report = ReportOptions(progress='bar')\n"
         "console = Console(ConsoleOptions())\n"
-        "made = watch.progress_options(report, console, {}, file='-', output='-', limit=None)\n"
+        "made = progress_options.progress_options(report, console, {}, file='-', output='-', limit=None)\n"
         "print(made.lines, os.read(0, 9))\n"
     )
     with (tmp_path / "in").open("rb") as stdin:
@@ -100,8 +100,8 @@ def test_the_rest_of_stdin_is_counted_and_not_consumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("asked", ["json", "none", None])
 def test_without_a_bar_nothing_is_counted(asked: str | None, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"a\n")
-    assert watch(str(tmp_path / "in"), asked=asked).lines is None
+    assert options(str(tmp_path / "in"), asked=asked).lines is None
 
 
 def test_quiet_has_none(tmp_path: Path) -> None:
-    assert watch("-", telling=ConsoleOptions(quiet=True)) == ProgressOptions("none")
+    assert options("-", console=ConsoleOptions(quiet=True)) == ProgressOptions("none")
