@@ -11,7 +11,7 @@ from chatpipe.batch.emit import open_emitter
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import open_store
 from chatpipe.batch.progress import Progress, ProgressOptions
-from chatpipe.batch.run_means import RunMeans, open_means
+from chatpipe.batch.run_resources import RunResources, open_resources
 from chatpipe.batch.run_servers import Servers, open_run_servers
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.session import Session
@@ -57,9 +57,9 @@ def _run(
         store = stack.enter_context(open_store(spec))
         tally.send_reasons = store.send_reasons
         emitter = stack.enter_context(open_emitter(spec, out, tally, progress))
-        means = open_means(spec, servers, store, stack)
-        jobs = means.jobs
-        session = Session(spec, means, emitter, progress)
+        resources = open_resources(spec, servers, store, stack)
+        jobs = resources.jobs
+        session = Session(spec, resources, emitter, progress)
         raise_if_received()
         if jobs is not None:
             items = jobs.prepare(items, display)
@@ -75,7 +75,7 @@ def _run(
             raise Interrupted(stop.signal)
         raise_if_received()
         wall_s = time.monotonic() - started
-        fault = _conclude(spec, means, stop, out, tally)
+        fault = _conclude(spec, resources, stop, out, tally)
         end.note_failed_tools(spec, tally)
         if display.has_summary:
             end.print_summary(spec, tally, wall_s, fault)
@@ -83,13 +83,13 @@ def _run(
 
 
 def _conclude(
-    spec: RunSpec, means: RunMeans, stop: Stop | None, out: OpenOutput, tally: Tally
+    spec: RunSpec, resources: RunResources, stop: Stop | None, out: OpenOutput, tally: Tally
 ) -> ChatpipeError | None:
     """Complete the output if every line is good. Returns the fault of the run otherwise."""
-    jobs = means.jobs
+    jobs = resources.jobs
     fault = end.fault_of_run(spec, stop, tally)
     if jobs is not None and stop is None:
         fault = jobs.finish(fault)
     if stop is None and fault is None:
-        end.complete_output(spec, means.store, out, keeps_journal=jobs is not None and jobs.needs_journal)
+        end.complete_output(spec, resources.store, out, keeps_journal=jobs is not None and jobs.needs_journal)
     return fault

@@ -15,7 +15,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.outbound import Outbound, open_outbound
 from chatpipe.batch.progress import Progress
 from chatpipe.batch.result import ResultBuilder
-from chatpipe.batch.run_means import RunMeans
+from chatpipe.batch.run_resources import RunResources
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.stop import Stop, StopRules
 
@@ -30,21 +30,23 @@ class Session:
     def __init__(
         self,
         spec: RunSpec,
-        means: RunMeans,
+        resources: RunResources,
         emitter: ResultEmitter,
         progress: Progress,
     ) -> None:
         self._spec = spec
-        self._means = means
+        self._resources = resources
         self._emitter = emitter
         self._progress = progress
         self._notice = FailureNotice(spec.console, spec.input_name, tries_only=spec.reports_failures)
 
     async def run(self, items: AsyncIterator[Item]) -> Stop | None:
         """Answer all items. Returns the reason for an early end, or None."""
-        means, notice = self._means, self._notice
-        recorded = means.store.files.recorded
-        async with open_outbound(self._spec, means.servers, means.rules, recorded, notice) as outbound:
+        resources, notice = self._resources, self._notice
+        recorded = resources.store.files.recorded
+        async with open_outbound(
+            self._spec, resources.servers, resources.rules, recorded, notice
+        ) as outbound:
             self._emit_head(outbound)
             driver = self._driver(outbound)
             self._progress.open(outbound.pauses, outbound.states, outbound.budget.prices)
@@ -73,9 +75,9 @@ class Session:
         first = self._first_lines(outbound.capacity.limit)
         engine: Engine = AsyncEngine(outbound.sender, outbound.capacity)
         policy: StopPolicy = StopRules(outbound.pauses, limits, outbound.budget, first, self._notice)
-        store: AnswerStore = self._means.store
-        if self._means.jobs is not None:
-            policy, store = self._means.jobs.policy(policy), self._means.jobs.answers
+        store: AnswerStore = self._resources.store
+        if self._resources.jobs is not None:
+            policy, store = self._resources.jobs.policy(policy), self._resources.jobs.answers
         return Driver(
             engine,
             store,
@@ -95,7 +97,7 @@ class Session:
         server = names[0] if len(names) == 1 else None
         engine = "ray" if spec.options.engine.is_cluster else None
         return ResultBuilder(
-            spec.allow, spec.run_format.properties, self._means.rules, server=server, engine=engine
+            spec.allow, spec.run_format.properties, self._resources.rules, server=server, engine=engine
         )
 
     def _first_lines(self, slots: int) -> FirstLines:

@@ -1,4 +1,4 @@
-"""The means of a live run: what it works with beside its input and its output."""
+"""The resources of a live run: servers, journal, turn rules, jobs at a provider."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chatpipe.batch.provider_jobs.run_jobs import RunJobs
 
 
-class RunMeans(NamedTuple):
+class RunResources(NamedTuple):
     """rules are those for further turns. jobs are those at a provider. Most runs have neither."""
 
     servers: Servers
@@ -24,9 +24,9 @@ class RunMeans(NamedTuple):
     jobs: RunJobs | None = None
 
 
-def open_means(spec: RunSpec, servers: Servers, store: RunStore, stack: ExitStack) -> RunMeans:
-    """The means of a run, as long as stack is open. Raises what opening them raises."""
-    return RunMeans(servers, store, _open_rules(spec, stack), _open_jobs(spec, servers, store, stack))
+def open_resources(spec: RunSpec, servers: Servers, store: RunStore, stack: ExitStack) -> RunResources:
+    """Open the resources, which stack closes. Raises what opening them raises."""
+    return RunResources(servers, store, _open_rules(spec, stack), _open_jobs(spec, servers, store, stack))
 
 
 def _open_jobs(spec: RunSpec, servers: Servers, store: RunStore, stack: ExitStack) -> RunJobs | None:
