@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -12,7 +13,7 @@ from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 
 from chatpipe.server.profiles import secret_variables
-from chatpipe.system import secrets
+from chatpipe.system import secrets, signals
 
 _OURS = ("CHATPIPE_", *secret_variables(), "OPENAI_", "MAKELEVEL")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -61,6 +62,12 @@ def pytest_collection_finish() -> None:
 def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """The secrets of a process are those of one test."""
     monkeypatch.setattr(secrets, "_known", [])
+
+
+@pytest.fixture
+def signals_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each signal that a test sends to this process comes a second behind the one before."""
+    monkeypatch.setattr(signals._arrivals, "clock", itertools.count().__next__)
 
 
 @pytest.fixture

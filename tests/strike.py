@@ -7,19 +7,27 @@
     os:fsync,1,fail,5            the first call of os.fsync fails with EIO
     chatpipe.call:f,1,crash      a bug in the first call of f, whose words have all arguments
     line,1200,before,2           SIGINT at the 1200th line of chatpipe and asyncio that the process executes
+    apart                        no moment: a word for a process that the test itself sends signals to
+
+Half a second or more seems to pass between any two signals of such a process, so that each of them counts.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
+from chatpipe.system import signals
+
 VARIABLE = "STRIKE"
+# The environment of a process for which signals that the test sends at once are seconds apart.
+APART = {VARIABLE: "apart"}
 _FOLDERS = (f"{os.sep}chatpipe{os.sep}", f"{os.sep}asyncio{os.sep}")
 
 
@@ -31,12 +39,18 @@ def at(*moments: tuple[str, int, str, Sequence[int]]) -> dict[str, str]:
 
 def arm(moments: str) -> None:
     """Wait for the moments in this process."""
-    for moment in moments.split():
+    set_apart()
+    for moment in moments.replace("apart", "").split():
         place, nth, when, *numbers = moment.split(",")
         if place == "line":
             _arm_line(int(nth), list(map(int, numbers)))
         else:
             _arm_call(place, int(nth), when, list(map(int, numbers)))
+
+
+def set_apart() -> None:
+    """Let each signal come a second behind the one before, as the clock of signals.py has it."""
+    signals._arrivals.clock = itertools.count().__next__
 
 
 def _send(numbers: Sequence[int]) -> None:

@@ -486,6 +486,7 @@ async def test_results_held_for_order_are_delivered_when_the_run_halts() -> None
     assert run.logged("out") == ["a", "c", "d"]
 
 
+@pytest.mark.usefixtures("signals_apart")
 async def test_the_first_signal_sends_no_more_and_the_second_waits_for_nothing() -> None:
     run = await begun("abcdefgh", places=3)
     signal.raise_signal(signal.SIGINT)

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
+import strike
 from batch.result_lines import numbers, records
 from batch.runs import (
     REFUSING,
@@ -896,8 +897,8 @@ def silent_to(*texts: str, but: str = "") -> Handler:
 def test_the_second_signal_ends_at_once(
     number: signal.Signals, second: signal.Signals, tmp_path: Path
 ) -> None:
-    lines = jsonl("hi") + many(50)
-    with started("-j4", folder=tmp_path, lines=lines, handler=silent_to(but="hi")) as (server, process):
+    lines, silent = jsonl("hi") + many(50), silent_to(but="hi")
+    with started("-j4", folder=tmp_path, lines=lines, handler=silent, env=strike.APART) as (server, process):
         first = process.line()
         server.until(lambda: server.busy == 4)
         process.deliver(number)  # of two signals that come at once, the one with the lower number counts
@@ -929,7 +930,8 @@ def test_the_grace_ends_by_itself(tmp_path: Path, grace: str) -> None:
 
 def test_a_long_wait_after_a_signal_is_explained_and_a_second_signal_ends_it(tmp_path: Path) -> None:
     silent = silent_to("p0", "p1")
-    with started("--grace", "30", folder=tmp_path, lines=many(2), handler=silent, stderr=subprocess.PIPE) as (
+    options = {"stderr": subprocess.PIPE, "env": strike.APART}
+    with started("--grace", "30", folder=tmp_path, lines=many(2), handler=silent, **options) as (
         server,
         process,
     ):

@@ -19,6 +19,7 @@ from pipes import pipe
 import orjson
 import pytest
 
+import strike
 from loopback import Server, Step, WaitFor, chunk, completion, event, event_stream, serve
 from parametrize import cases
 from process import Process, begun, run, sh, start
@@ -155,7 +156,7 @@ def test_the_second_signal_ends_a_run_whose_output_nobody_reads(
     with pipe() as (reading, writing):
         size = fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
         (tmp_path / "in").write_bytes(orjson.dumps({"prompt": "x" * 2 * size}) + b"\n")
-        with start(*arguments, stdout=writing, cwd=tmp_path) as process:
+        with start(*arguments, stdout=writing, cwd=tmp_path, env=strike.APART) as process:
             while unread(reading) < size:  # the rest of the record cannot be written
                 assert process.poll() is None
                 time.sleep(0.005)

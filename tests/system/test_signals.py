@@ -152,6 +152,7 @@ def send(*numbers: int) -> None:
         signal.raise_signal(number)
 
 
+@pytest.mark.usefixtures("signals_apart")
 def test_of_several_delayed_signals_the_first_one_counts() -> None:
     with pytest.raises(Interrupted) as caught, delayed():
         send(signal.SIGTERM, signal.SIGINT)
@@ -168,6 +169,7 @@ def test_a_signal_comes_before_the_error_of_a_delayed_block() -> None:
     assert isinstance(caught.value.__context__, ZeroDivisionError)
 
 
+@pytest.mark.usefixtures("signals_apart")
 def test_a_second_signal_does_not_cut_short_the_end_that_the_first_one_began(before: list[int]) -> None:
     def step(steps: list[str]) -> None:
         with interruptible():
@@ -185,6 +187,7 @@ def test_a_second_signal_does_not_cut_short_the_end_that_the_first_one_began(bef
     assert before == []
 
 
+@pytest.mark.usefixtures("signals_apart")
 def test_the_third_signal_has_the_action_from_before(before: list[int]) -> None:
     with pytest.raises(Interrupted), delayed():
         send(signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
@@ -198,7 +201,9 @@ REPEATS = {
     "by GNU parallel": ([(TERM, 0.0), (TERM, 0.2), (TERM, 0.3)], [TERM]),
     "by a key that is held": ([(INT, 0.0), (INT, 0.25), (INT, 0.28), (INT, 0.55)], [INT, INT]),
     "by a person": ([(INT, 0.0), (INT, 0.6), (INT, 0.9)], [INT, INT]),
-    "by two programs": ([(TERM, 0.0), (HANGUP, 0.001), (TERM, 0.002)], [TERM, HANGUP]),
+    "by systemd": ([(TERM, 0.0), (HANGUP, 0.001)], [TERM]),
+    "by a terminal and its shell": ([(HANGUP, 0.0), (HANGUP, 0.01), (TERM, 0.1)], [HANGUP]),
+    "by two programs": ([(TERM, 0.0), (HANGUP, 0.6), (TERM, 0.7), (INT, 1.2)], [TERM, HANGUP, INT]),
 }
 
 
@@ -280,6 +285,7 @@ def test_another_thread_changes_nothing(block: Callable[[], AbstractContextManag
 # In an event loop
 
 
+@pytest.mark.usefixtures("signals_apart")
 def test_a_loop_hears_of_every_signal_and_raises_none() -> None:
     heard: list[int] = []
 

@@ -14,9 +14,9 @@ length; outside of it signals have their default action. Signals that were ignor
 While Interrupted passes through the code that cleans up, a second signal is only remembered. From the
 second on the default action is back: a third one ends the process wherever it is, as SIGKILL would.
 
-A signal that comes again at once is no second one: timeout(1) sends it to its child and to the group of that,
-Slurm to a script and to what it runs, a closed terminal by the kernel and by the shell, and GNU parallel
-three times in 0.3 s.
+A signal that follows another one at once is no second one: timeout(1) sends its signal to its child and to
+the group of that, Slurm to a script and to what it runs, a closed terminal by the kernel and by the shell.
+systemd may send SIGHUP right behind SIGTERM, and GNU parallel sends SIGTERM three times in 0.3 s.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import asyncio
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# The same signal within this time counts once. A second Ctrl-C of a person comes later.
+# All signals within this time count as the first of them. A second Ctrl-C of a person comes later.
 REPEAT_S = 0.5
 
 _T = TypeVar("_T")
@@ -56,7 +56,7 @@ class _Arrivals:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.numbers: list[int] = []
-        self.counted_at: dict[int, float] = {}  # by number
+        self.counted_at = 0.0  # the time of the last one in numbers
         self.handled = 0
         self.handlers: dict[int, _Handler] | None = None
         self.delays = 0
@@ -66,9 +66,9 @@ class _Arrivals:
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         now = self.clock()
-        if now - self.counted_at.get(number, -REPEAT_S) < REPEAT_S:
+        if self.numbers and now - self.counted_at < REPEAT_S:
             return
-        self.counted_at[number] = now
+        self.counted_at = now
         self.numbers.append(number)
         if len(self.numbers) > 1:
             self.restore_handlers()
@@ -84,7 +84,6 @@ class _Arrivals:
 
     def forget(self) -> None:
         self.numbers.clear()
-        self.counted_at.clear()
         self.handled = 0
 
     def raise_pending(self) -> None:
