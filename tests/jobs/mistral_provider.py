@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from chatpipe.serve.served_request import ServedRequest
-from jobs.provider import Provider
+from jobs.provider import Provider, changed
 
 _WORDS = {
     "validating": "QUEUED",
@@ -45,7 +45,7 @@ class MistralProvider(Provider):
         elif target == "/v1/batches":
             return self._page(request, dict(httpx.QueryParams(query)))
         reply = super().answer(replace(request, target=target))
-        return reply if reply.status_code != 200 else _changed(reply, _shown(json.loads(reply.content)))
+        return reply if reply.status_code != 200 else changed(_shown(json.loads(reply.content)))
 
     def _page(self, request: ServedRequest, query: dict[str, str]) -> httpx.Response:
         assert query["order_by"] == "-created"
@@ -56,7 +56,7 @@ class MistralProvider(Provider):
         size = int(query["page_size"])
         start = int(query["page"]) * size
         shown = [_shown(job) for job in jobs[start : start + size]]
-        return _changed(reply, {"object": "list", "data": shown, "total": len(jobs)})
+        return changed({"object": "list", "data": shown, "total": len(jobs)})
 
 
 def _line_for_planner(line: bytes) -> bytes:
@@ -97,12 +97,3 @@ def _shown(job: dict[str, Any]) -> dict[str, Any]:
         "output_file": job.get("output_file_id"),
         "error_file": job.get("error_file_id"),
     }
-
-
-def _changed(reply: httpx.Response, value: Any) -> httpx.Response:
-    return httpx.Response(200, headers={"content-type": "application/json"}, stream=_Whole(value))
-
-
-class _Whole(httpx.ByteStream):
-    def __init__(self, value: Any) -> None:
-        super().__init__(json.dumps(value).encode())

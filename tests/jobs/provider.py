@@ -72,10 +72,14 @@ class Provider:
             raise Killed
 
     def jobs(self) -> list[dict[str, Any]]:
-        """All jobs, the newest first. It is a look at each."""
-        page = self.answer(ServedRequest("GET", "/v1/batches?limit=100", {}, b""))
+        """All jobs as the planner has them, the newest first. It is a look at each."""
+        page = Provider.answer(self, ServedRequest("GET", "/v1/batches?limit=100", {}, b""))
         found: list[dict[str, Any]] = json.loads(page.content)["data"]
         return found
+
+    def planner_target(self, target: str) -> str:
+        """The target of a request as the planner has it."""
+        return target
 
     def uploaded(self, form: bytes) -> bytes:
         """An upload as the planner has it."""
@@ -126,6 +130,7 @@ class _Transport(httpx.AsyncBaseTransport):
         provider = self._provider
         target = request.url.raw_path.decode()
         provider.calls.append(f"{request.method} {target.removeprefix('/v1')}")
+        target = provider.planner_target(target)
         headers = {name.lower(): value for name, value in request.headers.raw}
         form = provider.planner.open_form(request.method, target, headers)
         body = b"".join([piece async for piece in request.stream])  # type: ignore[union-attr]
@@ -138,6 +143,12 @@ class _Transport(httpx.AsyncBaseTransport):
         provider.point()
         response.request = request
         return response
+
+
+def changed(value: Any) -> httpx.Response:
+    """A reply with another value."""
+    content = httpx.ByteStream(json.dumps(value).encode())
+    return httpx.Response(200, headers={"content-type": "application/json"}, stream=content)
 
 
 def counted(points: Provider, call: Callable[..., None]) -> Callable[..., None]:

@@ -11,7 +11,7 @@ from chatpipe.jobs.job_dialects import DIALECTS, JobCounts, dialect_of, job_of, 
 from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profile_file import names, read_profile
-from chatpipe.server.profiles import DEFAULT, ECHO
+from chatpipe.server.profiles import DEFAULT, ECHO, Profile, ProfileServer
 
 OPENAI = DIALECTS["openai"]
 
@@ -199,6 +199,30 @@ def test_each_provider_has_a_dialect_or_is_refused_by_its_name() -> None:
     assert [name for name, text in found.items() if text == shape] == [
         *("openrouter", "gemini", "fireworks", "xai")
     ]
+
+
+@pytest.mark.parametrize(
+    ("profile", "url"), [("zai", "/v4/chat/completions"), ("dashscope", "/v1/chat/completions")]
+)
+def test_the_url_of_lines(profile: str, url: str) -> None:
+    found = read_profile(profile)
+    assert found is not None
+    assert dialect_of(Endpoint("https://a.test/v1", (), None, found)).url == url
+
+
+@pytest.mark.parametrize(
+    ("batch", "dialect"), [(None, "openai"), ("openai", "openai"), ("groq", "groq"), ("mistral", "mistral")]
+)
+def test_a_profile_of_ones_own_may_name_its_dialect(batch: str | None, dialect: str) -> None:
+    own = Profile("mine", (ProfileServer("https://a.test/v1"),), batch=batch)
+    assert dialect_of(Endpoint("https://a.test/v1", (), None, own)) == DIALECTS[dialect]
+
+
+@pytest.mark.parametrize("batch", ["xai", "nobody"])
+def test_a_profile_of_ones_own_with_a_dialect_that_there_is_not(batch: str) -> None:
+    own = Profile("mine", (ProfileServer("https://a.test/v1"),), batch=batch)
+    with pytest.raises(BadConfiguration, match=r"another shape .* may be openai, azure, groq"):
+        dialect_of(Endpoint("https://a.test/v1", (), None, own))
 
 
 def test_a_server_without_a_profile_has_the_shape_of_openai() -> None:

@@ -28,7 +28,8 @@ from chatpipe.jobs.jobs_file import JobsFile
 from chatpipe.jobs.submission import Submission, SubmitTerms
 from chatpipe.serve.served_request import ServedRequest
 from jobs.mistral_provider import MistralProvider
-from jobs.provider import BEGIN, Killed, Provider, counted
+from jobs.provider import BEGIN, Killed, Provider, changed, counted
+from jobs.together_provider import TogetherProvider
 from parametrize import cases
 
 LINES = 7
@@ -106,7 +107,7 @@ def points_of(provider: Provider, tmp_path: Path) -> int:
     return provider.points
 
 
-@pytest.mark.parametrize("kind", [Provider, MistralProvider])
+@pytest.mark.parametrize("kind", [Provider, MistralProvider, TogetherProvider])
 def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
     kind: type[Provider], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,12 +222,7 @@ class OddList(Provider):
         after = dict(httpx.QueryParams(query)).get("after") if self.knows_cursors else None
         start = ids.index(after) + 1 if after else 0
         page = {"data": jobs[start : start + 2], "has_more": len(jobs) > start + 2}
-        return httpx.Response(200, stream=httpx.ByteStream(json.dumps(page).encode()))
-
-    def jobs(self) -> list[dict[str, Any]]:
-        page = super().answer(ServedRequest("GET", "/v1/batches?limit=100", {}, b""))
-        found: list[dict[str, Any]] = json.loads(page.content)["data"]
-        return found
+        return changed(page)
 
 
 def _with(**changes: Any) -> Callable[[list[Any]], list[Any]]:

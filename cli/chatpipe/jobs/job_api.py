@@ -102,10 +102,10 @@ class JobApi:
 
     def upload(self, content: UploadContent) -> str:
         """The id of the new file."""
-        form = _Form(content, self.dialect.purpose)
+        form = _Form(content, self.dialect)
         headers = [*self._headers(), ("Content-Type", f"multipart/form-data; boundary={form.boundary}")]
         headers.append(("Content-Length", str(form.size)))
-        url = httpx.URL(self._url("/files"))
+        url = httpx.URL(self._url(self.dialect.upload_route))
         headers.append(("Host", url.netloc.decode()))  # httpx adds none beside a stream of ours
         request = httpx.Request("POST", url, headers=headers, stream=form, extensions=self._extensions)
         with _without_routes(self._without):
@@ -304,18 +304,22 @@ class _OneTry(httpx.AsyncByteStream, httpx.SyncByteStream):
 class _Form(httpx.AsyncByteStream, httpx.SyncByteStream):
     """The form of an upload, made from its file at each try. A way through a proxy needs the second base."""
 
-    def __init__(self, content: UploadContent, purpose: str) -> None:
+    def __init__(self, content: UploadContent, dialect: JobDialect) -> None:
         name = content.name.replace("\\", "_").replace('"', "_")
         self._content = content
         # The name has a token that nobody can know before, so that no line holds this.
         self.boundary = hashlib.sha256(content.name.encode()).hexdigest()[:40]
+        fields = {"purpose": dialect.purpose} | ({"file_name": name} if dialect.names_file else {})
         self._head = (
-            f'--{self.boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n'
-            f'--{self.boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            "".join(map(self._field, fields, fields.values()))
+            + f'--{self.boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
             "Content-Type: application/jsonl\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{self.boundary}--\r\n".encode()
         self.size = len(self._head) + content.size + len(self._tail)
+
+    def _field(self, name: str, value: str) -> str:
+        return f'--{self.boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._head

@@ -14,6 +14,8 @@ from chatpipe.jobs.job_shapes import MISTRAL_SHAPE, OPENAI_SHAPE, JobShape
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.result_line import parse_timestamp
 from chatpipe.server.endpoints import Endpoint
+from chatpipe.server.profile_file import names
+from chatpipe.server.profiles import DEFAULT
 from chatpipe.system import secrets
 from chatpipe.system.escape import shorten
 
@@ -45,6 +47,7 @@ _END_TIMES = ("completed_at", "expired_at", "cancelled_at", "failed_at")
 class JobDialect(NamedTuple):
     """A provider's form of the API.
 
+    upload_route is the path for new files. names_file: an upload has the name in a field of its own, too.
     most_lines and most_bytes are the limits of a file. longest_id is that of a custom_id, None if nothing
     is known. envelope is the field of the reply to a create that holds the job. has_metadata: a job keeps
     the metadata that it is created with. url is that of lines for a completion. shape is the form of
@@ -52,6 +55,8 @@ class JobDialect(NamedTuple):
     """
 
     purpose: str = "batch"
+    upload_route: str = "/files"
+    names_file: bool = False
     most_lines: int = 50_000
     most_bytes: int = 200_000_000
     longest_id: int | None = None
@@ -66,28 +71,35 @@ DIALECTS: Mapping[str, JobDialect] = {
     "openai": JobDialect(),
     "azure": JobDialect(),
     "groq": JobDialect(most_bytes=100_000_000),
-    "zai": JobDialect(most_bytes=100_000_000),
+    "zai": JobDialect(most_bytes=100_000_000, url="/v4/chat/completions"),
     "together": JobDialect(
-        purpose="batch-api", most_bytes=100_000_000, longest_id=64, envelope="job", has_metadata=False
+        purpose="batch-api",
+        upload_route="/files/upload",
+        names_file=True,
+        most_bytes=100_000_000,
+        longest_id=64,
+        envelope="job",
+        has_metadata=False,
     ),
     "mistral": JobDialect(most_lines=1_000_000, most_bytes=512_000_000, shape=MISTRAL_SHAPE),
 }
 
 
 def dialect_of(endpoint: Endpoint, without: str = WITHOUT_JOBS) -> JobDialect:
-    """The dialect of a server; a server without a profile of its own has that of OpenAI.
+    """The dialect of a server. One that the data file says nothing about may have that of OpenAI.
 
     Raises BadConfiguration for a provider without a Batch API, or with one of another shape. without is the
     way to do it then, for the message.
     """
     profile = endpoint.profile
-    name = profile.batch
-    if name is None and profile.name == "openai":
-        name = "openai"
+    is_known = profile.name != DEFAULT.name and profile.name in names()
+    name = profile.batch or (None if is_known else DEFAULT.name)
     if name is not None and name in DIALECTS:
         return DIALECTS[name]
     lacks = "no Batch API" if name is None else "a Batch API of another shape than OpenAI's"
     fix = f"{without}; else name another provider with -p"
+    if not is_known:
+        fix = f"its batch in the configuration may be {', '.join(DIALECTS)}"
     raise BadConfiguration(f"profile '{profile.name}' has {lacks}", fix=fix)
 
 

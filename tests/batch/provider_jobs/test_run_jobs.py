@@ -24,6 +24,7 @@ from chatpipe.options.serve import BatchLife
 from jobs.mistral_provider import MistralProvider
 from jobs.provider import BASE_URL, Killed, Provider
 from jobs.test_submission import paid
+from jobs.together_provider import TogetherProvider
 from parametrize import cases
 
 LINES = 7
@@ -98,7 +99,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]
     return make
 
 
-@pytest.mark.parametrize("kind", [Provider, MistralProvider])
+@pytest.mark.parametrize("kind", [Provider, MistralProvider, TogetherProvider])
 def test_a_run_is_answered_by_jobs(shop: Callable[..., Shop], kind: type[Provider]) -> None:
     made = shop(kind=kind)
     assert made.run() == (0, "")
@@ -191,6 +192,8 @@ def test_each_line_is_paid_for_once_whatever_happens(
         (Provider, "batch-cancel=1", "cancel"),
         (Provider, "batch-lose=1", "it is in neither result file"),
         (Provider, "batch-fail=invalid_json_line", "failed: line 4: invalid_json_line"),
+        (TogetherProvider, "batch-expire=1", "batch_expired"),
+        (TogetherProvider, "batch-fail=invalid_json_line", "failed: This line is not parseable"),
         (MistralProvider, "batch-expire=1", "batch_expired"),
         (MistralProvider, "batch-fail=invalid_json_line", "failed: This line is not parseable"),
     ],
