@@ -19,7 +19,7 @@ from chatpipe.options.serve import ServeOptions
 @serve_flags.options
 @recordings_flags.server_options
 @console_flags.options
-def serve(serving: ServeOptions, recordings: RecordingOptions, console: ConsoleOptions) -> int:
+def serve(options: ServeOptions, recordings: RecordingOptions, console: ConsoleOptions) -> int:
     """Run a local server that answers like a provider, without a key. It prints its URL first.
 
     \b
@@ -30,14 +30,11 @@ def serve(serving: ServeOptions, recordings: RecordingOptions, console: ConsoleO
     from chatpipe.serve.service import Service
     from chatpipe.system.console import Console
 
-    serving = serve_flags.with_recordings(serving, recordings)
-    output = Console(console)
+    options = serve_flags.with_recordings(options, recordings)
+    out = Console(console)
     script = None
-    if serving.script is not None:
-        from chatpipe.inputs.sources import process_sources
-        from chatpipe.serve.script import parse_script
+    if options.script is not None:
+        from chatpipe.serve.script import read_script  # most servers have none
 
-        sources = process_sources(output.note, output.note_wait)
-        script = parse_script(sources.read(serving.script, "--script"))
-        output.warnings(script.warnings())
-    return Service(serving, output, os.environ, script).run()
+        script = read_script(options.script, out)
+    return Service(options, out, os.environ, script).run()

@@ -128,7 +128,7 @@ def _refuse_with_upstream(given: Mapping[str, Any]) -> None:
 
 
 options = option_group(
-    "serving",
+    "options",
     [
         option("--host", metavar="ADDRESS", default=_DEFAULTS.host, help="Address to listen on"),
         option(

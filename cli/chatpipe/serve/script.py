@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import Source, line_source
+from chatpipe.inputs.sources import process_sources
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
 from chatpipe.serve.aimock_fixtures import fixture_lines, left_out
 from chatpipe.serve.attempts import digest_of, key_of
 from chatpipe.serve.script_match import Facts
 from chatpipe.serve.script_rules import ScriptRule, rules_from, shadowed
+from chatpipe.system.console import Console
 
 
 class Script:
@@ -72,6 +74,17 @@ class Script:
             return None
         self._answers[found] += 1
         return self._rules[found]
+
+
+def read_script(path: str, console: Console) -> Script:
+    """The script in the file of `--script`. Warnings go to the console.
+
+    Raises MissingInput, and what parse_script() raises.
+    """
+    sources = process_sources(console.note, console.note_wait)
+    script = parse_script(sources.read(path, "--script"))
+    console.warnings(script.warnings())
+    return script
 
 
 def parse_script(source: Source) -> Script:
