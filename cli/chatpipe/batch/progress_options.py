@@ -107,15 +107,15 @@ def _lines_left(descriptor: int) -> float | None:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         return None
-    start = place = os.lseek(descriptor, 0, os.SEEK_CUR)
-    head = os.pread(descriptor, _HEAD_BYTES, place)
+    start = offset = os.lseek(descriptor, 0, os.SEEK_CUR)
+    head = os.pread(descriptor, _HEAD_BYTES, offset)
     if is_compressed(head) or _ARRAY.match(head):
         return None
     lines, last = 0, b"\n"
-    while place - start < _COUNTED_BYTES and (block := os.pread(descriptor, _BLOCK_BYTES, place)):
+    while offset - start < _COUNTED_BYTES and (block := os.pread(descriptor, _BLOCK_BYTES, offset)):
         lines += block.count(b"\n")
-        place += len(block)
+        offset += len(block)
         last = block[-1:]
-    if place >= status.st_size:
+    if offset >= status.st_size:
         return lines + (last != b"\n")
-    return lines * (status.st_size - start) / (place - start) or None
+    return lines * (status.st_size - start) / (offset - start) or None

@@ -36,6 +36,16 @@ class SubmitTerms(NamedTuple):
     settle_s: float = 120.0
 
 
+class PartNumber(NamedTuple):
+    """The number of a part, from 1, among the parts of its file."""
+
+    number: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"part {self.number} of {self.total}"
+
+
 class Submission:
     """A submission of a file whose parts are known. write gets a record for each job."""
 
@@ -60,17 +70,18 @@ class Submission:
             what = f"the file was changed after {quantity(len(foreign), 'job')} of it had been submitted"
             fix = f"submit the new one under another name, or move '{self._state.path}' away"
             raise BadInput(what, place="FILE", fix=fix)
-        for number, part in enumerate(parts, 1):
+        for index, part in enumerate(parts, 1):
+            number = PartNumber(index, len(parts))
             try:
-                job, is_new = self.submit(part, file, (number, len(parts)))
+                job, is_new = self.submit(part, file, number)
             except ChatpipeError as fault:
-                if len(parts) > 1 and not fault.place:
-                    fault.place = f"part {number} of {len(parts)}, lines {part.first} to {part.last}"
+                if number.total > 1 and not fault.place:
+                    fault.place = f"{number}, lines {part.first} to {part.last}"
                 raise
-            self._write(_shown(job, part, (number, len(parts)), is_new=is_new))
+            self._write(_shown(job, part, number, is_new=is_new))
         return Status.OK
 
-    def submit(self, part: InputPart, file: BinaryIO, place: tuple[int, int]) -> tuple[ProviderJob, bool]:
+    def submit(self, part: InputPart, file: BinaryIO, number: PartNumber) -> tuple[ProviderJob, bool]:
         """The job of a part, and True if it was created now."""
         record = self._state.with_digest(part.digest, self._terms.server)
         if record is not None and record.job_id is not None:
@@ -78,22 +89,22 @@ class Submission:
             if job.status != "failed":
                 return job, False
             self._context.note(f"{job.id} has failed as a whole, and nothing of it was paid: submitted again")
-            record = self._plan(part, place, record.file_id)
+            record = self._plan(part, number, record.file_id)
         if record is None:
-            record = self._plan(part, place, None)
+            record = self._plan(part, number, None)
         if record.creating_at is not None and (found := self.look_for(record)) is not None:
             return found, False
         if record.file_id is None:
             self._upload(record, part, file)
         return self._create(record, part, file), True
 
-    def _plan(self, part: InputPart, place: tuple[int, int], file_id: str | None) -> PartRecord:
+    def _plan(self, part: InputPart, number: PartNumber, file_id: str | None) -> PartRecord:
         record = self._state.plan(
             uuid.uuid4().hex,
             server=self._terms.server,
             chatpipe=__version__,
-            part=place[0],
-            parts=place[1],
+            part=number.number,
+            parts=number.total,
             lines=len(part),
             first_line=part.first,
             last_line=part.last,
@@ -191,13 +202,13 @@ class Submission:
                     yield job
 
 
-def _shown(job: ProviderJob, part: InputPart, place: tuple[int, int], *, is_new: bool) -> dict[str, Value]:
+def _shown(job: ProviderJob, part: InputPart, number: PartNumber, *, is_new: bool) -> dict[str, Value]:
     return {
         "id": job.id,
         "status": job.status,
         "new": is_new,
-        "part": place[0],
-        "parts": place[1],
+        "part": number.number,
+        "parts": number.total,
         "lines": len(part),
         "first_line": part.first,
         "last_line": part.last,

@@ -49,7 +49,7 @@ class DispatchNeeds(NamedTuple):
     models: ModelLists | None = None
 
 
-class _Place(NamedTuple):
+class _Slot(NamedTuple):
     """A server that has room for an attempt, and the tokens that are reserved for it."""
 
     member: Member
@@ -91,12 +91,12 @@ class Dispatcher:
                 await models.read()
             tries.lacking = models.lacking(request.body.get("model"))
         while True:
-            place = self._place_now(request, tries) or await self._wait_in_queue(request, tries)
-            if place is None:
+            slot = self._slot_now(request, tries) or await self._wait_in_queue(request, tries)
+            if slot is None:
                 final, latency_s = await self._end_round(request, tries), 0.0
             else:
-                answer, latency_s = await self._ask(place, request, tries)
-                final = self._judge(place.member, tries, answer, latency_s)
+                answer, latency_s = await self._ask(slot, request, tries)
+                final = self._judge(slot.member, tries, answer, latency_s)
             if final is not None:
                 if self._needs.context.detail is not None:
                     self._needs.context.detail(f"line {request.line}: the answer is from '{final.server}'")
@@ -104,8 +104,8 @@ class Dispatcher:
 
     # The server of the next attempt
 
-    def _place_now(self, request: RunRequest, tries: LineTries) -> _Place | None:
-        """The place of the first attempt of a line that nothing holds up, None if it has to queue."""
+    def _slot_now(self, request: RunRequest, tries: LineTries) -> _Slot | None:
+        """The slot of the first attempt of a line that nothing holds up, None if it has to queue."""
         if self._queued or tries.failures or self._needs.waits.may_wait_for_start:
             return None
         now = self._clock()
@@ -115,13 +115,13 @@ class Dispatcher:
         tokens, wait_s = self._needs.rate.reserve(request.body, now, None)
         return None if wait_s else self._take(member, tokens, now)
 
-    def _take(self, member: Member, tokens: int, now: float) -> _Place:
+    def _take(self, member: Member, tokens: int, now: float) -> _Slot:
         self._balance.start(member.load, now)
         member.health.on_trial = not member.health.is_sound
-        return _Place(member, tokens)
+        return _Slot(member, tokens)
 
-    async def _wait_in_queue(self, request: RunRequest, tries: LineTries) -> _Place | None:
-        """The place of the next attempt, None if the round has failed at every server.
+    async def _wait_in_queue(self, request: RunRequest, tries: LineTries) -> _Slot | None:
+        """The slot of the next attempt, None if the round has failed at every server.
 
         Raises PausedTooLong if all servers pause longer than --max-pause. Lines that have failed somewhere
         wait for certain servers, and keep no others back.
@@ -138,7 +138,7 @@ class Dispatcher:
         finally:
             self._queued -= 1
 
-    async def _wait_for_server(self, request: RunRequest, tries: LineTries) -> _Place | None:
+    async def _wait_for_server(self, request: RunRequest, tries: LineTries) -> _Slot | None:
         rate, due = self._needs.rate, None
         while not tries.failures or self._candidates(tries):
             now = self._clock()
@@ -201,9 +201,9 @@ class Dispatcher:
 
     # One attempt
 
-    async def _ask(self, place: _Place, request: RunRequest, tries: LineTries) -> tuple[Answer, float]:
+    async def _ask(self, slot: _Slot, request: RunRequest, tries: LineTries) -> tuple[Answer, float]:
         """Make one attempt. It ends when the server is given up, too."""
-        member = place.member
+        member = slot.member
         member.pacer.rate.repeats += tries.has_begun
         tries.has_begun = True
         begun = member.begin(tries, self._clock())
@@ -220,7 +220,7 @@ class Dispatcher:
             now = self._clock()
             member.end(tries)
             self._balance.finish(member.load, is_good=answer is not None and answer.fault is None, now=now)
-            self._needs.rate.settle(place.reserved, answer, now)
+            self._needs.rate.settle(slot.reserved, answer, now)
             self._moved.give()
         return answer._replace(attempts=tries.tries, server=member.name), latency_s
 
@@ -261,15 +261,15 @@ class Dispatcher:
             self.update()
         for index, failure in tries.failures.items():
             if self.members[index].health.prove(now):
-                self._tell(self.members[index], failure.fault)
+                self._report_left_out(self.members[index], failure.fault)
 
     def leave_out(self, member: Member, fault: ChatpipeError, *, is_down: bool) -> None:
         """Leave a server out. What is in flight there goes on."""
         if member.health.leave_out(self._clock(), is_down=is_down):
-            self._tell(member, fault)
+            self._report_left_out(member, fault)
 
-    def _tell(self, member: Member, fault: ChatpipeError) -> None:
-        """Say that a server is left out."""
+    def _report_left_out(self, member: Member, fault: ChatpipeError) -> None:
+        """Note that a server is left out."""
         self.update()
         if member.is_first_time("out"):
             self._needs.note(f"'{member.name}' is left out: {_clause(fault)}")

@@ -20,7 +20,7 @@ from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob, lost_job
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.jobs.part_record import PartRecord
-from chatpipe.jobs.submission import Submission, SubmitTerms
+from chatpipe.jobs.submission import PartNumber, Submission, SubmitTerms
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.options.run import EngineOptions
 
@@ -127,9 +127,9 @@ class JobPhase:
         """Create the job of a part, or hold the part back while other jobs have all the room."""
         part = self._parts.parts[number]
         self._records.lines_of[part.digest] = self._parts.lines(number)
-        place = (number + 1, len(self._parts.parts))
+        part_number = PartNumber(number + 1, len(self._parts.parts))
         try:
-            job, _ = self._submission.submit(part, self._parts.file, place)
+            job, _ = self._submission.submit(part, self._parts.file, part_number)
         except ChatpipeError as fault:
             if _NO_ROOM.encode() not in (fault.body or b"") or not self._waiting():
                 raise
@@ -137,7 +137,7 @@ class JobPhase:
             self._held.append(number)
             return
         self._numbers[job.id] = number
-        part_text = "" if place[1] == 1 else f", part {place[0]} of {place[1]}"
+        part_text = f", {part_number}" if part_number.total > 1 else ""
         cost = self._parts.cost(number)
         cost_text = "" if cost is None else f", expected cost {cost:.4g}"
         self._note(f"{job.id}: {quantity(len(part), 'line')} submitted{part_text}{cost_text}")
