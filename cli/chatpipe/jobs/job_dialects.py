@@ -21,7 +21,7 @@ from chatpipe.system.escape import shorten
 
 ENDS = ("completed", "failed", "expired", "cancelled")
 KNOWN = (*ENDS, "validating", "in_progress", "finalizing", "cancelling")
-LOST = "lost"  # of a job that the provider does not know any more
+LOST = "lost"  # of a job that the provider does not know
 # The fixes for a server that has no Batch API, by `jobs` and by a run
 WITHOUT_JOBS = "chatpipe batch works without one"
 WITHOUT_ENGINE = "--engine local works without one"
@@ -181,8 +181,8 @@ class ProviderJob(NamedTuple):
 
 
 def lost_job(id_: str) -> ProviderJob:
-    """A job that the provider does not know any more."""
-    errors: Value = {"data": [{"message": "the provider does not know it any more"}]}
+    """A job that the provider does not know."""
+    errors: Value = {"data": [{"message": "the provider does not know it, or not by this key"}]}
     return ProviderJob(id_, LOST, {"errors": errors})
 
 

@@ -11,7 +11,8 @@ class PartRecord:
     """The state of one part.
 
     creating_at is the Unix time of a create that is not confirmed, else None. first_creating_at is that of
-    the first create, confirmed or not. is_collected: its results are recorded elsewhere.
+    the first create, confirmed or not. is_collected: its results are recorded elsewhere. is_lost: the
+    provider did not know its job when it was last looked at.
     """
 
     def __init__(self, token: str, fields: dict[str, Value]) -> None:
@@ -21,7 +22,12 @@ class PartRecord:
         self.creating_at: float | None = None
         self.first_creating_at: float | None = None
         self.job_id: str | None = None
-        self.is_collected = False
+        self.is_collected = self.is_lost = False
+
+    @property
+    def is_over(self) -> bool:
+        """True if no answers are expected of it, unless a lost job turns up again."""
+        return self.is_collected or self.is_lost
 
     def number(self, position: int) -> int:
         """The line of the input that a line of the part was, from 1. The position itself if nobody knows."""
@@ -43,9 +49,11 @@ class PartRecord:
             case "refused":
                 self.creating_at = None
             case "created":
-                self.job_id, self.creating_at = event.get("job_id"), None
+                self.job_id, self.creating_at, self.is_lost = event.get("job_id"), None, False
             case "collected":
                 self.is_collected = True
+            case "lost":
+                self.is_lost = True
 
 
 class JobState(Protocol):

@@ -17,7 +17,7 @@ from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.wait_display import WaitCounts, WaitDisplay
 from chatpipe.errors import BadInput, ChatpipeError, OutcomeFault, Status, quantity
 from chatpipe.jobs.job_api import JobApi
-from chatpipe.jobs.job_dialects import ProviderJob, lost_job
+from chatpipe.jobs.job_dialects import LOST, ProviderJob, lost_job
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.submission import PartNumber, Submission, SubmitTerms
@@ -55,10 +55,19 @@ class JobPhase:
         for record in self._records.unconfirmed():
             if self._records.is_own(record) and self._submission.look_for(record) is None:
                 self._records.note(record, "refused", why="it is not in the list")
+        self._find_lost()
         for record in self._own_open():
             job = self._look(record)
             if job is not None and job.has_ended:
                 self.results.collect(self._api, record.token, job)
+
+    def _find_lost(self) -> None:
+        """Look for jobs that an earlier run did not find: it may have had the key of another account."""
+        for record in filter(self._records.is_own, self._records.lost_records()):
+            job = self._look(record)
+            if job is not None and job.status != LOST:
+                self._note(f"{job.id}: the provider knows it again")
+                self._records.note(record, "created", job_id=job.id)
 
     def submit(self, parts: JobParts, display_options: ProgressOptions) -> None:
         """Create the jobs of parts, and wait for all jobs.
@@ -83,7 +92,11 @@ class JobPhase:
     def finish(self) -> None:
         """Take note that all results are recorded."""
         for token in self.results.tokens:
-            self._records.note(self._records.records[token], "collected")
+            record, job = self._records.records[token], self.results.job(token)
+            if job is not None and job.status == LOST:
+                self._records.note(record, "lost")
+            else:
+                self._records.note(record, "collected")
 
     def interrupted_text(self) -> str:
         """The message after a signal: the jobs go on."""

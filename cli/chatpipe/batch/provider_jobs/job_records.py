@@ -1,8 +1,8 @@
 """The jobs of a run at a provider, as the journal has them: on the disk before each step that costs money.
 
 A line `{"chatpipe_job": EVENT, "token": ...}` is an event of one part of the input: planned, uploaded,
-creating, refused, created, collected. A part whose results are all recorded is collected, and of no interest
-any more.
+creating, refused, created, collected, lost. A part whose results are all recorded is collected, and of no
+interest any more. A lost one may be found again, by another key.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class JobRecords:
             self._take(dict(event))
 
     def with_digest(self, digest: str, server: str) -> PartRecord | None:
-        """The newest record of a part with these bytes for this server, unless it is collected."""
+        """The newest record of a part with these bytes for this server, unless it is over."""
         found = [
             record
             for record in self.records.values()
-            if not record.is_collected
+            if not record.is_over
             and record.fields.get("sha256") == digest
             and record.fields.get("server") == server
         ]
@@ -79,7 +79,11 @@ class JobRecords:
 
     def open_records(self) -> list[PartRecord]:
         """The records of jobs whose results are not recorded yet."""
-        return [each for each in self.records.values() if each.job_id is not None and not each.is_collected]
+        return [each for each in self.records.values() if each.job_id is not None and not each.is_over]
+
+    def lost_records(self) -> list[PartRecord]:
+        """The records of jobs that the provider did not know."""
+        return [each for each in self.records.values() if each.is_lost and not each.is_collected]
 
     def unconfirmed(self) -> list[PartRecord]:
         """The records of jobs that may have been created."""
@@ -92,7 +96,7 @@ class JobRecords:
         self._index_all()
         for number in self._index.find(key_of(fingerprint)):
             record = self.records[self._tokens[number]]
-            if not record.is_collected and (record.job_id or record.creating_at) is not None:
+            if not record.is_over and (record.job_id or record.creating_at) is not None:
                 return record
         return None
 
