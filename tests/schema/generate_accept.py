@@ -83,9 +83,17 @@ def _members(functions, value):
 
 TAIL = '''
 
+_BESIDE_MESSAGES = {key: accept for key, accept in _BODY.items() if key != "messages"}
+
+
 def accepts(body: object) -> bool:
     """The same verdict as jsonschema with the same file, for the types that JSON has. Never raises."""
     return _body(body)
+
+
+def accepts_beside_messages(body: dict[str, object]) -> bool:
+    """The same for a body whose messages the schema is known to accept."""
+    return "model" in body and _members(_BESIDE_MESSAGES, body)
 '''
 
 

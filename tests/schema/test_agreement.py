@@ -6,17 +6,22 @@ import json
 
 from jsonschema import Draft202012Validator
 
-from chatpipe.schema.accept import accepts
+from chatpipe.schema.accept import accepts, accepts_beside_messages
+from chatpipe.schema.rules import are_plain
 from schema.generate_accept import SCHEMA
 from schema.mutations import mutated
 
 
 def test_both_engines_agree_on_thousands_of_bodies() -> None:
     validator = Draft202012Validator(json.loads(SCHEMA.read_bytes()))
-    verdicts = []
+    verdicts, plain = [], []
     for body in mutated(6000, seed=1):
         verdict = accepts(body)
         assert validator.is_valid(body) is verdict, body
         verdicts.append(verdict)
+        if isinstance(body, dict) and are_plain(body.get("messages")):
+            assert accepts_beside_messages(body) is verdict, body
+            plain.append(verdict)
     # a test in which nearly all pass, or nearly all fail, would show little
-    assert 0.2 < sum(verdicts) / len(verdicts) < 0.8
+    for each in (verdicts, plain):
+        assert 0.2 < sum(each) / len(each) < 0.8

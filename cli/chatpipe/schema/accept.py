@@ -775,6 +775,14 @@ def _body(value):
     return type(value) is dict and "messages" in value and "model" in value and _members(_BODY, value)
 
 
+_BESIDE_MESSAGES = {key: accept for key, accept in _BODY.items() if key != "messages"}
+
+
 def accepts(body: object) -> bool:
     """The same verdict as jsonschema with the same file, for the types that JSON has. Never raises."""
     return _body(body)
+
+
+def accepts_beside_messages(body: dict[str, object]) -> bool:
+    """The same for a body whose messages the schema is known to accept."""
+    return "model" in body and _members(_BESIDE_MESSAGES, body)

@@ -18,7 +18,7 @@ from chatpipe.inputs.names import did_you_mean, or_list
 from chatpipe.inputs.place import pointer_of, steps_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.schema import rules
-from chatpipe.schema.accept import accepts
+from chatpipe.schema.accept import accepts, accepts_beside_messages
 from chatpipe.schema.phrases import ARTICLES, quote
 
 if TYPE_CHECKING:
@@ -77,18 +77,18 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
     """
     if without_model and isinstance(body, dict) and "model" not in body:
         body = {**body, "model": "later"}
-    is_accepted = accepts(body)
-    if is_accepted and isinstance(body, dict) and rules.is_plain(body):
-        return []
+    if not isinstance(body, dict):
+        return _schema_problems(body)
+    is_plain = rules.are_plain(body.get("messages"))
+    is_accepted = accepts_beside_messages(body) if is_plain else accepts(body)
     problems = [] if is_accepted else _schema_problems(body)
-    if isinstance(body, dict):
-        for rule, breach in rules.breaches(body, strict=strict):
-            severity: Literal["error", "warning"] = (
-                "warning" if rule.severity == "warning" and not strict else "error"
-            )
-            problems.append(
-                Problem(breach.pointer, rule.name, breach.message, breach.hint or rule.hint, severity)
-            )
+    for rule in rules.rules_for(tuple(body), is_plain, strict):
+        for breach in rule.check(body):
+            severity: Literal["error", "warning"] = "error"
+            if rule.severity == "warning" and not strict:
+                severity = "warning"
+            hint = breach.hint or rule.hint
+            problems.append(Problem(breach.pointer, rule.name, breach.message, hint, severity))
     if len(problems) > 1:
         problems.sort(key=lambda problem: _document_order(problem.pointer, body))
     return problems
