@@ -11,7 +11,7 @@ the same transcript. A run has no transcript, and checks each of its lines by it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from chatpipe.request.build import BuiltRequest, RequestParts, build
 from chatpipe.request.gather import add_transcript, gather_defaults, gather_request
 from chatpipe.request.response_format import refuse_several_choices
 from chatpipe.schema.refuse import refuse, refuse_schema
-from chatpipe.server import endpoints, keys
+from chatpipe.server.call_servers import find_servers, stdin_claims
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.console import Console
 
@@ -105,18 +105,21 @@ def draft(
     console_options: ConsoleOptions,
     environ: Mapping[str, str],
     input_file: str | None = None,
+    others: Iterable[tuple[str, str]] = (),
 ) -> Draft:
     """Resolve the server, give stdin to its owner, read every file that is named, and check the schema.
 
-    input_file is the input of a run, None for a single request. Raises UsageFault, BadConfiguration,
-    BadInput, MissingInput. The warnings about the schema go to the console.
+    input_file is the input of a run, None for a single request. others are options of the
+    command with files that are no part of the request. If one is stdin, it is neither a prompt nor an input.
+
+    Raises UsageFault, BadConfiguration, BadInput, MissingInput. The warnings about the schema go to the
+    console.
     """
     console = Console(console_options)
     server = options.server
-    is_taken = stdin_owner(server.stdin_claims) is not None
-    sources = process_sources(console.note, console.note_wait, is_stdin_taken=is_taken)
-    lines = keys.header_lines(server.header_file, console.note)
-    servers = endpoints.resolve(server, environ, lines, console.note)
+    owner = stdin_owner([*stdin_claims(server, environ), *others])
+    sources = process_sources(console.note, console.note_wait, owner)
+    servers = find_servers(server, environ, console.note)
     if input_file is None:
         read = partial(transcript.read_messages, options.prompt.transcript, console.note)
         parts = gather_request(options, sources, servers[0].model, read)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
+from chatpipe.commands.table import cli
+from chatpipe.flags.types import FileName
 from commands.asking import ask
 from loopback import completion, reply, serve
 from parametrize import cases
@@ -209,3 +214,88 @@ def test_endless_input_is_refused_before_it_fills_the_memory(command: str) -> No
     done = sh(f"ulimit -v 1500000; {command}", is_new=True)
     assert (done.status, done.stdout) == (65, b"")
     assert done.stderr.count(b"\n") == 1
+
+
+# What stands behind the options, so that stdin has an owner.
+OPERANDS = {"ask": "x -", "build": "x -", "batch": "-", "map": "{{a}} -"}
+
+
+def is_file(option: click.Option) -> bool:
+    return isinstance(option.type, FileName) and option.name != "image_root"  # a folder
+
+
+def file_options() -> list[tuple[str, str]]:
+    """Each option with a file of the commands that read a prompt or an input."""
+    found = [("ask", "--tool-result-file"), ("build", "--tool-result-file")]
+    for name in OPERANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        options = [each for each in command.params if isinstance(each, click.Option)]
+        found += [(name, each.opts[0]) for each in options if is_file(each)]
+    return found
+
+
+@pytest.mark.parametrize(("command", "option"), file_options())
+def test_stdin_is_no_file_of_an_option_beside_its_owner(command: str, option: str, tmp_path: Path) -> None:
+    """Whatever the option does with a file: stdin has one owner, and its file is not written over."""
+    (tmp_path / "in").write_bytes(b"a: b\n")
+    words = OPERANDS[command].split()
+    if option == "--template-file":
+        words = words[-1:]
+    value = "call=/dev/stdin" if option == "--tool-result-file" else "/dev/stdin"
+    more = ["-o", "out"] if option == "--depfile" else []
+    line = shlex.join(["chatpipe", command, "-p", "echo", option, value, *more, *words])
+    done = sh(f"{line} <in", cwd=tmp_path)
+    assert done.status == 2
+    assert re.search(b"both read stdin|is standard input, too|stdin cannot be", done.stderr)
+    assert (tmp_path / "in").read_bytes() == b"a: b\n"
+
+
+@cases(
+    ("command", "words"),
+    {
+        "a configuration": ("CHATPIPE_CONFIG=/dev/stdin chatpipe build -m m - <in", b"CHATPIPE_CONFIG and"),
+        "models": (
+            "chatpipe models --key-file /dev/stdin --header-file /dev/stdin <in",
+            b"--header-file and --key-file",
+        ),
+        "config": ("chatpipe config --cacert - --key-fd 0 <in", b"--cacert and --key-fd"),
+        "jobs": ("chatpipe jobs submit - --key-fd 0 <in", b"--key-fd and FILE"),
+        "results": ("chatpipe jobs results x --input - --key-fd 0 <in", b"--key-fd and --input"),
+        "check": ("chatpipe check - /dev/stdin <in", b"FILE and FILE"),
+        "show": ("chatpipe show /dev/stdin - <in", b"FILE and FILE"),
+    },
+)
+def test_stdin_has_one_owner(command: str, words: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"")
+    done = sh(command, cwd=tmp_path)
+    assert done.status == 2
+    assert done.stderr.startswith(b"chatpipe: " + words)
+    assert b"both read stdin" in done.stderr
+
+
+@cases(
+    ("arguments", "words"),
+    {
+        "a transcript": (("ask", "--transcript", "-", "x"), b"--transcript: stdin cannot be appended to"),
+        "limits": (("ask", "--pace-file", "-", "x"), b"--pace-file: processes share a file"),
+        "answers": (("batch", "--reuse", "-", "in"), b"--reuse: answers are looked up in a file"),
+        "a recording": (("ask", "--replay", "-", "x"), b"--replay: a recording is a file"),
+    },
+)
+def test_what_has_to_be_a_file_is_not_stdin(arguments: tuple[str, ...], words: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b'{"prompt": "a"}\n')
+    done = run(*arguments, "-p", "echo", cwd=tmp_path, stdin=b"")
+    assert (done.status, done.stderr) == (2, b"chatpipe: " + words + b": name a file\n")
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_prices_on_stdin(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b'{"prompt": "a"}\n')
+    prices = b"[echo]\ninput = 1\noutput = 1\n"
+    done = run("batch", "-p", "echo", "in", "--prices", name, "--dry-run", cwd=tmp_path, stdin=prices)
+    assert done.status == 0
+    assert b'"estimated_cost":' in done.stdout
+    done = run("batch", "-p", "echo", "in", "--prices", name, cwd=tmp_path, stdin=b"[echo\n")
+    assert (done.status, done.stderr[:21]) == (78, b"chatpipe: <stdin>:1: ")

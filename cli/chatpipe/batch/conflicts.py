@@ -19,6 +19,8 @@ def refuse_conflicts(spec: RunSpec) -> None:
     for option, path in (("--journal", options.journal), ("--errors", report.errors)):
         if path == STDIN:
             raise UsageFault("stdout is for the results", place=option, fix="name a file")
+    if STDIN in options.reuse:
+        raise UsageFault("answers are looked up in a file", place="--reuse", fix="name a file")
     reads = optional_uses(
         ("FILE", None if spec.file == STDIN else spec.file, "reads"),
         ("--prices", spec.limits.prices, "reads"),

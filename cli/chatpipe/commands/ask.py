@@ -42,4 +42,4 @@ def ask(
     from chatpipe.ask import answer
     from chatpipe.prepare import draft
 
-    return answer(draft(request, console, os.environ), call, format, output)
+    return answer(draft(request, console, os.environ, others=call.stdin_claims), call, format, output)

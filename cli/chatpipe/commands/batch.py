@@ -46,7 +46,7 @@ def batch(
     from chatpipe.batch.run_spec import RunSpec
     from chatpipe.prepare import draft
 
-    drafted = draft(request, console, os.environ, source)
+    drafted = draft(request, console, os.environ, source, run.stdin_claims)
     prepared = drafted.defaults()
     template = LineTemplate(
         prepared.body,

@@ -48,5 +48,5 @@ def map(
 
     prompt, file = row_flags.read_operands(operands, mapping.rows, request.prompt)
     request = request._replace(prompt=prompt)
-    drafted = draft(request, console, os.environ, file)
+    drafted = draft(request, console, os.environ, file, run.stdin_claims)
     return run_batch(map_run(file, mapping, drafted, run, output))

@@ -7,10 +7,12 @@ from typing import Any
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.inputs import values
+from chatpipe.inputs.sources import stdin_owner
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.server import ServerOptions
 from chatpipe.output.target import write_stdout
 from chatpipe.server import endpoints, keys, redact
+from chatpipe.server.call_servers import stdin_claims
 from chatpipe.server.config import Config, config_path, find_profile, profile_names, read_config
 from chatpipe.server.origins import Effective, effective_settings
 from chatpipe.system.console import Console
@@ -35,6 +37,7 @@ def show(
     as_json: bool,
 ) -> int:
     """Write the effective settings. Raises UsageFault and BadConfiguration."""
+    stdin_owner(stdin_claims(options, environ))
     console = Console(console_options)
     lines = keys.header_lines(options.header_file, console.note)
     config = read_config(environ, console.note)

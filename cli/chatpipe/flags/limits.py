@@ -23,8 +23,10 @@ shared = [
 ]
 
 
-def refuse_alone(pace_file: str | None, pace_jobs: int | None) -> None:
-    """Raise UsageFault for `--pace-jobs` without the file that shares it."""
+def refuse_unshared(pace_file: str | None, pace_jobs: int | None) -> None:
+    """Raise UsageFault for `--pace-jobs` without the file that shares it, and for stdin in its place."""
+    if pace_file == "-":
+        raise UsageFault("processes share a file", place="--pace-file", fix="name a file")
     if pace_jobs is not None and pace_file is None:
         raise UsageFault("nothing to share the number in", place="--pace-jobs", fix="add --pace-file FILE")
 
@@ -32,7 +34,7 @@ def refuse_alone(pace_file: str | None, pace_jobs: int | None) -> None:
 def _read(**values: Any) -> SharedLimits:
     """Make the record. Raises UsageFault for a limit without `--pace-file`: one request needs none."""
     sharing = SharedLimits(**values)
-    refuse_alone(sharing.pace_file, sharing.pace_jobs)
+    refuse_unshared(sharing.pace_file, sharing.pace_jobs)
     for option, value in (("--rpm", sharing.rpm), ("--tpm", sharing.tpm)):
         if value is not None and sharing.pace_file is None:
             raise UsageFault("one request alone needs no limit", place=option, fix="add --pace-file FILE")

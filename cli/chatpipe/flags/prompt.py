@@ -9,6 +9,7 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags.command import in_order
 from chatpipe.flags.types import FILE, JSON, JSONL, OneOf, Word, option_group, under
+from chatpipe.inputs.stdin import is_stdin
 from chatpipe.options.prompt import Attachment, MediaKind, PromptOptions, RoleOption, utf8_argument
 
 option = under("Messages")
@@ -91,7 +92,7 @@ def _prompt_of(
     attachments = {name: others.pop(name) for name in _ATTACHMENTS}
     if file_as is not None and not attachments["file"]:
         raise UsageFault("there is no document", place="--file-as", fix="use it with --file PATH")
-    if transcript == "-":
+    if transcript is not None and is_stdin(transcript):
         raise UsageFault("stdin cannot be appended to", place="--transcript", fix="name a file")
     return PromptOptions(
         words=words,

@@ -120,7 +120,7 @@ def _read_limits(**values: Any) -> RunLimits:
     values["max_pause_s"] = values.pop("max_pause")
     values["grace_s"] = values.pop("grace")
     shared = SharedLimits(**{name: values.pop(name) for name in SharedLimits._fields})
-    limits.refuse_alone(shared.pace_file, shared.pace_jobs)
+    limits.refuse_unshared(shared.pace_file, shared.pace_jobs)
     return RunLimits(shared=shared, **values)
 
 

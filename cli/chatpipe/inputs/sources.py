@@ -46,10 +46,14 @@ def _silent_wait(name: str, text: str) -> AbstractContextManager[None]:
 
 
 class Sources:
-    """Files by name, and stdin: see is_stdin. files has the option and the name of each file read so far."""
+    """Files by name, and stdin: see is_stdin. files has the option and the name of each file read so far.
 
-    def __init__(self, stdin: Stdin, wait: Wait = _silent_wait) -> None:
+    stdin_owner is the option that has stdin if that is neither a prompt nor an input, such as a key.
+    """
+
+    def __init__(self, stdin: Stdin, wait: Wait = _silent_wait, stdin_owner: str | None = None) -> None:
         self.stdin = stdin
+        self.stdin_owner = stdin_owner
         self._wait = wait
         self.files: list[tuple[str, str]] = []
 
@@ -160,9 +164,9 @@ def read_inside(folder: str, name: str, max_bytes: int) -> bytes:
         raise BadInput(f"cannot read '{name}': {reason(error)}") from error
 
 
-def process_sources(notice: Callable[[str], None], wait: Wait, *, is_stdin_taken: bool = False) -> Sources:
-    """The sources of this process. is_stdin_taken is True if stdin is neither a prompt nor an input."""
-    return Sources(process_stdin(notice, is_taken=is_stdin_taken), wait)
+def process_sources(notice: Callable[[str], None], wait: Wait, stdin_owner: str | None = None) -> Sources:
+    """The sources of this process. stdin_owner: see Sources."""
+    return Sources(process_stdin(notice, is_taken=stdin_owner is not None), wait, stdin_owner)
 
 
 def stdin_owner(claims: Iterable[tuple[str, str]]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatpipe.errors import Status, UsageFault
+from chatpipe.inputs.sources import stdin_owner
 from chatpipe.jobs.job_actions import JobActions, Write, has_jobs, input_of, jobs_in
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import dialect_of
@@ -84,7 +85,9 @@ class JobsCommand(NamedTuple):
             raise UsageFault("it is for results only", place="--output", fix="leave it out")
         if self.options.input is not None and self.action != "results":
             raise UsageFault("it is for results only", place="--input", fix="leave it out")
-        refuse_shared(self.options.output, [STDERR_USE, *self.server.uses, *self._uses()])
+        uses = self._uses()
+        stdin_owner([*self.server.stdin_claims, *((use.option, use.path) for use in uses)])
+        refuse_shared(self.options.output, [STDERR_USE, *self.server.uses, *uses])
 
     def _uses(self) -> list[FileUse]:
         """The input files, and the files of their jobs."""

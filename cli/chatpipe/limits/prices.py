@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from chatpipe.errors import BadConfiguration, MissingInput, reason
 from chatpipe.inputs.place import Source
+from chatpipe.inputs.stdin import STDIN_NAME, is_stdin
 from chatpipe.inputs.text_decoder import text_of
 from chatpipe.inputs.toml import NotTOML, read_document
 from chatpipe.named_tuple import NamedTuple
@@ -52,6 +53,7 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
     """
     try:
         data = read_start(path, _MAX_BYTES, f"waiting for '{path}': --prices", note)
+        path = STDIN_NAME if is_stdin(path) else path
         if len(data) > _MAX_BYTES:
             what = f"'{path}' has more than {_MAX_BYTES // 1_000_000} MB"
             raise BadConfiguration(what, place="--prices", fix="a table of prices is smaller")

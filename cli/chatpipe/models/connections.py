@@ -11,10 +11,11 @@ from contextlib import contextmanager
 
 from chatpipe import exchange
 from chatpipe.exchange import ExchangeContext, run_without_loop, sleep_without_loop
+from chatpipe.inputs.sources import stdin_owner
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeyWaits, RetryPolicy, ServerOptions
-from chatpipe.server import endpoints, keys
+from chatpipe.server.call_servers import find_servers, stdin_claims
 from chatpipe.server.config import Config
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.keys import KeyReader
@@ -68,10 +69,12 @@ class Connections:
         self._keys = KeyReader(environ, KeyWaits(console.note))
 
     def servers(self, config: Config | None = None) -> tuple[Endpoint, ...]:
-        """The servers of the command. Raises what resolve() raises, and config is as there."""
-        note = self._console.note
-        lines = keys.header_lines(self._options.header_file, note)
-        return endpoints.resolve(self._options, self.environ, lines, note, config)
+        """The servers of the command. Raises what resolve() raises, and config is as there.
+
+        Two files of its options that are stdin are a UsageFault, too.
+        """
+        stdin_owner(stdin_claims(self._options, self.environ))
+        return find_servers(self._options, self.environ, self._console.note, config)
 
     @contextmanager
     def open(self, endpoint: Endpoint) -> Iterator[Connection]:

@@ -79,6 +79,11 @@ class CallOptions(NamedTuple):
     def uses(self) -> list[FileUse]:
         return [*self.limits.uses, *self.recordings.uses]
 
+    @property
+    def stdin_claims(self) -> list[tuple[str, str]]:
+        """Each of these options that reads a file, with its name: see ServerOptions.stdin_claims."""
+        return [("--replay", self.recordings.replay or "")]
+
 
 class RunLimits(NamedTuple):
     """The speed of a run, and its stop rules."""
@@ -145,3 +150,12 @@ class RunOptions(NamedTuple):
     report: ReportOptions = ReportOptions()
     recordings: RecordingOptions = RecordingOptions()
     engine: EngineOptions = EngineOptions()
+
+    @property
+    def stdin_claims(self) -> list[tuple[str, str]]:
+        """Each of these options that reads a file, with its name: see ServerOptions.stdin_claims."""
+        return [
+            ("--prices", self.limits.prices or ""),
+            *(("--reuse", path) for path in self.resume.reuse),
+            ("--replay", self.recordings.replay or ""),
+        ]

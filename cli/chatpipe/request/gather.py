@@ -36,7 +36,7 @@ def gather_request(
     continues the same transcript. add_transcript() therefore adds it later. transcript() reads it without
     keeping the lock. It is called only if the transcript decides whether a prompt is needed.
     """
-    owner = stdin_owner(_claims(options))
+    owner = stdin_owner(_claims(options, sources))
     parts = _read_files(options, sources, default_model)
 
     def needs_no_prompt() -> bool:
@@ -71,7 +71,7 @@ def _is_last(parts: RequestParts, message: Value) -> bool:
 
 def gather_defaults(options: RequestOptions, sources: Sources, input_file: str) -> RequestParts:
     """Like gather_request, for the defaults of a run: no prompt, and the input may be stdin."""
-    stdin_owner([*_claims(options), ("FILE", input_file)])
+    stdin_owner([*_claims(options, sources), ("FILE", input_file)])
     return _read_files(options, sources, None)
 
 
@@ -108,10 +108,11 @@ def _parts(prompt: PromptOptions, sources: Sources) -> list[TypedPart]:
     ]
 
 
-def _claims(options: RequestOptions) -> Iterator[tuple[str, str]]:
+def _claims(options: RequestOptions, sources: Sources) -> Iterator[tuple[str, str]]:
     """Yield each option that takes a file, with its value, which may make it the owner of stdin."""
     prompt = options.prompt
-    yield from options.server.stdin_claims
+    if sources.stdin_owner is not None:
+        yield sources.stdin_owner, STDIN
     yield "--request", prompt.request or ""
     yield "--messages", prompt.messages or ""
     yield from ((typed.option, typed.value) for typed in prompt.role_options if typed.is_file)

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chatpipe.inputs.stdin import NOTICE_DELAY_S
+from chatpipe.inputs.stdin import NOTICE_DELAY_S, STDIN_NAME, is_stdin
 from chatpipe.system.signals import interruptible
 
 
@@ -47,9 +47,13 @@ def noted(text: str, note: Callable[[str], None]) -> Iterator[None]:
 def read_start(file: str | int, max_bytes: int, text: str, note: Callable[[str], None]) -> bytes:
     """The text of a file or a descriptor in UTF-8, or more than max_bytes if it is longer.
 
-    Standard descriptors stay open: stderr is still needed, and no socket may get number 0, 1 or 2. Raises
-    OSError, ValueError, for a number that is no descriptor OverflowError, and BadInput for what is no text.
+    A file that is stdin is read from descriptor 0. Standard descriptors stay open: stderr is still needed,
+    and no socket may get number 0, 1 or 2. Raises OSError, ValueError, for a number that is no descriptor
+    OverflowError, and BadInput for what is no text.
     """
+    name = file if isinstance(file, str) else f"descriptor {file}"
+    if is_stdin(name):
+        file, name = 0, STDIN_NAME
     closes = isinstance(file, str) or file > 2
     with note_wait(file, text, note), open(file, "rb", closefd=closes) as opened:
         data = opened.read(max_bytes + 1)
@@ -57,7 +61,7 @@ def read_start(file: str | int, max_bytes: int, text: str, note: Callable[[str],
         return data
     from chatpipe.inputs.text_decoder import decode
 
-    return decode(file if isinstance(file, str) else f"descriptor {file}", data, max_bytes)
+    return decode(name, data, max_bytes)
 
 
 def _is_regular(file: str | int) -> bool:
