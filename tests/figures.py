@@ -10,6 +10,7 @@ Only `sources`, `read`, `lines_of_tests` and `main` do I/O. tests/test_layers.py
 from __future__ import annotations
 
 import ast
+import builtins
 import math
 import re
 import sys
@@ -52,6 +53,8 @@ _PURE = (
     *("os.path.split", "os.path.join", "os.path.basename", "os.path.dirname", "os.pathsep", "os.sep"),
     *("os.fsencode", "os.fsdecode", "os.PathLike", "os.strerror", "os.devnull", "sys.modules", "sys.version"),
 )
+# The exceptions in a docstring: `Raises BadInput, CannotWrite and what the callback raises`.
+_RAISED = re.compile(r"\bRaises ((?:[A-Z]\w+(?:, and |, | and | or )?)+)")
 _FILE_METHODS = ("read_bytes", "read_text", "write_bytes", "write_text", "touch", "unlink", "mkdir")
 
 
@@ -173,6 +176,25 @@ def docstrings(module: Module) -> list[Docstring]:
         Docstring(module.name, node.body[0].lineno, text)
         for node in ast.walk(module.tree)
         if isinstance(node, kinds) and (text := ast.get_docstring(node))
+    ]
+
+
+def missing_exceptions(modules: Sequence[Module]) -> list[str]:
+    """The names behind `Raises` in docstrings that are neither defined nor imported anywhere."""
+    known = set(vars(builtins))
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef):
+                known.add(node.name)
+            elif isinstance(node, ast.alias):
+                known.add((node.asname or node.name).rpartition(".")[2])
+    return [
+        f"{each.module}:{each.line}: {name}"
+        for module in modules
+        for each in docstrings(module)
+        for names in _RAISED.findall(each.text)
+        for name in re.findall(r"\w+", names)
+        if name[0].isupper() and name not in known
     ]
 
 

@@ -483,6 +483,11 @@ def test_docstrings_name_the_thing() -> None:
     assert not found, _offenders(f"docstrings that begin with {words}", found)
 
 
+def test_exceptions_in_docstrings_exist() -> None:
+    found = figures.missing_exceptions(all_modules())
+    assert not found, _offenders("exceptions in docstrings that do not exist", found)
+
+
 def test_fan_out() -> None:
     """Imports inside functions and under TYPE_CHECKING count."""
     found = [
@@ -604,6 +609,17 @@ def test_docstrings_at_any_depth() -> None:
     (module,) = _modules(("m", source))
     found = [(each.line, each.text) for each in figures.docstrings(module)]
     assert found == [(1, "M."), (3, "C."), (5, "F.")]
+
+
+def test_which_exceptions_a_docstring_names() -> None:
+    source = """
+from errors import Known as Renamed
+def f():
+    '''Raises OSError, Renamed and Gone.'''
+def g():
+    '''Raise Gone. Raises what f() raises, also for JSON.'''
+"""
+    assert figures.missing_exceptions(_modules(("m", source))) == ["m:4: Gone"]
 
 
 @pytest.mark.parametrize(

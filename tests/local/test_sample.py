@@ -1,4 +1,4 @@
-"""fit.py: what it makes of each keyword, and that jsonschema agrees that it fits."""
+"""The sample of a schema has each keyword, and jsonschema agrees that it fits."""
 
 from __future__ import annotations
 

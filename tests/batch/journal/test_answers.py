@@ -777,7 +777,7 @@ def test_a_record_is_a_reason(
 ) -> None:
     recorded = files.recorded(journal=files.journal(line), **options)
     identity = "line-1" if options.get("match") == "id" else F1
-    assert (recorded.reason(identity), recorded.place_reason("line-1")) == (reason, place)
+    assert (recorded.reason(identity), recorded.reason_by_id("line-1")) == (reason, place)
     assert recorded.has_records is (reason is not None or place is not None)
 
 
@@ -790,4 +790,4 @@ def test_the_last_record_of_a_request_is_the_reason(files: Files) -> None:
 def test_a_custom_id_with_escapes_is_a_place(files: Files) -> None:
     names = ['a"b', "a\\b", "\u00e9", "a\nb"]
     recorded = files.recorded(journal=files.journal(*(result(F1, custom_id=each) for each in names)))
-    assert [recorded.place_reason(each) for each in [*names, "b"]] == ["changed"] * 4 + [None]
+    assert [recorded.reason_by_id(each) for each in [*names, "b"]] == ["changed"] * 4 + [None]

@@ -147,9 +147,9 @@ class AnswerIndex:
         """The reason to send a request that find does not find; None without a record of it."""
         return self._reasons.of_request(identity)
 
-    def place_reason(self, custom_id: str) -> SendReason | None:
+    def reason_by_id(self, custom_id: str) -> SendReason | None:
         """The reason to send a request whose custom_id had another one, if the index is by fingerprint."""
-        return self._reasons.of_place(custom_id)
+        return self._reasons.of_custom_id(custom_id)
 
     def damage_texts(self) -> Iterator[str]:
         """A message for each file of which lines were passed over: they are no records, or were changed.
@@ -197,7 +197,7 @@ class AnswerIndex:
         return self._out is not None and unpack_location(location)[0] == self._out
 
     def is_of_finished_run(self, location: int) -> bool:
-        """Return True if a journal line comes before the finished header of Journal.keep_only."""
+        """Return True if a journal line comes before the header that UnusedAnswers left."""
         file, offset = unpack_location(location)
         return file == self._journal and offset < self._headers.get(file, 0)
 
@@ -217,7 +217,7 @@ class AnswerIndex:
         """The result lines of the journal, oldest first, failures included, each paid answer once.
 
         An answer may be there several times, under the names of lines that moved or are identical.
-        Lines before the finished header (see Journal.keep_only) belong to earlier jobs and are left
+        Lines before the header that UnusedAnswers left belong to earlier jobs and are left
         out, and so are lines that were copied from a file of reuse.
         """
         if self._journal is None:
@@ -340,7 +340,7 @@ class AnswerIndex:
     def _add_record(self, entry: LineKey, location: int, line: bytes) -> None:
         """Add an answer that may be used, or what a record is instead."""
         if self._match == "body" and (custom_id := read_custom_id(line)) is not None:
-            self._reasons.add_place(custom_id, entry.outcome)
+            self._reasons.add_custom_id(custom_id, entry.outcome)
         if entry.identity is None:
             return
         is_reusable, is_foreign = self._is_reusable(entry), self._accept.is_foreign(entry)

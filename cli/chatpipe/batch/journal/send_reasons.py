@@ -40,10 +40,10 @@ class SendReasons:
     def __init__(self, key: Callable[[str], int]) -> None:
         self._key = key
         self._requests = SortedIndex("B", "I")
-        self._places = SortedIndex("B", "I")
+        self._by_id = SortedIndex("B", "I")
 
     def __len__(self) -> int:
-        return len(self._requests) + len(self._places)
+        return len(self._requests) + len(self._by_id)
 
     def add_request(self, identity: str, outcome: str | None) -> None:
         """Add a record that is no answer to use. A line of the Batch API may have no outcome."""
@@ -52,18 +52,18 @@ class SendReasons:
         if code is not None:  # else a later release wrote it
             self._requests.put(self._key(identity) >> 32, code)
 
-    def add_place(self, custom_id: str, outcome: str | None) -> None:
+    def add_custom_id(self, custom_id: str, outcome: str | None) -> None:
         """Add the custom_id of any record."""
         reason = SendReason.input if outcome == SendReason.input else SendReason.changed
-        self._places.put(self._key(custom_id) >> 32, _CODES[reason])
+        self._by_id.put(self._key(custom_id) >> 32, _CODES[reason])
 
     def of_request(self, identity: str) -> SendReason | None:
         """The reason to send a request again; None if there is no record of it."""
         return self._find(self._requests, identity)
 
-    def of_place(self, custom_id: str) -> SendReason | None:
+    def of_custom_id(self, custom_id: str) -> SendReason | None:
         """The reason to send the line with this custom_id; None if there is no record of it."""
-        return self._find(self._places, custom_id)
+        return self._find(self._by_id, custom_id)
 
     def _find(self, index: SortedIndex, name: str) -> SendReason | None:
         found = index.find(self._key(name) >> 32)

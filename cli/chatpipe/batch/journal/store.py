@@ -118,7 +118,7 @@ class RunStore:
         found = recorded.reason(fingerprint)
         if found is None and by_id is not None and item.has_own_id:
             found = by_id.reason(item.custom_id)
-        return found or recorded.place_reason(item.custom_id) or SendReason.new
+        return found or recorded.reason_by_id(item.custom_id) or SendReason.new
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
         """The recorded answer to an item. With dedupe it may be from another line of this run."""

@@ -55,7 +55,7 @@ class RowTemplate:
             yield self._images.field, "--image-field"
 
     def body(self, fields: Mapping[str, Value]) -> dict[str, Value]:
-        """The request body of a row. Raises placeholders.Missing, and BadInput without a place."""
+        """The request body of a row. Raises MissingField, and BadInput without a place."""
         messages = self._messages.copy()
         for index, message in self._texts.items():
             messages[index] = message.fill(fields)

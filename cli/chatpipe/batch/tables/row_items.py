@@ -37,7 +37,7 @@ class ColumnRules(NamedTuple):
 
 
 class RowReader:
-    """Reader of table lines: see lines.Reader. A bad row becomes an Item with a fault."""
+    """An ItemReader for the lines of a table. A bad row becomes an Item with a fault."""
 
     def __init__(
         self,

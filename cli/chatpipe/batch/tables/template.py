@@ -47,7 +47,7 @@ class Placeholder(NamedTuple):
     is_plain_name: bool
 
     def value(self, fields: Mapping[str, Value]) -> Value:
-        """The value in a row. Raises Missing."""
+        """The value in a row. Raises MissingField."""
         if self.is_plain_name and self.name in fields:
             return fields[self.name]
         value: Value = fields
@@ -83,14 +83,17 @@ class TextTemplate:
         self.placeholders = tuple(piece for piece in pieces if isinstance(piece, Placeholder))
 
     def fill(self, fields: Mapping[str, Value]) -> str:
-        """Insert the values of a row: a string as it is, null as nothing, others as JSON. Raises Missing."""
+        """Insert the values of a row: a string as it is, null as nothing, others as JSON.
+
+        Raises MissingField.
+        """
         return "".join(
             [piece if isinstance(piece, str) else as_text(piece.value(fields)) for piece in self._pieces]
         )
 
 
 def as_text(value: Value) -> str:
-    """The text of a value for a prompt or a table cell: see Text.fill."""
+    """The text of a value for a prompt or a table cell: see TextTemplate.fill()."""
     if isinstance(value, str):
         return value
     return "" if value is None else values.dumps(value).decode()
