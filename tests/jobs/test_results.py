@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from chatpipe.jobs.job_dialects import JobCounts, ProviderJob
 from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
 from chatpipe.system.spool import Room, Spool
 from jobs.provider import Provider
+from parametrize import cases
 
 DATA = b"0123456789" * 10
 
@@ -66,6 +68,77 @@ def test_downloads(faults: list[str], ranges: list[str]) -> None:
 def test_downloads_that_fail(fault: str, retries: int, error: type[ChatpipeError], words: str) -> None:
     with pytest.raises(error, match=words):
         downloaded(fault, retries=retries)
+
+
+PACKED = gzip.compress(DATA)
+
+
+class _Replies(httpx.AsyncBaseTransport):
+    """Answers with replies of a table: a status, headers, and the bytes, which may break off at the end."""
+
+    def __init__(self, replies: list[tuple[int, dict[str, str], bytes]]) -> None:
+        self._replies = list(replies)
+        self.ranges: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert request.headers["accept-encoding"] == "identity"
+        self.ranges.append(request.headers.get("range", ""))
+        status, headers, data = self._replies.pop(0)
+        return httpx.Response(status, headers=headers, stream=_Data(data), request=request)
+
+
+def _part(start: int, end: int, total: str = "100") -> tuple[int, dict[str, str], bytes]:
+    return 206, {"content-range": f"bytes {start}-{end - 1}/{total}"}, DATA[start:end]
+
+
+GZIP = {"content-encoding": "gzip", "content-length": str(len(PACKED))}
+HALF = (200, {"content-length": "100"}, DATA[:50])
+
+
+@cases(
+    ("replies", "ranges"),
+    {
+        "a coding that is none": ([(200, {"content-encoding": "identity"}, DATA)], [""]),
+        "gzip": ([(200, GZIP, PACKED)], [""]),
+        "gzip in name only": ([(200, {"content-encoding": "gzip"}, DATA)], [""]),
+        "gzip that breaks off": ([(200, GZIP, PACKED[:20]), (200, GZIP, PACKED)], ["", ""]),
+        "the rest in gzip": (
+            [HALF, (206, {**GZIP, "content-range": "bytes 50-99/100"}, PACKED), (200, GZIP, PACKED)],
+            ["", "bytes=50-", ""],
+        ),
+        "all again in gzip": ([HALF, (200, GZIP, PACKED)], ["", "bytes=50-"]),
+        "pieces": (
+            [HALF, _part(50, 60), _part(60, 99), _part(99, 100)],
+            ["", "bytes=50-", "bytes=60-", "bytes=99-"],
+        ),
+        "a first piece": ([_part(0, 60), _part(60, 100)], ["", "bytes=60-"]),
+        "a rest of unknown size": ([HALF, _part(50, 100, "*")], ["", "bytes=50-"]),
+        "another place": ([HALF, _part(40, 100, "*"), (200, {}, DATA)], ["", "bytes=50-", ""]),
+        "no place": ([HALF, (206, {}, DATA[40:]), (200, {}, DATA)], ["", "bytes=50-", ""]),
+        "nothing is left": (
+            [(200, {"content-length": "101"}, DATA), (416, {"content-range": "bytes */100"}, b"")],
+            ["", "bytes=100-"],
+        ),
+        "nothing is left, of unknown size": (
+            [(200, {"content-length": "101"}, DATA), (416, {}, b"")],
+            ["", "bytes=100-"],
+        ),
+        "a file that has become shorter": (
+            [
+                (200, {"content-length": "900"}, b"x" * 200),
+                (416, {"content-range": "bytes */100"}, b""),
+                (200, {}, DATA),
+            ],
+            ["", "bytes=200-", ""],
+        ),
+    },
+)
+def test_downloads_in_odd_forms(replies: list[tuple[int, dict[str, str], bytes]], ranges: list[str]) -> None:
+    api, transport = Provider().api(), _Replies(replies)
+    api.connection = api.connection._replace(context=api.connection.context._replace(transport=transport))
+    spool = FileDownload(api, "file-1").run()
+    assert spool.read(0, 1000) == DATA
+    assert transport.ranges == ranges
 
 
 class _Redirects(httpx.AsyncBaseTransport):

@@ -1,7 +1,7 @@
 """A file of the provider -> a spool: all of it, also over a connection that breaks.
 
 What came stays, and the rest is asked for with Range. A server that sends the whole file again is read from
-its beginning. The length that the server names is checked.
+its beginning, and so is one that compresses the file. The length that the server names is checked.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from chatpipe.wire import retry
 from chatpipe.wire.answer import answer_from_error
 from chatpipe.wire.key_filter import read_without_secrets
 from chatpipe.wire.light_messages import headers_by_name
+from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.retry import FailedAttempt, RetryAfter
 from chatpipe.wire.whole_body import WholeBody
 
@@ -27,7 +28,7 @@ _NO_LIMIT = 1 << 60
 _MOST_REDIRECTS = 3
 GONE = frozenset({404, 410})  # the statuses of a file that the provider does not have
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(?:(\d{1,18})|\*)")
 
 
 class _Break(NamedTuple):
@@ -88,13 +89,10 @@ class FileDownload:
         assert isinstance(stream, httpx.AsyncByteStream)
         try:
             if response.status_code == 416 and self.spool.size:
-                return None  # everything is there: the connection broke behind the last byte
-            if "content-encoding" in response.headers and response.is_success:
-                what = "the file comes compressed, which was not asked for"
-                return _Break(BrokenAnswer(what, place=self._file_id), None)
+                return self._ended(response)
             if not response.is_success:
                 return await _refusal(response, request)
-            return await self._read(response, stream, request)
+            return await self._read(response, request)
         finally:
             await stream.aclose()
 
@@ -112,27 +110,56 @@ class FileDownload:
             request = _redirected(request, location)
         raise httpx.TooManyRedirects(f"more than {_MOST_REDIRECTS} redirects", request=request)
 
-    async def _read(
-        self, response: httpx.Response, stream: httpx.AsyncByteStream, request: httpx.Request
-    ) -> _Break | None:
-        if self.spool.size and not self._continues(response):
-            self.spool.close()
-            self.spool = Spool(Room(_NO_LIMIT))
-        end = self.spool.size + int(response.headers.get("content-length") or -1)
+    async def _read(self, response: httpx.Response, request: httpx.Request) -> _Break | None:
+        headers = headers_by_name(response)
+        is_packed = headers.get("content-encoding", "").strip().lower() not in ("", "identity")
+        if response.status_code != 206:
+            self._begin_again()
+        elif is_packed or not self._continues(response):
+            self._begin_again()
+            return self._short("another part of the file came than was asked for")
+        end = self.spool.size + int(headers.get("content-length") or -1)
         try:
-            async for piece in stream:
+            async for piece in ReplyBody(response, headers, request):
                 self.spool.write(piece)
         except httpx.HTTPError as error:
+            if is_packed:
+                self._begin_again()
             return _broken_by(error, request)
-        if "content-length" in response.headers and self.spool.size != end:
-            what = f"{self.spool.size} of {end} bytes came"
-            return _Break(BrokenAnswer(what, place=self._file_id, fix="try again"), FailedAttempt())
+        if "content-length" in headers and not is_packed and self.spool.size != end:
+            return self._short(f"{self.spool.size} of {end} bytes came")
+        total = _total(response)
+        if response.status_code == 206 and total is not None and self.spool.size < total:
+            return self._short(f"{self.spool.size} of {total} bytes came")
         return None
 
+    def _ended(self, response: httpx.Response) -> _Break | None:
+        """None if a file has no more bytes than came: the connection broke behind the last one."""
+        total = _total(response)
+        if total is None or total == self.spool.size:
+            return None
+        self._begin_again()
+        return self._short(f"the file has {total} bytes now")
+
+    def _begin_again(self) -> None:
+        self.spool.close()
+        self.spool = Spool(Room(_NO_LIMIT))
+
+    def _short(self, what: str) -> _Break:
+        return _Break(BrokenAnswer(what, place=self._file_id, fix="try again"), FailedAttempt())
+
     def _continues(self, response: httpx.Response) -> bool:
-        """Return True if the reply goes on where the last one broke."""
+        """Return True if a part of the file goes on where the last one broke."""
         found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-        return response.status_code == 206 and found is not None and int(found[1]) == self.spool.size
+        start = found and found[1]
+        return start is not None and int(start) == self.spool.size
+
+
+def _total(response: httpx.Response) -> int | None:
+    """The bytes of the whole file, as a reply about a part of it names them."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+    total = found and found[2]
+    return None if total is None else int(total)
 
 
 def _broken_by(error: Exception, request: httpx.Request) -> _Break:
