@@ -625,7 +625,7 @@ def g():
 @pytest.mark.parametrize(
     "text", ["What a run does.", "whether it is", "As, if", "Who's there", "Where\nit is"]
 )
-def test_clauses(text: str) -> None:
+def test_relative_clauses_are_found(text: str) -> None:
     assert figures.is_clause(text)
 
 
@@ -635,7 +635,7 @@ def test_no_clauses(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["running", "Telling", "_Running", "row_feeding", "SSETelling"])
-def test_gerunds(name: str) -> None:
+def test_gerunds_are_found(name: str) -> None:
     assert figures.is_gerund(name)
 
 

@@ -108,7 +108,9 @@ def test_one_that_stays_down_is_asked_after_longer_and_longer_waits() -> None:
         "as long as answers take": (30.0, 10.0, False, False, False),
     },
 )
-def test_silence(silent_s: float, longest_s: float, *, is_there: bool, asks: bool, is_out: bool) -> None:
+def test_a_silent_server_is_asked_and_left_out_if_it_does_not_answer(
+    silent_s: float, longest_s: float, *, is_there: bool, asks: bool, is_out: bool
+) -> None:
     fleet = Fleet(is_there=is_there, silent_s=silent_s, longest_s=longest_s)
     assert bool(fleet.watch(0.6)) is asks
     assert fleet.health.is_out is fleet.health.is_down is is_out

@@ -316,7 +316,7 @@ def test_a_plain_line_that_is_no_text(data: bytes, message: str) -> None:
         "more than there are lines": ((7, 9), [7]),
     },
 )
-def test_shards(shard: tuple[int, int] | None, expected: list[int]) -> None:
+def test_a_shard_takes_every_nth_line(shard: tuple[int, int] | None, expected: list[int]) -> None:
     assert [line for line in range(1, 8) if in_shard(line, shard)] == expected
 
 

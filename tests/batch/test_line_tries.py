@@ -76,7 +76,9 @@ def tries_after(fault: ChatpipeError | None, failure: FailedAttempt | None) -> t
         "the deadline": (TryLater("deadline"), None, Diagnosis.FINAL),
     },
 )
-def test_diagnosis(fault: ChatpipeError | None, failure: FailedAttempt | None, diagnosis: Diagnosis) -> None:
+def test_a_failure_is_of_the_line_or_of_the_server(
+    fault: ChatpipeError | None, failure: FailedAttempt | None, diagnosis: Diagnosis
+) -> None:
     tries, answer = tries_after(fault, failure)
     assert tries.judge(answer) is diagnosis
 

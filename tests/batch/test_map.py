@@ -164,7 +164,7 @@ def requests(*arguments: str, stdin: bytes, cwd: Path | None = None) -> list[dic
         ),
     },
 )
-def test_formats(arguments: list[str], stdin: bytes, expected: bytes) -> None:
+def test_rows_come_out_in_the_format_asked_for(arguments: list[str], stdin: bytes, expected: bytes) -> None:
     done = echoed(*arguments, stdin=stdin)
     assert (done.stderr, done.stdout, done.status) == (b"", expected, 0)
 

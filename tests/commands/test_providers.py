@@ -54,14 +54,14 @@ def call(place: Place, provider: Provider, command: str, *arguments: str, stdin:
 
 @EACH
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
-def test_ask(place: Place, kind: type[Provider], stream: str) -> None:
+def test_ask_answers_at_each_provider(place: Place, kind: type[Provider], stream: str) -> None:
     done = call(place, kind(), "ask", stream, "-q", "--usage", *PARAMETERS, "Hello")
     assert (done.status, done.stdout) == (0, f"{kind.says}\n".encode())
     assert json.loads(done.stderr)["total_tokens"] == 7
 
 
 @EACH
-def test_batch(place: Place, kind: type[Provider]) -> None:
+def test_batch_answers_at_each_provider(place: Place, kind: type[Provider]) -> None:
     options = ("--lines", "-f", "string", "-q", *PARAMETERS)
     done = call(place, kind(), "batch", *options, stdin=b"Hello\nGood day\nHi\n")
     assert done == (0, f'"{kind.says}"\n'.encode() * 3, b"")
@@ -73,7 +73,7 @@ def test_lists_of_other_shapes(place: Place, kind: type[Provider]) -> None:
 
 
 @EACH
-def test_models(place: Place, kind: type[Provider]) -> None:
+def test_models_lists_those_of_each_provider(place: Place, kind: type[Provider]) -> None:
     done = call(place, kind(), "models")
     assert (done.status, done.stderr) == (0, b"")
     assert done.stdout.decode().strip().removeprefix("models/") in (kind.model, "gpt-4o-2024-08-06")
@@ -129,7 +129,7 @@ STREAMS = {"filter": "--stream", "broken": "--no-stream", "broken stream": "--st
 
 @EACH
 @pytest.mark.parametrize("case", STREAMS)
-def test_end(place: Place, kind: type[Provider], case: str) -> None:
+def test_each_way_an_answer_ends_has_its_status(place: Place, kind: type[Provider], case: str) -> None:
     status, words = ENDS[kind][list(STREAMS).index(case)]
     options = (STREAMS[case], "-q", "--retries", "0", "--max-completion-tokens", "50")
     done = call(place, kind(), "ask", *options, case.partition(" ")[0])

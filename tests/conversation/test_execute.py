@@ -121,7 +121,9 @@ def test_custom_tool_gets_its_text_and_a_function_call_is_answered_by_name(
         "as much as is allowed": ("head -c 1048576 /dev/zero | tr '\\0' x", "x" * 1048576),
     },
 )
-def test_result(toolbox: Make, console: Told, script: str, text: str) -> None:
+def test_the_result_is_the_output_of_the_command(
+    toolbox: Make, console: Told, script: str, text: str
+) -> None:
     assert result(toolbox({"f": sh(script)})) == text
     assert console.notes == []
 
@@ -351,7 +353,7 @@ def test_endless_stderr_is_cut_and_not_kept(toolbox: Make) -> None:
     assert result(toolbox({"f": sh("head -c 50000000 /dev/zero >&2; echo ok")}, detail=None)) == "ok"
 
 
-def test_details(toolbox: Make, console: Told) -> None:
+def test_verbose_shows_call_end_and_stderr_of_a_command(toolbox: Make, console: Told) -> None:
     box = toolbox({"f": sh("echo one >&2; echo two >&2; echo result")})
     box.run(calling("f", arguments='{"a": "' + "x" * 500 + '"}'))
     first, end, *stderr = console.details

@@ -68,7 +68,7 @@ def function(arguments: Any, **more: Any) -> dict[str, Any]:
         ),
     },
 )
-def test_calls(message: dict[str, Any], calls: list[ToolCall]) -> None:
+def test_calls_of_a_message(message: dict[str, Any], calls: list[ToolCall]) -> None:
     assert tool_calls.calls_of(message) == calls
 
 
@@ -107,7 +107,7 @@ def test_long_arguments_are_not_repeated_whole() -> None:
         "legacy": (ToolCall("", "f", b"", "legacy"), {"role": "function", "name": "f", "content": "ok"}),
     },
 )
-def test_answer(call: ToolCall, message: dict[str, Any]) -> None:
+def test_a_call_is_answered_by_the_message_of_its_kind(call: ToolCall, message: dict[str, Any]) -> None:
     assert tool_calls.answer_message(call, "ok") == message
 
 
@@ -130,7 +130,9 @@ def test_answer(call: ToolCall, message: dict[str, Any]) -> None:
         "nothing to mend": ({"role": "assistant", "content": "hi"}, {"role": "assistant", "content": "hi"}),
     },
 )
-def test_mended(message: dict[str, Any], mended: dict[str, Any]) -> None:
+def test_arguments_that_are_no_json_are_repaired_in_a_copy(
+    message: dict[str, Any], mended: dict[str, Any]
+) -> None:
     before = repr(message)
     assert tool_calls.repaired(message) == mended
     assert repr(message) == before

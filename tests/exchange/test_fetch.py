@@ -40,7 +40,7 @@ def moved(status: int, location: str) -> httpx.Response:
         **{f"moved by {s}": ([moved(s, "/v2/models"), plain(LIST)], LIST) for s in (301, 302, 303, 307, 308)},
     },
 )
-def test_body(steps: list[Step], body: bytes) -> None:
+def test_fetch_returns_the_body_of_a_get(steps: list[Step], body: bytes) -> None:
     server = served(*steps)
     answer = server.fetch()
     assert (answer.fault, answer.body, answer.completion) == (None, body, None)
@@ -75,7 +75,7 @@ def test_body(steps: list[Step], body: bytes) -> None:
         "empty": (plain(b" "), Status.BROKEN_ANSWER, "empty"),
     },
 )
-def test_fault(step: Step, status: Status, words: str) -> None:
+def test_fetch_fails_with_a_status_and_no_body(step: Step, status: Status, words: str) -> None:
     server = served(step)
     answer = server.fetch(ExchangeLimits(max_reply_bytes=100), retries=0)
     assert answer.fault is not None

@@ -19,7 +19,7 @@ PAIRS = [("-o, --output FILE", "Write to FILE"), ("    --a-name-that-is-much-too
         "nothing": ("", 20, [""]),
     },
 )
-def test_wrap(text: str, width: int, lines: list[str]) -> None:
+def test_text_is_wrapped_at_the_width(text: str, width: int, lines: list[str]) -> None:
     assert wrap(text, width) == lines
 
 

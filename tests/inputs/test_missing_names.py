@@ -30,7 +30,7 @@ SAVE = "URLs are not fetched: save it in a file first"
         "a name with slashes": ("a//b", ""),
     },
 )
-def test_advice(name: str, said: str) -> None:
+def test_a_name_that_is_no_file_gets_advice_for_what_it_is(name: str, said: str) -> None:
     assert advice(name, "--file") == said
 
 

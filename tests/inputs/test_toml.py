@@ -83,7 +83,7 @@ z = 1
         "table in the second item": (OTHER, ("x", 1, "y", "z"), 18),
     },
 )
-def test_lines(text: str, path: Path, line: int) -> None:
+def test_every_key_knows_its_line(text: str, path: Path, line: int) -> None:
     assert read_document(text).line(path) == line
     assert read_document(text.replace("\n", "\r\n")).line(path) == line
 

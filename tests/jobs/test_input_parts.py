@@ -44,7 +44,9 @@ def names(text: str) -> str:
         ([line("a", model="m"), line("b")], 9, ["a", "b"]),
     ],
 )
-def test_parts(tmp_path: Path, lines: list[str], most_lines: int, parts: list[str]) -> None:
+def test_lines_are_split_by_model_url_and_number(
+    tmp_path: Path, lines: list[str], most_lines: int, parts: list[str]
+) -> None:
     found = read(tmp_path, "\n".join(lines), JobDialect(most_lines=most_lines))
     contents = [content(tmp_path, part) for part in found]
     assert [names(each) for each in contents] == parts

@@ -32,7 +32,7 @@ OPENAI = DIALECTS["openai"]
         ({"id": "b", "status": "failed", "created_at": 1762136757500}, "failed", None, None, 1762136757.5),
     ],
 )
-def test_jobs(
+def test_a_job_is_read_in_the_forms_of_providers(
     value: dict[str, Any], status: str, output: str | None, error: str | None, created_at: float
 ) -> None:
     job = job_of(value, OPENAI)
@@ -150,7 +150,7 @@ def test_the_end_of_a_job(times: dict[str, Any], ended_at: float) -> None:
         ([1], JobCounts()),
     ],
 )
-def test_counts(counts: object, found: JobCounts) -> None:
+def test_counts_of_a_job_in_the_forms_of_providers(counts: object, found: JobCounts) -> None:
     job = job_of({"id": "b", "status": "validating", "request_counts": counts}, OPENAI)
     assert job.counts == found
     assert job.progress == ("validating, 3 of 3 lines" if found == (3, 1, 2) else "validating")

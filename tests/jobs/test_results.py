@@ -52,7 +52,7 @@ def downloaded(*faults: str, retries: int = 4) -> tuple[bytes, list[str]]:
         (["cut:on=content:times=3"], ["", "bytes=50-", "bytes=75-", "bytes=87-"]),
     ],
 )
-def test_downloads(faults: list[str], ranges: list[str]) -> None:
+def test_a_broken_download_goes_on_where_it_broke(faults: list[str], ranges: list[str]) -> None:
     assert downloaded(*faults) == (DATA, ranges)
 
 

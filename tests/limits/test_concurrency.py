@@ -295,7 +295,7 @@ def test_a_fixed_number_stays() -> None:
         "40": (40, (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, 24, 30, 38, 40)),
     },
 )
-def test_levels(maximum: int, expected: tuple[int, ...]) -> None:
+def test_levels_up_to_a_maximum(maximum: int, expected: tuple[int, ...]) -> None:
     assert levels(maximum) == expected
 
 

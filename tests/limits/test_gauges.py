@@ -54,7 +54,7 @@ RUNNING = b"vllm:num_requests_running"
         "negative": (RUNNING + b" -1", None),
     },
 )
-def test_text(text: bytes, expected: Gauges | None) -> None:
+def test_gauges_are_read_by_the_names_of_each_server(text: bytes, expected: Gauges | None) -> None:
     assert parse_gauges(text) == expected
 
 
@@ -92,5 +92,7 @@ def bounds(*readings: Gauges, ours: int = 60) -> list[int | None]:
         "other clients": ([Gauges(100, 900)] * 3, 110),
     },
 )
-def test_bound(readings: list[Gauges], expected: int | None) -> None:
+def test_a_queue_that_lasts_bounds_the_requests_in_flight(
+    readings: list[Gauges], expected: int | None
+) -> None:
     assert bounds(*readings)[-1] == expected

@@ -42,7 +42,7 @@ def health_after(*events: str, now: float = 0.0) -> Health:
         "proof for a failure before its last answer": ((FAIL, ANSWER, PROVE, PROVE, PROVE), True, False),
     },
 )
-def test_failures(events: Sequence[str], *, is_sound: bool, is_out: bool) -> None:
+def test_failures_in_a_row_hold_a_server_back(events: Sequence[str], *, is_sound: bool, is_out: bool) -> None:
     health = health_after(*events)
     assert (health.is_sound, health.is_out) == (is_sound, is_out)
 
@@ -119,7 +119,9 @@ def test_failures_of_what_was_sent_before_it_was_left_out_say_nothing_new() -> N
         "and is silent for twice as long": (10.0, 0.1, 1, True),
     },
 )
-def test_silence(silent_s: float, longest_s: float, patience: int, *, quiet: bool) -> None:
+def test_a_server_is_quiet_after_longer_than_its_longest_answer(
+    silent_s: float, longest_s: float, patience: int, *, quiet: bool
+) -> None:
     health = Health()
     for _ in range(patience):
         health.be_patient()

@@ -160,7 +160,7 @@ def test_settled_when_nothing_is_owed() -> None:
         "our own": (429, {}, 0.5),
     },
 )
-def test_pauses(status: int, headers: dict[str, str], pause_s: float) -> None:
+def test_refusals_and_headers_pause_the_run(status: int, headers: dict[str, str], pause_s: float) -> None:
     pace = heard(status, headers)
     assert pace.pause_left(100.0) == pytest.approx(pause_s)
     assert pace.reserve(1, 100.0) == pytest.approx(pause_s)

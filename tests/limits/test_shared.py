@@ -74,7 +74,9 @@ def test_origins_are_apart(path: str) -> None:
         "0 is none": (0, 0, [0, 0, 0]),
     },
 )
-def test_limits(path: str, rpm: float | None, tpm: float | None, expected: list[float]) -> None:
+def test_processes_keep_one_limit_together(
+    path: str, rpm: float | None, tpm: float | None, expected: list[float]
+) -> None:
     assert waits(PaceFile(path), 3, tokens=20, rpm=rpm, tpm=tpm) == expected
 
 
@@ -113,7 +115,7 @@ def test_a_shared_pace_is_one_origin(path: str) -> None:
     assert share.postponed_s(NOW) == 7
 
 
-def test_places(path: str) -> None:
+def test_processes_share_slots(path: str) -> None:
     one, other = PaceFile(path), PaceFile(path)
     assert [
         one.acquire_slot(HOST, 2, NOW),

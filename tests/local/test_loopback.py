@@ -302,7 +302,7 @@ def test_start_and_stop_take_no_time() -> None:
 # Replies made for handlers
 
 
-def test_reply() -> None:
+def test_reply_has_the_length_of_its_body() -> None:
     head = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n"
     assert loopback.reply(429, b"slow", {"Retry-After": "1"}) == head + b"Retry-After: 1\r\n\r\nslow"
 
@@ -313,13 +313,13 @@ def test_headers_given_replace_those_made() -> None:
     )
 
 
-def test_error() -> None:
+def test_error_has_the_shape_of_the_api() -> None:
     assert loopback.error(404, "no", code="gone").endswith(
         b'{"error":{"message":"no","type":"invalid_request_error","param":null,"code":"gone"}}'
     )
 
 
-def test_chunked() -> None:
+def test_chunked_body_with_or_without_its_end() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     assert loopback.chunked([b"ab", b"", b"c" * 16]) == [
         head,
@@ -347,7 +347,7 @@ def test_event_stream() -> None:
     ]
 
 
-def test_samples() -> None:
+def test_samples_are_those_of_the_api() -> None:
     usage = {"prompt_tokens": 1}
     events = loopback.stream_of(["a", "b"], usage=usage, model="x")
     chunks = [json.loads(event[6:]) for event in events[:-1]]
@@ -372,7 +372,7 @@ def test_samples() -> None:
 # TLS, ports, proxy
 
 
-def test_tls() -> None:
+def test_a_server_with_tls() -> None:
     with serve(always(loopback.reply(200, b"ok")), tls=loopback.tls_contexts().server) as server:
         assert server.url == f"https://127.0.0.1:{server.port}/v1"
         with connected(server.port) as sock, trusting(sock) as secure:

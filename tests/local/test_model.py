@@ -220,7 +220,7 @@ SAID: dict[str, tuple[dict[str, Any], Any]] = {
 
 
 @pytest.mark.parametrize(("fields", "text"), SAID.values(), ids=SAID)
-def test_said(fields: dict[str, Any], text: str) -> None:
+def test_echo_repeats_the_last_user_message(fields: dict[str, Any], text: str) -> None:
     assert said(**fields) == text
 
 
@@ -435,7 +435,7 @@ USAGE: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
 
 
 @pytest.mark.parametrize(("fields", "counts"), USAGE.values(), ids=USAGE)
-def test_usage(fields: dict[str, Any], counts: tuple[int, int, int]) -> None:
+def test_usage_counts_words(fields: dict[str, Any], counts: tuple[int, int, int]) -> None:
     streamed = chunks(stream_options={"include_usage": True}, **fields)[-1]
     for usage in (completion(**fields)["usage"], streamed["usage"]):
         assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == counts
@@ -600,7 +600,7 @@ def got(path: str) -> Any:
     return parsed(echo.answer("GET", path, b""))
 
 
-def test_models() -> None:
+def test_the_list_of_models_has_echo() -> None:
     model = {"id": "echo", "object": "model", "created": 1700000000, "owned_by": "chatpipe"}
     assert got("/v1/models") == {"object": "list", "data": [model]}
     assert got("/v1/models/echo") == model

@@ -33,7 +33,9 @@ def servers() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.sentence)
-def test_recipe(recipe: pages.Example, shell: str, tmp_path: Path, servers: list[str]) -> None:
+def test_recipes_run_as_they_are_printed(
+    recipe: pages.Example, shell: str, tmp_path: Path, servers: list[str]
+) -> None:
     program(shell)
     find_programs(recipe.commands)
     commands = recipe.commands

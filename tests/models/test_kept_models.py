@@ -26,7 +26,7 @@ def endpoint(url: str = "https://a.example/v1") -> Endpoint:
         "no way out of the folder": ("https://a.example/../../x", "a.example%2F..%2F..%2Fx"),
     },
 )
-def test_path(url: str, name: str, tmp_path: Path) -> None:
+def test_names_are_kept_in_one_file_a_server(url: str, name: str, tmp_path: Path) -> None:
     found = kept_path(endpoint(url), {"XDG_DATA_HOME": str(tmp_path)})
     assert found == f"{tmp_path}/chatpipe/models/{name}"
 

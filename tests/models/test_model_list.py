@@ -33,7 +33,7 @@ A, B = {"id": "a"}, {"id": "b"}
         "last page": ({"data": [A], "has_more": False, "last_id": "a"}, Page((A,))),
     },
 )
-def test_page(value: Any, page: Page) -> None:
+def test_a_list_is_read_in_the_form_of_any_server(value: Any, page: Page) -> None:
     assert page_of(value) == page
 
 
@@ -100,7 +100,7 @@ def test_name_and_copies() -> None:
         "pricing that is text": ({"pricing": "free"}, "input_price", ""),
     },
 )
-def test_cell(model: dict[str, Any], column: str, cell: str) -> None:
+def test_cells_of_a_model(model: dict[str, Any], column: str, cell: str) -> None:
     row = cells({"id": "m", **model})
     assert len(row) == len(COLUMNS)
     assert row[COLUMNS.index(column)] == cell

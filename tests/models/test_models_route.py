@@ -42,7 +42,7 @@ ENVIRON = {"HOST": "dbx.example", "BARE": "https://api.example/"}
         "variable that is not set": ("https://a.example/v1", "{NONE}/list", "https://a.example/v1/models"),
     },
 )
-def test_list(base_url: str, route: str, url: str) -> None:
+def test_the_list_is_asked_for_below_the_base_url(base_url: str, route: str, url: str) -> None:
     (endpoint,) = resolve(ServerOptions(base_urls=(base_url,), headers=("X-A: b",), keys=(KEY,)), {})
     endpoint = endpoint._replace(profile=Profile("p", models_path=route))
     asked = models_endpoint(endpoint, ENVIRON)

@@ -41,7 +41,7 @@ HEAD = ".Dd November 29, 2026\n.Dt X 1\n.Os\n.Sh NAME\n.Nm x\n.Nd try\n.Sh D\n"
         "wrapped": ("aaaaaaa bbbbbbb ccccccc\n", ["     aaaaaaa bbbbbbb", "     ccccccc"]),
     },
 )
-def test_macros(source: str, lines: list[str]) -> None:
+def test_each_macro_is_rendered(source: str, lines: list[str]) -> None:
     if source.startswith(".It"):
         source, lines = f".Bl -tag -width Ds\n{source}.El\n", ["     -o, --output FILE"]
     text = render(HEAD + source, 22).partition("\nD\n")[2]

@@ -69,7 +69,7 @@ def ask(env: dict[str, str], *arguments: str) -> Done:
         "any name of the model": ((*SAYS, "-m", "other"), b"Good day.\n"),
     },
 )
-def test_answer(env: dict[str, str], arguments: tuple[str, ...], stdout: bytes) -> None:
+def test_llamacpp_answers(env: dict[str, str], arguments: tuple[str, ...], stdout: bytes) -> None:
     assert ask(env, *arguments, "-q", "Hello") == (0, stdout, b"")
 
 
@@ -97,7 +97,9 @@ def test_times_of_a_stream_are_in_its_chunks(env: dict[str, str]) -> None:
         "too long": (("word " * 200,), 65, "shorten the messages"),
     },
 )
-def test_ends(env: dict[str, str], arguments: tuple[str, ...], status: int, words: str) -> None:
+def test_each_way_an_answer_ends_has_its_status(
+    env: dict[str, str], arguments: tuple[str, ...], status: int, words: str
+) -> None:
     done = ask(env, *arguments, "Hello")
     assert (done.status, done.stderr.count(b"\n")) == (status, 1)
     assert words in done.stderr.decode()
@@ -107,14 +109,14 @@ def test_ends(env: dict[str, str], arguments: tuple[str, ...], status: int, word
     "key, words",
     {"wrong": ("k-wrong", "check the key"), "none": ("", "no key was sent: set LLAMA_API_KEY")},
 )
-def test_key(env: dict[str, str], key: str, words: str) -> None:
+def test_a_wrong_or_missing_key_is_77(env: dict[str, str], key: str, words: str) -> None:
     env = {**env, "LLAMA_API_KEY": key}
     for done in (ask(env, "Hello"), run("models", "-p", "llamacpp", env=env)):
         assert (done.status, done.stdout) == (77, b"")
         assert words in done.stderr.decode()
 
 
-def test_models(env: dict[str, str]) -> None:
+def test_models_are_listed_with_their_context_length(env: dict[str, str]) -> None:
     assert run("models", "-p", "llamacpp", env=env) == (0, b"tiny\n", b"")
     table = run("models", "-p", "llamacpp", "-f", "tsv", env=env).stdout.decode().splitlines()
     row = dict(zip(*(line.split("\t") for line in table), strict=True))

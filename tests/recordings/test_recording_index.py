@@ -65,7 +65,9 @@ LINES = [write_record(each) + b"\n" for each in RECORDS]
     },
 )
 @pytest.mark.parametrize("with_key", [True, False], ids=["key", "no key"])
-def test_find(tmp_path: Path, text: str, occurrence: int, n: int, answer: str | None, with_key: bool) -> None:
+def test_a_reply_is_found_by_request_occurrence_and_attempt(
+    tmp_path: Path, text: str, occurrence: int, n: int, answer: str | None, with_key: bool
+) -> None:
     records = RECORDS if with_key else [each._replace(key="") for each in RECORDS]
     index = RecordingIndex(write(tmp_path / "r", *records))
     found = index.find(request_key(request(text)), occurrence, n)

@@ -59,7 +59,9 @@ NO = "no recording of this request: the nearest differs at "
         "another name": (talk("Hello", **{"a/b~": 1}), 1, NO + "/a~1b~0: recorded nothing, asked 1"),
     },
 )
-def test_nearest(tmp_path: Path, body: Any, line: int, what: str) -> None:
+def test_a_miss_names_the_nearest_recording_and_the_difference(
+    tmp_path: Path, body: Any, line: int, what: str
+) -> None:
     index = RecordingIndex(write(tmp_path / "r", *RECORDS))
     fault = no_recording(index, RecordedRequest("POST", "/v1/chat/completions", body), 1)
     assert (fault.place, fault.what, fault.status) == (f"{tmp_path}/r:{line}", what, Status.NO_INPUT)

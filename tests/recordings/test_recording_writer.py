@@ -47,7 +47,7 @@ NEW = write_record(record("b", "2")) + b"\n"
         "the beginning of one": (LINE + b"{", LINE + NEW),
     },
 )
-def test_append(tmp_path: Path, before: bytes | None, after: bytes) -> None:
+def test_a_record_is_appended_behind_whole_lines(tmp_path: Path, before: bytes | None, after: bytes) -> None:
     path = tmp_path / "r"
     if before is not None:
         path.write_bytes(before)

@@ -53,7 +53,7 @@ def test_the_same(body: Any, path: str) -> None:
         "one model": ("", "/v1/models/m", "GET"),
     },
 )
-def test_another(body: Any, path: str, method: str) -> None:
+def test_another_request_has_another_key(body: Any, path: str, method: str) -> None:
     assert key(body, path, method) != key()
 
 
@@ -91,5 +91,5 @@ def test_loose_keeps_the_rest(name: str) -> None:
         "unknown": ("/other", "/other"),
     },
 )
-def test_route(path: str, route: str) -> None:
+def test_the_route_of_a_path_at_any_server(path: str, route: str) -> None:
     assert route_of(path) == route

@@ -233,7 +233,7 @@ def test_error_is_found(value: Any, error: Read | None) -> None:
         "wrapped": (quoted('{"error":{"message":"m","type":"t","code":"c"}}'), {"t", "c"}),
     },
 )
-def test_codes(value: Any, codes: set[str]) -> None:
+def test_all_codes_of_an_error_are_collected(value: Any, codes: set[str]) -> None:
     error = error_of(value)
     assert error is not None
     assert error.codes == codes

@@ -51,7 +51,9 @@ YES = {"content": "yes"}
         ({"endpoint": "chat", "userMessage": "a"}, chat("a"), True),
     ],
 )
-def test_conditions(match: dict[str, Any], body: ChatBody, is_admitted: bool) -> None:
+def test_a_fixture_admits_what_aimock_admits(
+    match: dict[str, Any], body: ChatBody, is_admitted: bool
+) -> None:
     assert (text_of(fixtures(fixture(YES, match)).reply_to(body)) == "yes") == is_admitted
 
 
@@ -77,7 +79,9 @@ def test_the_sequence_begins_with_0() -> None:
         ),
     ],
 )
-def test_answers(response: dict[str, Any], message: dict[str, Any], finish_reason: str) -> None:
+def test_an_answer_of_a_fixture_is_that_of_aimock(
+    response: dict[str, Any], message: dict[str, Any], finish_reason: str
+) -> None:
     choice = body_of(fixtures(fixture(response)).reply_to(chat("a")))["choices"][0]
     assert choice["message"] | message == choice["message"]
     assert choice["finish_reason"] == finish_reason
@@ -130,7 +134,9 @@ def test_times_and_breaks() -> None:
         ({"disconnectAfterMs": 0}, None, [("cut", 0)]),
     ],
 )
-def test_times(fields: dict[str, Any], delay: float | None, faults: list[tuple[str, float]]) -> None:
+def test_times_of_a_fixture_become_delays_and_faults(
+    fields: dict[str, Any], delay: float | None, faults: list[tuple[str, float]]
+) -> None:
     reply = fixtures(fixture(YES, **fields)).reply_to(chat("a", stream=True))
     assert isinstance(reply, TimedReply)
     assert reply.chunk_delay_s == delay

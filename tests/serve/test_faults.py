@@ -44,7 +44,7 @@ ONCE = FaultRule("cut")
         ("batch-expire=0:of=all", FaultRule("batch-expire", 0, of_all=True, place="create")),
     ],
 )
-def test_faults(text: str, rule: FaultRule) -> None:
+def test_a_fault_is_parsed_into_its_rule(text: str, rule: FaultRule) -> None:
     assert parse_fault(text) == rule
 
 
@@ -230,7 +230,7 @@ def _chunks(data: bytes) -> bytes:
         ("filter", FIRST + FINISH.replace(b"stop", b"content_filter") + DONE, []),
     ],
 )
-def test_streams(faults: str, body: bytes, steps: list[Step]) -> None:
+def test_faults_of_a_stream(faults: str, body: bytes, steps: list[Step]) -> None:
     data, others = replied(faults, stream=True)
     assert re.fullmatch(body, _chunks(data))
     assert others == steps

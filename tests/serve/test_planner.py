@@ -44,7 +44,7 @@ def body_of(plan: ReplyPlan) -> bytes:
         ("", None),
     ],
 )
-def test_latencies(text: str, latency: Latency | None) -> None:
+def test_a_latency_is_fixed_or_lognormal(text: str, latency: Latency | None) -> None:
     assert parse_latency(text) == latency
 
 

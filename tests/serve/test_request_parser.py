@@ -108,7 +108,7 @@ PATH = "/v1/chat/completions"
         pytest.param(_post(b"{}")[:-1], [], id="half"),
     ],
 )
-def test_events(data: bytes, events: list[object], size: int) -> None:
+def test_requests_are_parsed_in_pieces_of_any_size(data: bytes, events: list[object], size: int) -> None:
     assert [shown(event) for event in fed(data, size)] == events
 
 

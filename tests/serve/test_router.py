@@ -54,7 +54,7 @@ def request(method: str, target: str, body: bytes = b"", **headers: str) -> Serv
         ("OPTIONS", "*", 204, ""),
     ],
 )
-def test_routes(method: str, target: str, status: int, part: str) -> None:
+def test_each_route_has_its_reply(method: str, target: str, status: int, part: str) -> None:
     reply = router().reply_to(request(method, target, BODY))
     assert reply.status == status
     assert part in b"".join(reply.pieces).decode()
@@ -73,7 +73,9 @@ def test_routes(method: str, target: str, status: int, part: str) -> None:
         ({"authorization": "Bearer "}, 401, "Incorrect"),
     ],
 )
-def test_key(headers: dict[str, str], status: int, part: str) -> None:
+def test_a_missing_or_wrong_key_is_401_and_not_repeated(
+    headers: dict[str, str], status: int, part: str
+) -> None:
     reply = router("k-1").reply_to(request("GET", "/v1/models", b"", **headers))
     text = b"".join(reply.pieces).decode()
     assert (reply.status, part in text, "k-1" in text) == (status, True, False)
@@ -122,7 +124,9 @@ def written(asked: ServedRequest, delay: float = 0.0) -> tuple[bytes, list[objec
     ],
     ids=["length", "HEAD", "OPTIONS", "chunked", "HTTP/1.0", "close", "HTTP/1.0 kept"],
 )
-def test_framing(asked: ServedRequest, has: bytes, has_not: bytes, others: list[object]) -> None:
+def test_the_reply_is_framed_as_the_client_can_read_it(
+    asked: ServedRequest, has: bytes, has_not: bytes, others: list[object]
+) -> None:
     data, steps = written(asked)
     assert (has in data, has_not in data, steps) == (True, False, others)
 

@@ -106,7 +106,7 @@ REFUSED: list[tuple[Value, ChatBody]] = [
 
 
 @pytest.mark.parametrize(("match", "sent"), ADMITTED)
-def test_admitted(match: Value, sent: ChatBody) -> None:
+def test_a_rule_admits_what_its_conditions_describe(match: Value, sent: ChatBody) -> None:
     assert text_of(script(rule(**match)).reply_to(sent)) == "yes"
 
 
@@ -178,7 +178,7 @@ NOT_SHADOWED: list[tuple[Value, Value]] = [
 
 
 @pytest.mark.parametrize(("earlier", "later"), SHADOWED)
-def test_shadowed(earlier: Value, later: Value) -> None:
+def test_a_rule_behind_a_wider_one_is_reported(earlier: Value, later: Value) -> None:
     found = script(rule("a", user="other"), rule("b", **earlier), rule("c", **later))
     assert list(found.warnings()) == ["s.jsonl:3: it never answers: s.jsonl:2 admits all that it does"]
 
@@ -266,7 +266,7 @@ def test_usage_and_model_are_replaced() -> None:
     assert (usage["total_tokens"], usage["cost"]) == (72, 0.5)
 
 
-def test_errors() -> None:
+def test_a_rule_answers_with_an_error() -> None:
     reply = answered({"error": {"status": 429, "message": "slow", "code": "c", "retry_after": "1500ms"}})
     assert reply is not None
     assert (reply.status, body_of(reply)) == (

@@ -151,7 +151,7 @@ def test_a_head_without_its_body(pair: _Pair) -> None:
         ("http://elsewhere.example/v1/seen?a", "/base/seen?a"),
     ],
 )
-def test_targets(pair: _Pair, target: str, asked: str) -> None:
+def test_a_target_is_put_behind_the_base_url(pair: _Pair, target: str, asked: str) -> None:
     seen(pair.ours.port, get(target))
     assert pair.upstream.requests[-1].target == asked
 

@@ -55,7 +55,7 @@ def config(tmp_path: Path) -> _Reader:
         "no home": ({}, None),
     },
 )
-def test_path(environ: dict[str, str], path: str | None) -> None:
+def test_the_configuration_is_found_by_the_environment(environ: dict[str, str], path: str | None) -> None:
     assert config_path(environ)[0] == path
 
 

@@ -27,5 +27,5 @@ WAYS = {way.option: way for way in KEY_WAYS}
         (ServerOptions(headers=("X-Key: secret",), proxy="http://user:secret@h"), ()),
     ],
 )
-def test_words(options: ServerOptions, words: tuple[str, ...]) -> None:
+def test_server_options_as_words_of_a_command(options: ServerOptions, words: tuple[str, ...]) -> None:
     assert options.words == words

@@ -19,5 +19,5 @@ from parametrize import cases
         "joined": ("\u200da", 1, "\u200da"),
     },
 )
-def test_columns(text: str, columns: int, first_three: str) -> None:
+def test_wide_characters_take_two_columns(text: str, columns: int, first_three: str) -> None:
     assert (columns_of(text), cut(text, 3)) == (columns, first_three)

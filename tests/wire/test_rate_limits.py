@@ -199,7 +199,7 @@ def bucket(limit: ReportedLimit) -> ReportedLimit:
         "none": ("content-type: application/json", []),
     },
 )
-def test_dialect(headers: str, expected: list[ReportedLimit]) -> None:
+def test_rate_limits_are_read_in_each_dialect(headers: str, expected: list[ReportedLimit]) -> None:
     assert read(headers) == expected
 
 

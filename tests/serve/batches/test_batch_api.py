@@ -139,7 +139,9 @@ def test_a_file_is_kept_shown_listed_read_and_deleted() -> None:
         ("lines=1-2", 200, b"0123456789", None),
     ],
 )
-def test_ranges(range_: str, status: int, body: bytes | None, content_range: str | None) -> None:
+def test_a_part_of_a_file_is_served_by_range(
+    range_: str, status: int, body: bytes | None, content_range: str | None
+) -> None:
     api = Api()
     reply = api.get(f"/files/{api.upload(b'0123456789').json['id']}/content", range=range_)
     assert reply.status == status
@@ -430,7 +432,9 @@ def test_two_looks_at_once_do_the_work_once() -> None:
         ("GET", "/files/f/content/x", 404, None),
     ],
 )
-def test_methods(method: str, path: str, status: int, allow: str | None) -> None:
+def test_methods_that_a_path_does_not_take_are_refused(
+    method: str, path: str, status: int, allow: str | None
+) -> None:
     reply = Api().call(method, path)
     assert (reply.status, reply.headers.get("allow")) == (status, allow)
 

@@ -36,7 +36,7 @@ def checked(data: bytes, most_lines: int = 100) -> JobInput:
         (line(pad="x" * 600_000) + b"\n" + line("b"), "ab"),
     ],
 )
-def test_lines(data: bytes, ids: str) -> None:
+def test_lines_of_a_good_file(data: bytes, ids: str) -> None:
     read = checked(data)
     assert read.faults == []
     assert [read.line(index).custom_id for index in range(len(read))] == list(ids)
@@ -60,7 +60,9 @@ def test_lines(data: bytes, ids: str) -> None:
         ([line(str(n)) for n in range(101)], [("too_many_tasks", None, None)]),
     ],
 )
-def test_faults(lines: list[bytes], faults: list[tuple[str, int | None, str | None]]) -> None:
+def test_a_bad_file_has_a_fault_for_each_line(
+    lines: list[bytes], faults: list[tuple[str, int | None, str | None]]
+) -> None:
     found = checked(b"\n".join(lines)).faults
     assert [(fault.code, fault.line, fault.param) for fault in found] == faults
 

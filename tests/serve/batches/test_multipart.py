@@ -43,7 +43,9 @@ def content(reader: FormReader) -> tuple[str, bytes] | None:
     ],
     ids=["usual", "file first", "with a type", "empty file", "like a boundary", "around it"],
 )
-def test_forms(data: bytes, fields: dict[str, bytes], file: bytes, size: int) -> None:
+def test_a_form_is_read_in_pieces_of_any_size(
+    data: bytes, fields: dict[str, bytes], file: bytes, size: int
+) -> None:
     reader = read(data, size)
     assert reader.fault is None
     assert reader.fields == fields
@@ -104,5 +106,5 @@ def test_what_is_no_form(data: bytes, status: int, words: str, size: int) -> Non
         ("", None),
     ],
 )
-def test_boundaries(content_type: str, boundary: str | None) -> None:
+def test_the_boundary_is_read_from_the_content_type(content_type: str, boundary: str | None) -> None:
     assert boundary_of(content_type) == boundary
