@@ -11,7 +11,7 @@ from chatpipe.errors import BrokenAnswer, NoAccess, OutcomeFault
 from chatpipe.exchange import Hooks
 from chatpipe.jobs.job_api import JobApi, JobPage
 from chatpipe.jobs.job_watch import JobWatch
-from chatpipe.options.jobs import JobsOptions
+from chatpipe.options.jobs import JobWaits
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.serve import BatchLife
 from chatpipe.system.console import Console
@@ -28,7 +28,7 @@ def watched(
     provider.calls.clear()
     api = provider.api()
     change(api)
-    watch = JobWatch(api, Console(ConsoleOptions(quiet=True)), JobsOptions(**options))
+    watch = JobWatch(api, Console(ConsoleOptions(quiet=True)), JobWaits(**options))
     return [job.status for job in watch.ends([*ids, ids[0]])]
 
 

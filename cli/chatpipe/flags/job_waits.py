@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from chatpipe.flags.types import Seconds, under
-from chatpipe.options.run import EngineOptions
+from chatpipe.options.jobs import JobWaits
 
 option = under("Batch API")
 
-_DEFAULTS = EngineOptions()
+_DEFAULTS = JobWaits()
 
 MAX_WAIT = option(
     "--max-wait",

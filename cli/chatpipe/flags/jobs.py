@@ -8,7 +8,7 @@ from typing import Any
 from chatpipe.flags import job_waits
 from chatpipe.flags.output import decided
 from chatpipe.flags.types import FILE, JSONL, Count, Word, option_group, under
-from chatpipe.options.jobs import JobsOptions
+from chatpipe.options.jobs import JobsOptions, JobWaits
 from chatpipe.options.output import OutputOptions
 
 option = under("Batch API")
@@ -28,9 +28,12 @@ class Window(Word):
         return text
 
 
-def _read(output: str | None, **others: Any) -> JobsOptions:
+def _read(
+    output: str | None, poll_s: float, max_wait_s: float | None, settle_s: float, **others: Any
+) -> JobsOptions:
     target = OutputOptions(output)
-    return JobsOptions(output=decided(target) if target.is_file else target, **others)
+    waits = JobWaits(poll_s, max_wait_s, settle_s)
+    return JobsOptions(waits, output=decided(target) if target.is_file else target, **others)
 
 
 options = option_group(

@@ -25,6 +25,7 @@ from chatpipe.flags.types import (
     under,
     word_list,
 )
+from chatpipe.options.jobs import JobWaits
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
 from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions
 from chatpipe.options.run import (
@@ -319,7 +320,7 @@ def _read_engine(
             raise UsageFault("is for the Batch API", place=option, fix="add --engine batch-api")
     if no_wait and max_wait_s is not None:
         raise UsageFault("--no-wait and --max-wait contradict each other", fix="choose one")
-    return EngineOptions(name, poll_s, max_wait_s, settle_s, not no_wait, address or None)
+    return EngineOptions(name, JobWaits(poll_s, max_wait_s, settle_s), no_wait, address or None)
 
 
 _engine = option_group(

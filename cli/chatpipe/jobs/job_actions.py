@@ -43,7 +43,7 @@ class JobActions:
         with open_input(path) as file:
             parts = PartReader(path, self._api.dialect).read(file)
             with JobsFile(path + SUFFIX, self._console.note, create=True) as state:
-                terms = SubmitTerms(server, self._options.window, self._options.settle_s)
+                terms = SubmitTerms(server, self._options.window, self._options.waits.settle_s)
                 return Submission(self._api, state, terms, self._write).run(parts, file)
 
     def list(self) -> Status:
@@ -76,7 +76,7 @@ class JobActions:
 
     def wait(self, ids: Sequence[str]) -> Status:
         """Write each job at its end. Raises OutcomeFault at the end of the wait."""
-        watch = JobWatch(self._api, self._console, self._options)
+        watch = JobWatch(self._api, self._console, self._options.waits)
         return _status_of([self._show(job) for job in watch.ends(ids)])
 
     def results(self, ids: Sequence[str], input_: str | None, records: Mapping[str, PartRecord]) -> Status:

@@ -17,7 +17,7 @@ from chatpipe.errors import (
 )
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import KNOWN, ProviderJob, lost_job
-from chatpipe.options.jobs import JobsOptions
+from chatpipe.options.jobs import JobWaits
 from chatpipe.system.console import Console
 
 _FIRST_POLL_S = 5.0
@@ -43,13 +43,13 @@ class JobWatch:
         self,
         api: JobApi,
         console: Console,
-        options: JobsOptions,
+        waits: JobWaits,
         patience_s: float | None = None,
         pause: Pause | None = None,
     ) -> None:
         self._api = api
         self._console = console
-        self._options = options
+        self._waits = waits
         self._patience_s = patience_s
         self._unseen: dict[str, float] = {}  # the time of the first look that did not find a job
         self._pause = pause
@@ -58,10 +58,10 @@ class JobWatch:
     def ends(self, ids: Sequence[str]) -> Iterator[ProviderJob]:
         """Each job when it has ended. Raises OutcomeFault at the end of the wait."""
         monotonic = self._api.connection.context.monotonic
-        limit = self._options.max_wait_s
+        limit = self._waits.max_wait_s
         end = math.inf if limit is None else monotonic() + limit
         left = list(dict.fromkeys(ids))
-        first_s = pause_s = min(_FIRST_POLL_S, self._options.poll_s)
+        first_s = pause_s = min(_FIRST_POLL_S, self._waits.poll_s)
         while True:
             jobs = self._look(left)
             for job in jobs:
@@ -80,7 +80,7 @@ class JobWatch:
                 self._api.sleep(wait_s)
             else:
                 self._pause(wait_s, self._seen)
-            pause_s = min(pause_s * _GROWTH, self._options.poll_s)
+            pause_s = min(pause_s * _GROWTH, self._waits.poll_s)
 
     def _look(self, ids: Sequence[str]) -> list[ProviderJob]:
         """The jobs as they are now, as far as the server says it: its faults do not end the wait."""
@@ -143,5 +143,5 @@ class JobWatch:
         return has_news
 
     def _late(self, ids: Sequence[str]) -> OutcomeFault:
-        what = f"{quantity(len(ids), 'job')} not ended after {self._options.max_wait_s:g} s"
+        what = f"{quantity(len(ids), 'job')} not ended after {self._waits.max_wait_s:g} s"
         return OutcomeFault(what, Status.OUT_OF_TIME, fix="run the same command later")

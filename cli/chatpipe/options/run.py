@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.files import FileUse, optional_uses
+from chatpipe.options.jobs import JobWaits
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.server import RetryPolicy
@@ -101,15 +102,13 @@ class RunLimits(NamedTuple):
 class EngineOptions(NamedTuple):
     """The engine that answers the requests of a run: `local`, `batch-api` or `ray`.
 
-    address is that of a cluster, None if it is not given. The other fields are for jobs of the Batch API:
-    poll_s, max_wait_s and settle_s as in JobsOptions. Without waits the run ends once the jobs are created.
+    waits are those for jobs of the Batch API. With creates_only the run ends once they are created.
+    address is that of a cluster, None if it is not given.
     """
 
     name: str = "local"
-    poll_s: float = 60.0
-    max_wait_s: float | None = None
-    settle_s: float = 120.0
-    waits: bool = True
+    waits: JobWaits = JobWaits()
+    creates_only: bool = False
     address: str | None = None
 
     @property

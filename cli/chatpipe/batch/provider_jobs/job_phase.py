@@ -21,7 +21,6 @@ from chatpipe.jobs.job_dialects import LOST, ProviderJob, lost_job
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.submission import PartNumber, Submission, SubmitTerms
-from chatpipe.options.jobs import JobsOptions
 from chatpipe.options.run import EngineOptions
 
 _NOT_FOUND = 404
@@ -36,11 +35,11 @@ class JobPhase:
         self._api = api
         self.dialect = api.dialect
         self._records = records
-        self._options = options
+        self._creates_only = options.creates_only
         self._note = api.connection.context.note
-        terms = SubmitTerms(records.server, settle_s=options.settle_s)
+        self._waits = options.waits
+        terms = SubmitTerms(records.server, settle_s=options.waits.settle_s)
         self._submission = Submission(api, records, terms, lambda record: None)
-        self._watched = JobsOptions(poll_s=options.poll_s, max_wait_s=options.max_wait_s)
         self._parts: JobParts
         self._numbers: dict[str, int] = {}  # of the part of a job that this run has created
         self._held: list[int] = []  # parts for which the provider had no room
@@ -77,7 +76,7 @@ class JobPhase:
         self._parts = parts
         for number in range(len(parts.parts)):
             self._create(number)
-        if self._options.waits:
+        if not self._creates_only:
             context = self._api.connection.context
             display = WaitDisplay(display_options, context.monotonic, self._api.sleep)
             with display.open():
@@ -127,7 +126,7 @@ class JobPhase:
             if fault.http_status != _NOT_FOUND:
                 raise
         age_s = self._api.connection.context.now() - (record.first_creating_at or 0.0)
-        return lost_job(str(record.job_id)) if age_s >= self._options.settle_s else None
+        return lost_job(str(record.job_id)) if age_s >= self._waits.settle_s else None
 
     def _own_open(self) -> list[PartRecord]:
         return [each for each in self._records.open_records() if self._records.is_own(each)]
@@ -162,8 +161,8 @@ class JobPhase:
             assert display is not None
             display.pause(seconds, self._counts(seen))
 
-        console, settle_s = self._api.connection.console, self._options.settle_s
-        watch = JobWatch(self._api, console, self._watched, settle_s, None if display is None else pause)
+        console, settle_s = self._api.connection.console, self._waits.settle_s
+        watch = JobWatch(self._api, console, self._waits, settle_s, None if display is None else pause)
         while waiting := {str(record.job_id): record for record in self._waiting()}:
             try:
                 for job in watch.ends(list(waiting)):
