@@ -179,6 +179,39 @@ def test_ordinary_arguments_are_not_looked_at(line: str) -> None:
     assert not command._may_have_slip(shlex.split(line.partition(" -- ")[0]))
 
 
+@cases(
+    ("line", "name", "fix"),
+    {
+        "no option": ("ask -dash.png", "-dash.png", "./-dash.png"),
+        "a letter and its value": (
+            "ask -p echo -sketch.png",
+            "-sketch.png",
+            "./-sketch.png, or -s and its value as two words",
+        ),
+        "a letter that is no option": ("check -k", "-k", "./-k"),
+        "two dashes": ("show --a.jsonl", "--a.jsonl", "./--a.jsonl"),
+        "spaces": ("batch '-a b.jsonl'", "-a b.jsonl", "'./-a b.jsonl', or -a and its value as two words"),
+        "a file of map": ("map '{{a}}' -t.csv", "-t.csv", "./-t.csv"),
+        "a file of jobs": ("jobs submit -in.jsonl", "-in.jsonl", "./-in.jsonl"),
+    },
+)
+def test_a_file_is_no_option(chatpipe: Chatpipe, line: str, name: str, fix: str) -> None:
+    """A shell makes such a word of `*`."""
+    Path(name).touch()
+    assert chatpipe(*shlex.split(line)) == (
+        2,
+        "",
+        f"chatpipe: '{name}' is a file, not an option: write {fix}\n",
+    )
+
+
+def test_an_option_may_have_the_name_of_a_file(chatpipe: Chatpipe) -> None:
+    for name in ("-k", "-json", "--json"):
+        Path(name).touch()
+    assert chatpipe("build", "-m", "-json", "-q", "x", "--", "-json").status == 0
+    assert chatpipe("batch", "-p", "echo", "-k", "--", "-k").status == 0
+
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

@@ -1,4 +1,4 @@
-"""Slips that Click would not notice: `-model`, `-m=gpt`, `-o --json`, `--image *.png`, a typographic dash.
+"""Slips that Click would not notice: `-model`, `-m=gpt`, `-o --json`, `--image *.png`, files, odd dashes.
 
 `-model gpt` would ask the model 'odel', and `\u2014model gpt` would be a prompt. The module is imported only
 for a command line with a word that may be a slip.
@@ -42,6 +42,7 @@ def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
         if not TYPOGRAPHIC_DASHES.isdisjoint(word[:2]):
             _refuse_dash(word, options, context)
         if word[0] == "-" and word[1:2] not in ("", "-"):
+            _refuse_file(word, options)
             _refuse_single_dash(word, options, context)
             _refuse_equals(word, options)
         if option is not None and word.startswith("--") and "=" in word:
@@ -100,6 +101,23 @@ def _refuse_dash(word: str, options: Mapping[str, click.Option], context: click.
     if right in options:
         shown = word.partition("=")[0]
         raise UsageFault(f"'{shown}' begins with a typographic dash", fix=f"write {right}")
+
+
+def _refuse_file(word: str, options: Mapping[str, click.Option]) -> None:
+    """Refuse `-sketch.png`, which a shell makes of `*`: it would be a system message, or no option at all."""
+    if len(word) == 2 and word in options:
+        return
+    from chatpipe.inputs.sources import is_file
+
+    if is_file(word):
+        raise file_fault(word, f", or {word[:2]} and its value as two words" if word[:2] in options else "")
+
+
+def file_fault(word: str, otherwise: str = "") -> UsageFault:
+    """The fault for the name of a file where it would be an option."""
+    return UsageFault(
+        f"'{word}' is a file, not an option", fix=f"write {shlex.quote(f'./{word}')}{otherwise}"
+    )
 
 
 def _refuse_single_dash(word: str, options: Mapping[str, click.Option], context: click.Context) -> None:

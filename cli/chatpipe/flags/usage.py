@@ -14,9 +14,10 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags import foreign
 from chatpipe.flags.server import key_refusal
-from chatpipe.flags.slips import long_name, read_words
+from chatpipe.flags.slips import file_fault, long_name, read_words
 from chatpipe.flags.types import TYPOGRAPHIC_DASHES, WrongChoice
 from chatpipe.inputs.names import is_short_typo, nearest, or_list
+from chatpipe.inputs.sources import is_file
 from chatpipe.system.escape import shorten
 
 # Options that make a call less safe, or pay for answers again. They are never suggested.
@@ -57,6 +58,8 @@ def click_fault(group: click.Group, error: click.UsageError, arguments: Sequence
     else:  # some errors of Click carry no context
         command = " ".join(("chatpipe", *(word for word in arguments[:1] if word in _options(group))))
     if isinstance(error, click.NoSuchOption):
+        if is_file(error.option_name):
+            return file_fault(error.option_name)
         return unknown_option(group, error.option_name, command.removeprefix("chatpipe").strip())
     text = " ".join(error.format_message().split()).removesuffix(".")
     meant = error.meant if isinstance(error, WrongChoice) else None
