@@ -25,6 +25,7 @@ from patience import PATIENCE_S
 T = TypeVar("T")
 HI = (200, b"hi")
 LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0}
+NO_LIMITS = dict.fromkeys(LIMITS)
 
 
 def transport_to(
@@ -77,8 +78,8 @@ class AsyncSender:
         finally:
             await response.aclose()
 
-    async def at_once(self, count: int, url: str, *body: Any) -> list[tuple[int, bytes]]:
-        return await asyncio.gather(*(self(url, *body) for _ in range(count)))
+    async def at_once(self, count: int, url: str, *body: Any, **extensions: Any) -> list[tuple[int, bytes]]:
+        return await asyncio.gather(*(self(url, *body, **extensions) for _ in range(count)))
 
     @property
     def links(self) -> set[Any]:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -14,7 +15,20 @@ import pytest
 from batch.result_lines import outcomes, records
 from batch.runs import prompt, without_get
 from batch.weather import questions, right, wrong_results
-from loopback import Answer, Handler, Pause, Request, Reset, Server, Stall, closed_port, error, reply, serve
+from loopback import (
+    Answer,
+    Handler,
+    Pause,
+    Request,
+    Reset,
+    Server,
+    Stall,
+    WaitFor,
+    closed_port,
+    error,
+    reply,
+    serve,
+)
 from parametrize import cases
 from process import Done, run
 
@@ -65,14 +79,25 @@ def assert_all_answered(done: Done, lines: int = LINES) -> None:
 
 
 def test_equal_servers_share_the_lines_and_records_name_the_one_that_answered() -> None:
-    def slow(request: Request) -> Answer:
-        return [Pause(0.01), right(request)]
+    """The first wave, which is held until all of it is there. Later lines go where the answers come from."""
+    lock, is_whole, counts = threading.Lock(), threading.Event(), [0, 0, 0]
+    wave: list[int] = []
 
-    with servers(slow, slow, slow) as three:
-        done = batch(three, "-j6", lines=90)
+    def counting(index: int, request: Request) -> Answer:
+        if request.method != "POST" or is_whole.is_set():
+            return right(request)
+        with lock:
+            counts[index] += 1
+            if sum(counts) == 6:
+                wave.extend(counts)
+                is_whole.set()
+        return [WaitFor(is_whole), right(request)]
+
+    with servers(*(partial(counting, index) for index in range(3))) as three:
+        done = batch(three, "-j6", lines=30)
     assert (done.status, done.stderr) == (0, b"")
     assert by_server(done) == {each.url: asked(each) for each in three}
-    assert min(map(asked, three)) >= 15
+    assert wave == [2, 2, 2]
 
 
 def test_jobs_are_the_total_of_all_servers() -> None:

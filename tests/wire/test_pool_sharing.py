@@ -18,10 +18,12 @@ import httpx
 import pytest
 
 import loopback
+from chatpipe.serve.wakeup import Wakeup
 from chatpipe.wire.pool import PoolTransport
 from loopback import Close, Pause, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
 from parametrize import cases
-from senders import HI, AsyncSender, Sender, read, run, turns, until
+from patience import PATIENCE_S
+from senders import HI, NO_LIMITS, AsyncSender, Sender, read, run, turns, until
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CUT = HEAD + b"Content-Length: 10\r\n\r\nabc"
@@ -492,13 +494,29 @@ def descriptors() -> int:
 def test_two_thousand_in_flight_leave_no_descriptor_open() -> None:
     async def main(send: AsyncSender) -> None:
         for _ in range(2):
-            assert await send.at_once(2000, server.url, b"x" * 300) == [HI] * 2000
+            assert await send.at_once(count, server.url, b"x" * 300, **NO_LIMITS) == [HI] * count
 
-    before = descriptors()
-    with serve(lambda _: [Pause(0.05), reply(200, b"hi")]) as server:
-        run(main)
-        assert server.connections < 2500  # on a slow machine some are closed for being idle
+    before, count = descriptors(), 2000
+    with serve(together(count)) as server:
+        run(main, idle_s=PATIENCE_S)
+        assert (server.peak, server.connections) == (count, count)
     assert descriptors() == before
+
+
+def together(count: int) -> loopback.Handler:
+    """A server that answers so many requests when all of them are there."""
+    waiting: list[Wakeup] = []
+
+    def handler(_: loopback.Request) -> list[loopback.Step]:
+        if len(waiting) < count - 1:
+            waiting.append(Wakeup())
+            return [waiting[-1], reply(200, b"hi")]
+        for each in waiting:
+            each.wake()
+        waiting.clear()
+        return [reply(200, b"hi")]
+
+    return handler
 
 
 @pytest.mark.parametrize("seed", range(4))
