@@ -6,7 +6,7 @@ import sys
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.toml import NotTOML, Path, read_document
@@ -150,6 +150,7 @@ def test_any_lines_are_read_or_refused_as_by_tomllib(lines: list[str]) -> None:
 
 
 @given(st.text(alphabet="[]{}=.,#'\"\\\n\r a1", max_size=40))
+@example("\r\r\n")
 def test_any_text_is_read_or_refused_as_by_tomllib(text: str) -> None:
     try:
         expected = tomllib.loads(text)

@@ -44,8 +44,7 @@ class NotTOML(ValueError):
 
 def read_document(text: str) -> Document:
     """Read a text. Raises NotTOML, which never quotes a value: it may be a key."""
-    text = text.replace("\r\n", "\n")
-    reader = _Reader(text)
+    reader = _Reader(text.replace("\r\n", "\n"))
     try:
         reader.read()
         if reader.is_plain:
