@@ -46,10 +46,11 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench $(BENCH)
 
 # Long runs, one after another, with their figures: a million lines, kills, bad weather, failing disks.
-# SEED=2 has other moments for what happens at random. Then mutants of a few modules, to see whether a
-# test notices each. Some half an hour.
+# SEED=2 has other moments for what happens at random. Then many random examples of each property, and mutants
+# of a few modules, to see whether a test notices each. Some half an hour.
 soak: $(VENV)/.dev
 	CHATPIPE_SOAK=$(SEED) $(BIN)/python -m pytest -q -s -n 0 --timeout 1800 tests/soak $(PYTEST)
+	CHATPIPE_SOAK=$(SEED) $(BIN)/python -m pytest -q -n $(WORKERS) --timeout 1800 -m hypothesis $(PYTEST)
 	$(BIN)/python tests/mutate.py
 
 # The same for runs on Ray: a node that dies, a limit that three workers keep for three minutes.

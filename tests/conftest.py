@@ -26,9 +26,12 @@ def pytest_configure() -> None:
         if (name.startswith(_OURS) and name not in _KEPT) or name.lower() in _PROXIES:
             del os.environ[name]
     os.environ["XDG_CONFIG_HOME"] = os.devnull  # nor a developer's own settings count
-    # Some machines are slow, which is nothing that a test of ours is about.
-    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("any machine")
+    # Some machines are slow, which is nothing that a test of ours is about. `make test` tries the same
+    # examples each time, so that it fails only if something has changed. A soak tries new ones.
+    slow = [HealthCheck.too_slow]
+    settings.register_profile("test", deadline=None, suppress_health_check=slow, derandomize=True)
+    settings.register_profile("soak", deadline=None, suppress_health_check=slow, max_examples=2_000)
+    settings.load_profile("soak" if os.environ.get("CHATPIPE_SOAK") else "test")
     # A shell without job control starts what it puts behind `&` with these ignored, and ignored they
     # would stay in every process that a test starts and then hits.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
