@@ -145,10 +145,10 @@ class _Transport(httpx.AsyncBaseTransport):
         return response
 
 
-def changed(value: Any) -> httpx.Response:
+def changed(value: Any, status: int = 200) -> httpx.Response:
     """A reply with another value."""
     content = httpx.ByteStream(json.dumps(value).encode())
-    return httpx.Response(200, headers={"content-type": "application/json"}, stream=content)
+    return httpx.Response(status, headers={"content-type": "application/json"}, stream=content)
 
 
 def counted(points: Provider, call: Callable[..., None]) -> Callable[..., None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from chatpipe.errors import (
     Unreachable,
 )
 from chatpipe.jobs.input_parts import PartReader
-from chatpipe.jobs.job_api import JobPage
+from chatpipe.jobs.job_api import JobPage, is_unseen
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.jobs_file import JobsFile
 from chatpipe.jobs.submission import Submission, SubmitTerms
@@ -203,6 +204,41 @@ def test_of_two_jobs_of_one_part_the_younger_is_cancelled(tmp_path: Path) -> Non
     assert any("second job of the same lines: cancelled" in note for note in provider.notes)
 
 
+class Azure(Provider):
+    """Refuses to create a job of a file before it is processed."""
+
+    def __init__(self, processed_s: float) -> None:
+        super().__init__()
+        self._processed_s = processed_s
+
+    def answer(self, request: ServedRequest) -> httpx.Response:
+        if self.clock_s < self._processed_s:
+            if (request.method, request.target) == ("POST", "/v1/batches"):
+                return changed({"error": {"message": "The file is not ready."}}, status=400)
+            if re.fullmatch("/v1/files/[^/]+", request.target):
+                return changed({"object": "file", "status": "pending"})
+        return super().answer(request)
+
+
+def test_a_file_that_the_provider_processes_is_waited_for(tmp_path: Path) -> None:
+    provider, path = Azure(200), write_input(tmp_path)
+    submit(provider, path)
+    assert (paid(provider), len(provider.jobs())) == (ALL, PARTS)
+    assert set(provider.slept) == {5.0}
+    assert sum("the job is created after that" in note for note in provider.notes) == 1
+    uploads = provider.calls.count("POST /files")
+    assert uploads == PARTS
+
+
+def test_a_file_that_is_never_processed_is_for_a_later_run(tmp_path: Path) -> None:
+    provider, path = Azure(2000), write_input(tmp_path)
+    with pytest.raises(TryLater, match="has not processed file-"):
+        submit(provider, path)
+    provider.clock_s = 2000
+    submit(provider, path)
+    assert (paid(provider), provider.calls.count("POST /files")) == (ALL, PARTS)
+
+
 class OddList(Provider):
     """Lists two jobs on a page. odd changes the list of all, from which the page is cut."""
 
@@ -347,3 +383,19 @@ def test_a_file_of_jobs_is_locked_and_no_other_file_is_touched(tmp_path: Path) -
     assert path.read_text() == "my notes\n"
     with pytest.raises(MissingInput, match="chatpipe jobs submit FILE makes it"):
         JobsFile(str(tmp_path / "b.jobs"), print, create=False)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_it"),
+    [
+        (400, b"Cannot find file file-1, or organization does not have access to it.", True),
+        (404, b'{"detail":"Input file not found"}', True),
+        (400, b'{"error":{"param":"input_file_id"}}', True),
+        (404, b'{"error":"File Not Found"}', False),  # there is no such route
+        (400, b'{"error":{"param":"endpoint"}}', False),
+        (403, b"file-1", False),
+        (400, None, False),
+    ],
+)
+def test_refusals_of_a_file_that_is_not_visible_yet(status: int, body: bytes | None, is_it: bool) -> None:
+    assert is_unseen(BadInput("no", http_status=status, body=body), "file-1") == is_it

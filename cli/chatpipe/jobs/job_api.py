@@ -6,6 +6,7 @@ A create is not repeated where the first may have been made: see Unconfirmed.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -35,6 +36,8 @@ from chatpipe.wire.retry import (
 _MOST_LISTED = 100
 _NOT_FOUND = 404
 _NO_ROUTE = frozenset({_NOT_FOUND, 405, 501})
+_INPUT_FILE = re.compile(rb"input[ _]file", re.IGNORECASE)
+_PROCESSING = frozenset({"pending", "queued", "running", "processing", "notrunning", "uploading"})
 
 
 class Unconfirmed(Exception):
@@ -164,9 +167,16 @@ class JobApi:
 
     def file_size(self, file_id: str) -> int | None:
         """The bytes of a file, None if the provider does not say."""
-        value = self._value(self._get(_file_route(file_id)))
-        size = value.get("bytes") if isinstance(value, dict) else None
+        size = self._file(file_id).get("bytes")
         return size if isinstance(size, int) else None
+
+    def is_processing(self, file_id: str) -> bool:
+        """Return True for a file that the provider cannot use yet."""
+        return str(self._file(file_id).get("status")).lower() in _PROCESSING
+
+    def _file(self, file_id: str) -> Mapping[str, Value]:
+        value = self._value(self._get(_file_route(file_id)))
+        return value if isinstance(value, dict) else {}
 
     def content_request(self, file_id: str, at: int = 0) -> httpx.Request:
         """The GET of the bytes of a file, from one on."""
@@ -243,7 +253,8 @@ def is_unseen(fault: ChatpipeError, file_id: str) -> bool:
     """Return True for the refusal of a file that is not visible yet, or not any more."""
     if fault.http_status not in (400, _NOT_FOUND):
         return False
-    return file_id.encode() in (fault.body or b"") or b"input_file_id" in (fault.body or b"")
+    body = fault.body or b""
+    return file_id.encode() in body or _INPUT_FILE.search(body) is not None
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import BinaryIO
 
 from chatpipe import __version__
-from chatpipe.errors import BadInput, ChatpipeError, SomeFailed, Status, quantity
+from chatpipe.errors import BadInput, ChatpipeError, SomeFailed, Status, TryLater, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent, is_unseen
@@ -26,6 +27,8 @@ _TOKEN = "chatpipe_job"  # noqa: S105
 _CLOCKS_S = 600.0  # the clock of the provider may be that far behind ours
 _LOOK_S = 5.0
 _UNSEEN_TRIES = 6
+_PROCESSING_S = 900.0  # the provider may take that long for a file before a job can be created of it
+_MAY_BE_EARLY = frozenset({400, 404, 409, 422})
 
 
 class SubmitTerms(NamedTuple):
@@ -143,6 +146,8 @@ class Submission:
                     raise unconfirmed.fault from None
             except ChatpipeError as fault:
                 self._state.note(record, "refused", why=secrets.hide(fault.what))
+                if fault.http_status in _MAY_BE_EARLY and self._wait_for_file(record.file_id):
+                    continue
                 if not is_unseen(fault, record.file_id):
                     raise
                 tries += 1
@@ -156,6 +161,28 @@ class Submission:
             else:
                 created = self._created(record, job)
                 return created if not was_unconfirmed else self.look_for(record) or created
+
+    def _wait_for_file(self, file_id: str) -> bool:
+        """Wait while the provider processes a file, as Azure does. Return False if it does not.
+
+        Raises TryLater if that takes too long.
+        """
+        end: float | None = None
+        while self._is_processing(file_id):
+            now = self._context.monotonic()
+            if end is None:
+                self._context.note(f"the provider processes {file_id}: the job is created after that")
+                end = now + _PROCESSING_S
+            elif now >= end:
+                what = f"the provider has not processed {file_id} in {_PROCESSING_S:g} s"
+                raise TryLater(what, fix="run the same command later")
+            self._api.sleep(_LOOK_S)
+        return end is not None
+
+    def _is_processing(self, file_id: str) -> bool:
+        with suppress(ChatpipeError):  # there may be no such call
+            return self._api.is_processing(file_id)
+        return False
 
     def _order(self, file_id: str, part: InputPart, token: str) -> CreateOrder:
         return CreateOrder(file_id, part.url, part.model, self._terms.window, {_TOKEN: token})
