@@ -491,7 +491,7 @@ def test_no_further_turn_beyond_the_budget_and_what_was_paid_stays_spent() -> No
     fault = turn(1, Usage(10, 0, 3, 13), limited)  # 13 spent, 12 in flight, 12 wanted
     assert fault is not None
     assert fault.status == Status.BUDGET
-    assert "13 are spent, and the next turn may take 12" in str(fault)
+    assert "13 are spent, 12 reserved, and the next turn may take 12" in str(fault)
     assert limited.spent_tokens == 13
     unsent = bad(Outcome.unsent, Status.BUDGET, fault)._replace(item=line(1))
     limited.settle(unsent._replace(earlier_usage=({"prompt_tokens": 10, "completion_tokens": 3},)))

@@ -86,6 +86,15 @@ class Budget:
         if not self.is_unlimited:
             self._book(request, _Reservation(*self._estimate(request, in_job=True)))
 
+    def reserve_used(self, request: Billable, usage: Usage, model: Value) -> None:
+        """Reserve what a job of the Batch API has used for a request. model is the name in its answer."""
+        if not self.is_unlimited:
+            cost = 0.0 if self._cost is None else prices.highest_cost(self.prices, usage, model, in_job=True)
+            self._book(request, _Reservation(usage.total, cost))
+
+    def has_reserved(self, request: Billable) -> bool:
+        return request.line in self._reservations
+
     def reserve_turn(self, request: Billable, usage: Usage) -> ChatpipeError | None:
         """Reserve the estimated usage of a further turn of a line: request has the body of that turn.
 
@@ -119,7 +128,7 @@ class Budget:
             return
         if result.latency_s is None:  # recorded: the journal had it already, or another run paid for it
             return
-        if result.in_job:  # this run has not sent it
+        if result.in_job and not self.has_reserved(result.item):  # this run has not sent it
             self.reserve_bought(result.item)
         released = self._release(result.item)
         self._record(result.item, spent_on(result), released.recorded, in_job=result.in_job)
@@ -130,19 +139,28 @@ class Budget:
         tokens, cost = self._estimate(request, in_job=self._in_jobs)
         if self._tokens is not None and self.spent_tokens + self._reserved_tokens + tokens > self._tokens:
             spent = f"{self.spent_tokens} {'is' if self.spent_tokens == 1 else 'are'} spent"
+            reserved = f", {self._reserved_tokens} reserved" if self._reserved_tokens else ""
             return BudgetReached(
-                f"the budget of {quantity(self._tokens, 'token')} is reached: {spent}, "
+                f"the budget of {quantity(self._tokens, 'token')} is reached: {spent}{reserved}, "
                 f"and the next {what} may take {tokens}",
                 fix="raise --max-total-tokens",
             )
         if self._cost is not None and self.spent_cost + self._reserved_cost + cost > self._cost:
+            # What is left of sums after their terms were subtracted again is no reservation.
+            reserved = f", {self._reserved_cost:.4g} reserved" if self._reservations else ""
             return BudgetReached(
-                f"the budget of {self._cost:g} is reached: {self.spent_cost:.4g} is spent, "
+                f"the budget of {self._cost:g} is reached: {self.spent_cost:.4g} is spent{reserved}, "
                 f"and the next {what} may take {cost:.4g}",
                 fix="raise --max-cost",
             )
         self._book(request, _Reservation(tokens, cost, recorded))
         return None
+
+    def spent_text(self) -> str:
+        """The share of the limits that is spent: `120 of 1600 tokens`, `0.0004 of 0.008`."""
+        tokens = "" if self._tokens is None else f"{self.spent_tokens} of {quantity(self._tokens, 'token')}"
+        cost = "" if self._cost is None else f"{self.spent_cost:.4g} of {self._cost:g}"
+        return " and ".join(filter(None, (tokens, cost)))
 
     def _book(self, request: Billable, reservation: _Reservation) -> None:
         self._reservations[request.line] = reservation

@@ -16,6 +16,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits.prices import USD, ModelPrice, cost_of
 from chatpipe.limits.rate import Pauses
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.result_line import ResultLine
 from chatpipe.response.usage import Usage, spent_usage
@@ -56,6 +57,20 @@ class Histogram:
         return None
 
 
+class OpenCounts(NamedTuple):
+    """The counts of jobs that have not ended: their number, and that of their lines.
+
+    expected_cost is that of the lines, None without prices.
+    """
+
+    jobs: int
+    lines: int
+    expected_cost: float | None = None
+
+    def report(self) -> dict[str, Value]:
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
 class Tally:
     """The counts of the results that were written, and of the pauses.
 
@@ -91,6 +106,7 @@ class Tally:
         self.spent = Usage()
         self.latencies = Histogram()
         self.servers = ServerCounts()
+        self.open_jobs: OpenCounts | None = None
 
     def use_prices(self, prices: Mapping[str, ModelPrice]) -> None:
         """Count the cost of all further results by these prices, if there are any."""
@@ -205,6 +221,7 @@ class Tally:
             },
             "servers": self.servers.report(),
             "wall_s": round(wall_s, 3),
+            **({} if self.open_jobs is None else {"open_jobs": self.open_jobs.report()}),
         }
 
 

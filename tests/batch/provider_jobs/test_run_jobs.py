@@ -324,11 +324,21 @@ def test_a_wait_that_is_too_long(shop: Callable[..., Shop]) -> None:
 
 def test_a_budget_leaves_lines_out(shop: Callable[..., Shop]) -> None:
     made = shop()
-    status, words = made.run("--max-total-tokens", "40", "--max-tokens", "10")
-    assert (status, "raise --max-total-tokens" in words) == (7, True)
+    limit = ("--max-tokens", "10")
+    status, words = made.run("--max-total-tokens", "40", *limit)
     some = len(paid(made.provider))
     assert 0 < some < LINES
-    assert made.run("--max-tokens", "10") == (0, "")
+    left = f"{LINES - some} lines left out: {4 * some} of 40 tokens spent so far"
+    assert (status, words) == (7, f"{left}: run the same command again")  # they took less than was reserved
+    made.run("--max-total-tokens", "40", *limit)
+    more = len(paid(made.provider))
+    assert some < more < LINES
+    status, words = made.run("--max-total-tokens", "20", *limit)
+    left = f"{LINES - more} lines left out: the budget of 20 tokens is reached: {4 * more} are spent, "
+    assert words.startswith(left)
+    assert words.endswith(": raise --max-total-tokens, run the same command again")
+    assert (status, len(paid(made.provider))) == (7, more)
+    assert made.run(*limit) == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
@@ -348,9 +358,15 @@ def test_money_counts_at_the_price_of_jobs(shop: Callable[..., Shop]) -> None:
     cost = json.loads(planned)["expected_cost"]
     assert any(f"3 lines submitted, expected cost {cost:.4g}" in note for note in made.provider.notes)
     made.write([0, 2, 3, 5])
-    status, words = made.run("--no-wait", *money, str(cost * 1.1))
-    assert (status, "raise --max-cost" in words) == (7, True)
+    report = ("--report", str(made.folder / "report"))
+    status, words = made.run("--no-wait", *report, *money, str(cost * 1.1))
+    assert status == 7
+    assert words.startswith(f"1 line left out: the budget of {cost * 1.1:g} is reached: 0 is spent, ")
+    assert f", {cost:.4g} reserved, and the next line may take " in words
+    assert words.endswith(": run the same command later, or raise --max-cost")
     assert len(paid(made.provider)) == 3
+    report = json.loads((made.folder / "report").read_text())
+    assert report["open_jobs"] == {"jobs": 1, "lines": 3, "expected_cost": cost}
     while any(job["status"] != "completed" for job in made.provider.jobs()):
         pass
     assert made.run("--no-wait", *money, str(cost))[0] == 124  # what was collected cost less
@@ -432,7 +448,7 @@ def test_answers_that_a_killed_run_recorded_are_spent_once(
     assert made.journal.read_text().count('"response"') == len(numbers)
     made.write([*numbers, 5])
     status, words = made.run(*options, "--max-total-tokens", "1")
-    assert (status, words.partition(": ")[2].partition(",")[0]) == (7, f"{once} are spent")
+    assert (status, words.split(": ")[2].partition(",")[0]) == (7, f"{once} are spent")
     assert made.run(*options) == (0, "")
     assert len(paid(made.provider)) == 3
 

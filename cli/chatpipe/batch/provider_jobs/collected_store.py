@@ -8,7 +8,6 @@ find_answer -> in a job that was collected -> its answer
 from __future__ import annotations
 
 from chatpipe.batch.driver import CollectedAnswer
-from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.journal.send_reasons import SendReason
@@ -16,7 +15,6 @@ from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.provider_jobs.job_answers import unsent
 from chatpipe.batch.provider_jobs.job_records import JobRecords
-from chatpipe.batch.result import Result
 from chatpipe.response.result_line import timestamp
 
 _UNCONFIRMED = "it may lie in a job that was not confirmed"
@@ -65,13 +63,3 @@ class CollectedStore:
         where = "" if self._records.is_own(record) else f" at '{record.fields.get('server')}'"
         job = f"it lies in job {record.job_id}" if record.job_id else _UNCONFIRMED
         return CollectedAnswer(unsent(f"{job}{where}{since}"), 0.0)
-
-
-class NoStops:
-    """The stop policy of a run whose answers are all there."""
-
-    def reserve(self, request: RunRequest) -> None:
-        """Permit it."""
-
-    def observe(self, number: int, result: Result) -> None:
-        """Go on."""

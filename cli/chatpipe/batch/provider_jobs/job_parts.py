@@ -14,7 +14,7 @@ from chatpipe.batch.provider_jobs.job_budget import JobBudget
 from chatpipe.batch.provider_jobs.job_records import JobRecords, PlannedLines, key_of
 from chatpipe.batch.provider_jobs.line_encoder import LineEncoder
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.errors import ChatpipeError, TooLarge
+from chatpipe.errors import TooLarge
 from chatpipe.jobs.input_parts import InputPart, PartSplitter, alone
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.system.line_index import SortedIndex
@@ -25,7 +25,7 @@ from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_te
 class JobParts:
     """The parts, and the file with their lines.
 
-    items has all items of this run but those that are left out; budget_fault is the reason.
+    items has all items of this run but those that the budget leaves out.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class JobParts:
         self._seen = SortedIndex("B") if spec.input.dedupe else None
         self._fingerprints: list[bytearray] = []
         self._costs: list[float | None] = []
-        self.budget_fault: ChatpipeError | None = None
         self.file = open_temporary()
 
     @property
@@ -94,8 +93,7 @@ class JobParts:
         if self._records.job_of(fingerprint) is not None or self._store.has_answer(item, fingerprint):
             self._budget.count_known(item, fingerprint)
         else:
-            self.budget_fault = self.budget_fault or self._budget.reserve(item)
-            if self.budget_fault is not None:
+            if self._budget.leaves_out(item):
                 return False
             self._add(item, fingerprint)
         if seen is not None:

@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults, broken_text
+from chatpipe.batch.provider_jobs.job_budget import LATER
 from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.wait_display import WaitCounts, WaitDisplay
+from chatpipe.batch.tally import OpenCounts
 from chatpipe.errors import BadInput, ChatpipeError, OutcomeFault, Status, quantity
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import LOST, ProviderJob, lost_job
@@ -24,7 +26,6 @@ from chatpipe.jobs.submission import PartNumber, Submission, SubmitTerms
 from chatpipe.options.run import EngineOptions
 
 _NOT_FOUND = 404
-_LATER = "run the same command later"
 _NO_ROOM = "token_limit_exceeded"
 
 
@@ -81,10 +82,9 @@ class JobPhase:
             display = WaitDisplay(display_options, context.monotonic, self._api.sleep)
             with display.open():
                 self._wait(None if display_options.kind == "none" else display)
-        elif waiting := self._waiting():
-            lines = sum(int(record.fields.get("lines", 0)) for record in waiting)
-            what = f"{quantity(lines, 'line')} in {quantity(len(waiting), 'job')} at the provider"
-            self.late = OutcomeFault(what, Status.OUT_OF_TIME, fix=_LATER)
+        elif counts := self.open_counts():
+            what = f"{quantity(counts.lines, 'line')} in {quantity(counts.jobs, 'job')} at the provider"
+            self.late = OutcomeFault(what, Status.OUT_OF_TIME, fix=LATER)
         if self.results.broken:
             self._api.connection.console.warning(broken_text(self.results.broken))
 
@@ -103,10 +103,10 @@ class JobPhase:
         if not waiting:
             is_unsure = bool(self._records.unconfirmed())
             return (
-                f"a job may have been created at the provider: {_LATER}, which finds it" if is_unsure else ""
+                f"a job may have been created at the provider: {LATER}, which finds it" if is_unsure else ""
             )
         jobs = "the job goes" if len(waiting) == 1 else f"{len(waiting)} jobs go"
-        return f"{jobs} on at the provider: {_LATER}, or stop it with {self._cancel_command(waiting)}"
+        return f"{jobs} on at the provider: {LATER}, or stop it with {self._cancel_command(waiting)}"
 
     def ways_out(self) -> str:
         """The ways out of the wait for jobs that another engine does not end, empty if there are none."""
@@ -114,6 +114,19 @@ class JobPhase:
         ids = " ".join(str(record.job_id) for record in waiting)
         cancel = self._cancel_command(waiting)
         return f"--engine batch-api waits for {ids}, {cancel} gives it up" if waiting else ""
+
+    def open_counts(self) -> OpenCounts | None:
+        """The counts of the jobs that have not ended, None without any."""
+        waiting = self._waiting()
+        if not waiting:
+            return None
+        costs = [each.fields.get("expected_cost") for each in waiting]
+        known = [float(cost) for cost in costs if isinstance(cost, int | float)]
+        return OpenCounts(
+            len(waiting),
+            sum(int(each.fields.get("lines", 0)) for each in waiting),
+            round(sum(known), 6) if known else None,
+        )
 
     def _cancel_command(self, waiting: Sequence[PartRecord]) -> str:
         return self._api.command("cancel", *(str(record.job_id) for record in waiting))

@@ -8,7 +8,7 @@ from chatpipe.batch.driver import AnswerStore, StopPolicy
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import ProgressOptions
-from chatpipe.batch.provider_jobs.collected_store import CollectedStore, NoStops
+from chatpipe.batch.provider_jobs.collected_store import CollectedStore
 from chatpipe.batch.provider_jobs.job_budget import JobBudget
 from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
@@ -28,6 +28,7 @@ class RunJobs:
         self.records = records
         self.phase = phase
         self._parts: JobParts | None = None
+        self._budget: JobBudget | None = None
 
     def close(self) -> None:
         """Give up the temporary files."""
@@ -54,6 +55,7 @@ class RunJobs:
                     return items
                 phase.collect_ended()
                 budget = JobBudget(self._spec, self._store.files.recorded, self.records, phase.results)
+                self._budget = budget
                 parts = JobParts(self._spec, phase.dialect, self._store, self.records, budget)
                 self._parts = parts
                 parts.read(items)
@@ -75,7 +77,7 @@ class RunJobs:
 
     def policy(self, policy: StopPolicy) -> StopPolicy:
         """The stop policy of the run. What is paid for already stops no run."""
-        return NoStops() if self.is_engine else policy
+        return policy if self._budget is None else self._budget
 
     @property
     def answers(self) -> AnswerStore:
@@ -107,8 +109,11 @@ class RunJobs:
         self.phase.finish()
         if fault is not None and not self.is_engine and (ways := self.phase.ways_out()):
             fault.fix += f", {ways}"
-        left_out = None if self._parts is None else self._parts.budget_fault
-        return left_out or self.phase.late or fault
+        if self._budget is not None:
+            are_open = self.phase.late is not None
+            left_out = self._budget.fault(are_open=are_open)
+            fault = left_out or self.phase.late or fault
+        return fault
 
     @property
     def needs_journal(self) -> bool:
