@@ -70,7 +70,7 @@ def public_terms(servers: Sequence[Server], jobs: int, *, verbose: bool) -> Work
     hidden: dict[str, None] = {}
     ready = []
     for server in servers:
-        refuse_unreachable_keys(server.endpoint, server.options.proxy)
+        _refuse_unreachable_keys(server.endpoint, server.options.proxy)
         names = [name for name, value in server.endpoint.headers if redact.header(name, value) != value]
         if names and server.options.header_file is None:
             raise BadConfiguration(f"the header '{names[0]}' is secret: {_THEIR_OWN}", fix=_FILE)
@@ -90,7 +90,7 @@ def _bare_options(server: Server) -> ServerOptions:
     return server.options._replace(headers=(), base_urls=(), keys=())
 
 
-def refuse_unreachable_keys(endpoint: Endpoint, proxy: str | None) -> None:
+def _refuse_unreachable_keys(endpoint: Endpoint, proxy: str | None) -> None:
     """Raise BadConfiguration for secrets that are on this machine only."""
     for source in endpoint.keys:
         if source.way.names in ("descriptor", "keyring") and not source.is_optional:

@@ -19,7 +19,7 @@ option = under("Output")
 _parameters = under("Parameters")
 _connection = under("Connection")
 
-ACTIONS = ("show", "check", "path")
+_ACTIONS = ("show", "check", "path")
 # Options of one action.
 _OF_ACTION = {
     "profiles": ("show", "--profiles"),
@@ -29,7 +29,7 @@ _OF_ACTION = {
 
 
 @click.command(cls=Command)
-@click.argument("action", metavar="[ACTION]", type=OneOf(ACTIONS), default="show")
+@click.argument("action", metavar="[ACTION]", type=OneOf(_ACTIONS), default="show")
 @_parameters(
     "--model",
     "-m",

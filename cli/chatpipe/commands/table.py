@@ -12,7 +12,7 @@ from chatpipe import __version__
 from chatpipe.errors import UsageFault
 
 # The commands by heading, as `chatpipe --help` lists them.
-GROUPS = {
+_GROUPS = {
     "One request": {
         "ask": "Send a request and write the answer",
         "build": "Write the request instead of sending it",
@@ -34,7 +34,7 @@ GROUPS = {
         "man": "Show a page of the manual",
     },
 }
-COMMANDS = dict(sorted(pair for commands in GROUPS.values() for pair in commands.items()))
+COMMANDS = dict(sorted(pair for commands in _GROUPS.values() for pair in commands.items()))
 
 
 class Table(click.Group):
@@ -54,7 +54,7 @@ class Table(click.Group):
         """The commands in their groups. Only the table is read: no command is imported."""
         from chatpipe.flags.help_page import program_page
 
-        return program_page(self.help or "", GROUPS)
+        return program_page(self.help or "", _GROUPS)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Complete from the table. Click's own method would import every command."""

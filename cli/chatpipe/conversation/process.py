@@ -19,7 +19,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.signals import signal_name
 
 STDOUT_LIMIT = 1 << 20  # bytes; the model reads this output again, at a price, in every later turn
-STDERR_LIMIT = 1 << 16  # bytes, the last ones
+_STDERR_LIMIT = 1 << 16  # bytes, the last ones
 GRACE_S = 0.5  # from SIGTERM to SIGKILL
 _LINGER_S = 0.5  # time to wait for output after the command itself has exited
 _PIPE_BYTES = 1 << 16  # capacity of a pipe on Linux
@@ -175,7 +175,7 @@ class ChildProcess:
 
     def _read_err(self) -> None:
         self._err += self._read(self._process.stderr)
-        del self._err[:-STDERR_LIMIT]
+        del self._err[:-_STDERR_LIMIT]
 
     def _read(self, stream: IO[bytes] | None) -> bytes:
         """Read the data that is available. At the end of the stream, close it."""

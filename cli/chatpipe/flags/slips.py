@@ -47,7 +47,7 @@ def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
             _refuse_equals(word, options)
         if option is not None and word.startswith("--") and "=" in word:
             _refuse_flag_value(word, option)
-        if option is not None and takes_value(option):
+        if option is not None and _takes_value(option):
             _refuse_option_as_value(option, arguments[at : at + 2], options)
             _refuse_quoted_value(option, arguments, at)
             if isinstance(option.type, FileName) and context.command.name in _PROMPT_COMMANDS:
@@ -72,11 +72,11 @@ def read_words(
         option, takes_next = None, False
         if word.startswith("--"):
             option = options.get(word.partition("=")[0])
-            takes_next = option is not None and takes_value(option) and "=" not in word
+            takes_next = option is not None and _takes_value(option) and "=" not in word
         elif word.startswith("-"):
             for end, letter in enumerate(word[1:], 2):
                 option = options.get(f"-{letter}")
-                if option is None or takes_value(option):
+                if option is None or _takes_value(option):
                     takes_next = option is not None and end == len(word)
                     break
         if word:
@@ -84,7 +84,7 @@ def read_words(
         at += 2 if takes_next else 1
 
 
-def takes_value(option: click.Option) -> bool:
+def _takes_value(option: click.Option) -> bool:
     return not (option.is_flag or option.count or isinstance(option, OptionalValue))
 
 
@@ -139,9 +139,9 @@ def _refuse_equals(word: str, options: Mapping[str, click.Option]) -> None:
     """Refuse `-m=gpt`, whose value would be `=gpt`. The value may be a secret and is not shown."""
     letters, separator, _ = word[1:].partition("=")
     *flags, option = (options.get(f"-{letter}") for letter in letters or " ")
-    if not separator or option is None or not takes_value(option):
+    if not separator or option is None or not _takes_value(option):
         return
-    if all(flag is not None and not takes_value(flag) for flag in flags):
+    if all(flag is not None and not _takes_value(flag) for flag in flags):
         letter, metavar = f"-{letters[-1]}", option.metavar or "VALUE"
         fix = f"write {letter} {metavar} or {option.opts[0]}={metavar}"
         raise UsageFault(f"the value of '{letter}=' would begin with '='", fix=fix)
@@ -150,7 +150,7 @@ def _refuse_equals(word: str, options: Mapping[str, click.Option]) -> None:
 def _refuse_flag_value(word: str, option: click.Option) -> None:
     """Refuse `--stream=false` and `--json=true`."""
     name, _, value = word.partition("=")
-    if takes_value(option) or isinstance(option, OptionalValue):
+    if _takes_value(option) or isinstance(option, OptionalValue):
         return
     fix = f"write {name}"
     if value.lower() in _FALSE:

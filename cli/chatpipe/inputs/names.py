@@ -49,12 +49,12 @@ def show_lookalikes(text: str) -> str:
 
 def reveal(name: str, other: str) -> str:
     """The name to show beside other: with escapes where it only looks like it."""
-    if name == other or skeleton(name) != skeleton(other):
+    if name == other or _skeleton(name) != _skeleton(other):
         return show_lookalikes(name)
     return "".join(each if each.isascii() else _escape(each) for each in name)
 
 
-def skeleton(name: str) -> str:
+def _skeleton(name: str) -> str:
     """The look of a name: two names that look the same have the same skeleton."""
     if name.isascii():
         return name
@@ -116,7 +116,7 @@ def is_short_typo(word: str, other: str) -> bool:
 
 
 def _fold(word: str) -> str:
-    return "".join(filter(str.isalnum, skeleton(word).lower())).removesuffix("s")
+    return "".join(filter(str.isalnum, _skeleton(word).lower())).removesuffix("s")
 
 
 def _edit_distance(a: str, b: str) -> int:

@@ -23,7 +23,7 @@ from chatpipe.inputs.text_decoder import BOM, with_name
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
 
-LINE_FIELD = "line"
+_LINE_FIELD = "line"
 # A number that a parser may return in another form: 1.10, 1e400, or more than 18 digits.
 _INEXACT = re.compile(rb"[0-9](?:\.[0-9]|[eE])|[0-9]{19}")
 # orjson cannot write lone surrogates, which any such escape may produce, or deeply nested values.
@@ -216,7 +216,7 @@ class LineRowDecoder:
     head = TableHead()
 
     def __init__(self) -> None:
-        self.columns: Sequence[str] | None = (LINE_FIELD,)
+        self.columns: Sequence[str] | None = (_LINE_FIELD,)
         self._count = 0
 
     def feed(self, source: Source) -> Row | None:
@@ -225,7 +225,7 @@ class LineRowDecoder:
         self._count += 1
         text, fault = decode_text(source, source.data)
         field = text if fault is None else valid_text(text)
-        return Row(source, self._count, {LINE_FIELD: field}, fault=fault, cells=(text,))
+        return Row(source, self._count, {_LINE_FIELD: field}, fault=fault, cells=(text,))
 
     def finish(self) -> None:
         """Return None: every line is a complete row."""

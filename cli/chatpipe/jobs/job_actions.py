@@ -40,7 +40,7 @@ class JobActions:
 
     def submit(self, path: str, server: str) -> Status:
         """Submit the lines of a file, once."""
-        with open_input(path) as file:
+        with _open_input(path) as file:
             parts = PartReader(path, self._api.dialect).read(file)
             with JobsFile(path + SUFFIX, self._console.note, create=True) as state:
                 terms = SubmitTerms(server, self._options.window, self._options.waits.settle_s)
@@ -93,7 +93,7 @@ class JobActions:
         if input_ is None:
             counts = merged.write_as_they_come(self._out)
         else:
-            with open_input(input_) as file:
+            with _open_input(input_) as file:
                 counts = merged.write_in_order(file, self._out)
         self._console.note(_summary(counts))
         ended_well = _status_of(jobs) is Status.OK
@@ -130,7 +130,7 @@ def _summary(counts: MergedCounts) -> str:
 
 
 @contextmanager
-def open_input(path: str) -> Iterator[BinaryIO]:
+def _open_input(path: str) -> Iterator[BinaryIO]:
     """The input file. It is read more than once, so it has to be a regular one. Raises MissingInput."""
     if path == "-":
         raise MissingInput("stdin can be read only once", place="FILE", fix="save it in a file first")

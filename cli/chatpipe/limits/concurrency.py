@@ -21,9 +21,9 @@ from chatpipe.limits.capacity import CapacitySearch
 from chatpipe.named_tuple import NamedTuple
 
 START = 4
-MAXIMUM = 256
-STEP = 1.25  # ratio of neighbouring levels: a choice one level off is within 70 % to 150 % of the best
-GROWTH = 1.05  # throughput ratio that makes a step worthwhile
+_MAXIMUM = 256
+_STEP = 1.25  # ratio of neighbouring levels: a choice one level off is within 70 % to 150 % of the best
+_GROWTH = 1.05  # throughput ratio that makes a step worthwhile
 _MAX_STRIDE = 2  # levels per probe while probes succeed: half as many again
 _LINEAR = 0.75  # share of the ratio of two levels that throughput must gain for a longer stride
 # Good answers in a round: for a variance of 1 relative to the square of the mean, at least, and at most.
@@ -75,7 +75,7 @@ def levels(maximum: int) -> tuple[int, ...]:
     """The limits that an adaptive run may try: 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19 ... maximum."""
     limits = [1]
     while limits[-1] < maximum:
-        limits.append(min(maximum, max(limits[-1] + 1, round(limits[-1] * STEP))))
+        limits.append(min(maximum, max(limits[-1] + 1, round(limits[-1] * _STEP))))
     return tuple(limits)
 
 
@@ -208,7 +208,7 @@ class AdaptiveLimit(ConcurrencyLimit):
         "_undecided",
     )
 
-    def __init__(self, maximum: int = MAXIMUM) -> None:
+    def __init__(self, maximum: int = _MAXIMUM) -> None:
         self._levels = levels(maximum)
         self._at = min(START, len(self._levels)) - 1
         super().__init__(self._levels[self._at])
@@ -409,7 +409,7 @@ class AdaptiveLimit(ConcurrencyLimit):
 
     def _worthwhile(self, low: int, high: int) -> float:
         """The least gain in log throughput that makes high better: 5 % for each 25 % more in flight."""
-        return self._log_ratio(low, high) / math.log(STEP) * math.log(GROWTH)
+        return self._log_ratio(low, high) / math.log(_STEP) * math.log(_GROWTH)
 
     def _log_ratio(self, low: int, high: int) -> float:
         return math.log(min(self._levels[high], self._most) / self._levels[low])

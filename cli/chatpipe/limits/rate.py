@@ -22,10 +22,10 @@ from chatpipe.wire.retry import FIRST_BACKOFF_S, FailedAttempt, named_delay
 # Providers say that they may enforce a limit of 60,000 a minute as 1,000 a second. A burst of one
 # second on top of the steady rate would double that in the first second. A tenth of a second is too
 # short for any server to notice, and makes up for late timers and event loops.
-BURST_S = 0.1
+_BURST_S = 0.1
 # Limits are counted per minute, so trying less than once a minute gains nothing.
-MAX_BACKOFF_S = 60.0
-MIN_BACKOFF_S = 0.1
+_MAX_BACKOFF_S = 60.0
+_MIN_BACKOFF_S = 0.1
 _USED_WEIGHT = 1 / 8  # of the latest request in the mean of the tokens that one takes
 
 
@@ -45,7 +45,7 @@ class Bucket:
         self.anchor = anchor
         self.booked = booked
         # The burst includes the one request that may start anyway.
-        self._early_s = max(0.0, BURST_S - 60 / per_minute)
+        self._early_s = max(0.0, _BURST_S - 60 / per_minute)
 
     def paid_off_at(self) -> float:
         return self.anchor + self.booked * 60 / self.per_minute
@@ -298,8 +298,8 @@ class RateLimiter:
 
         The first is shorter if the server is known to admit a request in a shorter time.
         """
-        first_s = min(FIRST_BACKOFF_S, max(MIN_BACKOFF_S, self._learned.gap_s(now)))
-        longest: float = min(MAX_BACKOFF_S, first_s * 2 ** min(self._refusals - 1, 30))
+        first_s = min(FIRST_BACKOFF_S, max(_MIN_BACKOFF_S, self._learned.gap_s(now)))
+        longest: float = min(_MAX_BACKOFF_S, first_s * 2 ** min(self._refusals - 1, 30))
         return longest * (1 - 0.25 * self._random())
 
     def _refill(

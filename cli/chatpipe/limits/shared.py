@@ -42,7 +42,7 @@ _MAGIC = b'{"chatpipe_pace":1,'
 LEASE_S = 900.0
 # The interval between two polls while all slots are taken. The lower bound costs hardly any CPU
 # time, and nobody notices the upper one. In between it is a quarter of the mean time between releases.
-POLL_INTERVAL_S = (0.001, 0.05)
+_POLL_INTERVAL_S = (0.001, 0.05)
 _GAP_SHARE = 1 / 4
 _ROOM_REST = 16  # answers before one more at a time is tried
 _UNLIMITED = 1 << 30  # slots
@@ -81,7 +81,7 @@ class _SharedState:
         self.postponed_s = float(value.get("postponed", 0.0))
         self.leases = {str(name): (int(slots), float(end)) for name, (slots, end) in _items(value, "held")}
         self.queue = {str(name): float(polled) for name, polled in _items(value, "waiting")}
-        at, gap_s = value.get("freed") or (0.0, POLL_INTERVAL_S[1] / _GAP_SHARE)
+        at, gap_s = value.get("freed") or (0.0, _POLL_INTERVAL_S[1] / _GAP_SHARE)
         self.freed = (float(at), float(gap_s))
         room, answers = value.get("room") or (None, 0)
         self.room = None if room is None else int(room)
@@ -143,7 +143,7 @@ class _SharedState:
         """
         at, gap_s = self.freed
         gap_s = max(gap_s, now - at) if at else gap_s
-        least_s, most_s = POLL_INTERVAL_S
+        least_s, most_s = _POLL_INTERVAL_S
         return min(max(gap_s * (before_me + 1) * _GAP_SHARE, least_s), most_s)
 
 
@@ -343,7 +343,7 @@ class PaceFile:
             self._deferred.append(_Deferred(origin, now, change))
             if self._call_later is not None and not self._is_scheduled:
                 self._is_scheduled = True
-                self._call_later(POLL_INTERVAL_S[1], self._retry)
+                self._call_later(_POLL_INTERVAL_S[1], self._retry)
 
     def _retry(self) -> None:
         self._is_scheduled = False

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from chatpipe.inputs.values import Value
 from chatpipe.response.usage import Usage
 
-INITIAL_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
-INITIAL_COMPLETION_TOKENS = 256
+_INITIAL_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
+_INITIAL_COMPLETION_TOKENS = 256
 # Weight of the latest answer in the mean, once there are 32. Until then all count alike.
 _LEAST_WEIGHT = 1 / 32
 
@@ -28,7 +28,7 @@ class TokenEstimator:
     __slots__ = ("_answers", "_prompts", "completion_tokens", "tokens_per_byte")
 
     def __init__(self) -> None:
-        self.tokens_per_byte = INITIAL_RATIO
+        self.tokens_per_byte = _INITIAL_RATIO
         self.completion_tokens: float | None = None
         self._prompts = 1  # the initial ratio counts as one observation
         self._answers = 0
@@ -36,7 +36,7 @@ class TokenEstimator:
     def estimate(self, body_bytes: int, max_tokens: int | None, n: int) -> int:
         """Expected tokens of the prompt and all n choices together, at least 1."""
         if self.completion_tokens is None:
-            completion: float = n * (INITIAL_COMPLETION_TOKENS if max_tokens is None else max_tokens)
+            completion: float = n * (_INITIAL_COMPLETION_TOKENS if max_tokens is None else max_tokens)
         elif max_tokens is None:
             completion = self.completion_tokens
         else:
@@ -58,7 +58,7 @@ class TokenEstimator:
         estimate = self.estimate(body_bytes, max_tokens, n)
         if self.completion_tokens is None:
             return estimate
-        guess = n * (INITIAL_COMPLETION_TOKENS if max_tokens is None else max_tokens)
+        guess = n * (_INITIAL_COMPLETION_TOKENS if max_tokens is None else max_tokens)
         return estimate + max(0, math.ceil((guess - self.completion_tokens) / (1 + self._answers)))
 
     def learn(self, body_bytes: int, prompt_tokens: int | None, completion_tokens: int | None) -> None:

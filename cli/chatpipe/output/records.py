@@ -87,10 +87,10 @@ class UsageWriter(RecordWriter):
 
     @classmethod
     def part(cls, completion: Mapping[str, Value]) -> Value:
-        return usage_record(completion)
+        return _usage_record(completion)
 
 
-def usage_record(completion: Mapping[str, Value]) -> dict[str, Value]:
+def _usage_record(completion: Mapping[str, Value]) -> dict[str, Value]:
     """`{"model","prompt_tokens","completion_tokens","total_tokens",...}`; null for what the server omits."""
     counts = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
     usage = reported_usage(completion)
@@ -99,7 +99,7 @@ def usage_record(completion: Mapping[str, Value]) -> dict[str, Value]:
 
 def usage_line(completion: Mapping[str, Value]) -> bytes:
     """The usage record as JSON, without a newline."""
-    return values.dumps(usage_record(completion))
+    return values.dumps(_usage_record(completion))
 
 
 class ToolCallsWriter(RecordWriter):

@@ -142,7 +142,7 @@ def _image_url(attachment: Attachment, sources: Sources) -> str:
 
 def image_data_url(data: bytes, name: str, place: str = "") -> str:
     """The data: URL of an image. Raises BadInput at place for data that is not an image."""
-    media_type = image_type(data)
+    media_type = _image_type(data)
     if media_type is None:
         raise BadInput(f"'{name}' is not a {_IMAGES} image", place=place)
     return _data_url(media_type, data)
@@ -159,7 +159,7 @@ def _data_url(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
-def image_type(data: bytes) -> str | None:
+def _image_type(data: bytes) -> str | None:
     """The media type of an image by its first bytes; None if it is unknown."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
@@ -187,7 +187,7 @@ def _document_type(source: Source, attachment: Attachment) -> str:
     data = source.data
     if data.startswith(b"%PDF-"):
         return "application/pdf"
-    if (media_type := image_type(data)) is not None:
+    if (media_type := _image_type(data)) is not None:
         return media_type
     if data.startswith(b"PK\x03\x04"):
         return "application/zip" if b"[Content_Types].xml" not in data else _office_type(data)

@@ -22,8 +22,8 @@ _GROWING = frozenset(
 _OMITTED = frozenset({"choices", "obfuscation"})
 # More choices than this, or than were asked for, are those of a server that never ends.
 MAX_CHOICES = 128
-TOO_MANY_CHOICES = f"more than {MAX_CHOICES} choices, and more than --n"
-TOO_MANY_CALLS = f"more than {MAX_CALLS} tool calls, or a name without an end"
+_TOO_MANY_CHOICES = f"more than {MAX_CHOICES} choices, and more than --n"
+_TOO_MANY_CALLS = f"more than {MAX_CALLS} tool calls, or a name without an end"
 
 
 class Assembly:
@@ -66,13 +66,13 @@ class Assembly:
                 known = self._choices[index]
             except KeyError:
                 if len(self._choices) >= self._max_choices:
-                    self.excess = TOO_MANY_CHOICES
+                    self.excess = _TOO_MANY_CHOICES
                     continue
                 known = self._choices[index] = _Choice()
             try:
                 known.add(choice)
             except TooManyCalls:
-                self.excess = TOO_MANY_CALLS
+                self.excess = _TOO_MANY_CALLS
 
     def is_finished(self) -> bool:
         """Return True if there is a choice, and every choice so far has a finish_reason."""
@@ -279,7 +279,7 @@ def within_limits(completion: dict[str, Value], requested: int) -> tuple[dict[st
         return completion, ""
     excess = ""
     if len(choices) > MAX_CHOICES and len(choices) > requested:
-        choices, excess = choices[: max(requested, MAX_CHOICES)], TOO_MANY_CHOICES
+        choices, excess = choices[: max(requested, MAX_CHOICES)], _TOO_MANY_CHOICES
     for at, choice in enumerate(choices):
         message = choice.get("message") if type(choice) is dict else None
         if type(message) is not dict:
@@ -287,7 +287,7 @@ def within_limits(completion: dict[str, Value], requested: int) -> tuple[dict[st
         calls = message.get("tool_calls")
         if type(calls) is list and len(calls) > MAX_CALLS:
             choices = [*choices[:at], {**choice, "message": {**message, "tool_calls": calls[:MAX_CALLS]}}]
-            return {**completion, "choices": choices}, TOO_MANY_CALLS
+            return {**completion, "choices": choices}, _TOO_MANY_CALLS
     return ({**completion, "choices": choices} if excess else completion), excess
 
 

@@ -74,7 +74,7 @@ class Metadata(LineRecord):
         if self.engine is not None:
             record["engine"] = self.engine
         if self.earlier_usage:
-            record["turns"] = turns_sent(self.outcome, self.earlier_usage)
+            record["turns"] = _turns_sent(self.outcome, self.earlier_usage)
             record["earlier_usage"] = list(self.earlier_usage)
         if self.failed_tools:
             record["failed_tools"] = list(self.failed_tools)
@@ -256,7 +256,7 @@ def read_result(line: bytes) -> ResultLine | None:
     return None if found.is_damaged else found
 
 
-def turns_sent(outcome: str, earlier_usage: Sequence[Value]) -> int:
+def _turns_sent(outcome: str, earlier_usage: Sequence[Value]) -> int:
     """The number of turns that were sent. An unsent line may have had some before the unsent one."""
     return len(earlier_usage) + (outcome != Outcome.unsent)
 

@@ -94,7 +94,7 @@ def reported_usage(completion: Mapping[str, Value] | None) -> Value:
     of_choices = _distinct(_usages_of_choices(completion))
     if of_choices:
         found.append(total_usage(of_choices[-1], of_choices[:-1]))
-    return max(found, key=lambda each: parse_usage(each).total, default=None)
+    return max(found, key=lambda each: _parse_usage(each).total, default=None)
 
 
 def _plain_counts(usage: dict[str, Value]) -> Usage | None:
@@ -136,7 +136,7 @@ def _squeeze(name: str) -> str:
 def _usages_of_choices(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
     for choice in as_list(completion.get("choices")):
         if isinstance(choice, dict) and (found := list(_usages_in(choice))):
-            yield max(found, key=lambda each: parse_usage(each).total)
+            yield max(found, key=lambda each: _parse_usage(each).total)
 
 
 def _distinct(usages: Iterable[dict[str, Value]]) -> list[dict[str, Value]]:
@@ -150,7 +150,7 @@ def _distinct(usages: Iterable[dict[str, Value]]) -> list[dict[str, Value]]:
 
 def _with_counts(usage: dict[str, Value]) -> dict[str, Value]:
     """A usage object with those of the three counts that it states in any words."""
-    counts = parse_usage(usage)
+    counts = _parse_usage(usage)
     values = zip(_COUNTS, (counts.prompt, counts.completion, counts.total), strict=True)
     # A count of 0 is written only if the server wrote it.
     return {**{name: count for name, count in values if count or _states(usage, name)}, **_rest(usage)}
@@ -172,10 +172,10 @@ def usage_of(completion: Mapping[str, Value] | None) -> Usage:
     """The counts in a completion. Never raises: a value that is not a count becomes 0."""
     usage = completion.get("usage") if completion else None
     counts = _plain_counts(usage) if type(usage) is dict else None
-    return parse_usage(reported_usage(completion)) if counts is None else counts
+    return _parse_usage(reported_usage(completion)) if counts is None else counts
 
 
-def parse_usage(usage: Value) -> Usage:
+def _parse_usage(usage: Value) -> Usage:
     """The counts in a `usage` object. Never raises: a value that is not a count becomes 0."""
     if not isinstance(usage, dict):
         return Usage()
@@ -230,7 +230,7 @@ def spent_usage(completion: Mapping[str, Value] | None, earlier: Iterable[Value]
     """The counts of all turns. earlier holds the `usage` values of the turns before the completion."""
     total = usage_of(completion)
     for usage in earlier:
-        total = total.plus(parse_usage(usage))
+        total = total.plus(_parse_usage(usage))
     return total
 
 

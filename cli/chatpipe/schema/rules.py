@@ -31,7 +31,7 @@ def _word_set(text: str) -> frozenset[str]:
 PARAMETERS = frozenset({"messages", *(parameter.path[0] for parameter in TABLE)})
 
 # Keys that some server accepts in addition: never reported as typos, whatever they resemble.
-EXTENSIONS = {
+_EXTENSIONS = {
     "Azure OpenAI": _word_set("data_sources"),
     "DeepSeek": _word_set("thinking"),
     "Gemini": _word_set("extra_body google"),
@@ -74,7 +74,7 @@ EXTENSIONS = {
         vllm_xargs
     """),
 }
-_ACCEPTED = PARAMETERS.union(*EXTENSIONS.values())
+_ACCEPTED = PARAMETERS.union(*_EXTENSIONS.values())
 
 # Keys of the objects inside the body: the published ones, then those that some server adds.
 _MESSAGE = _word_set("role content name refusal audio tool_calls tool_call_id function_call")

@@ -19,7 +19,7 @@ from chatpipe.response.delays import parse_duration, parse_number
 from chatpipe.serve.batches.job_fate import FAILURES
 
 _LONGEST_S = 86_400.0
-TOOL_FAULTS = ("bad-json", "unknown", "missing-index")
+_TOOL_FAULTS = ("bad-json", "unknown", "missing-index")
 _WITH_TEXT = ("chat", "line")  # the places that have messages and a model
 _LAST = ("match", "model")  # conditions whose values may have colons
 _CONDITION_VALUES = {
@@ -198,7 +198,7 @@ KINDS: Mapping[str, ValueForm] = {
     "length": ValueForm(),
     "filter": ValueForm(),
     "refuse": ValueForm(),
-    "tool": ValueForm(True, _word_of(TOOL_FAULTS), "bad-json"),
+    "tool": ValueForm(True, _word_of(_TOOL_FAULTS), "bad-json"),
     "truncate": ValueForm(),
     "no-done": ValueForm(),
     "error-event": ValueForm(False, _COUNT, "3"),

@@ -50,9 +50,9 @@ class Facts:
         return self._texts[part]
 
     def number(self, part: str) -> int:
-        """The number or the truth of a part, a key of NUMBERS."""
+        """The number or the truth of a part, a key of _NUMBERS."""
         if part not in self._numbers:
-            self._numbers[part] = NUMBERS[part](self.body)
+            self._numbers[part] = _NUMBERS[part](self.body)
         return self._numbers[part]
 
 
@@ -238,14 +238,14 @@ TEXTS: Mapping[str, TextPart] = {
     "tool_call_id": TextPart("equals", _call_ids),
     "tool_name": TextPart("equals", _tool_names),
 }
-NUMBERS: Mapping[str, Callable[[Body], int]] = {
+_NUMBERS: Mapping[str, Callable[[Body], int]] = {
     "turn": lambda body: sum(role == "assistant" for role, _ in _message_texts(body)),
     "tool_results": lambda body: bool(_last_results(body)),
     "stream": lambda body: body.get("stream") is True,
 }
 _TRUTHS = ("tool_results", "stream")
 COUNTS = ("occurrence", "attempt")
-NAMES = frozenset((*TEXTS, *NUMBERS, *COUNTS, "body"))
+NAMES = frozenset((*TEXTS, *_NUMBERS, *COUNTS, "body"))
 
 
 # A rule's words -> conditions
@@ -266,7 +266,7 @@ def parse_condition(name: str, value: Value, faults: list[NoRule]) -> Condition:
         if not isinstance(value, bool):
             raise NoRule(pointer, f"'{name}' is {shown(value)}, not true or false")
         return NumberCondition(name, value)
-    if name in NUMBERS:
+    if name in _NUMBERS:
         return NumberCondition(name, whole_number(pointer, name, value, least=0))
     if name == "body":
         if not isinstance(value, dict):

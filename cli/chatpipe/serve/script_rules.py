@@ -25,7 +25,7 @@ from chatpipe.serve.script_match import (
     unknown,
 )
 
-MOST_COMPARED = 500
+_MOST_COMPARED = 500
 
 _NAMES = frozenset({"match", "answer"})
 
@@ -83,7 +83,7 @@ def shadowed(rules: Sequence[ScriptRule]) -> Iterator[tuple[ScriptRule, ScriptRu
 
     The first ones only, because each is compared with all that are before it.
     """
-    for at, rule in enumerate(rules[:MOST_COMPARED]):
+    for at, rule in enumerate(rules[:_MOST_COMPARED]):
         earlier = next((each for each in rules[:at] if each.shadows(rule)), None)
         if earlier is not None:
             yield rule, earlier

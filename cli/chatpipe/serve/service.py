@@ -28,7 +28,7 @@ _GRACE_S = 0.5  # for replies that are being written when a signal arrives
 _REQUEST_S = 60.0  # from one byte of a request to its next
 _SWEEP_S = 1.0
 _READ_BYTES = 256 << 10  # the most that one read brings
-VERDICT_PATH = "/_chatpipe/verdict"
+_VERDICT_PATH = "/_chatpipe/verdict"
 _LATE = "Your request is not complete, and nothing more came of it for 60 seconds"
 
 
@@ -48,7 +48,7 @@ class Service:
         self._observer = Observer(options, console)
         key = _required_key(options.require_key_env, environ)
         self._script = script
-        own = {VERDICT_PATH: self._observer.reply}
+        own = {_VERDICT_PATH: self._observer.reply}
         self._planner = Planner(options, key, self._source, own, script)
         self._replies = ReplyMaker(self._planner, self._observer)
         self.open_form = self._planner.open_form

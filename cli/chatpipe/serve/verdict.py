@@ -35,19 +35,19 @@ Kind = Literal[
 Severity = Literal["wrong", "note"]
 
 # A timer may be early by its own resolution, and no more.
-TOLERANCE_S = 0.05
+_TOLERANCE_S = 0.05
 # A back-off that begins with 0.1 s and doubles makes four attempts in its first second.
-STORM_RETRIES = 5
+_STORM_RETRIES = 5
 # Or so many retries without a named wait, less than a second apart, whose waits do not grow: the median of
 # the last three is not half as long again as that of the first three. A wait of 0.25 s each time is such.
-FLAT_RETRIES = 8
-FLAT_WAIT_S = 1.0
-FLAT_GROWTH = 1.5
+_FLAT_RETRIES = 8
+_FLAT_WAIT_S = 1.0
+_FLAT_GROWTH = 1.5
 # Refusals in one second, without an answer between them: a client that waits at all gets two or three a
 # connection, however many requests it has in flight.
-STORM_REFUSALS = 50
-STORM_REFUSALS_A_CONNECTION = 5
-STALL_S = 30.0
+_STORM_REFUSALS = 50
+_STORM_REFUSALS_A_CONNECTION = 5
+_STALL_S = 30.0
 
 _WINDOW_S = 1.0
 # A body is watched while its last attempt may come again, and for some time after its answer.
@@ -132,10 +132,10 @@ class WatchedBody:
     @property
     def has_flat_waits(self) -> bool:
         """True if the client tries again and again without giving the server more time."""
-        if len(self.waits) < FLAT_RETRIES or self.lines > 1:
+        if len(self.waits) < _FLAT_RETRIES or self.lines > 1:
             return False
         first, last = sorted(self.waits[:3])[1], sorted(self.waits[-3:])[1]
-        return last < FLAT_WAIT_S and last < FLAT_GROWTH * first
+        return last < _FLAT_WAIT_S and last < _FLAT_GROWTH * first
 
     def take_pending(self, credential: int) -> Attempt | None:
         """The attempt that a new one repeats: the one that may be repeated best. None if it repeats none."""
@@ -218,7 +218,7 @@ class ClientVerdict:
         if body is None or not body.running:
             return  # it was given up, because too many were open
         body.running -= 1
-        if attempt.stalled_s > STALL_S:
+        if attempt.stalled_s > _STALL_S:
             words = f"waited {attempt.stalled_s:.0f} s for a reply that had stopped"
             self._add("hung-on-stall", "wrong", body, words, now)
         if outcome == "answered":
@@ -252,7 +252,7 @@ class ClientVerdict:
         if earlier.is_final_for(attempt.credential):
             words = f"sent again after {earlier.status}, which stays the same"
             self._add("useless-retry", "wrong", body, words, now)
-        elif earlier.wait_s is not None and waited_s < earlier.wait_s - TOLERANCE_S:
+        elif earlier.wait_s is not None and waited_s < earlier.wait_s - _TOLERANCE_S:
             words = (
                 f"sent again {waited_s:.1f} s after {earlier.status}, which asked for {earlier.wait_s:g} s"
             )
@@ -260,13 +260,13 @@ class ClientVerdict:
         if earlier.outcome == "spoiled":
             return
         body.times = [*(time for time in body.times if time >= now - _WINDOW_S), now]
-        if len(body.times) > STORM_RETRIES * body.lines:
+        if len(body.times) > _STORM_RETRIES * body.lines:
             words = f"sent again {len(body.times)} times in a second"
             self._add("storm", "wrong", body, words, now)
             return
         if earlier.wait_s is None:
             waits = [*body.waits, waited_s]
-            del waits[FLAT_RETRIES // 2 : -FLAT_RETRIES // 2]
+            del waits[_FLAT_RETRIES // 2 : -_FLAT_RETRIES // 2]
             body.waits = waits
         if body.has_flat_waits:
             words = f"sent again {body.retries} times, {waited_s:.2f} s apart, without longer waits"
@@ -277,7 +277,7 @@ class ClientVerdict:
         refusals = self._refusals
         while refusals and refusals[0] < now - _WINDOW_S:
             refusals.popleft()
-        if len(refusals) <= max(STORM_REFUSALS, STORM_REFUSALS_A_CONNECTION * self._connections):
+        if len(refusals) <= max(_STORM_REFUSALS, _STORM_REFUSALS_A_CONNECTION * self._connections):
             return
         if self._storm is None:
             words = f"went on after {len(refusals)} refusals in a second without an answer between them"

@@ -184,7 +184,7 @@ def _chosen(
     _refuse_base_urls(profile, options.base_urls)
     if profile is not None and profile.in_process:
         return Chosen(profile, place, tuple(urlsplit(each.base_url) for each in profile.servers), place)
-    own = () if profile is None else profile_urls(profile, environ)
+    own = () if profile is None else _profile_urls(profile, environ)
     texts = [_completed_text(each, profile, own, environ) for each in options.base_urls]
     typed = _typed_urls(texts, note)
     is_asked = not typed and options.profile is None
@@ -192,7 +192,7 @@ def _chosen(
     named = (parse_base_url(by_variable, "CHATPIPE_BASE_URL", note),) if by_variable else ()
     if profile is None and config.profile is not None:
         default = find_profile(config.profile, config.place, config)
-        default_urls = profile_urls(default, environ)
+        default_urls = _profile_urls(default, environ)
         if not (typed or named) or _is_any(typed or named, default_urls):
             profile, place, own = default, config.place, default_urls
     if typed:
@@ -200,7 +200,7 @@ def _chosen(
             _note_others(profile, typed, own, note)
         return Chosen(profile, place, typed, "--base-url", own)
     if profile is not None and not named:
-        urls = profile_urls(profile, environ, note) or _no_urls(profile, environ)
+        urls = _profile_urls(profile, environ, note) or _no_urls(profile, environ)
         return Chosen(profile, place, urls, f"profile '{profile.name}'", own)
     if named:
         if profile is not None and not _is_any(named, own or _no_urls(profile, environ)):
@@ -248,7 +248,7 @@ def _note_others(
         note(f"--base-url: '{server}' is not of profile '{name}'; left out there: {', '.join(parts)}")
 
 
-def profile_urls(
+def _profile_urls(
     profile: Profile, environ: Mapping[str, str], note: Callable[[str], None] = SILENT_WAITS.note
 ) -> tuple[SplitResult, ...]:
     """The base URLs of a profile; none if variables that make them are not set. note gets what was mended."""

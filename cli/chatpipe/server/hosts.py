@@ -17,10 +17,10 @@ def is_same_server(one: SplitResult, other: SplitResult) -> bool:
 
 def origin_of(url: SplitResult) -> tuple[str, str, int | None]:
     """Scheme, host and port of a URL, each as it is compared."""
-    return url.scheme, host_of(url), url.port or DEFAULT_PORTS.get(url.scheme)
+    return url.scheme, _host_of(url), url.port or DEFAULT_PORTS.get(url.scheme)
 
 
-def host_of(url: SplitResult) -> str:
+def _host_of(url: SplitResult) -> str:
     """The host of a URL as it is compared: in lower case, without a final dot, IPv6 in its shortest form."""
     host = (url.hostname or "").rstrip(".")
     if ":" not in host:
@@ -35,7 +35,7 @@ def host_of(url: SplitResult) -> str:
 
 def is_loopback(url: SplitResult) -> bool:
     """True if the host is this machine. Only the name is checked, because a resolver may answer anything."""
-    host = host_of(url)
+    host = _host_of(url)
     return (
         host in ("localhost", "::1")
         or host.endswith(".localhost")

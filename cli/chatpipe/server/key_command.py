@@ -18,9 +18,9 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeyWaits
 from chatpipe.system.signals import delay_signals
 
-TIMEOUT_S = 60.0  # it may ask a person
-MAX_KEY_BYTES = 65536
-NOTE_AFTER_S = 2.0
+_TIMEOUT_S = 60.0  # it may ask a person
+_MAX_KEY_BYTES = 65536
+_NOTE_AFTER_S = 2.0
 _GRACE_S = 0.5  # from SIGTERM to SIGKILL, to set the terminal right
 _LINGER_S = 0.5  # time to wait for output after the command itself has exited: an agent may keep it open
 _STEP_S = 0.05
@@ -38,7 +38,7 @@ class _Identity(NamedTuple):
 
 
 def read_output(
-    words: Sequence[str], environ: Mapping[str, str], waits: KeyWaits, timeout_s: float = TIMEOUT_S
+    words: Sequence[str], environ: Mapping[str, str], waits: KeyWaits, timeout_s: float = _TIMEOUT_S
 ) -> tuple[bytes, int]:
     """Run a command without stdin. Returns its output and its exit status, as in subprocess.
 
@@ -75,20 +75,20 @@ def _read(
             exited = now
         if exited is not None and (not is_open or now >= exited + _LINGER_S):
             return output
-        if len(output) > MAX_KEY_BYTES:
-            raise CommandStopped(f"prints more than {MAX_KEY_BYTES >> 10} kB")
+        if len(output) > _MAX_KEY_BYTES:
+            raise CommandStopped(f"prints more than {_MAX_KEY_BYTES >> 10} kB")
         if exited is None and now >= started + timeout_s:
             raise CommandStopped(f"has not ended within {timeout_s:g} s")
         if waits.has_stopped is not None and waits.has_stopped():
             raise CommandStopped("was ended with the run")
-        if not is_noted and now >= started + NOTE_AFTER_S:
+        if not is_noted and now >= started + _NOTE_AFTER_S:
             waits.note(f"waiting for '{name}' to print the key: --key-command")
             is_noted = True
         if not is_open:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_STEP_S)
         elif select.select([stdout], [], [], _STEP_S)[0]:
-            data = os.read(stdout, MAX_KEY_BYTES)
+            data = os.read(stdout, _MAX_KEY_BYTES)
             is_open = bool(data)
             output += data
 

@@ -15,7 +15,7 @@ from chatpipe.server.headers import OWN_HEADERS, parse_header
 from chatpipe.server.user_profiles import built_in_origin
 from chatpipe.server.variables import variable
 
-DEFAULT_ORIGIN = "default"
+_DEFAULT_ORIGIN = "default"
 _OPENAI_HEADERS = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
 
 
@@ -85,7 +85,7 @@ def _key(endpoint: Endpoint, given: _CallSettings) -> Effective:
         return Effective("key", text, _source_origin(source, endpoint, given))
     names = [each.value for each in endpoint.keys if each.variable is not None]
     text = f"none: {', '.join(names)} not set" if names else "none"
-    return Effective("key", text, DEFAULT_ORIGIN)
+    return Effective("key", text, _DEFAULT_ORIGIN)
 
 
 def source_phrase(source: KeySource) -> str:
@@ -107,7 +107,7 @@ def _source_origin(source: KeySource, endpoint: Endpoint, given: _CallSettings) 
         return _origin(source.place, given)
     if any(each.value == source.value for each in endpoint.profile.keys):
         return _profile_origin(endpoint, "key_env", given)
-    return DEFAULT_ORIGIN
+    return _DEFAULT_ORIGIN
 
 
 def _header_origin(endpoint: Endpoint, name: str, given: _CallSettings) -> str:
@@ -115,7 +115,7 @@ def _header_origin(endpoint: Endpoint, name: str, given: _CallSettings) -> str:
         if any(parse_header(line, option)[0].lower() == name.lower() for line in lines):
             return f"option {option}"
     if any(name == each for each, _ in OWN_HEADERS):
-        return DEFAULT_ORIGIN
+        return _DEFAULT_ORIGIN
     if any(name == each for each, _ in endpoint.profile.headers):
         return _profile_origin(endpoint, "headers", given, name)
     found = (each for each in _OPENAI_HEADERS if variable(given.environ, each))
@@ -126,7 +126,7 @@ def _of_profile(endpoint: Endpoint, given: _CallSettings) -> Iterator[Effective]
     profile = endpoint.profile
     for name in ("auth", "api_version", "path", "models_path", "prices", "allow_http"):
         value = getattr(profile, name)
-        origin = _profile_origin(endpoint, name, given) or DEFAULT_ORIGIN
+        origin = _profile_origin(endpoint, name, given) or _DEFAULT_ORIGIN
         if name == "api_version" and value is None:
             found = next((each for each in profile.api_version_env if variable(given.environ, each)), None)
             value, origin = (variable(given.environ, found), f"variable {found}") if found else (None, origin)
@@ -166,7 +166,7 @@ def _of_connection(endpoint: Endpoint, given: _CallSettings) -> Iterator[Effecti
     names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
     by_variable = [(variable(environ, name), f"variable {name}") for name in names]
     stores = [(options.cacert, "option --cacert"), *by_variable]
-    cacert, origin = next((each for each in stores if each[0]), (default_store()[0], DEFAULT_ORIGIN))
+    cacert, origin = next((each for each in stores if each[0]), (default_store()[0], _DEFAULT_ORIGIN))
     yield Effective("cacert", cacert, origin)
     for name in ("client_cert", "client_key"):
         value = getattr(options, name)
@@ -187,14 +187,14 @@ _LIMITS = {
 
 
 def _option_origin(name: str, is_given: bool) -> str:
-    return f"option --{name.replace('_', '-')}" if is_given else DEFAULT_ORIGIN
+    return f"option --{name.replace('_', '-')}" if is_given else _DEFAULT_ORIGIN
 
 
 def _proxy_origin(proxy: str | None, given: _CallSettings) -> str:
     if given.options.proxy is not None:
         return "option --proxy"
     if proxy is None:
-        return DEFAULT_ORIGIN
+        return _DEFAULT_ORIGIN
     names = [name for name in given.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
     found = [
         name for name in names if (variable(given.environ, name) or "") in (proxy, proxy.partition("://")[2])
@@ -209,7 +209,7 @@ def _setting_origin(endpoint: Endpoint, name: str, given: _CallSettings) -> str:
         return _origin(place, given)
     if name == "base_url" and (found := _url_variables(endpoint, given.environ)):
         return f"variable {' and '.join(found)}"
-    return _profile_origin(endpoint, name, given) or DEFAULT_ORIGIN
+    return _profile_origin(endpoint, name, given) or _DEFAULT_ORIGIN
 
 
 def _url_variables(endpoint: Endpoint, environ: Mapping[str, str]) -> list[str]:
@@ -238,4 +238,4 @@ def _origin(place: str, given: _CallSettings) -> str:
     if place and given.config.path is not None and place.startswith(given.config.path):
         line = place.removeprefix(given.config.path).split(":")[1]
         return f"{given.config.path}:{line}"
-    return DEFAULT_ORIGIN
+    return _DEFAULT_ORIGIN

@@ -21,7 +21,7 @@ MEANING = frozenset(
     {"messages", "model", "n", "response_format", "seed", "stop", "tool_choice", "tools", "functions"}
 )
 KEY_SETTINGS = ("key_file", "key_command", "key_env", "keyring")
-KEY_REMEDY = "name where it is by key_env, key_file, key_command or keyring"
+_KEY_REMEDY = "name where it is by key_env, key_file, key_command or keyring"
 # Longer names are rare, and keys are longer.
 _KEY_CHARS = 24
 
@@ -51,7 +51,7 @@ def unknown_setting(key: str, path: Path, known: frozenset[str], others: Mapping
     """The fault for a setting that there is not. others translates the names of other tools."""
     word = key.lower().replace("-", "_")
     if re.fullmatch(r"(\w+_)?(api_?key|key|token|secret|password)", word) and word not in known:
-        return SettingFault((*path, key), "a key does not belong into this file", KEY_REMEDY)
+        return SettingFault((*path, key), "a key does not belong into this file", _KEY_REMEDY)
     meant = word if word in known else others.get(word) or nearest(word, known, least=4)
     return SettingFault(
         (*path, key), "no such setting", f"did you mean {meant}?" if meant else "leave it out"

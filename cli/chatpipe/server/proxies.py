@@ -13,7 +13,7 @@ from chatpipe.errors import BadConfiguration
 from chatpipe.server.variables import variable
 from chatpipe.system import secrets
 
-SCHEMES = ("http", "https", "socks5", "socks5h")
+_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def proxy_for(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
@@ -65,8 +65,8 @@ def _is_usable(proxy: str) -> bool:
         is_port = parts.port is None or parts.port > 0
     except (httpx.InvalidURL, ValueError):
         return False
-    has_host = not any(map(str.isspace, parts.hostname or " ")) and url.host not in SCHEMES
-    return has_host and is_port and url.scheme in SCHEMES
+    has_host = not any(map(str.isspace, parts.hostname or " ")) and url.host not in _SCHEMES
+    return has_host and is_port and url.scheme in _SCHEMES
 
 
 def _hide_credentials(credentials: str) -> None:

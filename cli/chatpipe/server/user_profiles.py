@@ -216,7 +216,7 @@ class UserProfiles(NamedTuple):
             return ()
         if "key_file" in settings:
             settings["key_file"] = self._path(settings["key_file"])
-        return profile_key_sources(settings, lambda name: self.place((*path, name)))
+        return _profile_key_sources(settings, lambda name: self.place((*path, name)))
 
     def _path(self, name: str) -> str:
         """The name of a file: ~ is the user's home, and a relative one is relative to the configuration."""
@@ -250,7 +250,7 @@ def _has(table: Any, path: Path) -> bool:
     return True
 
 
-def profile_key_sources(settings: Table, place: Callable[[str], str]) -> tuple[KeySource, ...]:
+def _profile_key_sources(settings: Table, place: Callable[[str], str]) -> tuple[KeySource, ...]:
     """The ways to the key that a profile names, in their order. place gives that of a setting.
 
     Of several variables the first that is set counts; one has to be.

@@ -35,7 +35,7 @@ def install_script(shell: str, script: str, environ: Mapping[str, str]) -> str:
 
     Raises CannotWrite.
     """
-    folder = script_folder(shell, environ)
+    folder = _script_folder(shell, environ)
     path = os.path.join(folder, _NAMES[shell])
     try:
         os.makedirs(folder, exist_ok=True)
@@ -52,7 +52,7 @@ def install_script(shell: str, script: str, environ: Mapping[str, str]) -> str:
     )
 
 
-def script_folder(shell: str, environ: Mapping[str, str]) -> str:
+def _script_folder(shell: str, environ: Mapping[str, str]) -> str:
     """The folder of a user's completion scripts. Relative values of XDG variables do not count."""
     if shell == "fish":
         return os.path.join(_xdg(environ, "XDG_CONFIG_HOME", "~/.config"), "fish", "completions")

@@ -9,7 +9,7 @@ from chatpipe.options.files import FileUse, Role
 from chatpipe.system.same_file import identify
 
 # The pairs of roles that may have one file. Every other pair is refused.
-MAY_SHARE: frozenset[frozenset[Role]] = frozenset(
+_MAY_SHARE: frozenset[frozenset[Role]] = frozenset(
     frozenset(pair)
     for pair in (
         ("reads", "reads"),
@@ -26,7 +26,7 @@ _READERS = ("reads", "reuses", "replays")
 
 
 def refuse_shared_files(uses: Iterable[FileUse]) -> None:
-    """Raise UsageFault for two uses of one file that MAY_SHARE does not have. The later one is the place."""
+    """Raise UsageFault for two uses of one file that _MAY_SHARE does not have. The later one is the place."""
     taken: dict[Hashable, list[tuple[FileUse, int | None]]] = {}
     for use in uses:
         key, descriptor = identify(use.path)
@@ -44,7 +44,7 @@ def _take(
 ) -> None:
     others = taken.setdefault(key, [])
     for other, its_descriptor in others:
-        if frozenset((use.role, other.role)) in MAY_SHARE:
+        if frozenset((use.role, other.role)) in _MAY_SHARE:
             continue
         if descriptor is not None and its_descriptor is not None and _may_mix(use, other, key):
             continue

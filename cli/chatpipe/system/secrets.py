@@ -24,7 +24,7 @@ from typing import Any, AnyStr
 MASK = "***"
 _SHORTEST_WORD = 4
 _SHORTEST_ANYWHERE = 8
-SHORTEST_IN_CONTENT = 20
+_SHORTEST_IN_CONTENT = 20
 _LONG_BODY = 1 << 16  # bytes; its strings are searched one by one only if one search of it finds something
 
 # Global to the process: the code that ends it prints the error, and does not know the keys.
@@ -74,7 +74,7 @@ def all_known() -> list[str]:
 
 def in_content() -> list[str]:
     """The secrets that are replaced in the content of an answer."""
-    return [secret for secret in _known if len(secret) >= SHORTEST_IN_CONTENT]
+    return [secret for secret in _known if len(secret) >= _SHORTEST_IN_CONTENT]
 
 
 def hide(text: str, *, words: bool = True) -> str:

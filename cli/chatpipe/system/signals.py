@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # All signals within this time count as the first of them. A second Ctrl-C of a person comes later.
-REPEAT_S = 0.5
+_REPEAT_S = 0.5
 
 _T = TypeVar("_T")
 _Handler = Callable[[int, FrameType | None], Any] | int | None
@@ -66,7 +66,7 @@ class _Arrivals:
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         now = self.clock()
-        if self.numbers and now - self.counted_at < REPEAT_S:
+        if self.numbers and now - self.counted_at < _REPEAT_S:
             return
         self.counted_at = now
         self.numbers.append(number)

@@ -94,7 +94,7 @@ class Connector:
     async def _connect(self, link: PooledConnection, origin: Origin) -> None:
         addresses = await self._names.resolve(origin.host, origin.port)
         try:
-            connected = await connect_fastest(addresses)
+            connected = await _connect_fastest(addresses)
         except OSError:
             self._names.forget(origin.host, origin.port)  # the host may have a new address
             raise
@@ -190,7 +190,7 @@ def _parse_literal(host: bytes, port: int) -> Address | None:
     return None
 
 
-async def connect_fastest(addresses: Sequence[Address]) -> socket.socket:
+async def _connect_fastest(addresses: Sequence[Address]) -> socket.socket:
     """A socket connected to the address that answers first.
 
     An attempt starts STAGGER_S after the previous one, or as soon as one fails. If all fail, raises

@@ -24,7 +24,7 @@ from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.timeouts import DEADLINE
 
-MAX_LINE_CHARS = 500
+_MAX_LINE_CHARS = 500
 # The pattern is compiled on use, that is after a failure. This saves 0.6 ms at start-up.
 _CONTROLS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
@@ -220,9 +220,9 @@ def printable_line(text: str, *, is_ours: bool = False) -> str:
 
     is_ours: it is the user's, as a URL is. All other text is from a server, which may repeat a key.
     """
-    text = " ".join(secrets.hide(text, words=not is_ours)[: 4 * MAX_LINE_CHARS].split())
+    text = " ".join(secrets.hide(text, words=not is_ours)[: 4 * _MAX_LINE_CHARS].split())
     text = re.sub(_CONTROLS, _escape, text)
-    return text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"
+    return text if len(text) <= _MAX_LINE_CHARS else text[: _MAX_LINE_CHARS - 1] + "…"
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 _TOO_LARGE = 413
 # Codes and types of error bodies, in lower case and without underscores and dashes.
 # Sources: the error pages of OpenAI, Azure, Anthropic, DashScope, and bug reports, as of 2026-11.
-CODES = frozenset(
+_CODES = frozenset(
     {
         # too long
         "contextlengthexceeded",
@@ -49,7 +49,7 @@ CODES = frozenset(
     }
 )
 # The same in messages, in lower case: most servers have no code for it.
-PHRASES = (
+_PHRASES = (
     "context length",
     "context window",
     "context size",
@@ -91,7 +91,7 @@ PHRASES = (
 
 def concerns_one_line(status: int, codes: Iterable[str], message: str) -> bool:
     """True if a refusal is about the length, the words or the attachments of its own request."""
-    if status == _TOO_LARGE or any(re.sub("[_ .-]", "", code.lower()) in CODES for code in codes):
+    if status == _TOO_LARGE or any(re.sub("[_ .-]", "", code.lower()) in _CODES for code in codes):
         return True
     text = message.lower()
-    return any(phrase in text for phrase in PHRASES)
+    return any(phrase in text for phrase in _PHRASES)

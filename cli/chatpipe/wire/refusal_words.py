@@ -201,7 +201,7 @@ def status_of(http_status: int, error: ServerError) -> int | None:
     It is 402 for all that money alone can mend, whatever the reply's status, and 413 for a request that
     no wait makes fit.
     """
-    if is_out_of_credit(error):
+    if _is_out_of_credit(error):
         return 402
     if http_status == 429 and _says(_NEVER_FITS_PHRASE, error):
         return 413
@@ -221,7 +221,7 @@ def status_of(http_status: int, error: ServerError) -> int | None:
     return 401 if phrase is not None and _says(phrase, error) else http_status
 
 
-def is_out_of_credit(error: ServerError) -> bool:
+def _is_out_of_credit(error: ServerError) -> bool:
     """Return True if only money helps."""
     if has_credit_code(error):
         return True

@@ -24,7 +24,7 @@ REPLAYED = "x-chatpipe-replayed"
 _OUT_OF_CREDIT = 402
 
 FIRST_BACKOFF_S = 0.5
-MAX_DOUBLINGS = 4  # limits the backoff to 8 s
+_MAX_DOUBLINGS = 4  # limits the backoff to 8 s
 
 
 class FailedAttempt(NamedTuple):
@@ -134,7 +134,7 @@ def statuses_text(statuses: Collection[int]) -> str:
 
 def backoff(attempt: int, random: Callable[[], float]) -> float:
     """Exponential backoff in seconds: 0.5 s, doubled per attempt up to 8 s, minus up to a quarter."""
-    longest: float = FIRST_BACKOFF_S * 2 ** min(attempt - 1, MAX_DOUBLINGS)
+    longest: float = FIRST_BACKOFF_S * 2 ** min(attempt - 1, _MAX_DOUBLINGS)
     return longest * (1 - 0.25 * random())
 
 

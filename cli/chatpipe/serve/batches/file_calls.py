@@ -23,7 +23,7 @@ from chatpipe.serve.served_request import ServedRequest
 
 _MOST_UPLOAD = 512_000_000
 _FORM_BYTES = 1_000_000  # what a form may have besides its file
-PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+_PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 _BATCH_LIFE_S = 30 * 86_400
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 3600, 2_592_000
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -83,26 +83,26 @@ class FileCalls:
 
     def _show(self, _: ServedRequest, route: ApiRoute, now: float) -> ReplyPlan:
         file = self._store.get(route.id, now)
-        return plan_of(no_file(route.id) if file is None else json_reply(200, file.shown()))
+        return plan_of(_no_file(route.id) if file is None else json_reply(200, file.shown()))
 
     def _delete(self, _: ServedRequest, route: ApiRoute, now: float) -> ReplyPlan:
         file = self._store.get(route.id, now)
         if file is None:
-            return plan_of(no_file(route.id))
+            return plan_of(_no_file(route.id))
         self._store.remove(file)
         return plan_of(json_reply(200, {"id": file.id, "object": "file", "deleted": True}))
 
     def _content(self, request: ServedRequest, route: ApiRoute, now: float) -> ReplyPlan:
         file = self._store.get(route.id, now)
         if file is None:
-            return plan_of(no_file(route.id))
-        plan = content_plan(file, request.headers.get("range", ""))
+            return plan_of(_no_file(route.id))
+        plan = _content_plan(file, request.headers.get("range", ""))
         if request.method == "HEAD":
             plan.pieces = ()
         return plan
 
 
-def content_plan(file: StoredFile, range_: str) -> ReplyPlan:
+def _content_plan(file: StoredFile, range_: str) -> ReplyPlan:
     """The bytes of a file, or the part of them that the header Range asks for."""
     size = file.spool.size
     found = _RANGE.fullmatch(range_.strip())
@@ -133,8 +133,8 @@ def _refusal(form: FormReader) -> Reply | None:
     purpose = form.fields.get("purpose", b"").decode("utf-8", "replace")
     if not purpose:
         return error_reply(400, "Missing required parameter: 'purpose'.", param="purpose")
-    if purpose not in PURPOSES:
-        what = f"Invalid value: '{purpose}'. Supported values are: {_quoted(PURPOSES)}."
+    if purpose not in _PURPOSES:
+        what = f"Invalid value: '{purpose}'. Supported values are: {_quoted(_PURPOSES)}."
         return error_reply(400, what, param="purpose")
     if form.file is None:
         return error_reply(400, "Missing required parameter: 'file'.", param="file")
@@ -165,7 +165,7 @@ def is_life(seconds: values.Value) -> bool:
     return is_integer and SHORTEST_LIFE_S <= seconds <= LONGEST_LIFE_S
 
 
-def no_file(id_: str) -> Reply:
+def _no_file(id_: str) -> Reply:
     return error_reply(404, f"No such File object: {id_}", param="id")
 
 
