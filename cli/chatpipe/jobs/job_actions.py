@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from chatpipe.errors import MissingInput, OutcomeFault, Status, reason
+from chatpipe.errors import BadInput, MissingInput, OutcomeFault, Status, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.file_download import FileDownload
 from chatpipe.jobs.input_parts import PartReader
 from chatpipe.jobs.job_api import JobApi
-from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.job_dialects import LOST, ProviderJob
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.jobs.jobs_file import SUFFIX, JobsFile
 from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
@@ -64,20 +64,40 @@ class JobActions:
         return _status_of([self._show(self._api.retrieve(id_)) for id_ in ids])
 
     def cancel(self, ids: Sequence[str]) -> Status:
-        """Cancel jobs. Those that have ended stay as they are."""
+        """Cancel jobs. Those that have ended stay as they are.
+
+        Raises the fault of the first one that is refused, after the others.
+        """
+        refusals: list[BadInput] = []
         for id_ in ids:
-            job = self._api.retrieve(id_)
-            if job.has_ended:
-                self._console.note(f"{id_} has ended: {job.status}")
-            else:
-                job = self._api.cancel(id_)
-            self._show(job)
+            try:
+                self._show(self._cancelled(id_))
+            except BadInput as fault:
+                refusals.append(fault)
+        for other in refusals[1:]:
+            self._console.warning(str(other))
+        if refusals:
+            raise refusals[0]
         return Status.OK
 
-    def wait(self, ids: Sequence[str]) -> Status:
-        """Write each job at its end. Raises OutcomeFault at the end of the wait."""
-        watch = JobWatch(self._api, self._console, self._options.waits)
-        return _status_of([self._show(job) for job in watch.ends(ids)])
+    def _cancelled(self, id_: str) -> ProviderJob:
+        job = self._api.retrieve(id_)
+        if not job.has_ended:
+            job = self._api.cancel(id_)
+        if job.has_ended:
+            self._console.note(f"{id_} has ended: {job.status}")
+        return job
+
+    def wait(self, ids: Sequence[str], records: Mapping[str, PartRecord]) -> Status:
+        """Write each job at its end. Raises OutcomeFault at the end of the wait.
+
+        Jobs with a record are known to be there, and may be not visible yet.
+        """
+        waits = self._options.waits
+        patience_s = waits.settle_s if all(id_ in records for id_ in ids) else None
+        watch = JobWatch(self._api, self._console, waits, patience_s)
+        ends = (self._api.retrieve(job.id) if job.status == LOST else job for job in watch.ends(ids))
+        return _status_of([self._show(job) for job in ends])
 
     def results(self, ids: Sequence[str], input_: str | None, records: Mapping[str, PartRecord]) -> Status:
         """Write the results of jobs that have ended, in the order of an input if it is known.

@@ -35,6 +35,7 @@ from chatpipe.wire.retry import (
 
 _MOST_LISTED = 100
 _NOT_FOUND = 404
+_NOT_NOW = frozenset({400, 409, 422})  # of a cancel that comes too late
 _NO_ROUTE = frozenset({_NOT_FOUND, 405, 501})
 _INPUT_FILE = re.compile(rb"input[ _]file", re.IGNORECASE)
 _PROCESSING = frozenset({"pending", "queued", "running", "processing", "notrunning", "uploading"})
@@ -161,9 +162,15 @@ class JobApi:
             cursor = None if page.ends_before(oldest) else page.next
 
     def cancel(self, id_: str) -> ProviderJob:
+        """The job, also one that has ended before the request came."""
         request = self._post(f"{self._job_route(id_)}/cancel", {})
-        with self._without_job():
-            return job_of(self._value(request), self.dialect)
+        try:
+            with self._without_job():
+                return job_of(self._value(request), self.dialect)
+        except ChatpipeError as fault:
+            if fault.http_status in _NOT_NOW and (job := self.retrieve(id_)).has_ended:
+                return job
+            raise
 
     def file_size(self, file_id: str) -> int | None:
         """The bytes of a file, None if the provider does not say."""

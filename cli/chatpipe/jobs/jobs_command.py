@@ -61,7 +61,9 @@ class JobsCommand(NamedTuple):
             records |= found
         if self.action == "results":
             return actions.results(ids, self._input(), records)
-        return {"status": actions.status, "wait": actions.wait, "cancel": actions.cancel}[self.action](ids)
+        if self.action == "wait":
+            return actions.wait(ids, records)
+        return {"status": actions.status, "cancel": actions.cancel}[self.action](ids)
 
     def _words(self) -> list[str]:
         """The operands of an action on jobs: ids and input files."""

@@ -63,6 +63,7 @@ def reason_of(job: ProviderJob, part: PartRecord) -> str:
 
 
 def _error_text(error: Value) -> str:
-    if not isinstance(error, dict):
-        return ""
-    return secrets.hide(": ".join(str(error[name]) for name in ("code", "message") if error.get(name)))
+    """The reason in an error, which may be a text."""
+    if isinstance(error, dict):
+        error = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+    return secrets.hide(error) if isinstance(error, str) else ""

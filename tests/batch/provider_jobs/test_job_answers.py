@@ -1,0 +1,35 @@
+"""job_answers.py: the answer of a line, or the reason why it has none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from chatpipe.batch.provider_jobs.job_answers import answer_of
+
+REQUEST = httpx.Request("POST", "http://a.test/v1/chat/completions")
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ({"error": {"code": "batch_expired", "message": "too late"}}, "batch_expired: too late"),
+        ({"error": {"message": "too late"}}, "too late"),
+        ({"error": "too late"}, "too late"),
+        ({"response": {"status_code": 0, "body": None}, "error": "too late"}, "too late"),
+        ({"response": {"status_code": 200, "body": None}, "error": {"code": 7}}, "7"),
+    ],
+)
+def test_the_reason_of_a_line_without_a_reply(record: dict[str, Any], says: str) -> None:
+    answer = answer_of(record, json.dumps(record).encode(), REQUEST)
+    assert answer is not None
+    assert answer.fault is not None
+    assert (answer.fault.what, answer.attempts) == (says, 0)
+
+
+@pytest.mark.parametrize("record", [{}, {"error": None}, {"error": ""}, {"response": {}, "error": [1]}])
+def test_a_line_that_says_nothing(record: dict[str, Any]) -> None:
+    assert answer_of(record, json.dumps(record).encode(), REQUEST) is None
