@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum, auto
+from itertools import chain, count, repeat
 from typing import TYPE_CHECKING
 
 from chatpipe.inputs.place import MAX_LINE_BYTES, LineSplitter, Source, line_source
@@ -49,8 +50,7 @@ class LineDecoder:
 
     def feed(self, block: bytes) -> Iterator[Source]:
         """The lines that end in this block. Raises BadInput behind the last of them."""
-        for text in self._text.feed(block):
-            yield from self._split(text)
+        return chain.from_iterable(map(self._split, self._text.feed(block)))
 
     def end(self) -> Iterator[Source]:
         """The rest, such as a line without a line ending. Raises BadInput behind it."""
@@ -58,8 +58,8 @@ class LineDecoder:
             yield from self._split(text)
         if self._splitter is not None:
             yield from self._splitter.end()
-            if self._splitter.broken_line is not None:
-                yield from self._start_over(self._splitter.broken_line)
+            if not isinstance(self._splitter, _Lines):
+                yield from self._broken_lines(self._splitter)
                 yield from self._splitter.end()
 
     def _split(self, text: bytes) -> Iterator[Source]:
@@ -69,10 +69,11 @@ class LineDecoder:
             self._splitter = self._choose(text)
         if self._splitter is None:
             self._blank = text
-            return
-        yield from self._splitter.feed(text)
-        if self._splitter.broken_line is not None:
-            yield from self._start_over(self._splitter.broken_line)
+            return iter(())
+        sources = self._splitter.feed(text)
+        if isinstance(self._splitter, _Lines):
+            return sources
+        return chain(sources, self._broken_lines(self._splitter))
 
     def _choose(self, text: bytes) -> _Lines | ElementSplitter | None:
         """The splitter of an input that begins with text; None if nothing but blank lines has come."""
@@ -85,27 +86,28 @@ class LineDecoder:
             return None
         return _JsonLines(self._name, allows_documents=self._form is InputForm.DOCUMENTS)
 
-    def _start_over(self, text: bytes) -> Iterator[Source]:
-        """Read the text as lines."""
-        self._splitter = _Lines(self._name)
-        return self._splitter.feed(text)
+    def _broken_lines(self, elements: ElementSplitter) -> Iterator[Source]:
+        """The lines of a text that is no array after all. There are none of an array."""
+        if elements.broken_line is not None:
+            self._splitter = _Lines(self._name)
+            yield from self._splitter.feed(elements.broken_line)
 
 
 class _Lines:
     """A splitter of text into physical lines."""
 
-    broken_line: bytes | None = None  # see ElementSplitter
-
     def __init__(self, name: str) -> None:
         self._name = name
         self._number = 1
         self._splitter = LineSplitter(MAX_LINE_BYTES)
+        self._has_cr = False
 
     def feed(self, text: bytes) -> Iterator[Source]:
-        for line in self._splitter.feed(text):
-            number = self._number
-            self._number += 1
-            yield line_source(self._name, line, number)
+        lines = self._splitter.feed(text)
+        numbers = count(self._number)
+        self._number += len(lines)
+        self._has_cr = self._has_cr or b"\r" in text
+        return map(line_source if self._has_cr else Source, repeat(self._name), lines, numbers)
 
     def end(self) -> Iterator[Source]:
         if last := self._splitter.end():
