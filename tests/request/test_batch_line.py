@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.request.batch_line import LineFormat, RequestLine, parse_line
+from chatpipe.request.batch_line import RequestLine, parse_line
 from parametrize import cases
 
 ASK = {"messages": [{"role": "user", "content": "q"}]}
@@ -15,13 +15,13 @@ ASK = {"messages": [{"role": "user", "content": "q"}]}
 @cases(
     ("value", "line"),
     {
-        "string": ("q", RequestLine(LineFormat.STRING, ASK)),
-        "empty string": ("", RequestLine(LineFormat.STRING, {"messages": [{"role": "user", "content": ""}]})),
-        "row": ({"prompt": "q"}, RequestLine(LineFormat.ROW, ASK)),
+        "string": ("q", RequestLine("string", ASK)),
+        "empty string": ("", RequestLine("string", {"messages": [{"role": "user", "content": ""}]})),
+        "row": ({"prompt": "q"}, RequestLine("row", ASK)),
         "row with a system text, an id and a field": (
             {"prompt": "q", "system": "s", "custom_id": "c", "temperature": 0},
             RequestLine(
-                LineFormat.ROW,
+                "row",
                 {
                     "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}],
                     "temperature": 0,
@@ -29,28 +29,28 @@ ASK = {"messages": [{"role": "user", "content": "q"}]}
                 "c",
             ),
         ),
-        "row, system null": ({"prompt": "q", "system": None}, RequestLine(LineFormat.ROW, ASK)),
+        "row, system null": ({"prompt": "q", "system": None}, RequestLine("row", ASK)),
         "row, odd prompt": (
             {"prompt": 5},
-            RequestLine(LineFormat.ROW, {"messages": [{"role": "user", "content": 5}]}),
+            RequestLine("row", {"messages": [{"role": "user", "content": 5}]}),
         ),
         "Batch line": (
             {"custom_id": "c", "method": "POST", "url": "/v1/chat/completions", "body": ASK},
-            RequestLine(LineFormat.BATCH_LINE, ASK, "c", "/body", "/v1/chat/completions"),
+            RequestLine("Batch line", ASK, "c", "/body", "/v1/chat/completions"),
         ),
-        "Batch line, odd": ({"body": 5}, RequestLine(LineFormat.BATCH_LINE, 5, None, "/body")),
+        "Batch line, odd": ({"body": 5}, RequestLine("Batch line", 5, None, "/body")),
         "body before prompt": (
             {"body": {}, "prompt": "q"},
-            RequestLine(LineFormat.BATCH_LINE, {}, None, "/body"),
+            RequestLine("Batch line", {}, None, "/body"),
         ),
-        "body": (ASK, RequestLine(LineFormat.BODY, ASK)),
+        "body": (ASK, RequestLine("body", ASK)),
         "messages before prompt": (
             {**ASK, "prompt": "q"},
-            RequestLine(LineFormat.BODY, {**ASK, "prompt": "q"}),
+            RequestLine("body", {**ASK, "prompt": "q"}),
         ),
-        "messages before body": ({**ASK, "body": {}}, RequestLine(LineFormat.BODY, {**ASK, "body": {}})),
-        "an empty object": ({}, RequestLine(LineFormat.BODY, {})),
-        "a body that lacks its messages": ({"model": "m"}, RequestLine(LineFormat.BODY, {"model": "m"})),
+        "messages before body": ({**ASK, "body": {}}, RequestLine("body", {**ASK, "body": {}})),
+        "an empty object": ({}, RequestLine("body", {})),
+        "a body that lacks its messages": ({"model": "m"}, RequestLine("body", {"model": "m"})),
     },
 )
 def test_each_kind_of_line_is_recognised(value: Any, line: RequestLine) -> None:

@@ -82,8 +82,7 @@ class RunInput:
                 if read is None:
                     continue
                 item = read if self._ids is None else self._with_own_id(read, self._ids)
-                number = item.line if item.row_number is None else item.row_number
-                if shard is not None and not in_shard(number, shard):
+                if shard is not None and not in_shard(item.row_number or item.line, shard):
                     yield item._replace(is_ours=False)
                     continue
                 for warning in item.warnings:

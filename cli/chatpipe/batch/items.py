@@ -17,7 +17,7 @@ from chatpipe.line_record import LineRecord
 from chatpipe.options.parameters import Edit
 from chatpipe.options.request import CheckOptions
 from chatpipe.request import edits
-from chatpipe.request.batch_line import OTHER_ENDPOINT, LineFormat, RequestLine, parse_line
+from chatpipe.request.batch_line import OTHER_ENDPOINT, USUAL_URLS, RequestLine, parse_line
 from chatpipe.schema.check import check
 from chatpipe.schema.refuse import describe, line_hint
 from chatpipe.system.escape import shorten
@@ -94,11 +94,15 @@ class LineTemplate:
         self._examples: list[Value] = messages[length:]
         self._fields = {key: value for key, value in body.items() if key != "messages"}
         self._override = override
+        # Most runs of Batch lines have no such options.
+        self._is_empty = not (body or self._removals or default_model is not None)
 
-    def apply(self, body: Mapping[str, Value]) -> dict[str, Value]:
-        """The request of a line's body."""
+    def apply(self, body: dict[str, Value]) -> dict[str, Value]:
+        """The request of a line's body, which stays as it is."""
+        if self._is_empty:
+            return body
         if self._removals:
-            body = dict(body)
+            body = body.copy()
             for each in self._removals:
                 edits.apply(body, each)
         merged = {**body, **self._fields} if self._override else {**self._fields, **body}
@@ -145,7 +149,7 @@ class RequestReader:
         except BadInput as fault:
             return Item(source.line, f"line-{source.line}", None, fault)
         custom_id = line.custom_id if isinstance(line.custom_id, str) else f"line-{source.line}"
-        if line.url is not None and line.is_of_other_endpoint:
+        if line.url not in USUAL_URLS and line.is_of_other_endpoint:
             what = f"/url: '{shorten(line.url, _URL_SHOWN, is_ours=True)}' {OTHER_ENDPOINT}"
             return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
         if not isinstance(line.body, dict):
@@ -162,7 +166,7 @@ class RequestReader:
         if len(source.data) > MAX_LINE_BYTES:
             raise BadInput(f"longer than {MAX_LINE_BYTES >> 20} MiB", place=source.place())
         if self._plain:
-            return RequestLine(LineFormat.STRING, {"messages": [{"role": "user", "content": _text(source)}]})
+            return RequestLine("string", {"messages": [{"role": "user", "content": _text(source)}]})
         try:
             value = values.loads_strict(source.data)
         except NotJSON as error:

@@ -12,24 +12,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from enum import Enum, auto
-from typing import Any
+from typing import Any, Literal
 
 from chatpipe.inputs.values import Value
 from chatpipe.line_record import LineRecord
 
 _PATH = "/v1/chat/completions"
+# The urls of nearly all lines.
+USUAL_URLS = (None, _PATH)
 # The words behind the url of a line that is not for Chat Completions.
 OTHER_ENDPOINT = f"is another endpoint, not {_PATH}"
-
-
-class LineFormat(Enum):
-    """The format of a JSONL line."""
-
-    BATCH_LINE = auto()
-    ROW = auto()
-    BODY = auto()
-    STRING = auto()
 
 
 class RequestLine(LineRecord):
@@ -39,7 +31,7 @@ class RequestLine(LineRecord):
     made from a row or a string. url is that of a Batch line.
     """
 
-    format: LineFormat
+    format: Literal["Batch line", "row", "body", "string"]
     body: Value
     custom_id: Value = None
     pointer: str = ""
@@ -60,16 +52,14 @@ class RequestLine(LineRecord):
 def parse_line(value: Value) -> RequestLine | None:
     """The request in a value; None if the value cannot hold a request."""
     if isinstance(value, str):
-        return RequestLine(LineFormat.STRING, {"messages": [{"role": "user", "content": value}]})
+        return RequestLine("string", {"messages": [{"role": "user", "content": value}]})
     if not isinstance(value, dict):
         return None
     if "messages" not in value and "body" in value:
-        return RequestLine(
-            LineFormat.BATCH_LINE, value["body"], value.get("custom_id"), "/body", value.get("url")
-        )
+        return RequestLine("Batch line", value["body"], value.get("custom_id"), "/body", value.get("url"))
     if "messages" not in value and "prompt" in value:
-        return RequestLine(LineFormat.ROW, _body_of_row(value), value.get("custom_id"))
-    return RequestLine(LineFormat.BODY, value)
+        return RequestLine("row", _body_of_row(value), value.get("custom_id"))
+    return RequestLine("body", value)
 
 
 def batch_line(custom_id: str, body: Mapping[str, Value]) -> dict[str, Value]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
-from chatpipe.request.batch_line import LineFormat, parse_line
+from chatpipe.request.batch_line import parse_line
 
 
 def meant_option(text: str) -> str:
@@ -21,9 +21,9 @@ def meant_option(text: str) -> str:
     line = parse_line(first)
     if line is None or not isinstance(line.body, dict) or not isinstance(line.body.get("messages"), list):
         return ""
-    if line.format is LineFormat.BODY and is_only and first is value:
+    if line.format == "body" and is_only and first is value:
         return "stdin is a request, sent as a prompt: -r - sends what it asks"
-    if line.format in (LineFormat.BODY, LineFormat.BATCH_LINE):
+    if line.format in ("body", "Batch line"):
         return "stdin has requests, sent as a prompt: chatpipe batch sends each"
     return ""
 

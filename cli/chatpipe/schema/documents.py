@@ -13,7 +13,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.place import Source, repeated_members
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.request.batch_line import OTHER_ENDPOINT, LineFormat, RequestLine, parse_line
+from chatpipe.request.batch_line import OTHER_ENDPOINT, RequestLine, parse_line
 from chatpipe.schema.check import Problem, check
 
 
@@ -89,9 +89,9 @@ class Checker:
             hint = "put one request on a line" if isinstance(value, list) else ""
             yield Problem("", "type", f"is {json_type(value)}, not an object", hint)
             return
-        if line.format is LineFormat.BATCH_LINE:
+        if line.format == "Batch line":
             yield from self._check_envelope(value, line, number)
-        elif line.format is LineFormat.ROW:
+        elif line.format == "row":
             yield from _check_row(value)
             if line.custom_id is not None:
                 yield from self._check_custom_id(line.custom_id, number)
@@ -99,7 +99,7 @@ class Checker:
             yield from self._check_body(line)
 
     def _check_body(self, line: RequestLine) -> Iterator[Problem]:
-        is_generated = line.format in (LineFormat.ROW, LineFormat.STRING)
+        is_generated = line.format in ("row", "string")
         for problem in check(line.body, strict=self._strict, without_model=is_generated):
             if is_generated and problem.pointer.startswith("/messages"):
                 continue  # the messages are made from the row's fields, which _check_row already checks
