@@ -56,8 +56,9 @@ def coded(data: bytes) -> str:
         "https://example.com/a.png",
         "http://example.com/a.png?b=c#d",
         "HTTPS://EXAMPLE.COM/A",
-        "data:image/png;base64,AAAA",
-        "Data:,x",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "Data:image/avif;charset=x;BASE64,AAAA",
+        "data:image/jpg;base64,/9j/",
     ],
 )
 def test_url_of_an_image_is_handed_on(url: str) -> None:
@@ -233,7 +234,7 @@ def test_a_url_that_no_server_can_fetch_is_wrong_usage(kind: MediaKind, url: str
         part(kind, url)
 
 
-@pytest.mark.parametrize("url", ["http://h", "https://[::1]:8/x?a=b+c", "data:,a b"])
+@pytest.mark.parametrize("url", ["http://h", "https://[::1]:8/x?a=b+c"])
 def test_other_urls_are_passed_on(url: str) -> None:
     assert part("image", url)["image_url"]["url"] == url
 
@@ -321,8 +322,8 @@ def test_image_of_what_one_provider_refuses_is_taken(tmp_path: Path) -> None:
         ("http://example.com/a/", "document"),
         ("https://example.com", "document"),
         ("https://[example.com/a.pdf", "document"),
-        ("data:application/pdf;base64,JVBERg==", "document"),
-        ("DATA:,a/b", "document"),
+        ("data:application/pdf;base64,JVBERi0=", "document"),
+        ("DATA:text/plain;base64,YQ==", "document"),
     ],
 )
 def test_url_of_a_document_is_handed_on(url: str, name: str) -> None:
@@ -369,3 +370,61 @@ def test_a_data_url_of_a_sound_is_decoded(url: str, data: str, format: str) -> N
 def test_data_url_that_is_no_sound(url: str, what: str) -> None:
     with refused(BadInput, f"--audio-file: {what}"):
         part("audio", url)
+
+
+@cases(
+    ("kind", "url", "what"),
+    {
+        "empty": ("image", "data:image/png;base64,", "is empty: check that no variable in it is empty"),
+        "no comma": ("file", "data:", "is empty: check that no variable in it is empty"),
+        "not base64": (
+            "image",
+            "data:image/svg+xml,<svg/>",
+            "is not base64: write data:image/png;base64,...",
+        ),
+        "no type": ("file", "data:;base64,YQ==", "names no type: write data:application/pdf;base64,..."),
+        "a type of one word": (
+            "image",
+            "data:png;base64,YQ==",
+            "names no type: write data:image/png;base64,...",
+        ),
+        "no image": (
+            "image",
+            "data:text/plain;base64,YQ==",
+            "is text/plain, not an image: write data:image/png;base64,...",
+        ),
+        "another image": (
+            "image",
+            "data:image/png;base64,/9j/",
+            "says image/png, and its data is image/jpeg: write data:image/jpeg;base64,...",
+        ),
+        "a type that is not there": (
+            "image",
+            "data:image/webp;base64,YQ==",
+            "says image/webp, and its data is",
+        ),
+        "no PDF": (
+            "file",
+            "data:application/pdf;base64,YQ==",
+            "says application/pdf, and its",
+        ),
+        "an image as text": (
+            "file",
+            "data:text/plain;base64,iVBORw0KGgo=",
+            "says text/plain, and its data is image/png: write data:image/png;base64,...",
+        ),
+        "cut off": ("image", "data:image/png;base64,iVBORw0KGgo", "is broken base64: is it cut off?"),
+        "other characters": ("image", "data:image/png;base64,iVBORw0KG-o=", "is broken base64"),
+        "more behind its end": ("file", "data:a/b;base64,YQ==YQ==", "is broken base64"),
+        "several lines": (
+            "image",
+            "data:image/png;base64,iVBO\nRw0KGgo=",
+            r"has white space in its base64: join its lines, for example with tr -d '\n'",
+        ),
+        "beyond ASCII": ("image", "data:image/png;base64,\u00e4\u00e4\u00e4\u00e4", "is broken base64"),
+    },
+)
+def test_a_data_url_that_no_server_takes_is_refused(kind: MediaKind, url: str, what: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        part(kind, url)
+    assert str(caught.value).startswith(f"{OPTIONS[kind]}: the data: URL {what}")

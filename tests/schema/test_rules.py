@@ -55,7 +55,7 @@ ANSWER = "add a tool message with its id as tool_call_id"
 CALL = "put the assistant message with that call before it"
 CHOOSE = "add it, or choose another"
 SPOKEN = {"modalities": ["audio"], "audio": {"voice": "v", "format": "wav"}}
-PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 19_999_978}}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/x-bmp;base64," + "A" * 19_999_976}}
 SOUND = {"type": "input_audio", "input_audio": {"data": "A" * 30_000_000, "format": "wav"}}
 DOCUMENT = {"type": "file", "file": {"file_data": "A"}}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "flac"}}
@@ -140,6 +140,24 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "warning", "image-not-base64", said(user(image("DATA:image/png"))),
         "/messages/0/content/0/image_url", "is a data: URL that is not base64",
         "write data:image/png;base64,..."),
+    "an image that is cut off": (
+        "warning", "bad-data-url", said(user(image({"url": "data:image/png;base64,iVBORw0KGgo"}))),
+        "/messages/0/content/0/image_url/url", "is a data: URL that is broken base64", "is it cut off?"),
+    "an image of another type": (
+        "warning", "bad-data-url", said(user(image("data:image/png;base64,/9j/"))),
+        "/messages/0/content/0/image_url",
+        "is a data: URL that says image/png, and its data is image/jpeg", "write data:image/jpeg;base64,..."),
+    "a document without a type": (
+        "warning", "bad-data-url",
+        said(user({"type": "file", "file": {"filename": "a", "file_data": "data:;base64,JVBERi0="}})),
+        "/messages/0/content/0/file/file_data", "is a data: URL that names no type",
+        "write data:application/pdf;base64,..."),
+    "audio as a data: URL": (
+        "warning", "audio-as-url",
+        said(user({"type": "input_audio",
+                   "input_audio": {"data": "data:audio/wav;base64,UklG", "format": "wav"}})),
+        "/messages/0/content/0/input_audio/data", "is a data: URL, and OpenAI takes its base64 alone",
+        "leave out what stands before it"),
     "a file part without a file": (
         "warning", "empty-file", said(user({"type": "file", "file": {"filename": "a.pdf"}})),
         "/messages/0/content/0/file", "names no file", "give it a file_id, or a filename and file_data"),
@@ -315,7 +333,9 @@ LEFT_ALONE: dict[str, Change] = {
     "an assistant with reasoning only": said(HI, {"role": "assistant", "content": None, "reasoning": "Hm."}),
     "an assistant with empty text": said(HI, {"role": "assistant", "content": ""}),
     "an image by its address": said(user(image({"url": "https://example.com/a.png"}))),
-    "an image in base64": said(user(image({"url": "data:image/png;base64,AAAA"}))),
+    "an image in base64": said(user(image({"url": "data:image/png;base64,iVBORw0KGgo="}))),
+    "an image of a type that not all know": said(user(image("data:image/avif;base64,AAAA"))),
+    "a document in base64 alone": said(user({"type": "file", "file": {"file_data": "JVBERi0"}})),
     "another server's part in any role": said(HI, {"role": "system", "content": [{"type": "video_url"}]}),
     "alternatives of none": {"top_logprobs": 0},
     "deprecated fields": {"max_tokens": 5, "user": "u", "functions": [{"name": "f"}], "seed": 1},

@@ -1,7 +1,7 @@
 """Images, audio and documents -> content parts of a user message.
 
 The content decides the type, never the name: `photo.png` may hold a JPEG. URLs are passed on
-unchanged; nothing is ever fetched.
+unchanged; nothing is ever fetched. A data: URL has to be one that servers take.
 
 A file of more than 100 MB is refused before it is read. No server is known to accept more inside a
 request (Gemini 100 MB; OpenAI 50 MB of images or files, its vision and file input guides, 2026), and
@@ -17,6 +17,7 @@ import re
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from chatpipe.errors import BadInput, UsageFault
+from chatpipe.inputs.data_url import IMAGES, UrlFault, find_fault, image_type, is_data_url, recognise
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import SizeLimit, Sources
 from chatpipe.inputs.stdin import STDIN_NAME
@@ -24,8 +25,6 @@ from chatpipe.inputs.values import Value
 from chatpipe.options.prompt import Attachment, utf8_argument
 
 _URLS = ("http://", "https://", "data:")
-# The image types that vision models accept. Source: the provider's vision guide, 2026.
-_IMAGES = "PNG, JPEG, GIF or WebP"
 _TEXT = "text/plain"
 MAX_BYTES = 100_000_000
 _LIMITS = {
@@ -60,7 +59,7 @@ def _audio_source(attachment: Attachment, sources: Sources) -> Source:
     """Read audio. The API accepts data only. Raises UsageFault for any URL but a data: URL."""
     if not is_url(attachment.value):
         return _read(attachment, sources)
-    if attachment.value[:5].lower() != "data:":
+    if not is_data_url(attachment.value):
         raise UsageFault(
             "the API takes no URL of a recording",
             place=attachment.option,
@@ -109,21 +108,28 @@ def _base_name(path: str) -> str:
 
 def _file_name(url: str) -> str:
     """The file name in a URL; `document` for data: URLs and URLs that end in a slash."""
-    path = "" if url[:5].lower() == "data:" else _url_path(url)
+    path = "" if is_data_url(url) else _url_path(url)
     return unquote(path.rpartition("/")[2]) or "document"
 
 
 def _passed_on(attachment: Attachment) -> str:
-    """The URL of an attachment. Raises UsageFault for one that no server can fetch."""
+    """The URL of an attachment. Raises UsageFault for one that no server can fetch, BadInput for its data."""
     url = utf8_argument(attachment.value, attachment.option)
-    if url[:4].lower() == "http":
-        host = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
-        if not host:
-            fix = "check that no variable in it is empty"
-            raise UsageFault(f"'{url}' names no host", place=attachment.option, fix=fix)
-        if len(url.split()) > 1:
-            raise UsageFault(f"'{url}' has a space", place=attachment.option, fix="write %20 instead")
+    if (fault := url_fault(url, is_image=attachment.kind == "image")) is not None:
+        error = BadInput if is_data_url(url) else UsageFault
+        raise error(fault.what, place=attachment.option, fix=fault.fix)
     return url
+
+
+def url_fault(url: str, *, is_image: bool) -> UrlFault | None:
+    """The reason why no server can fetch a URL, or takes a data: URL."""
+    if is_data_url(url):
+        fault = find_fault(url, is_image=is_image)
+        return fault and UrlFault(f"the data: URL {fault.what}", fault.fix)
+    host = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    if not host:
+        return UrlFault(f"'{url}' names no host", "check that no variable in it is empty")
+    return UrlFault(f"'{url}' has a space", "write %20 instead") if len(url.split()) > 1 else None
 
 
 def _url_path(url: str) -> str:
@@ -142,9 +148,9 @@ def _image_url(attachment: Attachment, sources: Sources) -> str:
 
 def image_data_url(data: bytes, name: str, place: str = "") -> str:
     """The data: URL of an image. Raises BadInput at place for data that is not an image."""
-    media_type = _image_type(data)
+    media_type = image_type(data)
     if media_type is None:
-        raise BadInput(f"'{name}' is not a {_IMAGES} image", place=place)
+        raise BadInput(f"'{name}' is not a {IMAGES} image", place=place)
     return _data_url(media_type, data)
 
 
@@ -157,19 +163,6 @@ def _read(attachment: Attachment, sources: Sources) -> Source:
 
 def _data_url(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-
-def _image_type(data: bytes) -> str | None:
-    """The media type of an image by its first bytes; None if it is unknown."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "image/webp"
-    return None
 
 
 def _audio_format(source: Source, attachment: Attachment) -> str:
@@ -185,9 +178,7 @@ def _audio_format(source: Source, attachment: Attachment) -> str:
 
 def _document_type(source: Source, attachment: Attachment) -> str:
     data = source.data
-    if data.startswith(b"%PDF-"):
-        return "application/pdf"
-    if (media_type := _image_type(data)) is not None:
+    if (media_type := recognise(data)) is not None:
         return media_type
     if data.startswith(b"PK\x03\x04"):
         return "application/zip" if b"[Content_Types].xml" not in data else _office_type(data)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
+from chatpipe.inputs.data_url import find_fault, is_data_url
 from chatpipe.inputs.names import nearest
 from chatpipe.inputs.place import pointer_of
 from chatpipe.inputs.values import as_list, as_object
@@ -322,13 +323,44 @@ def _part_of_another_role(body: Object) -> Iterator[Breach]:
 
 
 def _image_not_base64(body: Object) -> Iterator[Breach]:
+    for pointer, url in _data_urls(body):
+        if "image_url" in pointer and _is_not_base64(url):
+            yield Breach(pointer, "is a data: URL that is not base64")
+
+
+def _bad_data_url(body: Object) -> Iterator[Breach]:
+    """Only the start of the data is looked at, because a line of a run may have megabytes of it."""
+    for pointer, url in _data_urls(body):
+        is_image = "image_url" in pointer
+        if is_image and _is_not_base64(url):
+            continue
+        if (fault := find_fault(url, is_image=is_image, is_whole=False)) is not None:
+            yield Breach(pointer, f"is a data: URL that {fault.what}", fault.fix)
+
+
+def _data_urls(body: Object) -> Iterator[tuple[str, str]]:
+    """(pointer, URL) of each data: URL of an image or a document."""
     for pointer, _, part in _parts(body):
-        image = part.get("image_url")
-        url_pointer = "/image_url/url" if isinstance(image, dict) else "/image_url"
-        url = image.get("url") if isinstance(image, dict) else image
-        head = url[:200].partition(",")[0].lower() if isinstance(url, str) else ""
-        if head.startswith("data:") and ";base64" not in head:
-            yield Breach(pointer + url_pointer, "is a data: URL that is not base64")
+        image, file = part.get("image_url"), part.get("file")
+        found = {
+            "/image_url": image,
+            "/image_url/url": as_object(image).get("url"),
+            "/file/file_data": as_object(file).get("file_data"),
+        }
+        for place, url in found.items():
+            if isinstance(url, str) and is_data_url(url):
+                yield pointer + place, url
+
+
+def _is_not_base64(url: str) -> bool:
+    return ";base64" not in url[:200].partition(",")[0].lower()
+
+
+def _audio_as_url(body: Object) -> Iterator[Breach]:
+    for pointer, _, part in _parts(body):
+        data = as_object(part.get("input_audio")).get("data")
+        if isinstance(data, str) and is_data_url(data):
+            yield Breach(f"{pointer}/input_audio/data", "is a data: URL, and OpenAI takes its base64 alone")
 
 
 def _empty_file(body: Object) -> Iterator[Breach]:
@@ -584,6 +616,8 @@ RULES = (
     Rule("empty-assistant-message", "warning", _MESSAGES, _empty_assistant_message, "leave it out"),
     Rule("part-of-another-role", "warning", _MESSAGES, _part_of_another_role, _OTHER_SERVER),
     Rule("image-not-base64", "warning", _MESSAGES, _image_not_base64, "write data:image/png;base64,..."),
+    Rule("bad-data-url", "warning", _MESSAGES, _bad_data_url, ""),
+    Rule("audio-as-url", "warning", _MESSAGES, _audio_as_url, "leave out what stands before it"),
     Rule("empty-file", "warning", _MESSAGES, _empty_file, "give it a file_id, or a filename and file_data"),
     Rule("audio-input-format", "warning", _MESSAGES, _audio_input_format, _OTHER_SERVER),
     Rule("too-much-inside", "warning", _MESSAGES, _too_much_inside, _OTHER_SERVER),

@@ -112,6 +112,10 @@ def test_an_image_in_a_folder_is_recognised_by_its_content(tmp_path: Path) -> No
     assert part["image_url"]["url"] == "data:image/gif;base64,R0lGODlhLi4u"
     with pytest.raises(BadInput, match=r"'b\.png' is not a PNG, JPEG, GIF or WebP image"):
         filling.body({"image": "b.png"})
+    with pytest.raises(BadInput, match="the data: URL is not base64"):
+        filling.body({"image": "data:image/png,x"})
+    with pytest.raises(BadInput, match="'https:///a' names no host"):
+        filling.body({"image": "https:///a"})
     with pytest.raises(MissingField):
         filling.body({})
 

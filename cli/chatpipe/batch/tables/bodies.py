@@ -128,10 +128,16 @@ def _image(images: ImageField, fields: Mapping[str, Value]) -> dict[str, Value]:
     if not isinstance(name, str) or not name:
         what = "is empty" if name in ("", None) else f"is {json_type(name)}, not a path or URL"
         raise BadInput(f"field '{images.field.name}' {what}")
-    image: dict[str, Value] = {"url": name if media.is_url(name) else _data_url(images, name)}
+    image: dict[str, Value] = {"url": _url(name) if media.is_url(name) else _data_url(images, name)}
     if images.detail is not None:
         image["detail"] = images.detail
     return {"type": "image_url", "image_url": image}
+
+
+def _url(url: str) -> str:
+    if (fault := media.url_fault(url, is_image=True)) is not None:
+        raise BadInput(fault.what, fix=fault.fix)
+    return url
 
 
 def _data_url(images: ImageField, name: str) -> str:
