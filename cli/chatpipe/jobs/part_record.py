@@ -29,6 +29,11 @@ class PartRecord:
         """True if no answers are expected of it, unless a lost job turns up again."""
         return self.is_collected or self.is_lost
 
+    @property
+    def is_in_flight(self) -> bool:
+        """True if its job has answers that are not collected, or may have been created."""
+        return not self.is_over and (self.job_id or self.creating_at) is not None
+
     def number(self, position: int) -> int:
         """The line of the input that a line of the part was, from 1. The position itself if nobody knows."""
         left = position

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -254,6 +255,35 @@ def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
     # The run by the other engine has recorded them so. Each is counted once, when its answer is collected.
     assert sum(each["sent"].get("unsent", 0) for each in reports) == LINES
     assert len(paid(made.provider)) == LINES
+
+
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_a_journal_that_was_moved_is_not_reused_while_it_has_jobs(
+    shop: Callable[..., Shop], engine: str
+) -> None:
+    """The run would send the lines of these jobs once more."""
+    made = shop()
+    made.run("--no-wait")
+    moved = made.journal.rename(made.folder / "moved")
+    status, words = made.run("--reuse", str(moved), engine=engine)
+    assert (status, made.out.exists()) == (2, False)
+    assert re.search("moved has job batch_.* name this file with --journal, or add --no-send", words)
+    assert made.run("--reuse", str(moved), "--no-send")[0] == 1
+    made.journal.unlink(missing_ok=True)
+    assert made.run("--journal", str(moved), "--reuse", str(moved)) == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
+
+
+def test_a_copy_of_the_journal_and_one_without_open_jobs_are_reused(shop: Callable[..., Shop]) -> None:
+    made = shop()
+    made.run("--no-wait")
+    copy = made.folder / "copy"
+    copy.write_bytes(made.journal.read_bytes())
+    assert made.run("--reuse", str(copy), "--keep-journal") == (0, "")
+    old = made.journal.rename(made.folder / "old")
+    made.out.unlink()
+    assert made.run("--reuse", str(old)) == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
 @pytest.mark.parametrize("engine", ["batch-api", "local"])

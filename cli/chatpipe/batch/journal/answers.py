@@ -234,17 +234,23 @@ class AnswerIndex:
 
     @property
     def has_jobs(self) -> bool:
-        """True if the journal tells of jobs of the Batch API."""
-        return any(file == self._journal for file, _ in self._job_events)
+        """True if the journal, or a file of --reuse, tells of jobs of the Batch API."""
+        return bool(self._job_events)
 
     def job_events(self) -> Iterator[dict[str, Value]]:
         """The events of jobs in the journal, oldest first. Raises MissingInput."""
+        return (event for file, event in self._events() if file == self._journal)
+
+    def reused_job_events(self) -> Iterator[tuple[str, dict[str, Value]]]:
+        """The events of jobs in the files of --reuse, each with the name of its file. Raises MissingInput."""
+        return ((self._files.name(file), event) for file, event in self._events() if file != self._journal)
+
+    def _events(self) -> Iterator[tuple[int, dict[str, Value]]]:
         for file, offset in self._job_events:
-            if file == self._journal:
-                with suppress(NotJSON):
-                    event = values.loads(self._files.line(file, offset))
-                    if isinstance(event, dict):
-                        yield event
+            with suppress(NotJSON):
+                event = values.loads(self._files.line(file, offset))
+                if isinstance(event, dict):
+                    yield file, event
 
     def close(self) -> None:
         self._files.close()

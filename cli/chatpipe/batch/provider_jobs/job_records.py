@@ -96,7 +96,7 @@ class JobRecords:
         self._index_all()
         for number in self._index.find(key_of(fingerprint)):
             record = self.records[self._tokens[number]]
-            if not record.is_over and (record.job_id or record.creating_at) is not None:
+            if record.is_in_flight:
                 return record
         return None
 
