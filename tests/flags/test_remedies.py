@@ -611,7 +611,7 @@ UNTRIED = {
     },
     "tests/server/test_url_forms.py looks at them": {"server/url_forms.py", "server/url_refusals.py"},
     "they are advice": {
-        "server/endpoints.py: unset one of them, or choose by -p or --base-url",
+        "server/server_choice.py: unset one of them, or choose by -p or --base-url",
         "response/capture.py: see chatpipe show --help",
         "output/player.py: see chatpipe show --help",
         "inputs/messages.py: chatpipe batch FILE",

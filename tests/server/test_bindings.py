@@ -10,7 +10,7 @@ import pytest
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, UsageFault
 from chatpipe.options.server import KeySource, ServerOptions
-from chatpipe.server import endpoints
+from chatpipe.server import server_choice
 from chatpipe.server.config import Config
 from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.server.headers import OWN_HEADERS
@@ -73,7 +73,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(environ: Mapping[str, str], note: object = None) -> Config:
         return CONFIG._replace(profile=environ.get("DEFAULT"), place="config.toml:1")
 
-    monkeypatch.setattr(endpoints, "read_config", read)
+    monkeypatch.setattr(server_choice, "read_config", read)
 
 
 def got(found: Endpoint, options: ServerOptions, environ: Mapping[str, str]) -> str:
