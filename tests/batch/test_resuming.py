@@ -10,7 +10,9 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from batch.result_lines import names, numbers, outcomes, records, texts
 from batch.resuming import TO_OUT, Shop, write_rows
 from batch.runs import command
 from chatpipe.response.result_line import parse_timestamp
+from loopback import completion
 from parametrize import cases
 from process import environment, run, sh
 from programs import program
@@ -855,3 +858,56 @@ def test_a_foreign_file_in_the_journals_place_is_not_touched(content: bytes, sho
     assert b"out.jsonl.journal: " in done.stderr
     assert shop.journal.read_bytes() == content
     assert shop.files() == ["in.jsonl", "out.jsonl.journal"]
+
+
+# Files of --reuse of which nothing is used
+
+
+def recorded_answer(custom_id: str, server: str | None = "http://other/v1", **body: str) -> dict[str, Any]:
+    """A result line to a request that nobody makes any more; without a server, of the Batch API."""
+    facts = {"line": 1, "outcome": "ok", "fingerprint": f"{custom_id:0>32}", "server": server}
+    response = {"status_code": 200, "request_id": None, "body": {**completion("x"), **body}}
+    record = {"id": "r", "custom_id": custom_id, "response": response, "error": None}
+    return record if server is None else {**record, "chatpipe": facts}
+
+
+BUILT_IN = (
+    "old.jsonl: passed over 2 answers of the built-in model: a run takes them from its own server alone"
+)
+OTHERS = "old.jsonl: passed over 2 answers of other servers, because of --same-server"
+IN_VAIN = "--reuse: none of the 2 answers is to a request of this run"
+BY_ID = f"{IN_VAIN}: --match id takes those whose custom_id is the same"
+
+
+@cases(
+    ("options", "records", "note"),
+    {
+        "of a chatpipe serve": (
+            "",
+            (recorded_answer("a", system_fingerprint="fp_chatpipe_1"),) * 2,
+            BUILT_IN,
+        ),
+        "of its Batch API": (
+            "--match id",
+            (recorded_answer("a", None, system_fingerprint="fp_chatpipe_1"),) * 2,
+            BUILT_IN,
+        ),
+        "of another server": ("--same-server", (recorded_answer("a"), recorded_answer("b")), OTHERS),
+        "to other requests": ("", (recorded_answer("x"), recorded_answer("y")), IN_VAIN),
+        "to other requests of the same name": ("", (recorded_answer("a"), recorded_answer("y")), BY_ID),
+        "of other names": ("--match id", (recorded_answer("x"), recorded_answer("y")), IN_VAIN),
+        "of the same name": ("--match id", (recorded_answer("a"), recorded_answer("y")), ""),
+    },
+)
+def test_a_file_whose_answers_are_not_used_is_named(
+    options: str, records: Sequence[dict[str, Any]], note: str, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "in.jsonl", {"custom_id": "a", "prompt": "q"}, {"custom_id": "b", "prompt": "r"})
+    write_rows(tmp_path / "old.jsonl", *records)
+    command = ("batch", "-p", "echo", "-m", "m", "in.jsonl", "--reuse", "old.jsonl", *options.split())
+    expected = f"chatpipe: {note}\n".encode() if note else b""
+    for more in (("--dry-run",), ("-o", "out.jsonl", "--keep-journal")):
+        done = run(*command, *more, cwd=tmp_path)
+        assert (done.status, done.stderr) == (0, expected)
+    done = run(*command, "-o", "out.jsonl", cwd=tmp_path)  # all is answered
+    assert (done.status, done.stderr) == (0, expected if "passed over" in note else b"")

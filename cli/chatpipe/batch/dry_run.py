@@ -98,4 +98,6 @@ async def _estimate(items: AsyncIterator[Item], spec: RunSpec, store: RunStore) 
             found.reused += 1
         else:
             found.add(item.body, store.reason(item, fingerprint))
+    if found.lines > found.reused + bad.count and (text := store.reused_in_vain_text()):
+        console.note(text)
     return found.record(bad.count)

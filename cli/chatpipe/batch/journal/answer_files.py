@@ -23,6 +23,13 @@ class AnswerFiles(NamedTuple):
     recorded: AnswerIndex | None = None
     by_id: AnswerIndex | None = None
 
+    @property
+    def reused_in_vain(self) -> int:
+        """The number of usable answers in the files of --reuse, 0 if one of them was found."""
+        return min(
+            (each.reused_in_vain for each in (self.recorded, self.by_id) if each is not None), default=0
+        )
+
 
 @contextmanager
 def open_answer_files(spec: RunSpec) -> Iterator[AnswerFiles]:
@@ -70,6 +77,9 @@ def _open_recorded(
             same_server=spec.resume.same_server,
         ),
     )
+    if match == "body":  # the other index has read the same files
+        for text in recorded.passed_over_texts():
+            spec.console.note(text)
     stack.callback(recorded.close)
     stack.callback(_note_damage, spec, recorded)
     return recorded

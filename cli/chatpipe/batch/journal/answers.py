@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
@@ -17,7 +18,7 @@ from typing import Literal
 from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.send_reasons import SendReason, SendReasons
-from chatpipe.errors import BadInput, MissingInput, reason
+from chatpipe.errors import BadInput, MissingInput, quantity, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.text_decoder import BOM, refuse_other_kinds
 from chatpipe.inputs.values import NotJSON, Value
@@ -77,6 +78,20 @@ class _Damage:
             self.add(file, first, count)
 
 
+class _Reused:
+    """The answers in the files of --reuse: those that may be used, and by file those that may not.
+
+    is_known: one of them answers a request of this run, or is recorded in OUT or the journal, too.
+    """
+
+    def __init__(self) -> None:
+        self.files: set[int] = set()
+        self.usable = 0
+        self.made_up: Counter[int] = Counter()
+        self.foreign: Counter[int] = Counter()
+        self.is_known = False
+
+
 class AnswerIndex:
     """Index of the answers that were paid for, by fingerprint or by custom_id."""
 
@@ -112,6 +127,7 @@ class AnswerIndex:
         self._headers: dict[int, int] = {}  # offset of the last header, by file
         self._job_events: list[tuple[int, int]] = []  # files and offsets
         self._damage = _Damage()
+        self._reused = _Reused()
         self._out: int | None = None
         self._journal: int | None = None
         try:
@@ -135,6 +151,8 @@ class AnswerIndex:
                     self._damage.add(*unpack_location(location))
                     self._index.replace(key, location, mark_used(location))
             elif entry.identity == identity and entry.outcome in PAID:
+                if not self._reused.is_known and unpack_location(location)[0] in self._reused.files:
+                    self._reused.is_known = True
                 return RecordedAnswer(line, entry.outcome, location)
         return None
 
@@ -163,6 +181,20 @@ class AnswerIndex:
                 "a line that is no record" if count == 1 else f"{count} lines that are no records, the first"
             )
             yield f"{self._files.name(file)}:{self._files.number(file, offset)}: passed over {what}"
+
+    def passed_over_texts(self) -> Iterator[str]:
+        """A message for each file of --reuse of which answers may not be used, whatever the requests are."""
+        for file, count in self._reused.made_up.items():
+            what = f"passed over {quantity(count, 'answer')} of the built-in model"
+            yield f"{self._files.name(file)}: {what}: a run takes them from its own server alone"
+        for file, count in self._reused.foreign.items():
+            what = f"passed over {quantity(count, 'answer')} of other servers"
+            yield f"{self._files.name(file)}: {what}, because of --same-server"
+
+    @property
+    def reused_in_vain(self) -> int:
+        """The number of usable answers in the files of --reuse; 0 if find() has returned one of them."""
+        return 0 if self._reused.is_known else self._reused.usable
 
     def mark_used(self, identity: str, found: RecordedAnswer) -> None:
         """Mark an answer that find returned as used, so that unused leaves it out."""
@@ -284,6 +316,7 @@ class AnswerIndex:
         if fd is None:
             raise MissingInput(f"cannot read '{path}': not a regular file", place="--reuse")
         file, is_new = self._files.add(fd, path)
+        self._reused.files.add(file)
         foreign = self._scan(file, stop_at_foreign=False) if is_new else None
         if foreign is not None:
             refuse_other_kinds(self._files.line(file, 0), path)
@@ -336,7 +369,10 @@ class AnswerIndex:
             is_ours = True
             if entry is _HEADER_ENTRY:
                 self._headers[file] = offset
-            elif not self._accept.is_made_up(entry, line):
+            elif self._accept.is_made_up(entry, line):
+                if file in self._reused.files and entry.outcome in PAID:
+                    self._reused.made_up[file] += 1
+            else:
                 location = pack_location(file, offset, is_good=entry.outcome in self._accept.good)
                 self._add_record(entry, location, line)
         if is_ours:
@@ -350,6 +386,10 @@ class AnswerIndex:
         if entry.identity is None:
             return
         is_reusable, is_foreign = self._is_reusable(entry), self._accept.is_foreign(entry)
+        if (file := unpack_location(location)[0]) in self._reused.files and is_reusable:
+            self._reused.usable += not is_foreign
+            if is_foreign:
+                self._reused.foreign[file] += 1
         if is_reusable:
             # A request cannot find the answer of another server, but it was paid for and is kept.
             self._add_answer(entry, f" {entry.server}" if is_foreign else "", location)
@@ -367,6 +407,8 @@ class AnswerIndex:
             other = _entry(self._line(old), self._match)
             if other is None or other.identity != identity:
                 continue  # another request with the same 8-byte key
+            if unpack_location(old)[0] in self._reused.files:
+                self._reused.is_known |= unpack_location(new)[0] not in self._reused.files
             is_newer = (is_good(new), entry.ended_at) >= (is_good(old), other.ended_at)
             # _entry reads only the ends of a line: a damaged line must not replace an intact one
             if is_newer and _parsed(self._line(new), self._match) is None:

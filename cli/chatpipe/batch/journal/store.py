@@ -12,7 +12,7 @@ from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.journal.send_reasons import SendReason
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.errors import CannotWrite
+from chatpipe.errors import CannotWrite, quantity
 from chatpipe.inputs import values
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID
@@ -86,6 +86,7 @@ class RunStore:
         self._found: dict[int, RecordedAnswer] = {}  # by line number
         self._has_records = files.recorded is not None and files.recorded.has_records
         self.send_reasons: dict[int, SendReason] = {}
+        self._have_changed = False  # lines whose own custom_id had another request
         self._lost: list[int] = []  # lines whose answers could not be recorded
         self._first_fault: _Fault | None = None
 
@@ -118,7 +119,10 @@ class RunStore:
         found = recorded.reason(fingerprint)
         if found is None and by_id is not None and item.has_own_id:
             found = by_id.reason(item.custom_id)
-        return found or recorded.reason_by_id(item.custom_id) or SendReason.new
+        reason = found or recorded.reason_by_id(item.custom_id) or SendReason.new
+        if reason is SendReason.changed and item.has_own_id:
+            self._have_changed = True
+        return reason
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
         """The recorded answer to an item. With dedupe it may be from another line of this run."""
@@ -130,6 +134,13 @@ class RunStore:
         self._recorded.mark_used(fingerprint, found)
         self._found[item.line] = found
         return found
+
+    def reused_in_vain_text(self) -> str:
+        """A message if no answer of --reuse is to a request of this run, once all lines were looked up."""
+        count = self.files.reused_in_vain
+        by_id = ": --match id takes those whose custom_id is the same" if self._have_changed else ""
+        what = f"--reuse: none of the {quantity(count, 'answer')} is to a request of this run{by_id}"
+        return what if count else ""
 
     @property
     def is_kept(self) -> bool:
