@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import AsyncIterator
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -17,14 +18,18 @@ from chatpipe.batch.items import Item
 from chatpipe.errors import MissingInput, reason
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
-# Items that are written together: one alone would repeat the names of its classes.
 _BLOCK_ITEMS = 256
 _MESSAGES = "messages"
 _BODY, _FINGERPRINT = map(Item._fields.index, ("body", "fingerprint"))
+_fields_of = attrgetter(*Item._fields)
 
 
 class ItemFile:
-    """The items. All are added before the first is read."""
+    """The items. All are added before the first is read.
+
+    They are written in blocks, field by field. Most items of a block differ in three fields: one value stands
+    for all others. Items that are read may share a body, which nobody changes.
+    """
 
     def __init__(self) -> None:
         """Raises CannotWrite."""
@@ -33,9 +38,10 @@ class ItemFile:
 
     def add(self, item: Item, fingerprint: str) -> None:
         """Add an item with the fingerprint of its request, empty without one. Raises CannotWrite."""
-        fields: list[Any] = list(item)
+        fields = list(_fields_of(item))
         if item.body is not None:
-            fields[_BODY] = {name: value for name, value in item.body.items() if name != _MESSAGES}
+            fields[_BODY] = rest = item.body.copy()
+            rest.pop(_MESSAGES, None)
         fields[_FINGERPRINT] = fingerprint
         self._block.append(fields)
         if len(self._block) >= _BLOCK_ITEMS:
@@ -52,22 +58,31 @@ class ItemFile:
                 return
             except OSError as error:
                 raise MissingInput(f"cannot read a temporary file: {reason(error)}") from error
-            for fields in block:
-                yield Item(*fields)
+            size = max(map(len, block))
+            for item in map(Item, *(column if len(column) == size else column * size for column in block)):
+                yield item
             await asyncio.sleep(0)
 
     def close(self) -> None:
         close_temporary(self._file)
 
     def _write_block(self) -> None:
+        if not self._block:
+            return
+        columns = zip(*self._block, strict=True)
         try:
             pickler = pickle.Pickler(self._file, pickle.HIGHEST_PROTOCOL)
             pickler.dispatch_table = {orjson.Fragment: _reduced_fragment}
-            pickler.dump(self._block)
+            pickler.dump([_without_repeats(each) for each in columns])
             self._file.flush()
         except OSError as error:
             raise cannot_keep(error) from error
         self._block.clear()
+
+
+def _without_repeats(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A column, or its first value if all are equal."""
+    return column[:1] if column.count(column[0]) == len(column) else column
 
 
 def _reduced_fragment(fragment: orjson.Fragment) -> tuple[type[orjson.Fragment], tuple[bytes]]:
