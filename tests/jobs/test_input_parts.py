@@ -51,7 +51,7 @@ def test_lines_are_split_by_model_url_and_number(
     contents = [content(tmp_path, part) for part in found]
     assert [names(each) for each in contents] == parts
     assert [part.size for part in found] == [len(each.encode()) for each in contents]
-    assert [len(part) for part in found] == [len(each) for each in parts]
+    assert [part.count for part in found] == [len(each) for each in parts]
 
 
 def test_parts_by_bytes_keep_below_the_limit(tmp_path: Path) -> None:

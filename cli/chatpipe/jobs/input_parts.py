@@ -36,38 +36,38 @@ class InputPart:
         self._starts = array("Q")
         self._ends = array("Q")
         self._hash = hashlib.sha256()
-        self._count = 0
+        self.count = 0
         self.size = 0
         self.first = self.last = 0
         self._runs = array("Q")  # a first line and a count, by turns
-
-    def __len__(self) -> int:
-        return self._count
 
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()
 
-    def add(self, line: bytes, at: int, number: int) -> None:
-        """Add a line, given with a newline, which begins at a byte of the file.
+    def add(self, size: int, number: int) -> None:
+        """Add a line of so many bytes, its newline included. add_bytes() gets them."""
+        self.count += 1
+        self.size += size
+        if number == self.last + 1 and self._runs:
+            self._runs[-1] += 1
+        else:
+            self._runs.extend((number, 1))
+            self.first = self.first or number
+        self.last = number
+
+    def add_bytes(self, lines: bytes, at: int) -> None:
+        """Add the bytes of the next lines, which begin at a byte of the file, with a newline each.
 
         The last line of the file may have no newline there.
         """
-        end = at + len(line) - 1
+        end = at + len(lines) - 1
         if self._ends and self._ends[-1] + 1 == at and end - self._starts[-1] <= _BLOCK:
             self._ends[-1] = end
         else:
             self._starts.append(at)
             self._ends.append(end)
-        self._hash.update(line)
-        self._count += 1
-        self.size += len(line)
-        self.first = self.first or number
-        if self._runs and number == self.last + 1:
-            self._runs[-1] += 1
-        else:
-            self._runs.extend((number, 1))
-        self.last = number
+        self._hash.update(lines)
 
     @property
     def numbers(self) -> list[list[int]]:
@@ -99,20 +99,20 @@ class PartSplitter:
         self._most_bytes = int(dialect.most_bytes * _MARGIN)
         self._numbers: dict[tuple[str, str | None], int] = {}  # of the parts that have room
 
-    def number(self, url: str, model: str | None, size: int, place: str) -> int:
+    def number(self, url: str, model: str | None, size: int) -> int:
         """The number of the part that a line of this size goes to.
 
-        Raises TooLarge for a line, at a place of the input, that is larger than a part may be.
+        Raises TooLarge, without a place, for a line that is larger than a part may be.
         """
         key = (url, model)
         number = self._numbers.get(key)
         if number is not None:
             part = self.parts[number]
-            if len(part) < self._most_lines and part.size + size <= self._most_bytes:
+            if part.count < self._most_lines and part.size + size <= self._most_bytes:
                 return number
         if size > self._most_bytes:
             what = f"the request has {quantity(size, 'byte')}, and a file of the provider at most"
-            raise TooLarge(f"{what} {self._most_bytes}", place=place)
+            raise TooLarge(f"{what} {self._most_bytes}")
         number = self._numbers[key] = len(self.parts)
         self.parts.append(InputPart(url, model))
         return number
@@ -149,52 +149,59 @@ class PartReader:
         return self._splitter.parts
 
     def _add(self, line: bytes, at: int, number: int) -> None:
-        place = f"{self._name}:{number}"
-        url, model = self._checked(line, place)
-        line += b"\n"
         try:
-            part = self._splitter.number(url, model, len(line), place)
-        except TooLarge as fault:
-            fault.fix = f"leave it out, and send it with chatpipe batch {self._name} {alone(number)}"
+            url, model = self._checked(line)
+            part = self._splitter.parts[self._splitter.number(url, model, len(line) + 1)]
+        except BadInput as fault:
+            fault.place = f"{self._name}:{number}"
+            if isinstance(fault, TooLarge):
+                fault.fix = f"leave it out, and send it with chatpipe batch {self._name} {alone(number)}"
             raise
-        self._splitter.parts[part].add(line, at, number)
+        part.add(len(line) + 1, number)
+        part.add_bytes(line + b"\n", at)
 
-    def _checked(self, line: bytes, place: str) -> tuple[str, str | None]:
-        """The url and the model of a line. Raises BadInput for one that the API would refuse."""
+    def _checked(self, line: bytes) -> tuple[str, str | None]:
+        """The url and the model of a line.
+
+        Raises BadInput, without a place, for one that the API would refuse.
+        """
         as_lines = _AS_LINES.format(self._name)
         try:
             value: Any = values.loads(line)
         except values.NotJSON as error:
-            raise BadInput(f"not JSON: {error.what}", place=place, fix=as_lines) from error
+            raise BadInput(f"not JSON: {error.what}", fix=as_lines) from error
         if not isinstance(value, dict) or not isinstance(value.get("body"), dict):
-            raise BadInput("not a Batch line with custom_id, method, url and body", place=place, fix=as_lines)
+            raise BadInput("not a Batch line with custom_id, method, url and body", fix=as_lines)
         custom_id, url, body = value.get("custom_id"), value.get("url"), value["body"]
         if not isinstance(custom_id, str) or not custom_id:
-            raise BadInput("it has no custom_id", place=place, fix=as_lines)
+            raise BadInput("it has no custom_id", fix=as_lines)
         if not isinstance(url, str) or not url or value.get("method") != "POST":
-            raise BadInput("its method is not POST, or it has no url", place=place, fix=as_lines)
+            raise BadInput("its method is not POST, or it has no url", fix=as_lines)
         longest = self._dialect.longest_id
         if longest is not None and len(custom_id) > longest:
             what = f"its custom_id is longer than the {longest} characters that the provider takes"
-            raise BadInput(what, place=place, fix="shorten it")
+            raise BadInput(what, fix="shorten it")
         if body.get("stream"):
             fix = f"chatpipe batch {self._name} --override --unset stream -f requests -o FILE leaves it out"
-            raise BadInput("it asks for a stream, which the Batch API does not have", place=place, fix=fix)
-        self._refuse_double(custom_id, place)
-        return url, model_of(body, self._dialect, place)
+            raise BadInput("it asks for a stream, which the Batch API does not have", fix=fix)
+        self._refuse_double(custom_id)
+        return url, model_of(body, self._dialect)
 
-    def _refuse_double(self, custom_id: str, place: str) -> None:
+    def _refuse_double(self, custom_id: str) -> None:
         key = hash(custom_id)
         if key in self._ids:
-            raise BadInput(f"the custom_id '{custom_id}' is that of another line, too", place=place)
+            raise BadInput(f"the custom_id '{custom_id}' is that of another line, too")
         self._ids.add(key)
 
 
-def model_of(body: Mapping[str, Value], dialect: JobDialect, place: str) -> str | None:
-    """The model of a request. Raises BadInput if it has none, and the jobs of the provider need one."""
+def model_of(body: Mapping[str, Value], dialect: JobDialect) -> str | None:
+    """The model of a request.
+
+    Raises BadInput, without a place, if it has none, and the jobs of the provider need one.
+    """
     model = body.get("model")
     if isinstance(model, str) and model:
         return model
     if dialect.shape.model_is_of_job:
-        raise BadInput("the request names no model, which a job of this provider needs", place=place)
+        raise BadInput("the request names no model, which a job of this provider needs")
     return None

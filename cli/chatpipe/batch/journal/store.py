@@ -85,6 +85,7 @@ class RunStore:
         self._locations: array[int] | None = array("Q") if options.keeps_order else None
         self._found: dict[int, RecordedAnswer] = {}  # by line number
         self._has_records = files.recorded is not None and files.recorded.has_records
+        self._has_answers = any(len(each) for each in (files.recorded, files.by_id) if each is not None)
         self.send_reasons: dict[int, SendReason] = {}
         self._have_changed = False  # lines whose own custom_id had another request
         self._lost: list[int] = []  # lines whose answers could not be recorded
@@ -104,8 +105,8 @@ class RunStore:
         return fingerprints.fingerprint_of(digest, self._scope if is_scoped else None, occurrence)
 
     def has_answer(self, item: Item, fingerprint: str) -> bool:
-        """Return True if an item has a recorded answer. Takes no note of it."""
-        if self._recorded is None:
+        """Return True if an item has an answer that was recorded before this run. Takes no note of it."""
+        if self._recorded is None or not self._has_answers:
             return False
         if self._recorded.find(fingerprint) is not None:
             return True

@@ -46,6 +46,8 @@ class JobBudget:
 
     def leaves_out(self, item: Item) -> bool:
         """Reserve a line that has to be sent. Returns True if there is no room for it, or was none before."""
+        if self._budget.is_unlimited:
+            return False
         if self._first_left_out is None and self._budget.reserve(item) is not None:
             self._first_left_out = item
         self._left_out += self._first_left_out is not None

@@ -14,12 +14,24 @@ from chatpipe.batch.provider_jobs.job_budget import JobBudget
 from chatpipe.batch.provider_jobs.job_records import JobRecords, PlannedLines, key_of
 from chatpipe.batch.provider_jobs.line_encoder import LineEncoder
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.errors import TooLarge
+from chatpipe.errors import BadInput, TooLarge
 from chatpipe.jobs.input_parts import InputPart, PartSplitter, alone
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
+
+# Lines that are written, and hashed, together.
+_BLOCK_BYTES = 1 << 16
+
+
+class _PartLines:
+    """The lines of a part that are not in the file yet. fingerprints and cost are those of all its lines."""
+
+    def __init__(self) -> None:
+        self.unwritten: list[bytes] = []
+        self.fingerprints = bytearray()
+        self.cost: float | None = None
 
 
 class JobParts:
@@ -42,8 +54,8 @@ class JobParts:
         self._splitter = PartSplitter(dialect)
         self._at = 0
         self._seen = SortedIndex("B") if spec.input.dedupe else None
-        self._fingerprints: list[bytearray] = []
-        self._costs: list[float | None] = []
+        self._lines: list[_PartLines] = []  # by the number of a part
+        self._unwritten_bytes = 0
         self.file = open_temporary()
 
     @property
@@ -61,18 +73,18 @@ class JobParts:
 
     def lines(self, number: int) -> PlannedLines:
         """The lines of a part."""
-        return PlannedLines(
-            self._fingerprints[number].decode(), self.parts[number].numbers, self.cost(number)
-        )
+        fingerprints = self._lines[number].fingerprints.decode()
+        return PlannedLines(fingerprints, self.parts[number].numbers, self.cost(number))
 
     def cost(self, number: int) -> float | None:
         """The expected cost of a part, None without prices."""
-        cost = self._costs[number]
+        cost = self._lines[number].cost
         return None if cost is None else round(cost, 6)
 
     def read(self, items: AsyncIterator[Item]) -> None:
         """Add all items. Raises BadInput for a line that is larger than a file may be, and CannotWrite."""
         run_loop(self._read(items))
+        self._write_lines()
         try:
             self.file.flush()
         except OSError as error:
@@ -101,23 +113,37 @@ class JobParts:
         return True
 
     def _add(self, item: Item, fingerprint: str) -> None:
-        place = f"{self._input_name}:{item.line}"
-        line, model = self._encoder.encode(item, fingerprint, place)
         try:
-            number = self._splitter.number(self._url, model, len(line), place)
-        except TooLarge as fault:
-            only = alone(item.line if item.row_number is None else item.row_number)
-            fault.fix = f"add --engine local {only} to send it alone, then leave them out to send the rest"
+            line, model = self._encoder.encode(item, fingerprint)
+            number = self._splitter.number(self._url, model, len(line))
+        except BadInput as fault:
+            fault.place = f"{self._input_name}:{item.line}"
+            if isinstance(fault, TooLarge):
+                only = alone(item.row_number or item.line)
+                fault.fix = (
+                    f"add --engine local {only} to send it alone, then leave them out to send the rest"
+                )
             raise
-        if number == len(self._costs):
-            self._fingerprints.append(bytearray())
-            self._costs.append(None)
-        try:
-            self.file.write(line)
-        except OSError as error:
-            raise cannot_keep(error) from error
-        self.parts[number].add(line, self._at, item.line)
-        self._at += len(line)
-        self._fingerprints[number] += fingerprint.encode()
+        if number == len(self._lines):
+            self._lines.append(_PartLines())
+        self._splitter.parts[number].add(len(line), item.line)
+        lines = self._lines[number]
+        lines.unwritten.append(line)
+        lines.fingerprints += fingerprint.encode()
         if (cost := self._budget.expected_cost(item)) is not None:
-            self._costs[number] = (self._costs[number] or 0.0) + cost
+            lines.cost = (lines.cost or 0.0) + cost
+        self._unwritten_bytes += len(line)
+        if self._unwritten_bytes >= _BLOCK_BYTES:
+            self._write_lines()
+
+    def _write_lines(self) -> None:
+        for part, lines in zip(self.parts, self._lines, strict=True):
+            if data := b"".join(lines.unwritten):
+                try:
+                    self.file.write(data)
+                except OSError as error:
+                    raise cannot_keep(error) from error
+                part.add_bytes(data, self._at)
+                self._at += len(data)
+                lines.unwritten.clear()
+        self._unwritten_bytes = 0

@@ -165,7 +165,7 @@ class JobPhase:
         part_text = f", {part_number}" if part_number.total > 1 else ""
         cost = self._parts.cost(number)
         cost_text = "" if cost is None else f", expected cost {cost:.4g}"
-        self._note(f"{job.id}: {quantity(len(part), 'line')} submitted{part_text}{cost_text}")
+        self._note(f"{job.id}: {quantity(part.count, 'line')} submitted{part_text}{cost_text}")
 
     def _wait(self, display: WaitDisplay | None) -> None:
         """Wait until all jobs have ended, and create those again for which there was no room."""
@@ -192,7 +192,7 @@ class JobPhase:
         """The counts of all jobs of this run. seen are those that it waits for, by their ids."""
         records = self._own_open()
         jobs = [self.results.job(each.token) or seen.get(str(each.job_id)) for each in records]
-        held = [len(self._parts.parts[number]) for number in self._held]
+        held = [self._parts.parts[number].count for number in self._held]
         costs = [each.fields.get("expected_cost") for each in records]
         known = [float(cost) for cost in costs if isinstance(cost, int | float)]
         known += [cost for number in self._held if (cost := self._parts.cost(number)) is not None]

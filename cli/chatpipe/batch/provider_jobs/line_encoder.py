@@ -22,17 +22,17 @@ class LineEncoder:
         self._detail = once(spec.console.detail if spec.console.options.verbose else None)
         self._dialect = dialect
 
-    def encode(self, item: Item, fingerprint: str, place: str) -> tuple[bytes, str | None]:
+    def encode(self, item: Item, fingerprint: str) -> tuple[bytes, str | None]:
         """The line of an item without a fault, with its newline, and the model of the request.
 
-        Raises BadInput, at place, for a request without a model that the provider needs.
+        Raises BadInput, without a place, for a request without a model that the provider needs.
         """
         assert item.body is not None
         dialect = self._dialect
         body = body_to_send(item.body, self._patches, self._detail)
         if not _STREAMING.isdisjoint(body):
             body = {name: value for name, value in body.items() if name not in _STREAMING}
-        model = model_of(body, dialect, place)
+        model = model_of(body, dialect)
         line: dict[str, Value]
         if dialect.shape.model_is_of_job:  # the job has the model and the url of all its lines
             body = {name: value for name, value in body.items() if name != "model"}
