@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration, UsageFault
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS, ServerOptions
 from chatpipe.server import azure, bindings, redact
 from chatpipe.server.base_url import (
@@ -26,6 +27,14 @@ from chatpipe.server.profiles import DEFAULT, Profile
 from chatpipe.server.variables import choice, variable
 
 
+class _ProfileChoice(NamedTuple):
+    """The profile of a call, where it is named, and the base URLs that it has. None without a profile."""
+
+    profile: Profile | None = None
+    place: str = ""
+    own: tuple[SplitResult, ...] = ()
+
+
 def choose_servers(
     options: ServerOptions, environ: Mapping[str, str], note: Callable[[str], None], config: Config | None
 ) -> Chosen:
@@ -33,35 +42,62 @@ def choose_servers(
     name, place = _profile_name(options, environ)
     if config is None:
         config = Config() if name == "echo" else read_config(environ, note)
-    profile = None if name is None else find_profile(name, place, config)
-    _refuse_base_urls(profile, options.base_urls)
-    if profile is not None and profile.in_process:
-        return Chosen(profile, place, tuple(urlsplit(each.base_url) for each in profile.servers), place)
-    own = () if profile is None else _profile_urls(profile, environ)
-    texts = [_completed_text(each, profile, own, environ) for each in options.base_urls]
-    typed = _typed_urls(texts, note)
-    is_asked = not typed and options.profile is None
-    by_variable = choice(environ, "CHATPIPE_BASE_URL", "server") if is_asked else None
-    named = (parse_base_url(by_variable, "CHATPIPE_BASE_URL", note),) if by_variable else ()
-    if profile is None and config.profile is not None:
-        default = find_profile(config.profile, config.place, config)
-        default_urls = _profile_urls(default, environ)
-        if not (typed or named) or _is_any(typed or named, default_urls):
-            profile, place, own = default, config.place, default_urls
-    if typed:
-        if profile is not None:
-            _note_others(profile, typed, own, note)
-        return Chosen(profile, place, typed, "--base-url", own)
-    if profile is not None and not named:
-        urls = _profile_urls(profile, environ, note) or _no_urls(profile, environ)
-        return Chosen(profile, place, urls, f"profile '{profile.name}'", own)
-    if named:
-        if profile is not None and not _is_any(named, own or _no_urls(profile, environ)):
-            raise _contradiction(profile, place)
-        return Chosen(profile, place, named, "CHATPIPE_BASE_URL", own)
+    named = _ProfileChoice()
+    if name is not None:
+        profile = find_profile(name, place, config)
+        _refuse_base_urls(profile, options.base_urls)
+        if profile.in_process:
+            return Chosen(profile, place, tuple(urlsplit(each.base_url) for each in profile.servers), place)
+        named = _ProfileChoice(profile, place, _profile_urls(profile, environ))
+    urls, origin = _given_urls(options, environ, named, note)
+    if named.profile is None and config.profile is not None:
+        named = _default_profile(config, urls, environ)
+    if urls:
+        return _at_given_urls(urls, origin, named, environ, note)
+    if named.profile is not None:
+        urls = _profile_urls(named.profile, environ, note) or _no_urls(named.profile, environ)
+        return Chosen(named.profile, named.place, urls, f"profile '{named.profile.name}'", named.own)
     if found := choice(environ, "OPENAI_BASE_URL", "server"):
         return Chosen(None, "", (parse_base_url(found, "OPENAI_BASE_URL", note),), "OPENAI_BASE_URL")
     return Chosen(None, "", (urlsplit(DEFAULT.servers[0].base_url),), "default")
+
+
+def _given_urls(
+    options: ServerOptions, environ: Mapping[str, str], named: _ProfileChoice, note: Callable[[str], None]
+) -> tuple[tuple[SplitResult, ...], str]:
+    """The URLs that are given apart from a profile, and by which option or variable; none if none are."""
+    texts = [_completed_text(each, named, environ) for each in options.base_urls]
+    if typed := _typed_urls(texts, note):
+        return typed, "--base-url"
+    if options.profile is None and (text := choice(environ, "CHATPIPE_BASE_URL", "server")):
+        return (parse_base_url(text, "CHATPIPE_BASE_URL", note),), "CHATPIPE_BASE_URL"
+    return (), ""
+
+
+def _default_profile(
+    config: Config, urls: Sequence[SplitResult], environ: Mapping[str, str]
+) -> _ProfileChoice:
+    """The default profile of the configuration, unless the URLs that are given are those of others."""
+    assert config.profile is not None
+    default = find_profile(config.profile, config.place, config)
+    own = _profile_urls(default, environ)
+    return _ProfileChoice() if urls and not _is_any(urls, own) else _ProfileChoice(default, config.place, own)
+
+
+def _at_given_urls(
+    urls: tuple[SplitResult, ...],
+    origin: str,
+    named: _ProfileChoice,
+    environ: Mapping[str, str],
+    note: Callable[[str], None],
+) -> Chosen:
+    """The choice of given URLs. A profile may have others only if an option gives them."""
+    profile, place, own = named
+    if profile is not None and origin == "--base-url":
+        _note_others(profile, urls, own, note)
+    elif profile is not None and not _is_any(urls, own or _no_urls(profile, environ)):
+        raise _contradiction(profile, place)
+    return Chosen(profile, place, urls, origin, own)
 
 
 def _profile_name(options: ServerOptions, environ: Mapping[str, str]) -> tuple[str | None, str]:
@@ -127,15 +163,13 @@ def _profile_urls(
     return tuple(urls)
 
 
-def _completed_text(
-    text: str, profile: Profile | None, own: Sequence[SplitResult], environ: Mapping[str, str]
-) -> str:
+def _completed_text(text: str, named: _ProfileChoice, environ: Mapping[str, str]) -> str:
     """The text of a base URL. A resource of Azure without a path gets the path for a dated version."""
-    version = None if profile is None else _api_version(profile, environ)
+    version = None if named.profile is None else _api_version(named.profile, environ)
     if not azure.is_dated(version):
         return text
     url = parse_base_url(text, "--base-url", SILENT_WAITS.note)
-    return azure.dated_form(text, version, is_resource=_is_any([url], own))
+    return azure.dated_form(text, version, is_resource=_is_any([url], named.own))
 
 
 def completed_url(url: SplitResult, chosen: Chosen, environ: Mapping[str, str]) -> SplitResult:
@@ -174,9 +208,9 @@ def _contradiction(profile: Profile, place: str) -> BadConfiguration:
     return BadConfiguration(what, fix="unset one of them, or choose by -p or --base-url")
 
 
-def _refuse_base_urls(profile: Profile | None, base_urls: Sequence[str]) -> None:
+def _refuse_base_urls(profile: Profile, base_urls: Sequence[str]) -> None:
     """Raise for a `--base-url` that contradicts the profile."""
-    if profile is not None and profile.in_process and base_urls:
+    if profile.in_process and base_urls:
         what = f"profile '{profile.name}' has no base URL"
         raise UsageFault(what, place="--base-url", fix="leave one of the two out")
 
