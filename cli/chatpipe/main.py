@@ -40,22 +40,22 @@ def main() -> NoReturn:
     """Run the command line of the process. End with an exit status, or by the signal that stopped it."""
     from chatpipe.errors import Interrupted
 
-    number: int | None = None
+    signal_number: int | None = None
     interruption: Interrupted | None = None
     try:
         status = run(sys.argv[1:])
     except Interrupted as error:
         # Kept to the end: without it Python would destroy what was under way, and may complain on stderr.
         interruption = error
-        number = interruption.number
+        signal_number = interruption.number
     except OutputClosed:
-        number = signal.SIGPIPE
+        signal_number = signal.SIGPIPE
     # A signal comes before every fault, and before a result that was complete when it arrived.
     if (signals := sys.modules.get("chatpipe.system.signals")) is not None:
-        number = signals.received() or number
-    if number is not None:
+        signal_number = signals.received() or signal_number
+    if signal_number is not None:
         _clean_up()
-        _end_by_signal(number)
+        _end_by_signal(signal_number)
     # Everything has been written. A regular shutdown of a few hundred modules would cost another 5 ms.
     os._exit(status)
 
@@ -99,7 +99,7 @@ def _command(arguments: Sequence[str]) -> int:
     import click
 
     from chatpipe.commands.table import cli, refuse_first_word, usage_fault
-    from chatpipe.system.descriptor import BrokenPipe, cannot_write
+    from chatpipe.system.descriptor import BrokenPipe
 
     try:
         if instruction := os.environ.get(_COMPLETION_VARIABLE):
@@ -117,19 +117,25 @@ def _command(arguments: Sequence[str]) -> int:
     except ImportError as error:  # a library of the system has the number of its error in words only
         if os.strerror(errno.EMFILE) not in str(error):
             raise
-        too_many = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        raise cannot_write("", too_many, _TOO_MANY_FILES) from error
+        raise _system_fault(OSError(errno.EMFILE, os.strerror(errno.EMFILE))) from error
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise OutputClosed from error
         if error.errno not in _SYSTEM_ERRNOS:
             raise
-        if error.errno in (errno.EMFILE, errno.ENFILE):  # any file may be the one too many
-            raise cannot_write("", error, _TOO_MANY_FILES) from error
-        # Without a name it is a descriptor, and that of all files that are ours has one.
-        place = "stdout" if error.filename is None else os.fsdecode(error.filename)
-        what = "cannot write" if error.filename is None else "cannot be used"
-        raise cannot_write(place, error, what) from error
+        raise _system_fault(error) from error
+
+
+def _system_fault(error: OSError) -> ChatpipeError:
+    """The fault for an error of the system that no module has expected."""
+    from chatpipe.system.descriptor import cannot_write
+
+    if error.errno in (errno.EMFILE, errno.ENFILE):  # any file may be the one too many
+        return cannot_write("", error, _TOO_MANY_FILES)
+    # Without a name it is a descriptor, and that of all files that are ours has one.
+    if error.filename is None:
+        return cannot_write("stdout", error, "cannot write")
+    return cannot_write(os.fsdecode(error.filename), error, "cannot be used")
 
 
 def _bug_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeError:
