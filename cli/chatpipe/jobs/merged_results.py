@@ -13,13 +13,12 @@ from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.result_file import is_good_record, lines_of, record_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.key_pieces import without_keys
 from chatpipe.system import secrets
 from chatpipe.system.spool import Spool
 from chatpipe.wire.key_filter import may_hold
-
-_PIECE = 256 << 10
 
 
 class JobFiles(NamedTuple):
@@ -147,33 +146,6 @@ class MergedResults:
             )
         if self._broken:
             self._warn(f"{quantity(self._broken, 'line')} of the result files that cannot be read: left out")
-
-
-def lines_of(spool: Spool) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file, each with its first byte. Blank ones are left out."""
-    rest, start = b"", 0
-    for piece in spool.pieces(0, spool.size):
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield start, line
-            start += len(line) + 1
-    if rest.strip():
-        yield start, rest
-
-
-def record_of(line: bytes) -> dict[str, Any] | None:
-    """The result in a line, None if there is none."""
-    try:
-        value = values.loads(line)
-    except values.NotJSON:
-        return None
-    return value if isinstance(value, dict) and isinstance(value.get("custom_id"), str) else None
-
-
-def is_good_record(record: dict[str, Value]) -> bool:
-    response = record.get("response")
-    return not record.get("error") and isinstance(response, dict) and response.get("status_code") == 200
 
 
 def _custom_ids(lines: Iterable[bytes]) -> Iterator[str]:

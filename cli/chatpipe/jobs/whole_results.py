@@ -12,25 +12,15 @@ from contextlib import suppress
 from itertools import count
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, quantity
-from chatpipe.inputs import values
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob
-from chatpipe.jobs.merged_results import lines_of, record_of
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.jobs.result_file import ResultFile
 from chatpipe.system.spool import Spool
 from chatpipe.wire import retry
 from chatpipe.wire.retry import FailedAttempt, RetryAfter
 
 _WINDOW_S = 86400.0  # most jobs have to end within
 _SETTLED_S = 86400.0  # a file of a job that ended later may be not visible yet, or not whole
-
-
-class ResultFile(NamedTuple):
-    """A file: its bytes, the number of its results, and that of its lines that are no JSON."""
-
-    spool: Spool
-    results: int
-    broken: int
 
 
 def whole_results(
@@ -45,7 +35,8 @@ def whole_results(
     for attempt in count(1):
         for id_ in _ids(job):
             if id_ not in files:
-                files[id_] = _read(download(id_))
+                spool = download(id_)
+                files[id_] = None if spool is None else ResultFile(spool)
         doubt = _doubt(job, files.get(job.output_file_id or ""), files.get(job.error_file_id or ""))
         found = {id_: file for id_, file in files.items() if file is not None}
         doubtful = [id_ for id_, file in found.items() if doubt and not _has_its_size(api, id_, file)]
@@ -76,25 +67,13 @@ def _ids(job: ProviderJob) -> list[str]:
     return [id_ for id_ in (job.output_file_id, job.error_file_id) if id_ is not None]
 
 
-def _read(spool: Spool | None) -> ResultFile | None:
-    if spool is None:
-        return None
-    results = broken = 0
-    for _, line in lines_of(spool):
-        if record_of(line) is not None:
-            results += 1
-        elif not values.is_json(line):
-            broken += 1
-    return ResultFile(spool, results, broken)
-
-
 def _doubt(job: ProviderJob, output: ResultFile | None, errors: ResultFile | None) -> str:
     """The reason why files may be not whole, empty without one. None stands for a file that is not there."""
     files = [file for file in (output, errors) if file is not None]
     if broken := sum(file.broken for file in files):
         return f"{quantity(broken, 'line')} of its result files cannot be read"
     expected = job.counts.completed * (output is not None) + job.counts.failed * (errors is not None)
-    results = sum(file.results for file in files)
+    results = sum(map(len, files))
     return "" if results >= expected else f"its result files have {results} of {quantity(expected, 'result')}"
 
 

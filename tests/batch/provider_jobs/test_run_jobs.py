@@ -18,10 +18,12 @@ from chatpipe.batch.provider_jobs import open_jobs
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.commands.batch import batch
 from chatpipe.errors import BadInput, ChatpipeError
+from chatpipe.jobs.file_download import FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import DIALECTS
 from chatpipe.models.connections import Connection
 from chatpipe.options.serve import BatchLife
+from chatpipe.system.spool import Room, Spool
 from jobs.mistral_provider import MistralProvider
 from jobs.provider import BASE_URL, Killed, Provider
 from jobs.test_submission import paid
@@ -559,6 +561,39 @@ def test_results_that_stay_damaged_wait_for_another_run(
     assert made.run() == (0, "")
     assert made.answers() == [f"say {n}" for n in numbers]
     assert len(paid(made.provider)) == len(numbers) + missing
+
+
+@pytest.mark.parametrize("days", [0, 2])
+@pytest.mark.parametrize("numbers", [[0, 2, 3], []])
+def test_a_result_that_seems_whole_and_is_not(
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, numbers: list[int], days: int
+) -> None:
+    """It is seen when it is read: with a line that asks for it, and at the end of a run without one."""
+    made = shop()
+    made.write([0, 2, 3])
+    made.run("--no-wait")
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    made.provider.clock_s += days * 86400 + 1
+    made.write(numbers)
+    whole = FileDownload.run
+
+    def damaged(download: FileDownload) -> Spool:
+        spool = whole(download)
+        text = spool.read(0, spool.size)
+        spool = Spool(Room(1 << 20))
+        spool.write(text.replace(b'"status_code"', b'"status_code', 1))
+        return spool
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileDownload, "run", damaged)
+        status, message = made.run()
+    assert status == (76 if days == 0 else bool(numbers))
+    assert ("a line of its result files cannot be read: run the same command later" in message) == (days == 0)
+    made.write([0, 2, 3])
+    assert made.run() == (0, "")
+    assert made.answers() == ["say 0", "say 2", "say 3"]
+    assert len(paid(made.provider)) == (3 if days == 0 else 4)
 
 
 @pytest.mark.parametrize("size", [None, 0, "404"])

@@ -1,12 +1,11 @@
 """The result files of jobs -> the answer to each request, found by its fingerprint.
 
-An index has 21 bytes for a line. A result is parsed once, when its answer is asked for.
+A result is parsed once, when its answer is asked for.
 """
 
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,62 +13,69 @@ import httpx
 
 from chatpipe.batch.driver import CollectedAnswer
 from chatpipe.batch.provider_jobs.job_answers import answer_of, reason_of, unsent
-from chatpipe.batch.provider_jobs.job_records import JobRecords, key_of
-from chatpipe.batch.provider_jobs.result_files import ResultFiles
-from chatpipe.errors import BadInput, quantity
+from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.errors import BadInput, BrokenAnswer, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.file_download import GONE, FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob
-from chatpipe.jobs.merged_results import is_good_record, record_of
-from chatpipe.jobs.whole_results import ResultFile, is_old, whole_results
-from chatpipe.system.line_index import SortedIndex
+from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
+from chatpipe.jobs.whole_results import is_old, whole_results
 from chatpipe.system.spool import Spool
 
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
-# The beginning of nearly all results. Behind it everything is inside of other members.
-_HEAD = re.compile(rb'\{(?:"id": ?"[^"\\]*", ?)?"custom_id": ?"([0-9a-f]{32})"')
+
+
+class _JobFile:
+    """A result file of a job. latency_s is the time that the job took. is_old: see whole_results.py."""
+
+    __slots__ = ("file", "is_old", "latency_s", "token", "used")
+
+    def __init__(self, file: ResultFile, token: str, latency_s: float, *, is_old: bool) -> None:
+        self.file = file
+        self.token = token
+        self.latency_s = latency_s
+        self.is_old = is_old
+        self.used = bytearray(len(file))  # 1 for a result that find() has returned
+
+
+class _FoundResult:
+    """A result: its file, its number in it, its line, and its record."""
+
+    __slots__ = ("job_file", "line", "number", "record")
+
+    def __init__(self, job_file: _JobFile, number: int, line: bytes, record: dict[str, Any]) -> None:
+        self.job_file = job_file
+        self.number = number
+        self.line = line
+        self.record = record
+
+    @property
+    def is_used(self) -> bool:
+        return bool(self.job_file.used[self.number])
 
 
 class CollectedResults:
     """The results of the jobs that were collected in this run. url is that of the requests, for messages.
 
-    broken counts the lines that are no results of ours.
+    Of several results of a request the first good one counts. strange counts the lines that are no results
+    of our requests, once unused() has gone through those that find() did not return.
     """
 
     def __init__(self, records: JobRecords, url: str) -> None:
         self._records = records
         self._request = httpx.Request("POST", url)
-        self._files = ResultFiles()
-        self._file_tokens: list[str] = []  # that of the job, by the number of a file
-        self._latencies: list[float] = []  # the seconds that the job took, by the number of a file
-        self._index = SortedIndex("I")  # numbers of results
-        self._locations = array("Q")  # by the number of a result
-        self._used = bytearray()  # 1 for a result that find() has returned
+        self._files: list[_JobFile] = []
         self._jobs: dict[str, ProviderJob] = {}  # by token
         self._gone: dict[str, str] = {}  # by token: the id of a file that the provider keeps no longer
-        self.broken = 0
-
-    def add(self, token: str, job: ProviderJob, files: Sequence[ResultFile]) -> None:
-        """Add the files of a job. Of two results of a request the first good one counts."""
-        self._jobs[token] = job
-        latency_s = max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0
-        for file in files:
-            fingerprint_of = _fingerprint_in_record if file.broken else _fingerprint_of
-            self._file_tokens.append(token)
-            self._latencies.append(latency_s)
-            for location, line in self._files.add(file.spool):
-                fingerprint = fingerprint_of(line)
-                if fingerprint is None:
-                    self.broken += 1
-                else:
-                    self._add(fingerprint, location)
+        self.strange = 0
 
     def collect(self, api: JobApi, token: str, job: ProviderJob) -> None:
         """Download the files of a job that has ended; one that is lost has none.
 
-        Raises the fault of a request.
+        Raises the fault of a request, and BrokenAnswer for files that stay in doubt.
         """
+        are_old = is_old(job, api.connection.context.now())
         for fault in job.faults_by(self._records.records[token].number):
             api.connection.console.warning(f"{job.id} {job.status}: {fault}")
 
@@ -77,21 +83,26 @@ class CollectedResults:
             try:
                 return FileDownload(api, id_).run()
             except BadInput as fault:
-                if fault.http_status not in GONE or not is_old(job, api.connection.context.now()):
+                if fault.http_status not in GONE or not are_old:
                     raise
                 api.connection.console.warning(f"{job.id}: {fault.what}")
                 self._gone[token] = id_
                 return None
 
-        self.add(token, job, whole_results(api, job, download))
+        latency_s = max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0
+        for file in whole_results(api, job, download):
+            self._files.append(_JobFile(file, token, latency_s, is_old=are_old))
+            self.strange += file.strange
+        self._jobs[token] = job
 
     def find(self, fingerprint: str) -> CollectedAnswer | None:
-        """The answer to a request, also the reason why it has none. None if it was in none of the jobs."""
+        """The answer to a request, also the reason why it has none. None if it was in none of the jobs.
+
+        Raises BrokenAnswer for a result that cannot be read, but may be whole at the provider.
+        """
         found = self._found(fingerprint)
         if found is not None:
-            number, line, record = found
-            self._used[number] = 1
-            return self._collected(number, line, record)
+            return self._take(found)
         part = self._records.job_of(fingerprint)
         if part is None or (job := self._jobs.get(part.token)) is None:
             return None
@@ -104,24 +115,32 @@ class CollectedResults:
         return CollectedAnswer(unsent(why), 0.0)
 
     def has_new(self, fingerprint: str) -> bool:
-        """Return True if a job has given a good answer to a request, and find() has not returned it yet."""
+        """Return True if a job has given a good answer to a request, and find() has not returned it yet.
+
+        Raises like find().
+        """
         found = self._found(fingerprint)
-        return found is not None and not self._used[found[0]] and is_good_record(found[2])
+        return found is not None and not found.is_used and is_good_record(found.record)
 
     def completion(self, fingerprint: str) -> dict[str, Value] | None:
-        """The good answer of a job to a request, None without one."""
+        """The good answer of a job to a request, None without one. Raises like find()."""
         found = self._found(fingerprint)
-        body = found[2]["response"].get("body") if found is not None and is_good_record(found[2]) else None
+        if found is None or not is_good_record(found.record):
+            return None
+        body = found.record["response"].get("body")
         return body if isinstance(body, dict) else None
 
     def unused(self) -> Iterator[tuple[str, CollectedAnswer]]:
-        """The results of our jobs that find() did not return, with their fingerprints."""
-        number = -1
-        while (number := self._used.find(0, number + 1)) >= 0:
-            line = self._files.line(self._locations[number])
-            record, fingerprint = record_of(line), _fingerprint_in_record(line)
-            if record is not None and fingerprint is not None and self.holds(fingerprint):
-                yield fingerprint, self._collected(number, line, record)
+        """The results of our jobs that find() did not return, with their fingerprints. Raises like find()."""
+        for job_file in self._files:
+            number = -1
+            while (number := job_file.used.find(0, number + 1)) >= 0:
+                record = self._record(job_file, job_file.file.line(number))
+                fingerprint = "" if record is None else record["custom_id"]
+                if not _FINGERPRINT.fullmatch(fingerprint) or not self.holds(fingerprint):
+                    self.strange += 1
+                elif (found := self._found(fingerprint)) is not None and not found.is_used:
+                    yield fingerprint, self._take(found)
 
     def holds(self, fingerprint: str) -> bool:
         """Return True for a request of one of the jobs."""
@@ -138,59 +157,42 @@ class CollectedResults:
         return self._jobs.get(token)
 
     def close(self) -> None:
-        self._files.close()
+        for job_file in self._files:
+            job_file.file.spool.close()
 
-    def _found(self, fingerprint: str) -> tuple[int, bytes, dict[str, Any]] | None:
-        """The result of a request, if there is one: its number, its line, and what this says."""
-        for number in self._index.find(key_of(fingerprint)):
-            line = self._files.line(self._locations[number])
-            record = record_of(line)
-            if record is not None and record["custom_id"] == fingerprint:
-                return number, line, record
-        return None
+    def _found(self, fingerprint: str) -> _FoundResult | None:
+        """The first good result of a request, else the first. None without one."""
+        first: _FoundResult | None = None
+        for job_file in self._files:
+            for number in job_file.file.find(fingerprint):
+                line = job_file.file.line(number)
+                record = self._record(job_file, line)
+                if record is None or record["custom_id"] != fingerprint:
+                    continue
+                found = _FoundResult(job_file, number, line, record)
+                if is_good_record(record):
+                    return found
+                first = first or found
+        return first
 
-    def _add(self, fingerprint: str, location: int) -> None:
-        key, new = key_of(fingerprint), len(self._locations)
-        found = self._index.find_or_add(key, new)
-        for number in found:
-            line = self._files.line(self._locations[number])
-            if _fingerprint_of(line) != fingerprint:
-                continue  # another request with the same 8 bytes
-            if _is_good(self._files.line(location)) and not _is_good(line):
-                self._locations[number] = location
-            return
-        if found:
-            self._index.add(key, new)
-        self._locations.append(location)
-        self._used.append(0)
+    def _record(self, job_file: _JobFile, line: bytes) -> dict[str, Any] | None:
+        """The record in a result. None for one of an old job that is damaged behind its beginning."""
+        record = record_of(line)
+        if record is None and not job_file.is_old:
+            what = "a line of its result files cannot be read"
+            place = self._jobs[job_file.token].id
+            raise BrokenAnswer(what, place=place, fix="run the same command later")
+        return record
 
-    def _collected(self, number: int, line: bytes, record: dict[str, Any]) -> CollectedAnswer:
-        file = self._files.number(self._locations[number])
-        answer = answer_of(record, line, self._request)
+    def _take(self, found: _FoundResult) -> CollectedAnswer:
+        job_file = found.job_file
+        job_file.used[found.number] = 1
+        answer = answer_of(found.record, found.line, self._request)
         if answer is None:
-            token = self._file_tokens[file]
+            token = job_file.token
             answer = unsent(reason_of(self._jobs[token], self._records.records[token]))
-        return CollectedAnswer(answer, self._latencies[file])
+        return CollectedAnswer(answer, job_file.latency_s)
 
 
-def _fingerprint_of(line: bytes) -> str | None:
-    """The fingerprint that a result is for, None for a line that is no result of ours."""
-    if (found := _HEAD.match(line)) is not None and line.endswith(b"}"):
-        return found[1].decode()
-    return _fingerprint_in_record(line)
-
-
-def _fingerprint_in_record(line: bytes) -> str | None:
-    """The same, for lines that may be damaged behind their beginning."""
-    record = record_of(line)
-    custom_id = "" if record is None else str(record["custom_id"])
-    return custom_id if _FINGERPRINT.fullmatch(custom_id) else None
-
-
-def _is_good(line: bytes) -> bool:
-    record = record_of(line)
-    return record is not None and is_good_record(record)
-
-
-def broken_text(count: int) -> str:
+def strange_text(count: int) -> str:
     return f"{quantity(count, 'line')} of the result files that are no results of ours: left out"

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from chatpipe.batch.progress import ProgressOptions
-from chatpipe.batch.provider_jobs.collected_results import CollectedResults, broken_text
+from chatpipe.batch.provider_jobs.collected_results import CollectedResults, strange_text
 from chatpipe.batch.provider_jobs.job_budget import LATER
 from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.provider_jobs.job_records import JobRecords
@@ -85,11 +85,11 @@ class JobPhase:
         elif counts := self.open_counts():
             what = f"{quantity(counts.lines, 'line')} in {quantity(counts.jobs, 'job')} at the provider"
             self.late = OutcomeFault(what, Status.OUT_OF_TIME, fix=LATER)
-        if self.results.broken:
-            self._api.connection.console.warning(broken_text(self.results.broken))
 
     def finish(self) -> None:
         """Take note that all results are recorded."""
+        if self.results.strange:
+            self._api.connection.console.warning(strange_text(self.results.strange))
         for token in self.results.tokens:
             record, job = self._records.records[token], self.results.job(token)
             if job is not None and job.status == LOST:
