@@ -19,6 +19,9 @@ _SETTINGS = {
 # Answers that may become good if the same request is sent again. Tool calls come again.
 _WORTH_SENDING = (Outcome.truncated, Outcome.refused, Outcome.empty, Outcome.mismatch)
 
+# Answers that a further turn makes good. A job has one turn.
+_NEED_TURNS = frozenset((Outcome.mismatch, Outcome.tool_calls))
+
 
 def remedy(spec: RunSpec, tally: Tally, *, is_whole: bool = True) -> str:
     """The place of the error messages, then the next step for each kind of failure.
@@ -93,7 +96,8 @@ def _run_again(spec: RunSpec, tally: Tally, *, is_whole: bool) -> str:
 def _worth_sending(spec: RunSpec, tally: Tally) -> list[Outcome]:
     """The outcomes of unwelcome answers that may become good if their requests are sent again."""
     kinds = tally.kinds
-    worth = [outcome for outcome in _WORTH_SENDING if kinds.unwelcome[outcome]]
+    might_be = (*_WORTH_SENDING, Outcome.tool_calls) if _leaves_calls(spec) else _WORTH_SENDING
+    worth = [outcome for outcome in might_be if kinds.unwelcome[outcome]]
     if kinds.limited.count == kinds.unwelcome[Outcome.truncated] > 0 and not _can_raise_limit(spec, tally):
         worth.remove(Outcome.truncated)
     return worth
@@ -111,7 +115,14 @@ def _options(spec: RunSpec, tally: Tally, worth: Sequence[Outcome]) -> str:
         options.append(f"--max-reply {_twice(spec.server_options.limits.max_reply_bytes)}")
     if Outcome.mismatch in worth and spec.turns.response_format is not None and not spec.turns.reasks:
         options.append("--reask 2")
+    if spec.options.engine.is_jobs and not _NEED_TURNS.isdisjoint(worth):
+        options.insert(0, "--engine local")
     return " ".join(options)
+
+
+def _leaves_calls(spec: RunSpec) -> bool:
+    """Return True if the engine leaves calls of tools that another one would run."""
+    return spec.options.engine.is_jobs and bool(spec.turns.tools.commands)
 
 
 def _twice(size: int) -> str:

@@ -157,16 +157,22 @@ class ResultBuilder:
         self, item: Item, completion: dict[str, Value], answer: Answer | None = None
     ) -> judge.Verdict | None:
         """The verdict on a completion. answer is None for a recorded one."""
+        calls_are_final = self._calls_are_final or answer is None or answer.turns_exhausted
         verdict = judge.verdict(
             completion,
             allow=frozenset(),
-            text_format=self._calls_are_final or answer is None or answer.turns_exhausted,
+            text_format=calls_are_final or self._has_calls_left(answer),
             needs_code=self._needs_code,
             fits=None if self._rules is None else self._rules.for_line(item.body or {}).violation,
         )
         if answer is not None and answer.turns_exhausted:
             return judge.turns_verdict(verdict, len(answer.earlier_usage) + 1)
         return verdict
+
+    def _has_calls_left(self, answer: Answer | None) -> bool:
+        """Return True for a job's answer whose calls another engine would have run."""
+        has_tools = self._rules is not None and self._rules.tools is not None
+        return has_tools and answer is not None and answer.engine == BY_JOBS
 
     def _of_fault(
         self, item: Item, fingerprint: str, answer: Answer, fault: ChatpipeError, latency_s: float

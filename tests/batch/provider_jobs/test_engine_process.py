@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from parametrize import cases
 from process import run, start
 from serve.client import Running, serving
 
@@ -64,3 +65,40 @@ def test_the_jobs_of_a_run_that_ends_go_on(tmp_path: Path, number: signal.Signal
         made = run("jobs", "list", "--base-url", server.url)
     assert made.stdout.count(b'"object":"batch"') == 1
     assert (tmp_path / "out.jsonl").read_text() == INPUT
+
+
+TOOL = '{"type":"function","function":{"name":"now","parameters":{"type":"object","properties":{}}}}'
+MISFIT = '{"match":{"occurrence":1},"answer":{"content":"no JSON"}}'
+
+
+@cases(
+    ("options", "remedy"),
+    {
+        "a call of a tool": (
+            ("--tool", "tool", "--exec", "now=echo noon"),
+            "--engine local --resend tool-calls, or with --allow tool-calls",
+        ),
+        "another form": (
+            ("--schema-fields", "a int"),
+            "--engine local --resend mismatch --reask 2, or with --allow mismatch",
+        ),
+        "another form, and it may be asked again": (
+            ("--schema-fields", "a int", "--reask", "1"),
+            "--engine local --resend mismatch, or with --allow mismatch",
+        ),
+    },
+)
+def test_what_takes_a_further_turn_is_left_for_another_engine(
+    tmp_path: Path, options: tuple[str, ...], remedy: str
+) -> None:
+    (tmp_path / "tool").write_text(TOOL)
+    (tmp_path / "script").write_text(MISFIT)
+    has_tool = "--tool" in options
+    script = () if has_tool else ("--script", str(tmp_path / "script"))
+    with serving("--batch-life", "1", *script) as server:
+        call = words(server, tmp_path, "-q", *options)
+        first = run(*call, cwd=tmp_path)
+        assert first.status == (6 if has_tool else 1)
+        assert first.stderr.decode().endswith(f"run the same command again with {remedy}\n")
+        again = run(*call, *remedy.partition(",")[0].split(), cwd=tmp_path)
+    assert (again.status, again.stderr) == (0, b"")
