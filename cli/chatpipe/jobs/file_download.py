@@ -59,6 +59,8 @@ class FileDownload:
                 ) from error
             if broken is None:
                 return self.spool
+            if self._api.renew_key(broken.fault):
+                continue
             # A try that brought more than any before it starts a new count.
             tries = tries + 1 if self.spool.size <= most else 1
             most = max(most, self.spool.size)

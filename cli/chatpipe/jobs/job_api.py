@@ -24,6 +24,7 @@ from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.models.connections import Connection
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.azure import DEPLOYMENTS
+from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import (
     RETRYABLE,
     FailedAttempt,
@@ -33,8 +34,10 @@ from chatpipe.wire.retry import (
     requested_delay,
 )
 
+Headers = list[tuple[str, str]]
+
 _MOST_LISTED = 100
-_NOT_FOUND = 404
+_UNAUTHORIZED, _NOT_FOUND = 401, 404
 _NOT_NOW = frozenset({400, 409, 422})  # of a cancel that comes too late
 _NO_ROUTE = frozenset({_NOT_FOUND, 405, 501})
 _INPUT_FILE = re.compile(rb"input[ _]file", re.IGNORECASE)
@@ -94,6 +97,7 @@ class JobApi:
         self.dialect = dialect
         self._without = without
         self._look = _LookHooks(connection.context.now)
+        self._is_key_good = False  # the last request was accepted with it
 
     @property
     def pause_s(self) -> float:
@@ -213,7 +217,7 @@ class JobApi:
     def _extensions(self) -> dict[str, Any]:
         return dict(self.connection.server.extensions)
 
-    def _headers(self) -> list[tuple[str, str]]:
+    def _headers(self) -> Headers:
         return [each for each in self.connection.server.headers if each[0].lower() != "content-type"]
 
     def _job_route(self, id_: str) -> str:
@@ -242,14 +246,40 @@ class JobApi:
 
     def _value(self, request: httpx.Request, hooks: Hooks = NO_HOOKS) -> Value:
         """The JSON of the reply."""
-        connection = self.connection
-        limits = connection.server.limits
-        answer = run_without_loop(
-            exchange.fetch(request, connection.context, limits, connection.retry, hooks)
-        )
+        answer, old = self._fetch(request, hooks), self._headers()
+        if answer.fault is not None and self.renew_key(answer.fault):
+            answer = self._fetch(self._with_new_key(request, old), hooks)
         if answer.fault is not None or answer.body is None:
             raise answer.fault or BrokenAnswer("the answer is empty", fix="try again")
+        self._is_key_good = True
         return values.loads(answer.body)
+
+    def _fetch(self, request: httpx.Request, hooks: Hooks) -> Answer:
+        connection = self.connection
+        limits = connection.server.limits
+        return run_without_loop(exchange.fetch(request, connection.context, limits, connection.retry, hooks))
+
+    def renew_key(self, fault: ChatpipeError) -> bool:
+        """Ask the command of the key once more after a 401, if the key was good until then.
+
+        Returns False if there is no new key. Raises the fault of the command.
+        """
+        connection = self.connection
+        if fault.http_status != _UNAUTHORIZED or connection.renew is None or not self._is_key_good:
+            return False
+        self._is_key_good = False
+        self.connection = connection._replace(server=connection.renew())
+        return True
+
+    def _with_new_key(self, request: httpx.Request, old: Headers) -> httpx.Request:
+        """The same request with the headers of the server as they are now, and without the old ones."""
+        headers = httpx.Headers(request.headers)
+        for name, _ in old:
+            headers.pop(name, None)
+        headers.update(self._headers())
+        return httpx.Request(
+            request.method, request.url, headers=headers, stream=request.stream, extensions=self._extensions
+        )
 
 
 def _file_route(file_id: str) -> str:

@@ -6,8 +6,9 @@ They have the same retries, time limits, proxy, TLS, key and errors as all other
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from chatpipe import exchange
 from chatpipe.exchange import ExchangeContext, run_without_loop, sleep_without_loop
@@ -19,7 +20,7 @@ from chatpipe.server.call_servers import find_servers, stdin_claims
 from chatpipe.server.config import Config
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.keys import KeyReader
-from chatpipe.server.server import Server, with_key
+from chatpipe.server.server import Server, renewed, with_key
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer, NullReceiver
 from chatpipe.wire.transports import open_transport
@@ -28,7 +29,8 @@ from chatpipe.wire.transports import open_transport
 class Connection(NamedTuple):
     """An open server, and what its requests need.
 
-    words are the options with which another command finds it.
+    words are the options with which another command finds it. renew gives the server with the key that its
+    command prints now, None if no command did.
     """
 
     server: Server
@@ -36,6 +38,7 @@ class Connection(NamedTuple):
     context: ExchangeContext
     retry: RetryPolicy
     words: tuple[str, ...] = ()
+    renew: Callable[[], Server] | None = None
 
     def command(self, *words: str) -> str:
         """A command for the same server, as it can be typed."""
@@ -99,7 +102,8 @@ def connect(
     transport = open_transport(server, environ)
     detail = console.detail if console.options.verbose else None
     context = ExchangeContext(transport, sleep_without_loop, console.note, detail, console.warn_once)
+    renew = partial(renewed, server, environ, KeyWaits(console.note)) if server.may_renew_key else None
     try:
-        yield Connection(server, console, context, retry, words)
+        yield Connection(server, console, context, retry, words, renew)
     finally:
         run_without_loop(transport.aclose())
