@@ -5,6 +5,7 @@ A line is in no part if it has an answer, or lies in a job that has not been col
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import AsyncIterator
 
 from chatpipe.batch.items import Item
@@ -21,6 +22,7 @@ from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
+NO_PART = -1
 # Lines that are written, and hashed, together.
 _BLOCK_BYTES = 1 << 16
 
@@ -37,7 +39,8 @@ class _PartLines:
 class JobParts:
     """The parts, and the file with their lines.
 
-    items has all items of this run but those that the budget leaves out.
+    items has all items of this run but those that the budget leaves out. numbers has that of the part that
+    each of them is in, NO_PART for one that is in none.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class JobParts:
         self._input_name = spec.input_name
         self._encoder = LineEncoder(spec, dialect)
         self.items = ItemFile()
+        self.numbers = array("i")
         self._splitter = PartSplitter(dialect)
         self._at = 0
         self._seen = SortedIndex("B") if spec.input.dedupe else None
@@ -94,25 +98,34 @@ class JobParts:
         async for item in items:
             # Identical requests are counted over all shards.
             fingerprint = "" if item.fault is not None else self._store.fingerprint(item)
-            if item.is_ours and (item.fault is not None or self._has_place(item, fingerprint)):
+            if not item.is_ours:
+                continue
+            number = NO_PART if item.fault is not None else self._put(item, fingerprint)
+            if number is not None:
                 self.items.add(item, fingerprint)
+                self.numbers.append(number)
 
-    def _has_place(self, item: Item, fingerprint: str) -> bool:
-        """Put an item into a part if it has to be sent. Returns False if the budget leaves it out."""
+    def _put(self, item: Item, fingerprint: str) -> int | None:
+        """Put an item into a part, if it has to be sent, and return its number.
+
+        Returns None if the budget leaves it out.
+        """
         seen = self._seen
         if seen is not None and seen.find(key_of(fingerprint)):
-            return True
+            return NO_PART
+        number = NO_PART
         if self._records.job_of(fingerprint) is not None or self._store.has_answer(item, fingerprint):
             self._budget.count_known(item, fingerprint)
+        elif self._budget.leaves_out(item):
+            return None
         else:
-            if self._budget.leaves_out(item):
-                return False
-            self._add(item, fingerprint)
+            number = self._add(item, fingerprint)
         if seen is not None:
             seen.add(key_of(fingerprint), 0)
-        return True
+        return number
 
-    def _add(self, item: Item, fingerprint: str) -> None:
+    def _add(self, item: Item, fingerprint: str) -> int:
+        """Add an item to a part. Returns its number."""
         try:
             line, model = self._encoder.encode(item, fingerprint)
             number = self._splitter.number(self._url, model, len(line))
@@ -135,6 +148,7 @@ class JobParts:
         self._unwritten_bytes += len(line)
         if self._unwritten_bytes >= _BLOCK_BYTES:
             self._write_lines()
+        return number
 
     def _write_lines(self) -> None:
         for part, lines in zip(self.parts, self._lines, strict=True):

@@ -10,7 +10,7 @@ from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.collected_store import CollectedStore
 from chatpipe.batch.provider_jobs.job_budget import JobBudget
-from chatpipe.batch.provider_jobs.job_parts import JobParts
+from chatpipe.batch.provider_jobs.job_parts import NO_PART, JobParts
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.unused_results import keep_unused
@@ -65,8 +65,7 @@ class RunJobs:
             if text := phase.interrupted_text():
                 self._spec.console.note(text)
             raise
-        found = parts.items.read()
-        return found if phase.late is None else self._visible(found, phase)
+        return parts.items.read() if phase.late is None else self._visible(parts, phase)
 
     def _collect_if_possible(self, phase: JobPhase) -> None:
         """Collect what has ended. A run that sends its requests itself does without, if it has to."""
@@ -85,14 +84,22 @@ class RunJobs:
         results = None if self.phase is None else self.phase.results
         return CollectedStore(self._store, results, self.records, answers_all=self.is_engine)
 
-    async def _visible(self, items: AsyncIterator[Item], phase: JobPhase) -> AsyncIterator[Item]:
+    async def _visible(self, parts: JobParts, phase: JobPhase) -> AsyncIterator[Item]:
         """The items without those that the run has waited for in vain."""
-        async for item in items:
-            if item.fault is not None or not self._is_awaited(item, phase):
+        collected, server = phase.results.tokens, self.records.server
+        records = [self.records.with_digest(part.digest, server) for part in parts.parts]
+        # A part without a record was not created yet.
+        are_awaited = [record is None or record.token not in collected for record in records]
+        numbers = iter(parts.numbers)
+        async for item in parts.items.read():
+            number = next(numbers)
+            if not (self._is_awaited(item, phase) if number == NO_PART else are_awaited[number]):
                 yield item
 
     def _is_awaited(self, item: Item, phase: JobPhase) -> bool:
-        """Return True for a line of this server whose job has not ended, or was not created yet."""
+        """Return True for a line in no part of this run if its job, at this server, has not ended."""
+        if item.fault is not None:
+            return False
         record = self.records.job_of(item.fingerprint)
         if record is not None and (record.token in phase.results.tokens or not self.records.is_own(record)):
             return False
