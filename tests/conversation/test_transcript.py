@@ -220,7 +220,15 @@ def test_disk_that_fails_late_leaves_the_file_as_it_was(path: Path, monkeypatch:
     [
         (b"{}", "t.jsonl:1: not a message: it has no 'role'"),
         (b'{"role":5}\n', "t.jsonl:1: not a message: it has no 'role'"),
-        (b'{"custom_id":"a","body":{}}\n', "t.jsonl:1: not a message: it has no 'role'"),
+        (b'{"a":"b"}\n', "t.jsonl:1: not a message: it has no 'role'"),
+        (
+            b'{"custom_id":"a","body":{}}\n',
+            "t.jsonl:1: this is a Batch line, not a message: send it with chatpipe batch",
+        ),
+        (
+            b"a note\n",
+            "t.jsonl:1: plain text, not JSON: send it as a message with --user-file t.jsonl",
+        ),
         (Q_LINE + b"\n5\n", "t.jsonl:3: a message is a JSON object, not a number"),
         (Q_LINE + b"{\n}\n", "t.jsonl:2: not JSON: "),
         (b"\0\0\n", "t.jsonl:1: not JSON: "),
@@ -231,7 +239,19 @@ def test_disk_that_fails_late_leaves_the_file_as_it_was(path: Path, monkeypatch:
         (Q_LINE + b"no json", "t.jsonl:2: not JSON: "),
     ],
     ids=[
-        *("no role", "role", "batch line", "number", "torn inside", "NUL", "gzip", "UTF-16", "UTF-8"),
+        *(
+            "no role",
+            "role",
+            "member",
+            "batch line",
+            "text",
+            "number",
+            "torn inside",
+            "NUL",
+            "gzip",
+            "UTF-16",
+            "UTF-8",
+        ),
         *("array", "no message"),
     ],
 )

@@ -66,6 +66,8 @@ FILES = {
     "refused.json": answer("stop", content=None, refusal="no"),
     "cut.json": answer("length", content="x"),
     "x.rec": recording("x"),
+    "out.journal": '{"chatpipe_journal": 1}\n'
+    f'{{"custom_id": "a", "response": {{"body": {answer("stop", content="x")}}}}}\n',
     "other.rec": recording("other"),
     "calls.json": answer("tool_calls", content=None, tool_calls=[CALL]),
 }
@@ -132,7 +134,21 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "empty value": ("ask -p echo -o '' x", "give one, or leave it out", ["ask -p echo -o out x"]),
     "a row as a request": ("build -r row.json", "send it with chatpipe batch", ["batch -p echo row.json"]),
     "an answer as a request": ("build -r good.json", "chatpipe show prints it", ["show good.json"]),
-    "a message as a request": ("build -r m.json", "send it with --messages", ["build «--messages» m.json"]),
+    "a message as a request": (
+        "build -r m.json",
+        "send it with chatpipe ask --messages",
+        ["«ask --messages» m.json -p echo"],
+    ),
+    "a recording as a request": (
+        "build -r x.rec",
+        "chatpipe ask --replay answers its request",
+        ["«ask --replay» x.rec -p echo x"],
+    ),
+    "a journal as a request": (
+        "build -r out.journal",
+        "chatpipe show prints its answers",
+        ["«show» out.journal"],
+    ),
     "a request as messages": ("build --messages body.json", "send it with -r", ["build «-r» body.json"]),
     "an answer as a message": (
         "build --messages good.json",

@@ -101,7 +101,7 @@ def test_a_request_is_an_object() -> None:
         "Batch line": (
             '{"custom_id":"a","body":{}}',
             (
-                "f:1: this is a Batch line: the request is its 'body': "
+                "f:1: this is a Batch line, not a request: "
                 "send it with chatpipe batch, or take the request with jq .body"
             ),
         ),
@@ -112,7 +112,23 @@ def test_a_request_is_an_object() -> None:
         "an answer": ('{"choices":[]}', "f:1: this is an answer, not a request: chatpipe show prints it"),
         "a message": (
             '\n{"role":"user"}',
-            "f:2: this is a message, not a request: send it with --messages",
+            "f:2: this is a message, not a request: send it with chatpipe ask --messages",
+        ),
+        "results of a run": (
+            '{"custom_id":"a","response":null}\n{"custom_id":"b","response":null}\n',
+            "f:1: this is a result of a run, not a request: chatpipe show prints it",
+        ),
+        "a journal": (
+            '{"chatpipe_journal":1}\n{"custom_id":"b","response":null}\n',
+            "f:1: this is the head of a journal, not a request: chatpipe show prints its answers",
+        ),
+        "a recording": (
+            '{"request":{},"response":{}}',
+            "f:1: this is a recorded exchange, not a request: chatpipe ask --replay answers its request",
+        ),
+        "a report": (
+            '{"outcomes":{},"requests_per_s":1}',
+            "f:1: this is the report of a run, not a request",
         ),
         "a value and rubbish": ('{"a":1}\n{b\n', "f:2: not JSON: extra data (column 1)"),
         "text": ("\nHi\n", "f:2: plain text, not JSON: send it as a message with --user-file f"),

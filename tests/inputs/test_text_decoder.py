@@ -117,11 +117,11 @@ REFUSED = {
     "ZIP": (b"PK\x03\x04\x14\0\0\0", "a ZIP archive, not UTF-8 text: read it with unzip -p f"),
     "PDF": (
         b"%PDF-1.7\n%\xe2\xe3\n",
-        "PDF, not UTF-8 text: read it with pdftotext f -, or send it with --file f",
+        "PDF, not UTF-8 text: read it with pdftotext f -, or send it with chatpipe ask --file f",
     ),
-    "PNG": (b"\x89PNG\r\n\x1a\n\0\0", "an image, not UTF-8 text: send it with --image f"),
-    "JPEG": (b"\xff\xd8\xff\xe0\0\x10JFIF", "an image, not UTF-8 text: send it with --image f"),
-    "GIF": (b"GIF89a\x01\0\x01\0", "an image, not UTF-8 text: send it with --image f"),
+    "PNG": (b"\x89PNG\r\n\x1a\n\0\0", "an image, not UTF-8 text: send it with chatpipe ask --image f"),
+    "JPEG": (b"\xff\xd8\xff\xe0\0\x10JFIF", "an image, not UTF-8 text: send it with chatpipe ask --image f"),
+    "GIF": (b"GIF89a\x01\0\x01\0", "an image, not UTF-8 text: send it with chatpipe ask --image f"),
     "an image in gzip": (
         gzip.compress(b"\x89PNG\r\n\x1a\n\0\0"),
         "an image, not UTF-8 text: text in UTF-8 is wanted",

@@ -54,6 +54,12 @@ def test_a_line_may_be_a_chunk() -> None:
     assert played(CHUNK + "\n") == [Chunk(CHUNK.encode(), CHUNK_VALUE, source)]
 
 
+def test_of_a_journal_the_results_count() -> None:
+    result = '{"custom_id":"a","response":{"body":' + WHOLE + "}}"
+    steps = played('{"chatpipe_journal":1}\n{"chatpipe_job":"planned"}\n' + result + "\n")
+    assert [type(step) for step in steps] == [CapturedAnswer]
+
+
 def test_a_line_may_be_a_completion() -> None:
     assert played(WHOLE) == [CapturedAnswer(WHOLE.encode(), WHOLE_VALUE)]
 
@@ -207,6 +213,10 @@ def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
 @cases(
     ("text", "line"),
     {
+        "a table": (
+            "id,text\n1,a\n",
+            "f:1: CSV, not an answer: chatpipe map --csv '{{id}}' f asks about each row",
+        ),
         "text": ("hello\n", "f:1: neither an answer nor an event stream: see chatpipe show --help"),
         "behind": (
             f"{CHUNK}\nhello\n",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chatpipe.schema.check import Problem, check
+from parametrize import cases
 from schema.mutations import SAMPLES, mutated
 
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -358,3 +359,26 @@ def test_problem_is_one_line_and_short() -> None:
             assert "\n" not in problem.message + problem.hint
             assert len(problem.message) < 300
             json.dumps(problem.pointer).encode()
+
+
+@cases(
+    ("body", "message", "hint"),
+    {
+        "an answer": ({"choices": [], "model": "m"}, "is an answer", "chatpipe show prints it"),
+        "a result": ({"custom_id": "a", "response": {}}, "is a result of a run", "chatpipe show prints it"),
+        "a message": (
+            {"role": "user", "content": "x"},
+            "is a message",
+            "send it with chatpipe ask --messages",
+        ),
+        "a recording": (
+            {"request": {}, "response": {}},
+            "is a recorded exchange",
+            "chatpipe ask --replay answers its request",
+        ),
+        "a report": ({"outcomes": {}, "requests_per_s": 1.0}, "is the report of a run", ""),
+    },
+)
+def test_what_is_no_request_is_one_problem(body: dict[str, Any], message: str, hint: str) -> None:
+    assert check(body) == [Problem("", "required", message, hint)]
+    assert check({**body, "messages": []})[0].message != message

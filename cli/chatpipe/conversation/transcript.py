@@ -184,9 +184,10 @@ def _is_cut_off(line: bytes) -> bool:
 
 
 def _message(line: Source) -> LocatedValue:
-    found = messages.parse_document(line)
+    found = messages.parse_message(line, is_first=line.line == 1 and b"\0" not in line.data)
     if not isinstance(found.value, dict):
         raise BadInput(f"a message is a JSON object, not {json_type(found.value)}", place=line.place())
     if not isinstance(found.value.get("role"), str):
+        messages.refuse_other_message(found)
         raise BadInput("not a message: it has no 'role'", place=line.place())
     return found

@@ -142,6 +142,10 @@ _BLOCKS = """
   = show: FILE is an operand: chatpipe show FILE
   = map: FILE is an operand: chatpipe map TEMPLATE FILE
 
+--request --messages -r
+  = check: FILE is an operand: chatpipe check FILE
+  = show: FILE is an operand: chatpipe show FILE
+
 --no-input --non-interactive --no-interactive --ignore-stdin -I
   = --no-stdin
 

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
-
-# Objects that are no request, or no message, by a member of theirs: what they are, and what takes them.
-_NO_REQUESTS = {
-    "body": (
-        "a Batch line: the request is its 'body'",
-        "send it with chatpipe batch, or take the request with jq .body",
-    ),
-    "prompt": ("a row with a prompt, not a request", "send it with chatpipe batch"),
-    "choices": ("an answer, not a request", "chatpipe show prints it"),
-    "role": ("a message, not a request", "send it with --messages"),
-}
-_NO_MESSAGES = {
-    "messages": ("a request, not a message", "send it with -r"),
-    "prompt": ("a row with a prompt, not a message", "send it with chatpipe batch"),
-    "choices": ("an answer, not a message", "take the message with chatpipe show -f message"),
-}
 
 
 class LocatedValue(NamedTuple):
@@ -53,7 +35,8 @@ def parse_request(source: Source) -> LocatedValue:
     try:
         found = LocatedValue(values.loads_strict(source.data), source)
     except NotJSON as error:
-        if _is_jsonl(source):
+        if (record := _first_of_jsonl(source)) is not None:
+            _refuse_other_request(record, may_be_line=True)
             raise BadInput(
                 "several JSON values, where one request is wanted",
                 place=source.name,
@@ -69,16 +52,26 @@ def parse_request(source: Source) -> LocatedValue:
         fix = f"send its elements with {with_name('chatpipe batch FILE', source.name)}"
         what = f"a request is a JSON object, not {json_type(found.value)}"
         raise BadInput(what, place=source.place(), fix=fix if isinstance(found.value, list) else "")
-    if "messages" not in found.value:
-        _refuse_other(found, _NO_REQUESTS)
+    _refuse_other_request(found)
     return found
 
 
-def _refuse_other(found: LocatedValue, others: Mapping[str, tuple[str, str]]) -> None:
-    """Raise BadInput if the object has a member that tells what else it is."""
-    for name, (what, fix) in others.items():
-        if name in found.value:
-            raise BadInput(f"this is {what}", place=found.place(), fix=fix)
+def _refuse_other_request(found: LocatedValue, *, may_be_line: bool = False) -> None:
+    """Raise BadInput if the object is another one that is known."""
+    if "messages" in found.value:
+        return
+    from chatpipe.inputs.other_objects import no_request  # for errors only
+
+    if (other := no_request(found.value, may_be_line=may_be_line)) is not None:
+        raise BadInput(f"this is {other.what}, not a request", place=found.place(), fix=other.fix)
+
+
+def refuse_other_message(found: LocatedValue) -> None:
+    """Raise BadInput if the object, which has no role, is another one that is known."""
+    from chatpipe.inputs.other_objects import no_message  # for errors only
+
+    if (other := no_message(found.value)) is not None:
+        raise BadInput(f"this is {other.what}, not a message", place=found.place(), fix=other.fix)
 
 
 def parse_messages(source: Source) -> list[LocatedValue]:
@@ -89,18 +82,19 @@ def parse_messages(source: Source) -> list[LocatedValue]:
     messages: list[LocatedValue] = []
     for number, line in enumerate(source.data.split(b"\n"), 1):
         if line.strip():
-            found = _parse_message(Source(source.name, line, number), is_first=not messages)
+            found = parse_message(Source(source.name, line, number), is_first=not messages)
             if not isinstance(found.value, dict):
                 raise BadInput(
                     f"a message is a JSON object, not {json_type(found.value)}", place=found.place()
                 )
             if "role" not in found.value:
-                _refuse_other(found, _NO_MESSAGES)
+                refuse_other_message(found)
             messages.append(found)
     return messages
 
 
-def _parse_message(line: Source, *, is_first: bool) -> LocatedValue:
+def parse_message(line: Source, *, is_first: bool) -> LocatedValue:
+    """The JSON value of a line. Raises BadInput, for a first line with what the file is instead."""
     try:
         return parse_document(line)
     except BadInput:
@@ -134,10 +128,12 @@ def not_json(source: Source, error: NotJSON) -> BadInput:
     )
 
 
-def _is_jsonl(source: Source) -> bool:
-    """True if each of the first two non-blank lines is a JSON object."""
-    lines = [line for line in source.data.split(b"\n") if line.strip()][:2]
+def _first_of_jsonl(source: Source) -> LocatedValue | None:
+    """The first value if each of the first two non-blank lines is a JSON object."""
+    lines = enumerate(source.data.split(b"\n"), 1)
+    both = [Source(source.name, line, number) for number, line in lines if line.strip()][:2]
     try:
-        return len(lines) == 2 and all(isinstance(values.loads(line), dict) for line in lines)
+        found = [LocatedValue(values.loads(line.data), line) for line in both]
     except NotJSON:
-        return False
+        return None
+    return found[0] if len(found) == 2 and all(isinstance(each.value, dict) for each in found) else None

@@ -124,8 +124,7 @@ class TextDecoder:
     def _fix(self, kind: _Kind) -> str:
         if self._outer is None:
             read = f"read it with {self._command(kind)}" if kind.command else ""
-            name = "-" if self._name == STDIN_NAME else quoted(self._name)
-            send = f"send it with {kind.option} {name}" if kind.option else ""
+            send = f"send it with {self._sender(kind.option)}" if kind.option else ""
             return ", or ".join(filter(None, (read, send)))
         if not kind.command:
             return "text in UTF-8 is wanted"
@@ -134,6 +133,10 @@ class TextDecoder:
             return f"read it with {outer}"
         inner = with_name(kind.command, STDIN_NAME, is_filter=kind.is_filter)
         return f"read it with {outer} | {inner}" if kind.is_filter else f"unpack it, and read it with {inner}"
+
+    def _sender(self, option: str) -> str:
+        """The option that sends the file. Only a command that reads a prompt has it on stdin."""
+        return f"{option} -" if self._name == STDIN_NAME else f"chatpipe ask {option} {quoted(self._name)}"
 
     def _command(self, kind: _Kind) -> str:
         return with_name(kind.command, self._name, is_filter=kind.is_filter)

@@ -29,6 +29,8 @@ _STREAM_START = re.compile(rb":|(?:data|event|id|retry|error)(?::|$)|\[DONE\]")
 
 _DOCUMENT_START = re.compile(rb'\{|\[(?!DONE\]|\s*\]\s*$)|"(?!\s*"\s*$)')
 CHUNK = "chat.completion.chunk"
+# First members of the records of a journal that hold no answer.
+_OF_JOURNAL = ("chatpipe_journal", "chatpipe_job")
 
 
 class RawBytes(NamedTuple):
@@ -97,9 +99,7 @@ def read_capture(lines: Iterator[Source]) -> Iterator[CaptureItem]:
             events = events or _CapturedStream()
             yield from events.feed(line)
         elif data.strip() and not sse.is_nothing(data):
-            raise BadInput(
-                "neither an answer nor an event stream", place=line.place(), fix="see chatpipe show --help"
-            )
+            raise _other_text(line)
     yield from events.end() if events else ()
 
 
@@ -177,6 +177,8 @@ def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, So
 def _items_of_value(value: Value, line: Source) -> Iterator[CaptureItem]:
     """The contents of a JSON value. An array has chunks, which end with it, or what lines may be."""
     if type(value) is dict:
+        if next(iter(value), "") in _OF_JOURNAL:
+            return
         if not is_result(value):
             value, data = sole_completion(value, line.data)
             line = line._replace(data=data)
@@ -205,6 +207,17 @@ def _parse_object(payload: bytes, line: Source) -> dict[str, Value]:
     if type(value) is not dict:
         raise _not_known(line, value)
     return value
+
+
+def _other_text(line: Source) -> BadInput:
+    """The fault of a line that is no JSON and no event. A table is named, with the command that reads it."""
+    from chatpipe.inputs.not_jsonl import other_format  # for a fault only
+
+    what, fix = "neither an answer nor an event stream", "see chatpipe show --help"
+    other = other_format(line) if line.line == 1 else None
+    if other is not None and other.what in ("CSV, not JSON", "TSV, not JSON"):
+        what, fix = f"{other.what[:3]}, not an answer", other.fix
+    return BadInput(what, place=line.place(), fix=fix)
 
 
 def _not_known(line: Source, value: Value) -> BadInput:

@@ -79,6 +79,8 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
         body = {**body, "model": "later"}
     if not isinstance(body, dict):
         return _schema_problems(body)
+    if "messages" not in body and (other := _other_kind(body)) is not None:
+        return [other]
     is_plain = rules.are_plain(body.get("messages"))
     is_accepted = accepts_beside_messages(body) if is_plain else accepts(body)
     problems = [] if is_accepted else _schema_problems(body)
@@ -92,6 +94,14 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
     if len(problems) > 1:
         problems.sort(key=lambda problem: _document_order(problem.pointer, body))
     return problems
+
+
+def _other_kind(body: dict[str, Any]) -> Problem | None:
+    """The problem of an object that is no request at all, such as an answer; None if it may be one."""
+    from chatpipe.inputs.other_objects import no_request  # for errors only
+
+    other = no_request(body, may_be_line=True)
+    return other and Problem("", "required", f"is {other.what}", other.fix)
 
 
 def _schema_problems(body: object) -> list[Problem]:
