@@ -453,7 +453,11 @@ def test_make_that_is_stopped_and_run_again_costs_only_the_rest(
     shop.held = None
     shop.gate.set()
     shop.sold()
-    assert sh(f"{make} -s", cwd=tmp_path) == (0, b"", b"chatpipe: journal kept (under make)\n")
+    assert sh(f"{make} -s", cwd=tmp_path) == (
+        0,
+        b"",
+        b"chatpipe: out.jsonl.journal: journal kept (under make)\n",
+    )
     assert shop.sold() == rest
     assert shop.files() == ["Makefile", "in.jsonl", "out.jsonl", "out.jsonl.journal"]
 
