@@ -278,6 +278,16 @@ def test_the_closing_line(counts: dict[str, Any], destination: str | None, expec
     assert closing_text(tally, 22.04, destination, tally.failed) == expected
 
 
+def test_a_line_that_was_not_answered_has_no_latency() -> None:
+    """One in a job that failed as a whole."""
+    tally = Tally()
+    for result in (bad(Outcome.unsent, latency_s=0.0), bad(Outcome.unsent, latency_s=0.0), good()):
+        tally.add(result)
+    assert tally.report(1.0)["latency_s"] == {
+        name: pytest.approx(0.5, rel=0.01) for name in ("p50", "p95", "p99")
+    }
+
+
 def test_the_report_of_a_run_without_lines() -> None:
     report = Tally().report(0.0)
     assert report["requests_per_s"] is None

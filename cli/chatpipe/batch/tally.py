@@ -147,7 +147,8 @@ class Tally:
             model = (result.item.body or {}).get("model")
             cost = cost_of(self._prices, spent, model, in_job=result.in_job)
             self.cost = None if cost is None else self.cost + cost
-        self.latencies.add(result.latency_s)
+        if result.outcome is not Outcome.unsent:  # one in a job that failed as a whole took no time
+            self.latencies.add(result.latency_s)
         if result.server is not None:
             self.servers.add(result.server, is_good=result.is_good)
 
