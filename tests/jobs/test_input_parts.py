@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatpipe.errors import BadInput
+from chatpipe.errors import BadInput, Problems
 from chatpipe.jobs.input_parts import InputPart, PartReader
 from chatpipe.jobs.job_dialects import JobDialect
 
@@ -81,6 +81,14 @@ def test_a_file_that_changes_after_it_was_read_is_noticed(tmp_path: Path) -> Non
     (tmp_path / "in.jsonl").write_text(line("b"))
     with pytest.raises(BadInput, match="the file changed while it was read"):
         content(tmp_path, part)
+
+
+def test_all_lines_that_are_too_long_are_named(tmp_path: Path) -> None:
+    lines = [line("a", pad="x" * 3000), line("b"), line("c", pad="x" * 3000)]
+    with pytest.raises(Problems) as caught:
+        read(tmp_path, "\n".join(lines), JobDialect(most_bytes=2000))
+    assert [fault.place for fault in caught.value.faults] == ["in.jsonl:1", "in.jsonl:3"]
+    assert str(caught.value.faults[1]).endswith("chatpipe batch in.jsonl --shard 3/1000000000")
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,12 @@ def write_input(folder: Path, lines: int = LINES, says: str = "say") -> Path:
     return path
 
 
-def submit(provider: Provider, path: Path, **terms: Any) -> list[dict[str, Any]]:
+def submit(
+    provider: Provider, path: Path, job_lines: int | None = None, **terms: Any
+) -> list[dict[str, Any]]:
     """The records that are written."""
     api = provider.api()
-    api.dialect = api.dialect._replace(most_lines=3)
+    api.dialect = api.dialect._replace(most_lines=3).with_job_lines(job_lines)
     found: list[dict[str, Any]] = []
     with path.open("rb") as file:
         parts = PartReader(str(path), api.dialect).read(file)
@@ -363,9 +365,28 @@ def test_a_file_that_was_changed_after_a_submission_is_refused(tmp_path: Path) -
     provider, path = Provider(), write_input(tmp_path)
     submit(provider, path)
     write_input(tmp_path, says="tell")
-    with pytest.raises(BadInput, match="the file was changed after 3 jobs of it had been submitted"):
-        submit(provider, path)
+    for _ in range(2):
+        with pytest.raises(BadInput, match="the file or --job-lines was changed after 3 jobs") as caught:
+            submit(provider, path)
+    assert caught.value.place == str(path)
     assert len(provider.jobs()) == PARTS
+
+
+@pytest.mark.parametrize("code", ["too_many_tasks", "token_limit_exceeded"])
+def test_a_job_that_is_too_large_is_not_submitted_again_as_it_is(code: str, tmp_path: Path) -> None:
+    """Then the file may be split in another way: nothing of it was paid."""
+    provider, path = Provider(f"batch-fail={code}:of=all:times=1"), write_input(tmp_path, lines=3)
+    path.write_text(path.read_text().replace('"model": "b"', '"model": "a"'))
+    submit(provider, path)
+    while provider.jobs()[0]["status"] != "failed":
+        pass
+    for _ in range(2):
+        with pytest.raises(BadInput, match=f"has failed as a whole: {code}") as caught:
+            submit(provider, path)
+        assert (caught.value.place, caught.value.fix) == (str(path), "add --job-lines 1")
+    found = submit(provider, path, job_lines=1)
+    assert [each["lines"] for each in found] == [1, 1, 1]
+    assert [each["new"] for each in submit(provider, path, job_lines=1)] == [False] * 3
 
 
 def test_another_server_gets_jobs_of_its_own(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatpipe.flags.types import Seconds, under
+from chatpipe.flags.types import Count, Seconds, under
 from chatpipe.options.jobs import JobWaits
 
 option = under("Batch API")
@@ -23,6 +23,12 @@ POLL = option(
     default=_DEFAULTS.poll_s,
     daily=("jobs",),
     help="Query each job at least every S seconds",
+)
+JOB_LINES = option(
+    "--job-lines",
+    type=Count(1),
+    daily=("jobs",),
+    help="Put at most N lines into a job",
 )
 SETTLE = option(
     "--settle",

@@ -58,6 +58,7 @@ options = option_group(
             daily=True,
             help="Time within which the provider has to answer",
         ),
+        job_waits.JOB_LINES,
         job_waits.SETTLE,
         option("--limit", type=Count(1), default=_DEFAULTS.limit, daily=True, help="List at most N jobs"),
     ],

@@ -311,16 +311,26 @@ class _EngineType(OneOf):
 
 
 def _read_engine(
-    engine: str, poll_s: float, max_wait_s: float | None, settle_s: float, no_wait: bool
+    engine: str,
+    poll_s: float,
+    max_wait_s: float | None,
+    settle_s: float,
+    job_lines: int | None,
+    no_wait: bool,
 ) -> EngineOptions:
     name, _, address = engine.partition(":")
     if name != "batch-api":
-        given = {"--max-wait": max_wait_s is not None, "--no-wait": no_wait}
+        given = {
+            "--job-lines": job_lines is not None,
+            "--max-wait": max_wait_s is not None,
+            "--no-wait": no_wait,
+        }
         for option in (name for name, is_given in given.items() if is_given):
             raise UsageFault("is for the Batch API", place=option, fix="add --engine batch-api")
     if no_wait and max_wait_s is not None:
         raise UsageFault("--no-wait and --max-wait contradict each other", fix="choose one")
-    return EngineOptions(name, JobWaits(poll_s, max_wait_s, settle_s), no_wait, address or None)
+    waits = JobWaits(poll_s, max_wait_s, settle_s)
+    return EngineOptions(name, waits, no_wait, job_lines, address or None)
 
 
 _engine = option_group(
@@ -336,6 +346,7 @@ _engine = option_group(
         ),
         job_waits.POLL,
         job_waits.MAX_WAIT,
+        job_waits.JOB_LINES,
         job_waits.SETTLE,
         _jobs_option(
             "--no-wait", is_flag=True, help="Create the jobs and exit; a later run collects the results"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, BinaryIO
 
-from chatpipe.errors import BadInput, MissingInput, TooLarge, quantity, reason
+from chatpipe.errors import BadInput, MissingInput, Problems, TooLarge, quantity, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import JobDialect
@@ -82,7 +82,7 @@ class InputPart:
             found.update(piece)
             yield piece
         if found.hexdigest() != self.digest:
-            raise BadInput("the file changed while it was read", place="FILE", fix="run it again")
+            raise BadInput("the file changed while it was read", fix="run it again")
 
 
 def alone(number: int) -> str:
@@ -118,6 +118,14 @@ class PartSplitter:
         return number
 
 
+def refuse_too_large(faults: Sequence[TooLarge]) -> None:
+    """Raise BadInput for all lines that are larger than a part may be, if there are any."""
+    if len(faults) > 1:
+        raise Problems(faults)
+    for fault in faults:
+        raise fault
+
+
 class PartReader:
     """Reads a file of Batch lines. name is its path, for places."""
 
@@ -126,6 +134,7 @@ class PartReader:
         self._dialect = dialect
         self._splitter = PartSplitter(dialect)
         self._ids: set[int] = set()
+        self._too_large: list[TooLarge] = []
 
     def read(self, file: BinaryIO) -> list[InputPart]:
         """The parts, in the order of their first lines. Raises BadInput and MissingInput."""
@@ -144,6 +153,7 @@ class PartReader:
                 at += size
         except OSError as error:
             raise MissingInput(f"cannot read '{self._name}': {reason(error)}", place="FILE") from error
+        refuse_too_large(self._too_large)
         if not self._splitter.parts:
             raise BadInput("there are no requests", place=self._name)
         return self._splitter.parts
@@ -154,9 +164,11 @@ class PartReader:
             part = self._splitter.parts[self._splitter.number(url, model, len(line) + 1)]
         except BadInput as fault:
             fault.place = f"{self._name}:{number}"
-            if isinstance(fault, TooLarge):
-                fault.fix = f"leave it out, and send it with chatpipe batch {self._name} {alone(number)}"
-            raise
+            if not isinstance(fault, TooLarge):
+                raise
+            fault.fix = f"leave it out, and send it with chatpipe batch {self._name} {alone(number)}"
+            self._too_large.append(fault)
+            return
         part.add(len(line) + 1, number)
         part.add_bytes(line + b"\n", at)
 

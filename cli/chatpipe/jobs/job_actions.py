@@ -171,7 +171,7 @@ def jobs_in(path: str, api: JobApi) -> dict[str, PartRecord]:
         raise MissingInput(f"'{path}' is the journal of a run", fix="run its command again")
     submit = api.command("submit", path)
     with JobsFile(state_path, console.note, create=False) as state:
-        records = list(state.records.values())
+        records = [record for record in state.records.values() if not record.is_collected]
     newest = {record.fields.get("sha256"): record for record in records}
     for record in newest.values():
         if record.job_id is None:

@@ -44,6 +44,16 @@ _MOST_SECONDS = 100_000_000_000  # of a Unix time; a larger number counts millis
 _END_TIMES = ("completed_at", "expired_at", "cancelled_at", "failed_at")
 
 
+# The codes of a job that has too many lines, or of whose tokens too many would be in the queue.
+TOO_MANY = "too_many_tasks"
+TOO_LARGE = (TOO_MANY, "token_limit_exceeded")
+
+
+def smaller(lines: int) -> str:
+    """The option that makes jobs of half as many lines. Empty for a single line."""
+    return f"add --job-lines {lines // 2}" if lines > 1 else ""
+
+
 class JobDialect(NamedTuple):
     """A provider's form of the API.
 
@@ -64,6 +74,10 @@ class JobDialect(NamedTuple):
     url: str = "/v1/chat/completions"
     has_metadata: bool = True
     shape: JobShape = OPENAI_SHAPE
+
+    def with_job_lines(self, most: int | None) -> JobDialect:
+        """The same with at most this many lines in a job, if a number is given."""
+        return self if most is None else self._replace(most_lines=min(most, self.most_lines))
 
 
 # By the names that profiles have in `batch`.
@@ -162,6 +176,11 @@ class ProviderJob(NamedTuple):
     def codes(self) -> list[Value]:
         """The codes of the reasons."""
         return [each.get("code") for each in self._errors()]
+
+    @property
+    def is_too_large(self) -> bool:
+        """True if it failed as a whole because of the number of its lines or of their tokens."""
+        return self.status == "failed" and any(code in self.codes for code in TOO_LARGE)
 
     def _errors(self) -> list[dict[str, Value]]:
         errors = self.value.get("errors")

@@ -37,7 +37,7 @@ class JobsCommand(NamedTuple):
             fix = "leave out all --base-url but one"
             raise UsageFault("jobs are at one server", place="--base-url", fix=fix)
         (endpoint,) = endpoints
-        dialect = dialect_of(endpoint)
+        dialect = dialect_of(endpoint).with_job_lines(self.options.job_lines)
         with (
             open_target(self.options.output, (), escape=True) as out,
             connections.open(endpoint) as connection,

@@ -16,7 +16,7 @@ from chatpipe.errors import BadInput, ChatpipeError, SomeFailed, Status, TryLate
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent, is_unseen
-from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.job_dialects import TOO_LARGE, TOO_MANY, ProviderJob, smaller
 from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.jobs.part_record import JobState, PartRecord
 from chatpipe.named_tuple import NamedTuple
@@ -67,12 +67,15 @@ class Submission:
         foreign = [
             record
             for record in self._state.records.values()
-            if record.fields.get("sha256") not in digests and (record.job_id or record.creating_at)
+            if record.fields.get("sha256") not in digests
+            and record.is_in_flight
+            and not self._has_failed(record)
         ]
         if foreign:
-            what = f"the file was changed after {quantity(len(foreign), 'job')} of it had been submitted"
+            jobs = quantity(len(foreign), "job")
+            what = f"the file or --job-lines was changed after {jobs} of it had been submitted"
             fix = f"submit the new one under another name, or move '{self._state.path}' away"
-            raise BadInput(what, place="FILE", fix=fix)
+            raise BadInput(what, place=file.name, fix=fix)
         for index, part in enumerate(parts, 1):
             number = PartNumber(index, len(parts))
             try:
@@ -80,9 +83,18 @@ class Submission:
             except ChatpipeError as fault:
                 if number.total > 1 and not fault.place:
                     fault.place = f"{number}, lines {part.first} to {part.last}"
+                if number.number == 1:  # else jobs were created of this size
+                    fault.fix = ", or ".join(filter(None, (fault.fix, smaller_fix(fault, part.count))))
                 raise
             self._write(_shown(job, part, number, is_new=is_new))
         return Status.OK
+
+    def _has_failed(self, record: PartRecord) -> bool:
+        """Return True if the job of a part has failed as a whole, and take note: nothing of it was paid."""
+        has_failed = record.job_id is not None and self._api.retrieve(record.job_id).status == "failed"
+        if has_failed:
+            self._state.note(record, "collected")
+        return has_failed
 
     def submit(self, part: InputPart, file: BinaryIO, number: PartNumber) -> tuple[ProviderJob, bool]:
         """The job of a part, and True if it was created now."""
@@ -91,6 +103,11 @@ class Submission:
             job = self._api.retrieve(record.job_id)
             if job.status != "failed":
                 return job, False
+            # With other parts in the queue there may be room for its tokens later.
+            is_final = TOO_MANY in job.codes or number.total == 1
+            if job.is_too_large and is_final and (fix := smaller(part.count)):
+                what = f"{job.id} has failed as a whole: {'; '.join(job.faults)}"
+                raise BadInput(what, place=file.name, fix=fix)
             self._context.note(f"{job.id} has failed as a whole, and nothing of it was paid: submitted again")
             record = self._plan(part, number, record.file_id)
         if record is None:
@@ -136,7 +153,8 @@ class Submission:
             try:
                 job = self._api.create(order)
             except Unconfirmed as unconfirmed:
-                self._context.note(f"{unconfirmed.fault}: looking whether the job was created all the same")
+                what = unconfirmed.fault.what.removesuffix(".")
+                self._context.note(f"{what}: looking whether the job was created all the same")
                 found = self.look_for(record)
                 if found is not None:
                     return found
@@ -227,6 +245,12 @@ class Submission:
                 token = metadata.get(_TOKEN) if isinstance(metadata, dict) else None
                 if record.token == token or (record.file_id and job.input_file_id == record.file_id):
                     yield job
+
+
+def smaller_fix(fault: ChatpipeError, lines: int) -> str:
+    """The remedy for a create that was refused because of the size of its job; empty for another refusal."""
+    is_too_large = any(code.encode() in (fault.body or b"") for code in TOO_LARGE)
+    return smaller(lines) if is_too_large else ""
 
 
 def _shown(job: ProviderJob, part: InputPart, number: PartNumber, *, is_new: bool) -> dict[str, Value]:

@@ -24,12 +24,14 @@ class JobWaits(NamedTuple):
 class JobsOptions(NamedTuple):
     """The options of `jobs`.
 
-    The provider has to answer within window. limit is the number of jobs to list. Results have the order of
+    The provider has to answer within window. job_lines is the largest number of lines of a job, None for
+    that of the provider. limit is the number of jobs to list. Results have the order of
     the lines in the file input, and go to output.
     """
 
     waits: JobWaits = JobWaits()
     window: str = "24h"
+    job_lines: int | None = None
     limit: int = 20
     input: str | None = None
     output: OutputOptions = OutputOptions()

@@ -102,13 +102,15 @@ class RunLimits(NamedTuple):
 class EngineOptions(NamedTuple):
     """The engine that answers the requests of a run: `local`, `batch-api` or `ray`.
 
-    waits are those for jobs of the Batch API. With creates_only the run ends once they are created.
+    waits are those for jobs of the Batch API, job_lines is the largest number of lines of one, None for that
+    of the provider. With creates_only the run ends once they are created.
     address is that of a cluster, None if it is not given.
     """
 
     name: str = "local"
     waits: JobWaits = JobWaits()
     creates_only: bool = False
+    job_lines: int | None = None
     address: str | None = None
 
     @property

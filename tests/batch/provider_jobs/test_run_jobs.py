@@ -216,6 +216,19 @@ def test_what_has_no_answer_is_sent_by_the_next_run(
     assert report["sent"] == {"unsent": len(failures)}
 
 
+@pytest.mark.parametrize("fault", ["batch-fail=too_many_tasks", "batch-fail=token_limit_exceeded"])
+def test_a_job_that_is_too_large_alone_names_the_option_for_smaller_ones(
+    fault: str, shop: Callable[..., Shop]
+) -> None:
+    made = shop(f"{fault}:of=all:times=1")
+    made.write([0, 2, 3])
+    status, words = made.run()
+    assert (status, words.endswith(", add --job-lines 1, run the same command again")) == (1, True)
+    assert made.run("--job-lines", "1") == (0, "")
+    assert [job["request_counts"]["total"] for job in made.provider.jobs()] == [1, 1, 1, 0]
+    assert made.answers() == ["say 0", "say 2", "say 3"]
+
+
 def test_parts_wait_for_room_in_the_queue_of_the_provider(shop: Callable[..., Shop]) -> None:
     made = shop("batch-limit:times=1")
     assert made.run() == (0, "")

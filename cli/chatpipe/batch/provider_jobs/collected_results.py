@@ -18,7 +18,7 @@ from chatpipe.errors import BadInput, BrokenAnswer, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.file_download import GONE, FileDownload
 from chatpipe.jobs.job_api import JobApi
-from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.job_dialects import ProviderJob, smaller
 from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
 from chatpipe.jobs.whole_results import is_old, whole_results
 from chatpipe.system.spool import Spool
@@ -112,7 +112,8 @@ class CollectedResults:
             if gone is None
             else f"{job.id}: the provider has not kept its results {gone}"
         )
-        return CollectedAnswer(unsent(why), 0.0)
+        fix = smaller(int(part.fields.get("lines", 0))) if job.is_too_large else ""
+        return CollectedAnswer(unsent(why, fix), 0.0)
 
     def has_new(self, fingerprint: str) -> bool:
         """Return True if a job has given a good answer to a request, and find() has not returned it yet.

@@ -48,9 +48,9 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) ->
     return answer._replace(engine=BY_JOBS)
 
 
-def unsent(why: str) -> Answer:
+def unsent(why: str, fix: str = "") -> Answer:
     """The answer to a request that a job has not answered."""
-    return Answer(None, None, SomeFailed(why, Status.SOME_FAILED), attempts=0)
+    return Answer(None, None, SomeFailed(why, Status.SOME_FAILED, fix=fix), attempts=0)
 
 
 def reason_of(job: ProviderJob, part: PartRecord) -> str:

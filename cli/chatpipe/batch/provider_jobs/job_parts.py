@@ -16,7 +16,7 @@ from chatpipe.batch.provider_jobs.job_records import JobRecords, PlannedLines, k
 from chatpipe.batch.provider_jobs.line_encoder import LineEncoder
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BadInput, TooLarge
-from chatpipe.jobs.input_parts import InputPart, PartSplitter, alone
+from chatpipe.jobs.input_parts import InputPart, PartSplitter, alone, refuse_too_large
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
@@ -56,6 +56,7 @@ class JobParts:
         self.items = ItemFile()
         self.numbers = array("i")
         self._splitter = PartSplitter(dialect)
+        self._too_large: list[TooLarge] = []
         self._at = 0
         self._seen = SortedIndex("B") if spec.input.dedupe else None
         self._lines: list[_PartLines] = []  # by the number of a part
@@ -86,8 +87,9 @@ class JobParts:
         return None if cost is None else round(cost, 6)
 
     def read(self, items: AsyncIterator[Item]) -> None:
-        """Add all items. Raises BadInput for a line that is larger than a file may be, and CannotWrite."""
+        """Add all items. Raises BadInput for lines that are larger than a file may be, and CannotWrite."""
         run_loop(self._read(items))
+        refuse_too_large(self._too_large)
         self._write_lines()
         try:
             self.file.flush()
@@ -131,12 +133,12 @@ class JobParts:
             number = self._splitter.number(self._url, model, len(line))
         except BadInput as fault:
             fault.place = f"{self._input_name}:{item.line}"
-            if isinstance(fault, TooLarge):
-                only = alone(item.row_number or item.line)
-                fault.fix = (
-                    f"add --engine local {only} to send it alone, then leave them out to send the rest"
-                )
-            raise
+            if not isinstance(fault, TooLarge):
+                raise
+            only = alone(item.row_number or item.line)
+            fault.fix = f"add --engine local {only} to send it alone, then leave them out to send the rest"
+            self._too_large.append(fault)
+            return NO_PART
         if number == len(self._lines):
             self._lines.append(_PartLines())
         self._splitter.parts[number].add(len(line), item.line)

@@ -22,7 +22,7 @@ from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import LOST, ProviderJob, lost_job
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.jobs.part_record import PartRecord
-from chatpipe.jobs.submission import PartNumber, Submission, SubmitTerms
+from chatpipe.jobs.submission import PartNumber, Submission, SubmitTerms, smaller_fix
 from chatpipe.options.run import EngineOptions
 
 _NOT_FOUND = 404
@@ -157,6 +157,7 @@ class JobPhase:
             job, _ = self._submission.submit(part, self._parts.file, part_number)
         except ChatpipeError as fault:
             if _NO_ROOM.encode() not in (fault.body or b"") or not self._waiting():
+                fault.fix = ", or ".join(filter(None, (fault.fix, smaller_fix(fault, part.count))))
                 raise
             self._note(f"{fault.what.removesuffix('.')}: submitted again when another job has ended")
             self._held.append(number)

@@ -43,7 +43,7 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
         fix = "leave it out in the next run, which collects them, or name another file with --journal"
         raise UsageFault(what, place="--fresh", fix=fix)
     try:
-        dialect = dialect_of(spec.endpoint, WITHOUT_ENGINE)
+        dialect = dialect_of(spec.endpoint, WITHOUT_ENGINE).with_job_lines(options.job_lines)
     except BadConfiguration:
         if options.is_jobs:
             raise
