@@ -101,7 +101,7 @@ class Call(NamedTuple):
 
 
 def _release_unkept(out: OpenOutput) -> None:
-    """Let a signal that came behind the answer end the call, unless a file keeps the answer."""
+    """Let a signal that came after the answer end the call, unless a file keeps the answer."""
     if not out.is_kept:
         release_signals()
 

@@ -70,7 +70,7 @@ class Draft(NamedTuple):
         return past
 
     def prepare(self, past: Sequence[LocatedValue] | None = None) -> Prepared:
-        """Build the body behind the messages of a transcript; past is None without one.
+        """Build the body after the messages of a transcript; past is None without one.
 
         It is not checked yet: see check(). Raises UsageFault, BadInput.
         """

@@ -83,7 +83,7 @@ def test_any_character_may_stand_between_cells(delimiter: str) -> None:
     {
         "text behind a quote": (
             b'"a"b,c\nd,e\n',
-            ["t.csv:1: text behind a closing quote: a quote inside a cell is doubled", None],
+            ["t.csv:1: text after a closing quote: a quote inside a cell is doubled", None],
         ),
         "never closed": (b'a\n"b,c\nd\n', [None, "t.csv:2: a quote is never closed"]),
         "closed, and another is not": (b'"a\nb","c\nd\n', ["t.csv:2: a quote is never closed"]),

@@ -87,7 +87,7 @@ CSV = "CSV, not JSON: chatpipe map --csv '{{text}}' f asks about each row"
         "an array that ends early": (
             b'["a",\n"b"',
             [b'"a"', b'"b"'],
-            "f: the array ends early, behind element 2: jq empty f says on which line",
+            "f: the array ends early, after element 2: jq empty f says on which line",
         ),
         "behind its first line": (
             b"[\n",
@@ -97,17 +97,17 @@ CSV = "CSV, not JSON: chatpipe map --csv '{{text}}' f asks about each row"
         "inside an element": (
             b'["a",\n{"b":',
             [b'"a"'],
-            "f: the array ends early, behind element 1: jq empty f says on which line",
+            "f: the array ends early, after element 1: jq empty f says on which line",
         ),
         "a comma that is missing": (
             b'["a"\n"b"]',
             [b'"a"'],
-            "f: neither ',' nor ']' behind element 1: jq empty f says on which line",
+            "f: neither ',' nor ']' after element 1: jq empty f says on which line",
         ),
         "a comma too many": (
             b'["a",\n]',
             [b'"a"'],
-            "f: a value is missing behind element 1: jq empty f says on which line",
+            "f: a value is missing after element 1: jq empty f says on which line",
         ),
         "no first element": (
             b'[\n,"a"]',
@@ -127,7 +127,7 @@ CSV = "CSV, not JSON: chatpipe map --csv '{{text}}' f asks about each row"
         "several arrays": (
             b'["a"]\n["b"]\n',
             [b'"a"'],
-            "f: there is something behind the array: read it with jq -c '.[]' f",
+            "f: there is something after the array: read it with jq -c '.[]' f",
         ),
         "gzip that ends early": (
             gzip.compress(b'"a"\n"b"\n"c"')[:-8],

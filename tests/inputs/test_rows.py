@@ -273,7 +273,7 @@ def test_a_row_of_several_lines_has_the_place_of_its_first() -> None:
     [
         (b"1", {"a": "1", "b": None}, "t:2: 1 cell, where there are 2 columns"),
         (b"1,2,3", {"a": "1", "b": "2"}, "t:2: 3 cells, where there are 2 columns"),
-        (b'1,"2"3', {"a": '1,"2"3', "b": None}, "t:2: text behind a closing quote"),
+        (b'1,"2"3', {"a": '1,"2"3', "b": None}, "t:2: text after a closing quote"),
         (b"1,\xff", {"a": "1", "b": "\ufffd"}, "t:2: byte 0xff is not UTF-8"),
     ],
 )
@@ -288,7 +288,7 @@ def test_a_ragged_row_is_one_with_a_fault(line: bytes, cells: dict[str, str], ex
     ("line", "expected"),
     [
         (b"a,\xff", "t:1: byte 0xff is not UTF-8"),
-        (b'a,"b"c', "t:1: text behind a closing quote"),
+        (b'a,"b"c', "t:1: text after a closing quote"),
         (b'a,"b', "t:1: a quote is never closed"),
     ],
 )

@@ -65,7 +65,7 @@ def print_summary(spec: RunSpec, tally: Tally, wall_s: float, fault: ChatpipeErr
     """Print the closing line of a run, and its failures by reason.
 
     fault is that of the run, None if the output is complete: until then its answers are in the journal. It
-    is printed behind the closing line, and the number of failures stands in one of the two.
+    is printed after the closing line, and the number of failures stands in one of the two.
     """
     from chatpipe.batch import summary  # only a terminal has it
 

@@ -63,7 +63,7 @@ class Command(click.Command):
         if pairs := [pair for pair in pairwise(args) if pair[0][:1] == pair[1][:1] == "-"]:
             valued = self._names(is_flag=False)
             names = valued | self._names(is_flag=True)
-            if any(word in valued and behind in names for word, behind in pairs):
+            if any(word in valued and after in names for word, after in pairs):
                 return True
         flags: frozenset[str] = frozenset()
         if any(word.startswith("--") and "=" in word for word in args):
@@ -121,10 +121,10 @@ def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-def _may_be_files(before: str, value: str, behind: str) -> bool:
-    """Return True if a shell may have put value and behind for a pattern that is the value of an option."""
+def _may_be_files(before: str, value: str, after: str) -> bool:
+    """Return True if a shell may have put value and after for a pattern that is the value of an option."""
     is_value = before[:1] == "-" or value[:2] == "--"
-    return is_value and behind[:1] != "-" and are_alike(value, behind)
+    return is_value and after[:1] != "-" and are_alike(value, after)
 
 
 def _may_be_slip(word: str, second: str, flags: frozenset[str]) -> bool:

@@ -21,7 +21,7 @@ class Remedy(NamedTuple):
     """A remedy for some commands, or for all if commands is empty.
 
     text is an option of ours with the same meaning, or a sentence. The remedy applies to a command that has
-    every option in the text. Options behind `chatpipe` belong to the command that the text names there.
+    every option in the text. Options after `chatpipe` belong to the command that the text names there.
     """
 
     text: str

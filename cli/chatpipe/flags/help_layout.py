@@ -35,7 +35,7 @@ def wrap(text: str, width: int) -> list[str]:
 def definitions(pairs: Sequence[tuple[str, str]], width: int, column: int | None = None) -> Iterable[str]:
     """The lines of names and meanings, two columns on a page that is wide enough.
 
-    The meanings begin at column, or behind the longest name.
+    The meanings begin at column, or after the longest name.
     """
     if width < _COLUMNS_FROM:
         for name, meaning in pairs:

@@ -299,7 +299,7 @@ _ENGINES = ("local", "batch-api", "ray")
 
 
 class _EngineType(OneOf):
-    """The name of an engine; behind that of a cluster its address may stand: `ray:head:6379`."""
+    """The name of an engine; after that of a cluster its address may stand: `ray:head:6379`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         name, colon, address = str(value).partition(":")

@@ -17,7 +17,7 @@ _BASH = """\
     local word=${line##*[[:space:]]}
     local before= response suffix type value
 
-    # bash replaces only what stands behind the last = or : of a word.
+    # bash replaces only what stands after the last = or : of a word.
     [[ $word == --*=* ]] && word=${word#*=}
     if [[ $COMP_WORDBREAKS == *:* && $word == *:* && $word != [\\"\\']* ]]; then
         before=${word%%"${word##*:}"}
@@ -137,11 +137,11 @@ class BashLines(BashComplete):
     source_template = _BASH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words behind the program, and the one to complete, which may be empty."""
+        """The words after the program, and the one to complete, which may be empty."""
         line = os.environ.get("COMP_LINE")
         if line is None:
             return super().get_completion_args()
-        # The mark is a part of the last word, or a word of its own behind a space, whatever quotes are open.
+        # The mark is a part of the last word, or a word of its own after a space, whatever quotes are open.
         *words, last = split_arg_string(f"{line}.")
         return words[1:], last.removesuffix(".")
 

@@ -121,7 +121,7 @@ def file_fault(word: str, otherwise: str = "") -> UsageFault:
 
 
 def _refuse_single_dash(word: str, options: Mapping[str, click.Option], context: click.Context) -> None:
-    """Refuse the name of a long option behind one dash."""
+    """Refuse the name of a long option after one dash."""
     right = long_name(word)
     if len(right) > _LEAST_FOREIGN:
         _refuse_foreign(right, options, context)
@@ -222,11 +222,11 @@ def _quote_fault(word: str, place: str = "") -> UsageFault:
     return UsageFault(f"{word[0]} is no quote for a shell", place=place, fix="write ' or \" instead")
 
 
-def _refuse_parameter(behind: Sequence[str]) -> None:
+def _refuse_parameter(following: Sequence[str]) -> None:
     """Refuse `-o temperature 0.5`, as llm has it, which would write to a file called temperature."""
-    if len(behind) < 2 or not _PARAMETER_VALUE.fullmatch(behind[1]):
+    if len(following) < 2 or not _PARAMETER_VALUE.fullmatch(following[1]):
         return
-    name = foreign.normalize(behind[0])
+    name = foreign.normalize(following[0])
     if name in [parameter.option for parameter in TABLE]:
-        fix = f"write --{name} {behind[1]}, or -o ./{behind[0]} for the file"
-        raise UsageFault(f"'{behind[0]}' is the name of a parameter", place="-o", fix=fix)
+        fix = f"write --{name} {following[1]}, or -o ./{following[0]} for the file"
+        raise UsageFault(f"'{following[0]}' is the name of a parameter", place="-o", fix=fix)

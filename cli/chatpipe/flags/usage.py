@@ -178,7 +178,7 @@ def _as_prompt(arguments: Sequence[str]) -> str:
 def misplaced_option(group: click.Group, arguments: Sequence[str]) -> UsageFault:
     """The fault for an option, `-` or `--` before the command. A value may be a secret and is not shown."""
     if arguments[0] in ("-", "--"):
-        return _behind_dashes(group, arguments)
+        return _after_dashes(group, arguments)
     word = arguments[0].partition("=")[0]
     is_long = len(word) > 2 and any(
         long_name(word) in names for names in (*_options(group).values(), foreign.KEY_WORDS)
@@ -197,7 +197,7 @@ def misplaced_option(group: click.Group, arguments: Sequence[str]) -> UsageFault
     return UsageFault(what, fix=f"chatpipe {command} {option} ...")
 
 
-def _behind_dashes(group: click.Group, arguments: Sequence[str]) -> UsageFault:
+def _after_dashes(group: click.Group, arguments: Sequence[str]) -> UsageFault:
     """The fault for `-`, which stands for stdin elsewhere, or `--` where a command is wanted."""
     dashes, *rest = arguments
     if rest and rest[0] in _options(group):

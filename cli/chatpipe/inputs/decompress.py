@@ -64,7 +64,7 @@ class _Inflater:
         while data or len(piece) == _PIECE_BYTES:  # a full piece: there may be more of it
             if self._inflater.eof:
                 if self._wbits != _GZIP or not data.strip(b"\0"):
-                    return  # bytes behind the end; gzip pads with NULs
+                    return  # bytes after the end; gzip pads with NULs
                 self._inflater = self._zlib.decompressobj(self._wbits)
             piece = self._inflater.decompress(data, _PIECE_BYTES)
             if piece:

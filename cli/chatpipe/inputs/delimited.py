@@ -196,7 +196,7 @@ def csv_fault(error: csv.Error) -> str:
     """An error of the csv module in our own words."""
     words = str(error)
     if "expected after" in words:
-        return "text behind a closing quote: a quote inside a cell is doubled"
+        return "text after a closing quote: a quote inside a cell is doubled"
     if "new-line" in words:
         return _LONE_RETURN
     if "field limit" in words:

@@ -36,7 +36,7 @@ class BrokenArray(ValueError):
 
 
 class ElementSplitter:
-    """A splitter of a JSON array into sources. The array begins the text, perhaps behind white space.
+    """A splitter of a JSON array into sources. The array begins the text, perhaps after white space.
 
     If the first line cannot be the start of an array, it is a broken line of JSONL: nothing is raised, and
     broken_line is all text so far.
@@ -50,7 +50,7 @@ class ElementSplitter:
         self._has_line_end = False
 
     def feed(self, text: bytes) -> Iterator[Source]:
-        """The elements that end in this text. Raises BadInput behind them if the array is broken."""
+        """The elements that end in this text. Raises BadInput after them if the array is broken."""
         while text and self.broken_line is None:
             piece = text if self._first_line is None else self._part_of_first_line(text)
             text = text[len(piece) :]
@@ -89,7 +89,7 @@ class ElementSplitter:
         if self._first_line is not None and self._first_line.strip() != b"[":
             self.broken_line = self._first_line + rest
             return
-        if self._array.is_complete:  # jq takes several arrays, one behind the other
+        if self._array.is_complete:  # jq takes several arrays, one after the other
             fix = f"read it with {with_name(_JQ_ELEMENTS, self._name)}"
         else:
             fix = f"{with_name('jq empty FILE', self._name)} says on which line"
@@ -99,13 +99,13 @@ class ElementSplitter:
 class ArraySplitter:
     """A splitter of an array that arrives in blocks of any size. White space may precede it.
 
-    count is the number of elements so far. An element that is longer than MAX_LINE_BYTES is cut behind the
+    count is the number of elements so far. An element that is longer than MAX_LINE_BYTES is cut after the
     block that exceeds the limit, without a wait for its end. The rest is dropped.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        # The step reads a part of a block from an offset, and returns the offset behind that part.
+        # The step reads a part of a block from an offset, and returns the offset after that part.
         self._step: Callable[[bytes, int], int] = self._before_array
         self._start: int | None = None  # of the current element in this block, 0 if it began earlier
         self._pieces: list[bytes] = []  # of the current element, from earlier blocks
@@ -118,7 +118,7 @@ class ArraySplitter:
     def feed(self, block: bytes) -> Iterator[bytes]:
         """Yield the elements that end or are cut in this block, each on one line.
 
-        Raises BrokenArray behind them.
+        Raises BrokenArray after them.
         """
         at = 0
         while at < len(block):
@@ -135,12 +135,12 @@ class ArraySplitter:
 
     @property
     def is_complete(self) -> bool:
-        return self._step == self._behind_array
+        return self._step == self._after_array
 
     def end(self) -> None:
         """Raises BrokenArray if the array has not ended."""
         if not self.is_complete:
-            raise BrokenArray(f"the array ends early, {self._behind()}")
+            raise BrokenArray(f"the array ends early, {self._after()}")
 
     def _before_array(self, block: bytes, at: int) -> int:
         at = _end(_SPACE, block, at)
@@ -152,7 +152,7 @@ class ArraySplitter:
     def _first_element(self, block: bytes, at: int) -> int:
         at = _end(_SPACE, block, at)
         if at < len(block) and block[at] == _ARRAY_END:
-            self._step = self._behind_array
+            self._step = self._after_array
             return at + 1
         return self._element(block, at)
 
@@ -162,7 +162,7 @@ class ArraySplitter:
             return at
         first = block[at]
         if first in (_COMMA, _ARRAY_END):
-            raise BrokenArray(f"a value is missing {self._behind()}")
+            raise BrokenArray(f"a value is missing {self._after()}")
         self._start, self._size, self._is_cut = at, 0, False
         if first == _QUOTE:
             self._step = self._in_string
@@ -212,7 +212,7 @@ class ArraySplitter:
         assert self._start is not None
         self._add(block[self._start : end])
         self._start = None
-        self._step = self._behind_element
+        self._step = self._after_element
         if self._is_cut:
             return
         element = self._take()
@@ -220,23 +220,23 @@ class ArraySplitter:
             raise BrokenArray(f"element {self.count} is not JSON: {fault.what} (column {fault.column})")
         self._complete = element
 
-    def _behind_element(self, block: bytes, at: int) -> int:
+    def _after_element(self, block: bytes, at: int) -> int:
         at = _end(_SPACE, block, at)
         if at == len(block):
             return at
         if block[at] not in (_COMMA, _ARRAY_END):
-            raise BrokenArray(f"neither ',' nor ']' {self._behind()}")
-        self._step = self._element if block[at] == _COMMA else self._behind_array
+            raise BrokenArray(f"neither ',' nor ']' {self._after()}")
+        self._step = self._element if block[at] == _COMMA else self._after_array
         return at + 1
 
-    def _behind_array(self, block: bytes, at: int) -> int:
+    def _after_array(self, block: bytes, at: int) -> int:
         at = _end(_SPACE, block, at)
         if at < len(block):
-            raise BrokenArray("there is something behind the array")
+            raise BrokenArray("there is something after the array")
         return at
 
-    def _behind(self) -> str:
-        return f"behind element {self.count}" if self.count else "at its beginning"
+    def _after(self) -> str:
+        return f"after element {self.count}" if self.count else "at its beginning"
 
     def _take(self) -> bytes:
         """Count the current element. Returns what came of it, on one line."""

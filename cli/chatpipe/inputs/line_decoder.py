@@ -49,11 +49,11 @@ class LineDecoder:
             self._splitter = _Lines(name)
 
     def feed(self, block: bytes) -> Iterator[Source]:
-        """The lines that end in this block. Raises BadInput behind the last of them."""
+        """The lines that end in this block. Raises BadInput after the last of them."""
         return chain.from_iterable(map(self._split, self._text.feed(block)))
 
     def end(self) -> Iterator[Source]:
-        """The rest, such as a line without a line ending. Raises BadInput behind it."""
+        """The rest, such as a line without a line ending. Raises BadInput after it."""
         for text in self._text.end():
             yield from self._split(text)
         if self._splitter is not None:

@@ -21,7 +21,7 @@ class LineReader:
 
     blocks() reads them in an event loop; before it runs, read_line() reads single lines. A regular file is
     read without waiting. For a pipe, blocks() waits until it is readable, so results arrive while `tail -f`
-    is silent. Both raise MissingInput if reading fails, and BadInput behind the last line that can be read.
+    is silent. Both raise MissingInput if reading fails, and BadInput after the last line that can be read.
     """
 
     def __init__(self, descriptor: int, name: str, form: InputForm = InputForm.TEXT) -> None:

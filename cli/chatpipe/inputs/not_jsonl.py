@@ -10,7 +10,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.text_decoder import with_name
 
 _TABLE_SUFFIX = re.compile(r"\.(csv|tsv)(?:\.gz|\.zst)?", re.IGNORECASE)
-# A space behind the delimiter is how text uses commas.
+# A space after the delimiter is how text uses commas.
 _COLUMN_NAME = re.compile(r'"?\w[\w ./#%()-]*"?')
 _OPTIONS = {"\t": "--tsv", ",": "--csv", ";": "--csv --delimiter ';'"}
 

@@ -44,7 +44,7 @@ class LineSplitter:
     """A splitter of bytes that arrive in blocks into lines, without their LF.
 
     It splits at LF only, because JSON may contain U+2028 and the like. A line that is longer than max_bytes
-    is cut behind the block that exceeds the limit, without a wait for its end. The rest is dropped.
+    is cut after the block that exceeds the limit, without a wait for its end. The rest is dropped.
     """
 
     def __init__(self, max_bytes: float = math.inf) -> None:
@@ -164,9 +164,9 @@ def members(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def texts(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each of several JSON texts, one behind the other.
+    """Yield the start and end of each of several JSON texts, one after the other.
 
-    Raises ValueError or RecursionError behind the last that could be read.
+    Raises ValueError or RecursionError after the last that could be read.
     """
     position = _skip(text, 0)
     while position < len(text):

@@ -100,7 +100,7 @@ class Sources:
     def lines(self, name: str, option: str, form: InputForm | None = None) -> Iterator[Source]:
         """Yield the lines one at a time, without their line endings: see LineDecoder. None is text.
 
-        Raises MissingInput, and BadInput behind the last line that can be read.
+        Raises MissingInput, and BadInput after the last line that can be read.
         """
         if is_stdin(name):
             yield from _decode_lines(STDIN_NAME, form, self.stdin.blocks())

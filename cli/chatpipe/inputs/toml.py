@@ -201,7 +201,7 @@ class _Reader:
         self._defined[path] = line
 
     def _keys(self) -> list[str]:
-        """The parts of a dotted key, with the blanks behind it."""
+        """The parts of a dotted key, with the blanks after it."""
         keys = []
         while True:
             self._skip_blanks()

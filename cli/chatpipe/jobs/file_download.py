@@ -136,7 +136,7 @@ class FileDownload:
         return None
 
     def _ended(self, response: httpx.Response) -> _Break | None:
-        """None if a file has no more bytes than came: the connection broke behind the last one."""
+        """None if a file has no more bytes than came: the connection broke after the last one."""
         total = _total(response)
         if total is None or total == self.spool.size:
             return None

@@ -62,7 +62,7 @@ def _openai_query(size: int, cursor: str) -> dict[str, str]:
 
 
 def _openai_next(value: Value, size: int, cursor: str) -> str | None:
-    """The id of the last job of a page. A full page may have another behind it, unless it says no."""
+    """The id of the last job of a page. A full page may have another after it, unless it says no."""
     data = value.get("data") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(data, list) or not data:
         return None

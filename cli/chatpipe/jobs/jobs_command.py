@@ -22,7 +22,7 @@ from chatpipe.system.console import Console
 
 
 class JobsCommand(NamedTuple):
-    """The command line of `jobs`: the action, the ids and files behind it, and the options."""
+    """The command line of `jobs`: the action, the ids and files after it, and the options."""
 
     action: str
     operands: Sequence[str]

@@ -16,7 +16,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.system.line_window import LineWindow
 from chatpipe.system.spool import Spool
 
-# The beginning of nearly all results. Behind it everything is inside of other members.
+# The beginning of nearly all results. After it everything is inside of other members.
 _HEAD = re.compile(rb'\{(?:"id": ?"[^"\\]*", ?)?"custom_id": ?"([^"\\]*)"')
 
 # An entry of the index has 26 bits of a hash and the first byte of a line. Of 50,000 lines some 40 pairs

@@ -1,7 +1,7 @@
 """Refusals of first attempts: a server that refuses each request so many times, and then accepts it.
 
 A server that is full, or that has a limit per minute, accepts first attempts as well as later ones. If it
-refuses all attempts up to a number, and accepts all behind it, the load is not the cause, and to send less
+refuses all attempts up to a number, and accepts all after it, the load is not the cause, and to send less
 only makes the run slow:
 
     first attempts refused, later ones accepted -> refusals say nothing about the load
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-# The evidence: so many refusals, and so many answers to attempts behind them.
+# The evidence: so many refusals, and so many answers to attempts after them.
 _REFUSALS = 8
 _ANSWERS = 4
 # Answers after which evidence is looked for again, once there was none, or it was wrong.

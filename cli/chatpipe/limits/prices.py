@@ -47,7 +47,7 @@ class ModelPrice(NamedTuple):
 def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]:
     """Read prices by model from TOML: `["gpt-4o-mini"]` with `input`, `output`, optional `cached_input`.
 
-    The same names behind `batch_` are the prices of the Batch API. A text `currency` before the first model
+    The same names after `batch_` are the prices of the Batch API. A text `currency` before the first model
     names the currency, USD by default. It is only shown.
     note gets a line if the file keeps us waiting. Raises MissingInput, BadInput, BadConfiguration.
     """

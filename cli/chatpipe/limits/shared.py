@@ -403,7 +403,7 @@ class PaceFile:
         value = {name: shared.value() for name, shared in origins.items()}
         data = dumps({"chatpipe_pace": 1, "seen": now, "origins": value}) + b"\n"
         # Padding to the old length is still JSON. It avoids a truncation in a second call: a kill
-        # between the two calls would leave the end of the old text behind the new one.
+        # between the two calls would leave the end of the old text after the new one.
         data = data[:-1].ljust(size - 1) + b"\n"
         write_all_at(self._file.fd, data, 0)
 

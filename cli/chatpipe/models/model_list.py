@@ -51,7 +51,7 @@ _MILLISECONDS_FROM = 1e11  # as seconds, the year 5138
 class Page(NamedTuple):
     """One reply. models are its objects, each with a name. unnamed counts the entries that have none.
 
-    after is the id behind which the next page begins, None on the last page.
+    The next page begins after the id `after`, which is None on the last page.
     """
 
     models: tuple[dict[str, Value], ...]

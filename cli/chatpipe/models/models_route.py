@@ -42,7 +42,7 @@ def model_url(list_url: str, model: str) -> str:
 
 
 def page_url(list_url: str, after: str) -> str:
-    """The URL of the page behind the model of an id. Source: Anthropic's list of models, 2026-11."""
+    """The URL of the page after the model of an id. Source: Anthropic's list of models, 2026-11."""
     url = urlsplit(list_url)
     parameter = f"after_id={quote(after, safe='')}"
     return url._replace(query=f"{url.query}&{parameter}" if url.query else parameter).geturl()

@@ -40,7 +40,7 @@ class FileUse(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """The words for the file behind the name of its option."""
+        """The words for the file after the name of its option."""
         if not self.option:
             return self.part
         return f"'{self.path}'" if self.part == "file" else f"its {self.part} '{self.path}'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import OutputOptions
 
-# The actions, the first word behind `jobs`.
+# The actions, the first word after `jobs`.
 JOB_ACTIONS = ("submit", "list", "status", "wait", "results", "cancel")
 
 

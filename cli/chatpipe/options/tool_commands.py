@@ -24,7 +24,7 @@ def split_command(command: str, place: str) -> list[str]:
     """Split a command into words by a shell's quoting rules, and by none of its other rules.
 
     A word that begins with `#` is a word, not a comment. Raises UsageFault with the place if the command ends
-    inside a quote or behind a backslash, or has an operator of a shell that is not quoted.
+    inside a quote or after a backslash, or has an operator of a shell that is not quoted.
     """
     import shlex  # takes 3 ms, and few calls have a command
 

@@ -33,7 +33,7 @@ from chatpipe.wire.answer import Answer
 class _StreamedAnswer:
     """A streamed answer that is being read: its delivery, its chunks, and where it ends.
 
-    held has the chunks behind its end that have no content. They may belong to the next answer.
+    held has the chunks after its end that have no content. They may belong to the next answer.
     """
 
     def __init__(self, delivery: Delivery) -> None:
@@ -88,7 +88,7 @@ class RecordingPlayer:
     def __init__(self, begin: Callable[[], Delivery]) -> None:
         self._begin = begin
         self._open: _StreamedAnswer | None = None
-        self._last: Delivery | None = None  # that of the previous answer: comments behind it belong to it
+        self._last: Delivery | None = None  # that of the previous answer: comments after it belong to it
         self._unclaimed: list[bytes] = []  # bytes of an event stream before its first chunk
         self._tails: list[Chunk] = []  # chunks between answers
         self.answers = 0
@@ -208,7 +208,7 @@ class RecordingPlayer:
             answer.add(step)
 
     def _split_held(self, answer: _StreamedAnswer, next_id: Value) -> None:
-        """Give the chunks behind the end of an answer to it or to the next one, which begins."""
+        """Give the chunks after the end of an answer to it or to the next one, which begins."""
         at = len(answer.held)
         while at and answer.boundary.precedes(answer.held[at - 1].chunk, next_id):
             at -= 1
@@ -222,7 +222,7 @@ class RecordingPlayer:
         self._finish(answer.delivery, answer.answer(done=done))
 
     def _end_tails(self, *, done: bool) -> None:
-        """Handle chunks that no answer followed. Behind an answer they change nothing; alone they are one."""
+        """Handle chunks that no answer followed. After an answer they change nothing; alone they are one."""
         if self._tails and self._last is None:
             first = self._tails[0]
             is_chunk = (

@@ -134,7 +134,7 @@ class _RecordedStream(httpx.AsyncByteStream):
                 record(self._recorded_reply())
 
     def _recorded_reply(self) -> RecordedReply:
-        """The reply as far as it was read. Nothing is read behind the end of a stream."""
+        """The reply as far as it was read. Nothing is read after the end of a stream."""
         failure, reason = self._failure
         reply = self._reply._replace(pieces=tuple(self._pieces), failure=failure, reason=reason)
         is_whole = failure == "cut" and not reason and reply.has_last_event

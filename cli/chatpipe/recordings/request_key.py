@@ -27,7 +27,7 @@ LOOSE = frozenset(
 )
 _STREAMING = frozenset({"stream", "stream_options"})
 
-# The part of a path that does not depend on the server: behind it the base URL may have any prefix.
+# The part of a path that does not depend on the server: after it the base URL may have any prefix.
 _ROUTE = re.compile(
     r"(?:/deployments/[^/]+|/v\d+)?/(?:chat/completions|completions|responses|embeddings|moderations|models"
     r"|files|batches|uploads|audio|images)(?:/.*)?\Z"

@@ -20,7 +20,7 @@ from chatpipe.line_record import LineRecord
 _PATH = "/v1/chat/completions"
 # The urls of nearly all lines.
 USUAL_URLS = (None, _PATH)
-# The words behind the url of a line that is not for Chat Completions.
+# The words after the url of a line that is not for Chat Completions.
 OTHER_ENDPOINT = f"is another endpoint, not {_PATH}"
 
 

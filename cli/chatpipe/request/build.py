@@ -217,7 +217,7 @@ def _set_origin(origins: dict[str, LocatedValue | str], path: Iterable[str | int
 
 
 def _shift_origins(origins: dict[str, LocatedValue | str], pointer: str) -> None:
-    """Shift the origins of the items behind a removed array item, which have moved up by one."""
+    """Shift the origins of the items after a removed array item, which have moved up by one."""
     parent, _, position = pointer.rpartition("/")
     del origins[pointer]
     for known in [known for known in origins if known.startswith(parent + "/")]:

@@ -64,7 +64,7 @@ def add_transcript(
 
 
 def _is_last(parts: RequestParts, message: Value) -> bool:
-    """Return True if the prompt is this message, and nothing else comes behind the transcript."""
+    """Return True if the prompt is this message, and nothing else comes after the transcript."""
     is_alone = not parts.content_parts and all(turn.value["role"] in HEAD_ROLES for turn in parts.turns)
     return is_alone and message == {"role": "user", "content": parts.prompt}
 

@@ -150,7 +150,7 @@ def _field(field: str) -> tuple[str, dict[str, Value]]:
         )
     schema = _type(name, types[0]).schema() if types else _Type("str").schema()
     if colon and not description:
-        raise _fault(f"nothing stands behind the colon of '{field}'", _instead(head.strip()))
+        raise _fault(f"nothing stands after the colon of '{field}'", _instead(head.strip()))
     return name, {**schema, "description": description} if colon else schema
 
 

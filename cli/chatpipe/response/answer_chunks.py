@@ -63,7 +63,7 @@ class AnswerChunks:
         return _SECOND_ANSWER if self.assembly.has_second_answer() else ""
 
     def add_late(self, chunk: dict[str, Value]) -> None:
-        """Take the usage of a chunk behind the end of the answer, and nothing else."""
+        """Take the usage of a chunk after the end of the answer, and nothing else."""
         if (usage := reported_usage(chunk)) is not None:
             self.assembly.add({"usage": usage})
 

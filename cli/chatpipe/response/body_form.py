@@ -177,7 +177,7 @@ def _taken_out(value: Value, body: bytes) -> tuple[Value, bytes]:
 
 
 def texts_of(body: bytes) -> list[bytes]:
-    """The JSON texts of a body that has several, one behind the other; empty for any other body."""
+    """The JSON texts of a body that has several, one after the other; empty for any other body."""
     with suppress(ValueError, RecursionError):
         text = body.decode("utf-8-sig")
         if values.too_deep_at(text) is None:

@@ -2,7 +2,7 @@
 
 `[DONE]` and the end of a file end an answer. Without them another one begins with content for a choice
 after every choice has ended. A finish_reason alone is no end: servers send usage, filter results or the
-finish_reason once more behind it, under other ids, and some send the last piece of content behind it, or a
+finish_reason once more after it, under other ids, and some send the last piece of content after it, or a
 finish_reason with every piece. So the content must look like a beginning.
 """
 
@@ -54,7 +54,7 @@ class _SeenChoice:
 class AnswerBoundary:
     """The end of one answer.
 
-    add() takes each chunk of it, hold() each chunk behind its end that has no content and may belong to
+    add() takes each chunk of it, hold() each chunk after its end that has no content and may belong to
     another. begins_another() looks at the next.
     """
 
@@ -62,7 +62,7 @@ class AnswerBoundary:
 
     def __init__(self) -> None:
         self._choices: dict[int, _SeenChoice] = {}
-        self._has_opening = False  # a chunk behind the end opens another answer, if content follows
+        self._has_opening = False  # a chunk after the end opens another answer, if content follows
         self.id: Value = None  # the last that was not empty
 
     def add(self, chunk: Mapping[str, Value]) -> None:

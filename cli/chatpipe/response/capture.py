@@ -23,7 +23,7 @@ from chatpipe.response.result_line import ResultLine, is_result
 from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
 
-# The start of an event stream: a comment, a field, or `[DONE]` behind chunks without a field name.
+# The start of an event stream: a comment, a field, or `[DONE]` after chunks without a field name.
 _STREAM_START = re.compile(rb":|(?:data|event|id|retry|error)(?::|$)|\[DONE\]")
 
 
@@ -143,7 +143,7 @@ def _items_of_event(payload: bytes, line: Source) -> Iterator[CaptureItem]:
 
 
 def _read_documents(line: Source, following: Iterator[Source]) -> list[tuple[Value, Source]]:
-    """The JSON values that begin on this line, and their texts: one, or several behind one another."""
+    """The JSON values that begin on this line, and their texts: one, or several, one after another."""
     try:
         return [_read_document(line, following)]
     except BadInput:

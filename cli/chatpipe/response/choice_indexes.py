@@ -76,7 +76,7 @@ class ChoiceIndexes:
         index = choices[0].get("index") if type(choices[0]) is dict else None
         is_next = len(choices) == 1 and (index == self._last + 1 or not self._counted)
         if type(index) is not int or not is_next or self._has_ended:
-            # a chunk behind the end is counted, too
+            # a chunk after the end is counted, too
             self._is_counting = self._has_ended and is_next and self._counted > 2
             return [*self._settle(), *self.place(*placed)]
         self._counted += 1

@@ -12,7 +12,7 @@ import re
 # A line at the left that may be or open something.
 _START = r"(?:\A|(?<=[\n\r])) {0,3}[-+*>0-9`~]"
 _LINE = r"[^\n\r]*(?:\r\n|\n|\r)|[^\n\r]+\Z"
-# Behind backticks the info string has no backtick, so that "```code```" is a code span and no fence.
+# After backticks the info string has no backtick, so that "```code```" is a code span and no fence.
 _OPENING = r"(?:(`{3,})[^`\n\r]*|(~{3,})[^\n\r]*)(?:[\n\r]|\Z)"
 _MARKER = r"(?:[-+*]|[0-9]{1,9}[.)])(?=[ \t\n\r]|\Z)"
 _BREAK = r"([-*_])[ \t]*(?:\1[ \t]*){2,}(?:[\n\r]|\Z)"
@@ -67,7 +67,7 @@ class _LineCursor:
         self._spaces = 0  # columns of a tab that is only partly read
 
     def look(self) -> tuple[int, int]:
-        """The columns of white space that follow, and the position of the first character behind it."""
+        """The columns of white space that follow, and the position of the first character after it."""
         at, column = self._at, self._column + self._spaces
         while self.text[at : at + 1] in (" ", "\t"):
             column += 1 if self.text[at] == " " else _TAB_STOP - column % _TAB_STOP
@@ -164,7 +164,7 @@ def _content(text: str, start: int, containers: list[int], fence: str, indent: i
 def _entered(line: _LineCursor, containers: list[int]) -> tuple[str, bool] | None:
     """Read the marks of the containers as far as they are there, None if that of a quote is not.
 
-    Returns the line behind its last mark of a quote, and True if it has the indentation of all items.
+    Returns the line after its last mark of a quote, and True if it has the indentation of all items.
     """
     rest, fits = line.text, True
     for container in containers:

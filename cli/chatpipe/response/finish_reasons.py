@@ -136,7 +136,7 @@ def has_ended(reason: Value) -> bool:
 
 
 def _word(reason: Value) -> str:
-    """The bare form of a word. Text behind a colon is a detail: Gemini's `content_filter: RECITATION`."""
+    """The bare form of a word. Text after a colon is a detail: Gemini's `content_filter: RECITATION`."""
     if not reason:
         return ""
     if type(reason) is not str:

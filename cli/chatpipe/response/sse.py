@@ -140,7 +140,7 @@ class EventDecoder:
     def _parse_odd_line(self, line: bytes, payloads: list[bytes]) -> None:
         """Take a line that the standard would ignore, but that some server sends in place of an event.
 
-        These are a data line behind white space or a byte order mark, an object or `[DONE]` without a field
+        These are a data line after white space or a byte order mark, an object or `[DONE]` without a field
         name, and the field `error`. An object may take several lines.
         """
         is_inside = self._document is not None and line.startswith((b" ", b"\t"))

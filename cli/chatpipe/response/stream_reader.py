@@ -84,7 +84,7 @@ class StreamReader:
                 return
 
     def _take_late(self, payloads: list[bytes]) -> None:
-        """Take the usage that some servers send behind `[DONE]`, as far as it is here: none is waited for."""
+        """Take the usage that some servers send after `[DONE]`, as far as it is here: none is waited for."""
         for payload in payloads:
             with suppress(BrokenAnswer):
                 self.answer.add_late(chunks.parse(payload))

@@ -213,7 +213,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _model(name: Any) -> Rule:
-    """The condition of a model: its name, or that with a date behind it."""
+    """The condition of a model: its name, or that with a date after it."""
     return {"model": {"regex": rf"\A{re.escape(name)}(-\d.*)?\Z"} if isinstance(name, str) else name}
 
 

@@ -261,7 +261,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._finish(step)
 
     def _write_bytes(self, steps: Iterator[Step]) -> Step | None:
-        """Write the next steps that are bytes in one piece, and return the one behind them.
+        """Write the next steps that are bytes in one piece, and return the one after them.
 
         None is the end of the steps, and bytes that of a turn.
         """

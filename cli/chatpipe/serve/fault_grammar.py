@@ -131,7 +131,7 @@ def _pattern(name: str, value: str) -> str:
         raise NoFault(f"{name} is empty")
     for each in value.split(":")[1:]:
         if _is_condition(each):  # as a part of the text it would have no effect, and nobody would know
-            raise NoFault(f"'{each}' is behind {name}, which takes the rest: put {name} last")
+            raise NoFault(f"'{each}' is after {name}, which takes the rest: put {name} last")
     if name == "model":
         try:
             re.compile(value)
@@ -175,7 +175,7 @@ def _word_of(words: tuple[str, ...]) -> Values:
     return Values(f"one of {', '.join(words)}", lambda text: text if text in words else None)
 
 
-_STATUS = Values("a status from 400 to 599, and ,retry_after=TIME behind it if it names a time", _status)
+_STATUS = Values("a status from 400 to 599, and ,retry_after=TIME after it if it names a time", _status)
 _TIME = Values("a time of a day at most", _time)
 _COUNT = Values("a whole number from 0", _count)
 _ABOVE_0 = Values("a whole number from 1", _above_0)

@@ -47,7 +47,7 @@ def open_source(
         recorder = ExchangeRecorder(writer, counter, warn, fail)
     replay = None
     if options.recordings.replay is not None:
-        # Behind the writer, which makes the file if it is the same one.
+        # After the writer, which makes the file if it is the same one.
         is_same = recorder is not None and _is_one_file(options.recordings)
         index = RecordingIndex(
             options.recordings.replay,

@@ -134,7 +134,7 @@ def _without_reply(reply: RecordedReply, plan: ReplyPlan) -> Iterator[Step]:
 
 
 def _ending(reply: RecordedReply) -> Step:
-    """The end of the connection. A reset behind a head is a cut reply in a record, for this reason."""
+    """The end of the connection. A reset after a head is a cut reply in a record, for this reason."""
     if reply.failure == "cut" and os.strerror(errno.ECONNRESET).lower() in reply.reason.lower():
         return Reset()
     return _ENDINGS.get(reply.failure, Close())

@@ -33,7 +33,7 @@ class Pause(NamedTuple):
 
 
 class Close(NamedTuple):
-    """End the connection once everything is written. Steps behind it are not taken."""
+    """End the connection once everything is written. Steps after it are not taken."""
 
 
 class Reset(NamedTuple):
@@ -263,7 +263,7 @@ def _sliced(steps: Iterator[Step], size: int) -> Iterator[Step]:
 
 
 def head_of(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
-    """The status line and the headers, with the empty line behind them."""
+    """The status line and the headers, with the empty line after them."""
     text = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
     for name, value in headers:
         text += f"{name}: {value}\r\n"

@@ -199,7 +199,7 @@ def _last_user(body: Body) -> list[str]:
 
 
 def _last_results(body: Body) -> list[str]:
-    """The texts of the results behind the last message of the model."""
+    """The texts of the results after the last message of the model."""
     texts: list[str] = []
     for role, text in _message_texts(body):
         texts = [*texts, text] if role in _RESULTS else []

@@ -243,7 +243,7 @@ class ClientVerdict:
         repetition is worth a note only.
         """
         is_wrong = body.failures and not body.running > 1 and body.answers >= body.lines
-        words = "sent again after a good answer" + (", behind its retries" if is_wrong else "")
+        words = "sent again after a good answer" + (", after its retries" if is_wrong else "")
         self._add("sent-after-success", "wrong" if is_wrong else "note", body, words, now)
 
     def _judge_retry(self, body: WatchedBody, earlier: Attempt, attempt: Attempt) -> None:

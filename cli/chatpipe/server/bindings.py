@@ -111,7 +111,7 @@ def openai_headers(url: SplitResult, chosen: Chosen, environ: Mapping[str, str])
 def key_sources(
     url: SplitResult, chosen: Chosen, profile: Profile, environ: Mapping[str, str]
 ) -> tuple[KeySource, ...]:
-    """The ways to the key of a server behind those of options, in order. profile is that of profile_at()."""
+    """The ways to the key of a server after those of options, in order. profile is that of profile_at()."""
     sources = list(profile.keys)
     if profile.token_files:
         from chatpipe.server.token_files import token_source  # few profiles have one

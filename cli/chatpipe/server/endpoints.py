@@ -67,7 +67,7 @@ class Endpoint(NamedTuple):
         return MODEL in self.base_url or MODEL in self.profile.path
 
     def url(self, route: str, model: object = None) -> str:
-        """The URL of a route, such as profile.path. The query of the base URL goes behind the route.
+        """The URL of a route, such as profile.path. The query of the base URL goes after the route.
 
         model takes the place of MODEL.
         """

@@ -20,7 +20,7 @@ from chatpipe.system import secrets
 ONE_LINE = "one line of printable ASCII is wanted"
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _QUOTED = re.compile(r"(?P<quote>[\"'`]).+(?P=quote)")
-# The names of such variables end so. Behind base64 a sign of equality is the last character or stands twice.
+# The names of such variables end so. After base64 a sign of equality is the last character or stands twice.
 _ASSIGNMENT = re.compile(r"(?:(?:export|set)\s+)?\w*(?:KEY|TOKEN|SECRET)\s*=\s*[^=\s]", re.IGNORECASE)
 _HEADER = re.compile(r"(?:(?:proxy-)?authorization|x-api-key|api-key)\s*:|bearer\s", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$\{?\w+\}?|\$\(.*\)|<.*>|%\w+%")

@@ -38,7 +38,7 @@ _OLLAMA_PORT = 11434
 # The endings of names that are of the user's own network. Source: RFC 6762, RFC 8375, ICANN 2024.
 _OWN_NETWORK = (".local", ".home.arpa", ".internal", ".lan")
 # Routes of an API that serves Chat Completions, and of Ollama's own. Those of _SHORT may also be a part of a
-# base URL: they are routes at the root and behind a version.
+# base URL: they are routes at the root and after a version.
 _OTHER_ROUTES = (
     ["chat", "completion"],
     ["audio", "speech"],
@@ -198,7 +198,7 @@ def _at(url: SplitResult, segments: list[str]) -> SplitResult:
 
 
 def _without_repeats(segments: list[str]) -> list[str]:
-    """The path without its end if that stands twice: /v1/v1, or a route behind a route."""
+    """The path without its end if that stands twice: /v1/v1, or a route after a route."""
     for length in range(len(segments) // 2, 0, -1):
         end = segments[-length:]
         if segments[-2 * length : -length] == end and (_VERSION.fullmatch(end[-1]) or end[-2:] == _ROUTE):

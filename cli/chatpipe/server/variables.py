@@ -10,7 +10,7 @@ from chatpipe.errors import BadConfiguration
 def variable(environ: Mapping[str, str], name: str) -> str | None:
     """The value of a variable, None if it is not set.
 
-    A line ending behind the value goes: a shell that sources a file with Windows line ends leaves a
+    A line ending after the value goes: a shell that sources a file with Windows line ends leaves a
     carriage return there, and no variable that is read here may end in one.
     """
     value = environ.get(name)

@@ -14,7 +14,7 @@ class KeySet:
     """The set. It is empty at first, and grows only."""
 
     def __init__(self) -> None:
-        # The keys of each bucket, one behind the other. Their first 12 bits are the number of the bucket.
+        # The keys of each bucket, one after the other. Their first 12 bits are the number of the bucket.
         self._buckets = [b""] * _BUCKETS
 
     def add(self, key: bytes) -> bool:

@@ -16,7 +16,7 @@ second on the default action is back: a third one ends the process wherever it i
 
 A signal that follows another one at once is no second one: timeout(1) sends its signal to its child and to
 the group of that, Slurm to a script and to what it runs, a closed terminal by the kernel and by the shell.
-systemd may send SIGHUP right behind SIGTERM, and GNU parallel sends SIGTERM three times in 0.3 s.
+systemd may send SIGHUP right after SIGTERM, and GNU parallel sends SIGTERM three times in 0.3 s.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Arrivals:
     """The signals that arrived in the outermost block. numbers has them in their order, without repeats.
 
     handled is the number of those that have taken effect. handlers are those from before the block, None
-    outside of one. delays is greater than 0 inside delay_signals(), are_held is true behind hold_signals().
+    outside of one. delays is greater than 0 inside delay_signals(), are_held is true after hold_signals().
     callback is that of an event loop. is_stuck returns True for a frame that waits for a reader, see
     end_at_second_signal().
     """

@@ -9,7 +9,7 @@ from chatpipe.system import console
 from chatpipe.system.text_width import columns_of
 
 _STDERR = 2
-_ECHO = 2  # columns of `^C`, which the terminal shows behind the line when it is typed
+_ECHO = 2  # columns of `^C`, which the terminal shows after the line when it is typed
 
 
 class StatusLine:
@@ -47,7 +47,7 @@ class StatusLine:
     def width(self) -> int:
         """The usable columns. The last ones are left free for `^C`.
 
-        Behind it, one more: some terminals begin a new line in the last column.
+        After it, one more: some terminals begin a new line in the last column.
         """
         try:
             columns = os.get_terminal_size(_STDERR).columns

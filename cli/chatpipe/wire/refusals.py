@@ -242,7 +242,7 @@ def _page_of(body: bytes) -> str | None:
 
 
 def _without_tags(page: str) -> str:
-    """The text with a space for each tag. A `<` without a `>` behind it begins no tag."""
+    """The text with a space for each tag. A `<` without a `>` after it begins no tag."""
     *pieces, last = page.split(">")
     texts = []
     for piece in pieces:

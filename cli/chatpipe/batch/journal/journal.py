@@ -126,7 +126,7 @@ class Journal:
         return self._append(line + b"\n")
 
     def append_later(self, line: bytes) -> int:
-        """Append a line that is safe elsewhere: it is written with those behind it, at flush() at the latest.
+        """Append a line that is safe elsewhere: it is written with those after it, at flush() at the latest.
 
         Returns the offset of the line. Raises like append().
         """

@@ -177,7 +177,7 @@ class CollectedResults:
         return first
 
     def _record(self, job_file: _JobFile, line: bytes) -> dict[str, Any] | None:
-        """The record in a result. None for one of an old job that is damaged behind its beginning."""
+        """The record in a result. None for one of an old job that is damaged after its beginning."""
         record = record_of(line)
         if record is None and not job_file.is_old:
             what = "a line of its result files cannot be read"

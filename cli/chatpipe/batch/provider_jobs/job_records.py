@@ -22,7 +22,7 @@ FINGERPRINT_DIGITS = 32
 
 
 class PlannedLines(NamedTuple):
-    """The lines of a part: their fingerprints, one behind the other, and their numbers as first and count.
+    """The lines of a part: their fingerprints, one after the other, and their numbers as first and count.
 
     expected_cost is that of all of them, None without prices.
     """

@@ -25,7 +25,7 @@ def plan_with_faults(faults: Sequence[FaultRule], call: Callable[[], ReplyPlan])
     elif others:
         plan.pieces = [b"".join(piece for piece in plan.pieces if isinstance(piece, bytes))]
         plan.headers = tuple(header for header in plan.headers if header[0] != "content-length")
-        plan.framing = ""  # the length is that of the pieces, those behind an end included
+        plan.framing = ""  # the length is that of the pieces, those after an end included
         apply_faults(plan, others)
     plan.faults = (*(fault.kind for fault in own), *plan.faults)
     return plan

@@ -90,7 +90,7 @@ class BadQuery(ValueError):
 
 
 class PageQuery(NamedTuple):
-    """The part of a list that a client asks for: at most limit items, behind the one with the id after."""
+    """The part of a list that a client asks for: at most limit items that follow the id `after`."""
 
     limit: int
     after: str | None
