@@ -48,6 +48,7 @@ def test_the_list_is_asked_for_below_the_base_url(base_url: str, route: str, url
     asked = models_endpoint(endpoint, ENVIRON)
     assert asked.base_url == url
     assert (asked.headers, asked.keys) == (endpoint.headers, endpoint.keys)
+    assert asked.server_url == base_url
 
 
 def test_list_at_another_server_gets_no_key() -> None:

@@ -23,6 +23,7 @@ def models_endpoint(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
     if not route:
         what = f"profile '{endpoint.profile.name}' has no list of models"
         raise BadConfiguration(what, fix="name a model with -m: see the pages of the provider")
+    endpoint = endpoint._replace(server_url=endpoint.base_url)
     if route.startswith("/"):
         return endpoint._replace(base_url=_below(endpoint.base_url, route))
     expanded = expand(route, environ)
@@ -30,7 +31,9 @@ def models_endpoint(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
         return endpoint._replace(base_url=_below(endpoint.base_url, "/models"))
     url, base = urlsplit(expanded), urlsplit(endpoint.base_url)
     if not is_same_server(url, base):
-        return endpoint._replace(base_url=expanded, headers=OWN_HEADERS, keys=(), needs_key=False)
+        return endpoint._replace(
+            base_url=expanded, headers=OWN_HEADERS, keys=(), needs_key=False, server_url=None
+        )
     query = "&".join(filter(None, (url.query, base.query)))
     return endpoint._replace(base_url=url._replace(query=query).geturl())
 

@@ -29,7 +29,8 @@ class Endpoint(NamedTuple):
     the key. keys are the ways to it, in order. needs_key is true if a request without a key would be
     rejected. key_removed is true if the user removed the header that would carry the key. profile has the
     patches, headers and keys of this server only: none if it is not the profile's. ways_to_a_key are
-    phrases for a user whose call has no key. origins names what each setting came from.
+    phrases for a user whose call has no key. origins names what each setting came from. server_url is the
+    base URL of the server if base_url is that of a part of it, such as the list of models.
     """
 
     base_url: str
@@ -41,6 +42,7 @@ class Endpoint(NamedTuple):
     key_removed: bool = False
     ways_to_a_key: tuple[str, ...] = ()
     origins: Mapping[str, str] = {}
+    server_url: str | None = None
 
     @property
     def in_process(self) -> bool:

@@ -160,7 +160,8 @@ def _auth_header(endpoint: Endpoint, key: FoundKey | None) -> AuthHeader | None:
 
 def _no_key(endpoint: Endpoint) -> NoAccess:
     ways = [*endpoint.ways_to_a_key, f"or try -p {ECHO.name}, which needs none"]
-    return NoAccess(f"no API key for '{redact.url(endpoint.base_url)}'", fix=", ".join(ways))
+    url = redact.url(endpoint.server_url or endpoint.base_url)
+    return NoAccess(f"no API key for '{url}'", fix=", ".join(ways))
 
 
 def refuse_plain_http(secret: str, url: SplitResult, proxy: str | None) -> None:
