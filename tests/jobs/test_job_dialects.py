@@ -157,6 +157,27 @@ def test_counts_of_a_job_in_the_forms_of_providers(counts: object, found: JobCou
 
 
 @pytest.mark.parametrize(
+    ("value", "progress", "completed"),
+    [
+        ({"progress": 45.5}, "in_progress, 45%", 90),
+        ({"progress": 0.0}, "in_progress", 0),
+        ({"progress": 100}, "in_progress, 100%", 200),
+        ({"progress": True}, "in_progress", 0),
+        ({"progress": 101}, "in_progress", 0),
+        ({"progress": "half"}, "in_progress", 0),
+        (
+            {"progress": 50, "request_counts": {"total": 200, "completed": 7, "failed": 1}},
+            "in_progress, 8 of 200 lines",
+            7,
+        ),
+    ],
+)
+def test_the_progress_of_a_job(value: dict[str, Any], progress: str, completed: int) -> None:
+    job = job_of({"id": "b", "status": "in_progress", **value}, OPENAI)
+    assert (job.progress, job.completed_of(200)) == (progress, completed)
+
+
+@pytest.mark.parametrize(
     ("value", "is_nameless"),
     [
         ({}, True),

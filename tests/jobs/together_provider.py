@@ -52,14 +52,14 @@ class TogetherProvider(Provider):
 def _shown(job: dict[str, Any]) -> dict[str, Any]:
     ended = (job[f"{word}_at"] for word in ("completed", "failed", "expired", "cancelled"))
     ended_at = next(filter(None, ended), None)
-    errors = (job["errors"] or {"data": []})["data"]
+    errors, counts = (job["errors"] or {"data": []})["data"], job["request_counts"]
     return {
         "id": job["id"],
         "user_id": "u",
         "input_file_id": job["input_file_id"],
         "endpoint": job["endpoint"],
         "status": {"finalizing": "IN_PROGRESS"}.get(job["status"], job["status"].upper()),
-        "progress": 100.0 if ended_at else 0.0,
+        "progress": 100.0 * counts["completed"] / max(1, counts["total"]),
         "created_at": _time(job["created_at"]),
         "completed_at": ended_at and _time(ended_at),
         "output_file_id": job.get("output_file_id"),

@@ -37,7 +37,7 @@ from chatpipe.wire.retry import (
 Headers = list[tuple[str, str]]
 
 _MOST_LISTED = 100
-_UNAUTHORIZED, _NOT_FOUND = 401, 404
+_UNAUTHORIZED, _NOT_FOUND, _TOO_LARGE = 401, 404, 413
 _NOT_NOW = frozenset({400, 409, 422})  # of a cancel that comes too late
 _NO_ROUTE = frozenset({_NOT_FOUND, 405, 501})
 _INPUT_FILE = re.compile(rb"input[ _]file", re.IGNORECASE)
@@ -116,8 +116,13 @@ class JobApi:
         url = httpx.URL(self._url(self.dialect.upload_route))
         headers.append(("Host", url.netloc.decode()))  # httpx adds none beside a stream of ours
         request = httpx.Request("POST", url, headers=headers, stream=form, extensions=self._extensions)
-        with _without_routes(self._without):
-            value = self._value(request)
+        try:
+            with _without_routes(self._without):
+                value = self._value(request)
+        except ChatpipeError as fault:
+            if fault.http_status == _TOO_LARGE:
+                fault.fix = "send fewer lines at a time"
+            raise
         if not isinstance(value, dict) or not isinstance(value.get("id"), str):
             raise BrokenAnswer("the answer to the upload names no file", fix="is the base URL right?")
         return str(value["id"])

@@ -129,7 +129,8 @@ class ProviderJob(NamedTuple):
     """A job as the provider shows it. value is its object, without secrets that the provider sent back.
 
     status is one of the words of OpenAI, or a word that nobody knows, and then the job is running. Times are
-    those of Unix, 0 if the provider does not say.
+    those of Unix, 0 if the provider does not say. percent is the part that is done, for a provider that
+    counts no lines.
     """
 
     id: str
@@ -142,6 +143,7 @@ class ProviderJob(NamedTuple):
     created_at: float = 0.0
     ended_at: float = 0.0
     expires_at: float = 0.0
+    percent: int = 0
 
     @property
     def has_ended(self) -> bool:
@@ -155,10 +157,15 @@ class ProviderJob(NamedTuple):
 
     @property
     def progress(self) -> str:
-        """Its status for people: `in_progress, 2 of 3 lines`."""
+        """Its status for people: `in_progress, 2 of 3 lines`, or `in_progress, 66%`."""
         counts = self.counts
-        done = f", {counts.completed + counts.failed} of {quantity(counts.total, 'line')}"
-        return f"{self.status}{done if counts.total else ''}"
+        if counts.total:
+            return f"{self.status}, {counts.completed + counts.failed} of {quantity(counts.total, 'line')}"
+        return f"{self.status}, {self.percent}%" if self.percent else self.status
+
+    def completed_of(self, lines: int) -> int:
+        """The number of its lines that have an answer, as far as the provider says it."""
+        return self.counts.completed if self.counts.total else lines * self.percent // 100
 
     @property
     def faults(self) -> list[str]:
@@ -226,6 +233,7 @@ def job_of(value: Value, dialect: JobDialect) -> ProviderJob:
         _time(value.get("created_at")),
         _end_time(value),
         _time(value.get("expires_at")),
+        _percent(value.get("progress")),
     )
 
 
@@ -256,6 +264,11 @@ def _id(value: Value) -> str | None:
 
 def _count(value: Value) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _percent(value: Value) -> int:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value <= 100 else 0
 
 
 def _end_time(value: Mapping[str, Value]) -> float:

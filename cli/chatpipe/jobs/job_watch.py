@@ -135,7 +135,7 @@ class JobWatch:
         has_news = False
         for job in jobs:
             before = self._seen.get(job.id)
-            if before is None or (before.status, before.counts) != (job.status, job.counts):
+            if before is None or before.progress != job.progress:
                 has_news = True
                 self._seen[job.id] = job
                 if not job.has_ended and self._pause is None:

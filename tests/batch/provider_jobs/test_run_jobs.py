@@ -52,7 +52,8 @@ class Shop:
 
     def run(self, *options: str, engine: str = "batch-api", base_url: str = BASE_URL) -> tuple[int, str]:
         """The status and the last line of a run. Raises Killed."""
-        words = [str(self.folder / "in.jsonl"), "-o", str(self.out), "--base-url", base_url, "-q"]
+        words = [str(self.folder / "in.jsonl"), "-o", str(self.out), "--base-url", base_url]
+        words += [] if "--progress" in options else ["-q"]
         try:
             batch.main([*words, "--engine", engine, *options], standalone_mode=False)
         except ChatpipeError as fault:
@@ -115,6 +116,19 @@ def test_a_run_is_answered_by_jobs(shop: Callable[..., Shop], kind: type[Provide
     calls = len(made.provider.calls)
     assert made.run() == (0, "")  # everything is in OUT
     assert len(made.provider.calls) == calls
+
+
+@pytest.mark.parametrize("kind", [Provider, MistralProvider, TogetherProvider])
+def test_the_wait_counts_the_lines_of_all_jobs(
+    shop: Callable[..., Shop], kind: type[Provider], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One provider says how many lines have an answer, another how much of a job is done."""
+    made = shop(kind=kind, batch_life=BatchLife(polls=8))
+    assert made.run("--progress", "json")[0] == 0
+    shown = [json.loads(line)["jobs"] for line in capfd.readouterr().err.splitlines() if '"jobs"' in line]
+    assert {each["lines"] for each in shown} == {LINES}
+    done = [each["completed"] for each in shown]
+    assert (done[0], sorted(done), done[-1] > 3) == (0, done, True)
 
 
 # The calls of Mistral alone are killed at each point in test_submission.py.

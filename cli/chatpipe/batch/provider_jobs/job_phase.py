@@ -193,6 +193,7 @@ class JobPhase:
         """The counts of all jobs of this run. seen are those that it waits for, by their ids."""
         records = self._own_open()
         jobs = [self.results.job(each.token) or seen.get(str(each.job_id)) for each in records]
+        lines = [int(each.fields.get("lines", 0)) for each in records]
         held = [self._parts.parts[number].count for number in self._held]
         costs = [each.fields.get("expected_cost") for each in records]
         known = [float(cost) for cost in costs if isinstance(cost, int | float)]
@@ -201,8 +202,8 @@ class JobPhase:
             len(records),
             len(self.results.tokens),
             len(held),
-            sum(int(each.fields.get("lines", 0)) for each in records) + sum(held),
-            sum(job.counts.completed for job in jobs if job is not None),
+            sum(lines) + sum(held),
+            sum(job.completed_of(count) for job, count in zip(jobs, lines, strict=True) if job is not None),
             sum(job.counts.failed for job in jobs if job is not None),
             Counter(job.status for job in jobs if job is not None and not job.has_ended),
             sum(known) if known else None,
