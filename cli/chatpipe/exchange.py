@@ -25,7 +25,7 @@ import httpx
 from chatpipe.errors import ChatpipeError, NotRecorded, TryLater, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import without_empty_calls
-from chatpipe.inputs.values import Value, as_list
+from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.server import redact
@@ -165,10 +165,11 @@ def body_to_send(
     """The body as the server takes it: patched, without the empty lists of tool calls in its messages."""
     if patches:
         body = patch_body(body, patches, detail)
-    messages = as_list(body.get("messages"))
-    for message in messages:
-        if isinstance(message, dict) and "tool_calls" in message:
-            return {**body, "messages": [without_empty_calls(each) for each in messages]}
+    messages = body.get("messages")
+    if isinstance(messages, list):
+        for message in messages:
+            if isinstance(message, dict) and "tool_calls" in message:
+                return {**body, "messages": [without_empty_calls(each) for each in messages]}
     return body
 
 

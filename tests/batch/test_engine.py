@@ -32,7 +32,7 @@ STORED = "stored"  # what a line that was answered before begins with
 def item(number: int, text: str) -> Item:
     body = {"model": "m", "messages": [{"role": "user", "content": text}]}
     fault = BadInput("no good") if text == BAD else None
-    return Item(number, text, None if fault else body, fault)
+    return Item(number, text, None if fault else body, fault=fault)
 
 
 def answer(text: str) -> Answer:

@@ -37,10 +37,10 @@ class Item(LineRecord):
     line: int
     custom_id: str
     body: dict[str, Value] | None
+    has_own_id: bool = False
     fault: BadInput | None = None
     warnings: tuple[str, ...] = ()
     is_ours: bool = True
-    has_own_id: bool = False
     row: Row | None = None
     row_number: int | None = None
     fingerprint: str = ""
@@ -147,16 +147,16 @@ class RequestReader:
         try:
             line = self._line(source)
         except BadInput as fault:
-            return Item(source.line, f"line-{source.line}", None, fault)
+            return Item(source.line, f"line-{source.line}", None, fault=fault)
         custom_id = line.custom_id if isinstance(line.custom_id, str) else f"line-{source.line}"
         if line.url not in USUAL_URLS and line.is_of_other_endpoint:
             what = f"/url: '{shorten(line.url, _URL_SHOWN, is_ours=True)}' {OTHER_ENDPOINT}"
-            return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
+            return Item(source.line, custom_id, None, fault=BadInput(what, place=source.place()))
         if not isinstance(line.body, dict):
             what = f"{line.pointer}: is {json_type(line.body)}, not an object"
-            return Item(source.line, custom_id, None, BadInput(what, place=source.place()))
+            return Item(source.line, custom_id, None, fault=BadInput(what, place=source.place()))
         body = self._template.apply(line.body)
-        item = Item(source.line, custom_id, body, has_own_id=bool(line.custom_id))
+        item = Item(source.line, custom_id, body, bool(line.custom_id))
         return item if self._check.off else check_item(item, source, strict=self._check.strict)
 
     def finish(self) -> None:

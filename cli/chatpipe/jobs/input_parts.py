@@ -39,7 +39,7 @@ class InputPart:
         self.count = 0
         self.size = 0
         self.first = self.last = 0
-        self._runs = array("Q")  # a first line and a count, by turns
+        self._runs = array("Q")  # the first and the last line of each run, by turns, but for the last one's
 
     @property
     def digest(self) -> str:
@@ -49,10 +49,8 @@ class InputPart:
         """Add a line of so many bytes, its newline included. add_bytes() gets them."""
         self.count += 1
         self.size += size
-        if number == self.last + 1 and self._runs:
-            self._runs[-1] += 1
-        else:
-            self._runs.extend((number, 1))
+        if number != self.last + 1 or not self.first:
+            self._runs.extend((self.last, number) if self.first else (number,))
             self.first = self.first or number
         self.last = number
 
@@ -71,7 +69,8 @@ class InputPart:
 
     @property
     def numbers(self) -> list[list[int]]:
-        return [list(run) for run in zip(self._runs[::2], self._runs[1::2], strict=True)]
+        lasts = [*self._runs[1::2], self.last]
+        return [[first, last - first + 1] for first, last in zip(self._runs[::2], lasts, strict=True)]
 
     def pieces(self, descriptor: int) -> Iterator[bytes]:
         """Its bytes, in pieces. Raises BadInput if the file has changed since it was read."""

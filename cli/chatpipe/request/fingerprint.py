@@ -41,7 +41,7 @@ def body_digest(body: Mapping[str, Value]) -> bytes:
     The order of keys does not matter; 1 and 1.0 are different. Streaming changes no answer, so its fields
     are left out.
     """
-    if not _STREAMING.isdisjoint(body):
+    if "stream" in body or "stream_options" in body:
         body = {key: value for key, value in body.items() if key not in _STREAMING}
     hashed = _EMPTY_HASH.copy()
     hashed.update(_canonical(body))

@@ -47,9 +47,23 @@ def test_items_of_several_blocks_in_their_order(file: ItemFile) -> None:
     ]
 
 
+def test_every_field_comes_back(file: ItemFile) -> None:
+    """No field of these items has the value that it has if nobody gives it."""
+    items = [
+        Item(line, f"id-{line}", {"model": "m"}, True, None, ("odd",), False, None, line + 1, f"f{line}")
+        for line in (1, 2)
+    ]
+    defaults = Item(3, "line-3", None)
+    kept = {name for name in Item._fields if getattr(items[0], name) != getattr(defaults, name)}
+    assert kept == {*Item._fields} - {"fault", "row"}  # the tests below keep these
+    for item in items:
+        file.add(item, item.fingerprint)
+    assert read(file) == items
+
+
 def test_a_bad_line_keeps_its_fault(file: ItemFile) -> None:
     fault = BadInput("is null, not a request", place="in:2", fix="leave it out")
-    file.add(Item(2, "line-2", None, fault), "")
+    file.add(Item(2, "line-2", None, fault=fault), "")
     (found,) = read(file)
     assert found.fault is not None
     assert (str(found.fault), found.fault.place, found.body) == (str(fault), "in:2", None)

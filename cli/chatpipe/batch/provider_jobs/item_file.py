@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import AsyncIterator
-from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -20,8 +19,6 @@ from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_te
 
 _BLOCK_ITEMS = 256
 _MESSAGES = "messages"
-_BODY, _FINGERPRINT = map(Item._fields.index, ("body", "fingerprint"))
-_fields_of = attrgetter(*Item._fields)
 
 
 class ItemFile:
@@ -34,16 +31,28 @@ class ItemFile:
     def __init__(self) -> None:
         """Raises CannotWrite."""
         self._file = open_temporary()
-        self._block: list[list[Any]] = []  # the fields of items
+        self._block: list[tuple[Any, ...]] = []  # the fields of items, in their order
 
     def add(self, item: Item, fingerprint: str) -> None:
         """Add an item with the fingerprint of its request, empty without one. Raises CannotWrite."""
-        fields = list(_fields_of(item))
-        if item.body is not None:
-            fields[_BODY] = rest = item.body.copy()
+        rest = item.body
+        if rest is not None:
+            rest = rest.copy()
             rest.pop(_MESSAGES, None)
-        fields[_FINGERPRINT] = fingerprint
-        self._block.append(fields)
+        self._block.append(
+            (
+                item.line,
+                item.custom_id,
+                rest,
+                item.has_own_id,
+                item.fault,
+                item.warnings,
+                item.is_ours,
+                item.row,
+                item.row_number,
+                fingerprint,
+            )
+        )
         if len(self._block) >= _BLOCK_ITEMS:
             self._write_block()
 

@@ -6,7 +6,6 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.exchange import body_to_send
 from chatpipe.inputs import values
-from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import model_of
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.system.console import once
@@ -21,6 +20,9 @@ class LineEncoder:
         self._patches = spec.endpoint.patches
         self._detail = once(spec.console.detail if spec.console.options.verbose else None)
         self._dialect = dialect
+        self._is_of_job = dialect.shape.model_is_of_job  # it has the url, too
+        envelope = "" if self._is_of_job else f'"method":"POST","url":{values.dumps(dialect.url).decode()},'
+        self._form = b'{"custom_id":"%%b",%b"body":%%b}\n' % envelope.encode()
 
     def encode(self, item: Item, fingerprint: str) -> tuple[bytes, str | None]:
         """The line of an item without a fault, with its newline, and the model of the request.
@@ -28,15 +30,10 @@ class LineEncoder:
         Raises BadInput, without a place, for a request without a model that the provider needs.
         """
         assert item.body is not None
-        dialect = self._dialect
         body = body_to_send(item.body, self._patches, self._detail)
-        if not _STREAMING.isdisjoint(body):
+        if "stream" in body or "stream_options" in body:
             body = {name: value for name, value in body.items() if name not in _STREAMING}
-        model = model_of(body, dialect)
-        line: dict[str, Value]
-        if dialect.shape.model_is_of_job:  # the job has the model and the url of all its lines
+        model = model_of(body, self._dialect)
+        if self._is_of_job:
             body = {name: value for name, value in body.items() if name != "model"}
-            line = {"custom_id": fingerprint, "body": body}
-        else:
-            line = {"custom_id": fingerprint, "method": "POST", "url": dialect.url, "body": body}
-        return values.dumps(line) + b"\n", model
+        return self._form % (fingerprint.encode(), values.dumps(body)), model

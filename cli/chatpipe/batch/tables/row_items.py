@@ -89,8 +89,8 @@ class RowReader:
             row.source.line,
             own_id or f"line-{row.source.line}",
             body,
+            own_id is not None,
             fault,
-            has_own_id=own_id is not None,
             row=row,
             row_number=row.number,
         )
