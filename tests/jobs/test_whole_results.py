@@ -8,7 +8,7 @@ import pytest
 
 from chatpipe.errors import BadInput, BrokenAnswer
 from chatpipe.jobs.job_dialects import JobCounts, ProviderJob
-from chatpipe.jobs.whole_results import whole_results
+from chatpipe.jobs.whole_results import settled_job, whole_results
 from chatpipe.system.spool import Room, Spool
 from jobs.provider import BEGIN, Provider
 from parametrize import cases
@@ -107,3 +107,36 @@ def test_files_that_stay_in_doubt(
     texts, asked, _ = results(monkeypatch, came, size=size, ended_at=BEGIN - 2 * 86400)
     assert texts == [came]
     assert asked == (3 if came or size != 0 else 1)
+
+
+NAMELESS = ProviderJob("batch_1", "completed", {}, JobCounts(3, 2, 1), "in", None, "err", BEGIN, BEGIN)
+
+
+@cases(
+    ("looks", "job", "output", "slept"),
+    {
+        "named at once": (["out"], NAMELESS._replace(output_file_id="out"), "out", 0),
+        "named later": ([None, "out"], NAMELESS, "out", 2),
+        "no answers": ([], NAMELESS._replace(counts=JobCounts(3, 0, 3)), None, 0),
+        "no answers, counted otherwise": ([], NAMELESS._replace(counts=JobCounts(3, 3, 3)), None, 0),
+        "unknown counts": ([], NAMELESS._replace(counts=JobCounts()), None, 0),
+        "failed as a whole": ([], NAMELESS._replace(status="failed"), None, 0),
+        "never named, and old": ([None] * 3, NAMELESS._replace(ended_at=BEGIN - 2 * 86400), None, 2),
+    },
+)
+def test_a_job_with_answers_names_their_file(
+    monkeypatch: pytest.MonkeyPatch, looks: list[str | None], job: ProviderJob, output: str | None, slept: int
+) -> None:
+    provider = Provider(retries=2)
+    api = provider.api()
+    shown = iter(looks)
+    monkeypatch.setattr(api, "retrieve", lambda _: job._replace(output_file_id=next(shown)))
+    assert settled_job(api, job).output_file_id == output
+    assert len(provider.slept) == slept
+
+
+def test_a_job_that_names_no_file_is_for_a_later_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Provider(retries=2).api()
+    monkeypatch.setattr(api, "retrieve", lambda _: NAMELESS)
+    with pytest.raises(BrokenAnswer, match="it has 2 answers, and names no file with them"):
+        settled_job(api, NAMELESS)

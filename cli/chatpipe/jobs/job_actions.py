@@ -19,7 +19,7 @@ from chatpipe.jobs.jobs_file import SUFFIX, JobsFile
 from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.submission import Submission, SubmitTerms
-from chatpipe.jobs.whole_results import whole_results
+from chatpipe.jobs.whole_results import settled_job, whole_results
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.system.console import Console
 
@@ -120,6 +120,7 @@ class JobActions:
         return Status.OK if ended_well and counts.are_all_good else Status.SOME_FAILED
 
     def _download(self, job: ProviderJob, records: Mapping[str, PartRecord]) -> JobFiles:
+        job = settled_job(self._api, job)
         record = records.get(job.id)
         faults = job.faults if record is None else job.faults_by(record.number)
         for fault in faults:

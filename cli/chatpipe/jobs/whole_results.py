@@ -30,7 +30,6 @@ def whole_results(
 
     Raises BrokenAnswer if files stay in doubt, unless the job ended long ago: then they stay as they are.
     """
-    context = api.connection.context
     files: dict[str, ResultFile | None] = {}
     for attempt in count(1):
         for id_ in _ids(job):
@@ -42,20 +41,52 @@ def whole_results(
         doubtful = [id_ for id_, file in found.items() if doubt and not _has_its_size(api, id_, file)]
         if not doubtful:
             break
-        decision = retry.decide(
-            attempt, FailedAttempt(), api.connection.retry, now=context.now(), random=context.random
-        )
-        if not isinstance(decision, RetryAfter):
-            if is_old(job, context.now()):
-                api.connection.console.warning(f"{job.id}: {doubt}")
-                break
-            raise BrokenAnswer(doubt, place=job.id, fix="run the same command later")
-        context.note(f"{job.id}: {doubt}: downloading again in {decision.seconds:.1f} s")
-        api.sleep(decision.seconds)
+        if not _wait(api, job, attempt, doubt, "downloading again"):
+            break
         for id_ in doubtful:
             found[id_].spool.close()
             del files[id_]
     return list(found.values())
+
+
+def settled_job(api: JobApi, job: ProviderJob) -> ProviderJob:
+    """The job when it names the file of its answers, which may be a while after its end.
+
+    Raises BrokenAnswer if it does not, unless the job ended long ago, and the fault of a request.
+    """
+    for attempt in count(1):
+        doubt = "" if job.output_file_id is not None else _lacks_file(job)
+        if not doubt or not _wait(api, job, attempt, doubt, "looking again"):
+            break
+        job = api.retrieve(job.id)
+    return job
+
+
+def _lacks_file(job: ProviderJob) -> str:
+    """The doubt about a job without a file of answers, empty if there may be none."""
+    total, completed, failed = job.counts
+    # Some providers count a refused line as completed, too.
+    answers = 0 if job.status == "failed" else min(completed, total - failed if total else completed)
+    return f"it has {quantity(answers, 'answer')}, and names no file with them" if answers > 0 else ""
+
+
+def _wait(api: JobApi, job: ProviderJob, attempt: int, doubt: str, action: str) -> bool:
+    """Wait before a further attempt. Return False, with a warning, if a job that ended long ago has had all.
+
+    Raises BrokenAnswer if another job has had all.
+    """
+    context = api.connection.context
+    decision = retry.decide(
+        attempt, FailedAttempt(), api.connection.retry, now=context.now(), random=context.random
+    )
+    if isinstance(decision, RetryAfter):
+        context.note(f"{job.id}: {doubt}: {action} in {decision.seconds:.1f} s")
+        api.sleep(decision.seconds)
+        return True
+    if not is_old(job, context.now()):
+        raise BrokenAnswer(doubt, place=job.id, fix="run the same command later")
+    api.connection.console.warning(f"{job.id}: {doubt}")
+    return False
 
 
 def is_old(job: ProviderJob, now: float) -> bool:

@@ -20,7 +20,7 @@ from chatpipe.jobs.file_download import GONE, FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob, smaller
 from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
-from chatpipe.jobs.whole_results import is_old, whole_results
+from chatpipe.jobs.whole_results import is_old, settled_job, whole_results
 from chatpipe.system.spool import Spool
 
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
@@ -73,8 +73,9 @@ class CollectedResults:
     def collect(self, api: JobApi, token: str, job: ProviderJob) -> None:
         """Download the files of a job that has ended; one that is lost has none.
 
-        Raises the fault of a request, and BrokenAnswer for files that stay in doubt.
+        Raises the fault of a request, and BrokenAnswer for files that stay in doubt, or are not named.
         """
+        job = settled_job(api, job)
         are_old = is_old(job, api.connection.context.now())
         for fault in job.faults_by(self._records.records[token].number):
             api.connection.console.warning(f"{job.id} {job.status}: {fault}")
