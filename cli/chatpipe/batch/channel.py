@@ -1,4 +1,4 @@
-"""The way of a run to one server: its transport, its limits and the sender of its requests."""
+"""The channel of a run to one server: transport, limits, and the sender of its requests."""
 
 from __future__ import annotations
 

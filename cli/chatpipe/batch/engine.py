@@ -1,10 +1,10 @@
-"""The seam between a run and the code that sends its requests.
+"""The interface between a run and the code that sends its requests.
 
     Driver -- submit(RunRequest) --> Engine -- answered(number, Answer) --> Driver
 
 The driver (driver.py) decides which items are sent, in which order results are written and when the run
 stops. The engine decides how a request travels: in this process (AsyncEngine), in files or elsewhere. It
-waits for the rate limits and keeps requests in flight. Nothing in the records that cross the seam depends
+waits for the rate limits and keeps requests in flight. Nothing in the records that cross it depends
 on the identity of an object, so they may be pickled.
 """
 

@@ -17,7 +17,7 @@ _PARTICULAR = re.compile(r"[\w-]*[0-9][\w-]*")
 
 
 class FailureReason(NamedTuple):
-    """failed lines have one reason; line is the first of them, message the error of that line."""
+    """A reason why lines failed. failed is their number, line the first of them, message its error."""
 
     code: str
     message: str

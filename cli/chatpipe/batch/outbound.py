@@ -41,7 +41,7 @@ async def open_outbound(
     recorded: AnswerIndex | None,
     notice: FailureNotice,
 ) -> AsyncIterator[Outbound]:
-    """Open the way to the servers for the length of a run.
+    """Open the channels to the servers for the length of a run.
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """

@@ -1,4 +1,4 @@
-"""The servers of a live run, with their keys, and with its recordings around them."""
+"""The servers of a live run, with their keys, inside its recordings."""
 
 from __future__ import annotations
 

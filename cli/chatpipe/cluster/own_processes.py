@@ -1,4 +1,4 @@
-"""The processes that this one has started, as /proc lists them. Elsewhere than on Linux none are known."""
+"""The child processes of this one, as /proc lists them. Only Linux lists any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Batch API as providers have it: one table of differences, and the jobs that are read by it. Pure.
+"""The Batch API as each provider implements it: one table of differences, and jobs read by it. Pure.
 
 Source: the vendors' own SDKs and pages, as of November 2026.
 """

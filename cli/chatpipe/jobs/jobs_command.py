@@ -1,4 +1,4 @@
-"""One run of `jobs`: the words of the command line, the server, the output, and the action."""
+"""One run of `jobs`: its arguments, the server, the output, and the action."""
 
 from __future__ import annotations
 

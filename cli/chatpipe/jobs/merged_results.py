@@ -51,7 +51,7 @@ class _Found(NamedTuple):
 
 
 class MergedResults:
-    """The results of several jobs. warn gets what is odd about them."""
+    """The results of several jobs. warn gets a line for what is odd about them."""
 
     def __init__(self, files: Sequence[JobFiles], warn: Callable[[str], None]) -> None:
         self._files = files

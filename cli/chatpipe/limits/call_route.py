@@ -1,4 +1,4 @@
-"""The way of a call to its servers, within the limits that it shares with other processes."""
+"""The route of a call to its servers, within the limits that it shares with other processes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RouteNeeds(NamedTuple):
 
 
 class Route:
-    """The way to one server. deadline is that of the last request, None if it has none.
+    """The route to one server. deadline is that of the last request, None if it has none.
 
     renew gives the server its next key, None for a key that stays: see send().
     """
@@ -183,7 +183,7 @@ def _open_all(servers: Sequence[Server], needs: RouteNeeds) -> Iterator[SendRequ
 
 @contextmanager
 def _open_route(server: Server, needs: RouteNeeds) -> Iterator[Route]:
-    """The way to one server, within the limits of the pace file if there is one."""
+    """Open the route to one server, within the limits of the pace file if there is one."""
     console = needs.console
     transport = open_transport(server, needs.environ)
     context = ExchangeContext(transport, needs.sleep, console.note, needs.detail, console.warn_once)

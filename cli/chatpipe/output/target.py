@@ -1,4 +1,4 @@
-"""The output of a result, and the side files written with it: `-o`, `--depfile` and related options."""
+"""The output of a result and the side files written with it: `-o`, `--depfile` and related options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record without the secrets of this process, wherever the request or the server has put them."""
+"""A record without the secrets of this process, wherever the request or the server put them."""
 
 from __future__ import annotations
 

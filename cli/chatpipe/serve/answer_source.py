@@ -1,4 +1,4 @@
-"""The source of answers in place of the model: recordings, another server, or the first and else the second.
+"""The source that answers in place of the model: recordings, another server, or the first, then the second.
 
 A request that was recorded gets its recording. Another one is passed on to the other server, and recorded;
 without that server it is 404.
@@ -26,7 +26,7 @@ _NOT_RECORDED = ("HEAD", "OPTIONS")
 
 
 class AnswerSource:
-    """See the module. Of the three, recordings or another server are there."""
+    """See the module. At least one of replay and upstream is given."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The options of `serve` -> what answers in place of the model: see answer_source.py."""
+"""The options of `serve` -> the source that answers in place of the model: see answer_source.py."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from chatpipe.serve.wakeup import Wakeup
 
 
 class Slots:
-    """limit is the number of slots, None for as many as there are requests. queues: the others wait."""
+    """The slots of one server. limit is their number, None for no limit. queues: other requests wait."""
 
     def __init__(self, limit: int | None = None, *, queues: bool = False) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""The columns that a text takes on a terminal."""
+"""The width of a text on a terminal, in columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One server of a run over several, with all that is known about it."""
+"""One of several servers of a run, and what the run knows about it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Begun:
 
 
 class Member:
-    """A server of the run. name is that of records. lacks_model: it has not the model that is asked for."""
+    """A server of the run. name is that of records. lacks_model: it has another model than was asked for."""
 
     __slots__ = (
         *("_begun", "_heard", "_said", "health", "lacks_model", "load", "name", "pacer"),

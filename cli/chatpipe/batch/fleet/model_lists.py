@@ -1,4 +1,4 @@
-"""The first look of a run at its servers: those that have another model get none of its lines.
+"""The models of several servers, read when a run begins: a server with other models gets no lines.
 
     first line -> GET /models of each server -> its names -> other servers have the model of a line, and it
                                                              has not -> the line goes to the others

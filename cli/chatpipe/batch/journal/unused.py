@@ -1,4 +1,4 @@
-"""Recorded answers that a finished run did not use, kept when OUT is replaced and the journal goes.
+"""Recorded answers that a finished run did not use, kept when OUT is replaced and the journal removed.
 
 They were paid for, and belong to lines that were removed or edited, or are beyond --limit.
 """

@@ -1,4 +1,4 @@
-"""A run with jobs at a provider, as its driver sees it: what they have answered is known.
+"""The answer store of a run with jobs at a provider: what the jobs have answered is known.
 
 find_answer -> in a job that was collected -> its answer
             -> in a job that has not ended -> unsent, with the job

@@ -30,7 +30,7 @@ _NO_ROOM = "token_limit_exceeded"
 
 
 class JobPhase:
-    """late is the reason why jobs have not ended."""
+    """Looks up, creates and awaits the jobs of a run. late is the reason why jobs have not ended."""
 
     def __init__(self, api: JobApi, records: JobRecords, options: EngineOptions) -> None:
         self._api = api

@@ -1,4 +1,4 @@
-"""The jobs of a run at a provider, as the journal has them: on the disk before each step that costs money.
+"""The jobs of a run at a provider, as the journal records them before each step that costs money.
 
 A line `{"chatpipe_job": EVENT, "token": ...}` is an event of one part of the input: planned, uploaded,
 creating, refused, created, collected, lost. A part whose results are all recorded is collected, and of no

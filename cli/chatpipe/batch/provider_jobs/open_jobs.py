@@ -1,4 +1,4 @@
-"""A journal and the options of a run -> its jobs at a provider, if it has any or asks for them."""
+"""The journal and the options of a run -> its jobs at a provider, if it has any or asks for them."""
 
 from __future__ import annotations
 

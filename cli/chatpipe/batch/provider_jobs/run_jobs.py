@@ -1,4 +1,4 @@
-"""A run and its jobs at a provider: whether it has any, what its driver gets of them, how it ends."""
+"""The jobs of a run at a provider: what the driver gets from them, and how the run ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of jobs to lines that the input has no more -> the journal, because they are paid for."""
+"""Results of jobs for lines that are no longer in the input -> the journal: they were paid for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wait for jobs as people and programs see it: a bar on a terminal, or one line of JSON a second.
+"""The display of a wait for jobs: a bar on a terminal, or one line of JSON a second.
 
 chatpipe:  41%|####      | 412/1000 done, 3 failed, 1/3 jobs ended, 2 in_progress, look in 12 s
 """

@@ -1,4 +1,4 @@
-"""Rows of a table -> Items: one request per row; the item keeps its row for the result."""
+"""Rows of a table -> items: one request per row. The item keeps its row for the result."""
 
 from __future__ import annotations
 
