@@ -725,7 +725,7 @@ def test_a_failed_row_leaves_the_file_and_keeps_the_rows_beside_it(table: Table)
     table.refused = {"c"}
     done = table.resume()
     assert done.status == 1
-    assert b"what came is in 'out.csv.chatpipe-part', run the same command again" in done.stderr
+    assert b"what arrived is in 'out.csv.chatpipe-part', run the same command again" in done.stderr
     assert table.out.read_text() == "old\n"
     assert (table.folder / "out.csv.chatpipe-part").read_text() == ALL.replace("3,c,c #1", "3,c,")
     table.sold()

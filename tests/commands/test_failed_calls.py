@@ -19,7 +19,7 @@ from loopback import event_stream, serve, stream_of
 from parametrize import cases
 from process import run
 
-PART = "what came is in 'out.txt.chatpipe-part'"
+PART = "what arrived is in 'out.txt.chatpipe-part'"
 FULL = "no space left on device"
 TALK = ("--transcript", "t.jsonl")
 

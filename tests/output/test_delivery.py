@@ -120,14 +120,14 @@ def test_an_answer_that_is_not_good_is_kept_beside_the_file_and_reported() -> No
     assert (Path("out").read_text(), Path("out.chatpipe-part").read_text()) == ("old", "hi\n")
     assert raised.value.status == Status.TRUNCATED
     assert str(raised.value) == (
-        "the answer was cut off (finish_reason 'length'): what came is in 'out.chatpipe-part', "
+        "the answer was cut off (finish_reason 'length'): what arrived is in 'out.chatpipe-part', "
         "raise --max-completion-tokens or --max-tokens, or --allow truncated"
     )
 
 
 @pytest.mark.parametrize("fault", [BrokenAnswer("b"), BrokenAnswer("b", fix="try again")])
 def test_part_of_an_answer_is_kept_too(fault: BrokenAnswer) -> None:
-    expected = "b: what came is in 'out.chatpipe-part'" + (", try again" if fault.fix else "")
+    expected = "b: what arrived is in 'out.chatpipe-part'" + (", try again" if fault.fix else "")
     with refused(BrokenAnswer, expected):
         concluded(Answer(completion("par", ""), None, fault))
     assert Path("out.chatpipe-part").read_text() == "par\n"
@@ -215,7 +215,7 @@ def test_a_part_is_kept_whatever_ends_the_call(error: BaseException, data: bytes
     assert caught.value is error
     assert os.listdir() == left
     said = getattr(caught.value, "fix", "") or ", ".join(getattr(caught.value, "__notes__", []))
-    assert (said == "what came is in 'out.chatpipe-part'") is bool(left)
+    assert (said == "what arrived is in 'out.chatpipe-part'") is bool(left)
 
 
 class CountedOut(Sink):

@@ -599,7 +599,7 @@ def test_a_rename_that_fails_keeps_the_part_and_says_so(folder: Path) -> None:
             out.commit()
     assert (
         str(caught.value)
-        == "out: cannot replace the file: is a directory: what came is in 'out.chatpipe-part'"
+        == "out: cannot replace the file: is a directory: what arrived is in 'out.chatpipe-part'"
     )
     assert listing(folder) == {"out.chatpipe-part": b"new"}
 

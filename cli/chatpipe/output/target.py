@@ -101,7 +101,7 @@ def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
 
 
 def _kept_in(part: str) -> str:
-    return f"what came is in '{part}'"
+    return f"what arrived is in '{part}'"
 
 
 def refuse_shared(

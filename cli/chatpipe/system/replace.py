@@ -133,7 +133,7 @@ class Replacement:
             self.replace()
         except CannotWrite as fault:
             if part := self.keep_part():
-                fault.fix = f"what came is in '{part}'"
+                fault.fix = f"what arrived is in '{part}'"
             raise
         self._remove_part()
 
