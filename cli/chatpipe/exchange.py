@@ -32,7 +32,14 @@ from chatpipe.server import redact
 from chatpipe.server.patches import Patch, patch_body
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
-from chatpipe.wire.answer import CHOICES, RECORDED_AS, Answer, Receiver, answer_from_error
+from chatpipe.wire.answer import (
+    CHOICES,
+    RECORDED_AS,
+    Answer,
+    AttemptResult,
+    Receiver,
+    answer_from_error,
+)
 from chatpipe.wire.http1 import MAX_REPLY
 from chatpipe.wire.key_filter import read_arrived_without_secrets, read_without_secrets
 from chatpipe.wire.light_messages import headers_by_name
@@ -274,7 +281,7 @@ def _clause(fault: ChatpipeError) -> str:
 
 async def _attempt(
     request: httpx.Request, context: ExchangeContext, receiver: Receiver, hooks: Hooks
-) -> tuple[Answer, FailedAttempt | None]:
+) -> AttemptResult:
     """Send the request once. The FailedAttempt is for the retry decision, None if no retry can help."""
     if context.detail is not None:
         _show_request(request, context.detail)

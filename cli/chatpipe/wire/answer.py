@@ -103,9 +103,13 @@ class Answer(LineRecord):
     engine: str | None = None
 
 
+# The answer of one attempt, and its failure for the retry decision: None if no retry can help.
+AttemptResult = tuple[Answer, FailedAttempt | None]
+
+
 def read_arrived(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
-) -> tuple[Answer, FailedAttempt | None] | None:
+) -> AttemptResult | None:
     """Read a reply that has arrived as a usual completion, as nearly all of a run do. None for any other.
 
     Arguments as for read_reply(), with a receiver that takes nothing.
@@ -122,7 +126,7 @@ def read_arrived(
 
 async def read_reply(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, receiver: Receiver
-) -> tuple[Answer, FailedAttempt | None]:
+) -> AttemptResult:
     """Read the reply. The Failure is the input of the retry decision, None if no retry can help.
 
     headers have lower-case names. The caller closes the response. Never raises exceptions of httpx.
@@ -195,7 +199,7 @@ async def _read_piece(
     start: bytes,
     rest: AsyncIterator[bytes],
     receiver: Receiver,
-) -> tuple[Answer, FailedAttempt | None]:
+) -> AttemptResult:
     """Read an answer in one piece, which begins with start."""
     body, broken = await collect(start, rest)
     return await _read_whole(headers, request, body, broken, receiver)
@@ -207,7 +211,7 @@ async def _read_whole(
     body: bytes,
     broken: Exception | None,
     receiver: Receiver,
-) -> tuple[Answer, FailedAttempt | None]:
+) -> AttemptResult:
     """Read an answer in one piece from all of its bytes. broken is the error that ended them, if any.
 
     An object that came whole is taken although the connection then broke: no prefix of one is an object.
@@ -239,7 +243,7 @@ async def _read_whole(
 
 async def _read_texts(
     texts: list[bytes], body: bytes, receiver: Receiver, request: httpx.Request
-) -> tuple[Answer, FailedAttempt | None]:
+) -> AttemptResult:
     """Read a body of several JSON texts: the chunks of one answer, or more answers than one."""
     if (count := count_answers([loads_exact(text) for text in texts])) > 1:
         return Answer(None, body, _several_fault(count, body)), None
@@ -259,9 +263,7 @@ async def collect(start: bytes, rest: AsyncIterator[bytes]) -> tuple[bytes, Exce
     return bytes(body), None
 
 
-def _without_json(
-    body: bytes, broken: Exception | None, request: httpx.Request
-) -> tuple[Answer, FailedAttempt | None]:
+def _without_json(body: bytes, broken: Exception | None, request: httpx.Request) -> AttemptResult:
     """The answer if the connection broke before its end, or if it is empty."""
     if broken is None:
         return Answer(None, None, BrokenAnswer("the answer is empty", fix="try again")), FailedAttempt()
@@ -283,9 +285,7 @@ def not_json(body: bytes, error: NotJSON) -> BrokenAnswer:
     return BrokenAnswer(what, fix=fix, body=body)
 
 
-def read_error(
-    status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes
-) -> tuple[Answer, FailedAttempt | None]:
+def read_error(status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes) -> AttemptResult:
     """An error reply, or an error inside one with status 200."""
     from chatpipe.wire import refusals  # its tables are needed after a failure only
 
@@ -295,7 +295,7 @@ def read_error(
 
 def _refused_in_words(
     headers: Mapping[str, str], request: httpx.Request, body: bytes
-) -> tuple[Answer, FailedAttempt | None] | None:
+) -> AttemptResult | None:
     """An error with status 200 that is only text. None if its words are not known to be those of an error."""
     from chatpipe.wire import refusals  # see read_error
 
@@ -306,7 +306,7 @@ def _refused_in_words(
 
 def _read_json(
     value: Value, headers: Mapping[str, str], request: httpx.Request, body: bytes
-) -> tuple[Answer, FailedAttempt | None]:
+) -> AttemptResult:
     """An answer in one piece, with HTTP 200. It may be an error all the same; OpenRouter sends some."""
     if not (isinstance(value, dict) and value.get("choices")) and error_of(value) is not None:
         return read_error(200, headers, request, body)
@@ -349,7 +349,7 @@ def _excerpt(body: bytes) -> str:
 
 async def _read_stream(
     first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver, request: httpx.Request
-) -> tuple[Answer, FailedAttempt | None]:
+) -> AttemptResult:
     """Read a streamed answer and pass on each chunk at once.
 
     Reading stops at `[DONE]`, because a server may keep the connection open after it. A signal propagates
@@ -427,7 +427,7 @@ def _cut_fault(error: Exception) -> ChatpipeError:
     return faults.from_cut_stream(error)
 
 
-def answer_from_error(error: Exception, request: httpx.Request) -> tuple[Answer, FailedAttempt | None]:
+def answer_from_error(error: Exception, request: httpx.Request) -> AttemptResult:
     """The answer if no complete reply arrived."""
     from chatpipe.wire import faults  # see read_error
 

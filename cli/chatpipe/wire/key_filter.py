@@ -23,20 +23,22 @@ from chatpipe.wire.retry import FailedAttempt
 # The members of a completion that are the answer. In a failure the others may tell about it.
 _ANSWER = frozenset({"choices", "model", "usage"})
 _EVENT_END = rb"\r\n\r\n|\n\n|\r\r"
+# An AttemptResult without secrets, and True if its content had a key.
+CleanResult = tuple[Answer, FailedAttempt | None, bool]
 
 
 def read_arrived_without_secrets(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
-) -> tuple[Answer, FailedAttempt | None, bool] | None:
-    """Like read_arrived(), without secrets, and with the request id. True: a key was in the content."""
+) -> CleanResult | None:
+    """Like read_arrived(), without secrets, and with the request id."""
     read = read_arrived(response, headers, request)
     return None if read is None else _completed(*read, headers.get("x-request-id"))
 
 
 async def read_without_secrets(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, receiver: Receiver
-) -> tuple[Answer, FailedAttempt | None, bool]:
-    """Like read_reply, without secrets, and with the request id. True: a key was in the content."""
+) -> CleanResult:
+    """Like read_reply, without secrets, and with the request id."""
     pieces = None
     if secrets.are_known() and receiver.takes != "nothing":
         receiver = pieces = KeyFilter(receiver, secrets.in_content())
@@ -50,9 +52,7 @@ async def read_without_secrets(
     return _completed(answer, failure, headers.get("x-request-id"))
 
 
-def _completed(
-    answer: Answer, failure: FailedAttempt | None, request_id: str | None
-) -> tuple[Answer, FailedAttempt | None, bool]:
+def _completed(answer: Answer, failure: FailedAttempt | None, request_id: str | None) -> CleanResult:
     if answer.fault is not None:  # also one in a stream, which knows no headers
         answer.fault.request_id = answer.fault.request_id or request_id
     if request_id is not None:

@@ -17,8 +17,8 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import without_keys
 from chatpipe.response.server_error import error_of
 from chatpipe.system import secrets
-from chatpipe.wire.answer import Answer, answer_from_error, collect, not_json, read_error
-from chatpipe.wire.key_filter import may_hold, read_without_secrets
+from chatpipe.wire.answer import Answer, AttemptResult, answer_from_error, collect, not_json, read_error
+from chatpipe.wire.key_filter import CleanResult, may_hold, read_without_secrets
 from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.retry import FailedAttempt
 
@@ -44,7 +44,7 @@ class WholeBody:
 
 async def read_whole(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
-) -> tuple[Answer, FailedAttempt | None, bool]:
+) -> CleanResult:
     """Like read_without_secrets, for a reply that is no completion. Answer.body is its JSON."""
     if not response.is_success:
         return await read_without_secrets(response, headers, request, WholeBody())
@@ -64,7 +64,7 @@ async def read_whole(
 
 async def _read(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
-) -> tuple[Answer, FailedAttempt | None]:
+) -> AttemptResult:
     pieces = ReplyBody(response, headers, request)
     try:
         body, broken = await collect(b"", pieces)
