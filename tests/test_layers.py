@@ -205,7 +205,7 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "limits.rate": {"random": "default of what is passed in"},
     "limits.queue": {"asyncio": "the queue of a run"},
-    "limits.shared": {"os": "the file that processes share, and which of them run"},
+    "limits.pace_file": {"os": "the file that processes share, and which of them run"},
     "batch.turn_sender": {"asyncio": "turns that wait for a part of the budget"},
     "response.result_line": {
         "time": "the calendar, to write a time that is passed in",

@@ -24,9 +24,10 @@ from chatpipe.batch.stop import Stop, StopRules
 from chatpipe.commands.batch import batch
 from chatpipe.errors import Status
 from chatpipe.exchange import ExchangeContext, ask, completion_request, run_without_loop, sleep_without_loop
+from chatpipe.limits.pace_file import PaceFile
 from chatpipe.limits.paced import CallPacer
 from chatpipe.limits.queue import RunPacer, RunWaits
-from chatpipe.limits.shared import PaceFile, open_shared
+from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.options.output import FORMATS, ConsoleOptions
 from chatpipe.options.run import Jobs, RunLimits, SharedLimits

@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadInput, CannotWrite, TryLater
-from chatpipe.limits.shared import LEASE_S, PaceFile, SharedPace
+from chatpipe.limits.pace_file import PaceFile
+from chatpipe.limits.shared import SharedPace
+from chatpipe.limits.shared_state import LEASE_S
 from chatpipe.options.run import SharedLimits
 from chatpipe.system.lock import FileLocked, LockPatience
 from parametrize import cases
@@ -342,32 +344,45 @@ def test_a_file_that_was_removed_is_made_again(path: str) -> None:
     other.close()
 
 
-RESERVING = """
-import sys, time
-from chatpipe.limits.shared import PaceFile
+# A process may lose the processor while it has the lock. The others then ask again, as every caller does.
+RETRYING = """
+import time
+from chatpipe.system.lock import FileLocked
+
+def retried(call):
+    while True:
+        try:
+            return call()
+        except FileLocked as locked:
+            time.sleep(locked.wait_s)
+"""
+
+RESERVING = f"""{RETRYING}
+import sys
+from chatpipe.limits.pace_file import PaceFile
 file = PaceFile(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(50):
-    print(file.reserve("https://a", 10, 6000, None, 1_700_000_000.0))
+    print(retried(lambda: file.reserve("https://a", 10, 6000, None, 1_700_000_000.0)))
 """
 
 HOLDING = """
 import sys, time
-from chatpipe.limits.shared import PaceFile
+from chatpipe.limits.pace_file import PaceFile
 file = PaceFile(sys.argv[1])
 print(file.acquire_slot("https://a", 1, time.time()), flush=True)
 time.sleep(60)
 """
 
-ENTERING = """
-import os, sys, time
-from chatpipe.limits.shared import PaceFile
+ENTERING = f"""{RETRYING}
+import os, sys
+from chatpipe.limits.pace_file import PaceFile
 file = PaceFile(sys.argv[1])
 sys.stderr.write("ready\\n")
 sys.stdin.readline()
 for _ in range(15):
-    while file.acquire_slot("https://a", 2, time.time()):
+    while retried(lambda: file.acquire_slot("https://a", 2, time.time())):
         time.sleep(0.002)
     os.write(1, b"+")
     time.sleep(0.001)
@@ -377,7 +392,7 @@ for _ in range(15):
 
 WRITING = """
 import sys, time
-from chatpipe.limits.shared import PaceFile
+from chatpipe.limits.pace_file import PaceFile
 file = PaceFile(sys.argv[1])
 print(flush=True)
 while True:
