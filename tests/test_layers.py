@@ -100,12 +100,13 @@ WORLD: dict[str, dict[str, str]] = {
         "time": "until they are gone",
     },
     "cluster.stand_in_keys": {"secrets": "they look like no other text"},
+    "cluster.node_workers": {"asyncio": "the calls of workers, and how long they may take"},
+    "cluster.ray_api": {"socket": "whether a cluster is there"},
     "cluster.relay": {
-        "asyncio": "the messages of a run, and the calls of its workers",
-        "os": "descriptor 0",
+        "asyncio": "the messages of a run",
+        "os": "descriptor 0, and the end of this process",
         "shutil": "the end of the folder of a cluster of our own",
         "socket": "the link to the run",
-        "sys": "the version of Python",
     },
     "cluster.relay_process": {
         "asyncio": "the link, and the socket that has the terms",

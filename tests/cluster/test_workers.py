@@ -18,7 +18,7 @@ from chatpipe.cluster.parcels import WorkerReply
 from chatpipe.cluster.plain_faults import write_fault
 from chatpipe.cluster.terms import private_terms, write_terms
 from chatpipe.cluster.workers import ClusterWords, RelayLink, Workers
-from chatpipe.errors import ChatpipeError, NoAccess, NoServerLeft, Status
+from chatpipe.errors import ChatpipeError, NoAccess, NoServerLeft, Status, Unreachable
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server, open_servers
@@ -313,6 +313,27 @@ def test_before_anything_is_sent_a_fault_ends_the_run(message: Frame | None, sta
             assert raised.value.status == status
 
     assert not played(loopback.echoing, play).requests
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (None, "it is lost"),
+        (Frame(FrameKind.FAULT, 0, write_fault(Unreachable("Ray has ended"))), "Ray has ended"),
+    ],
+    ids=["the relay is gone", "Ray has ended"],
+)
+def test_the_end_of_a_cluster_says_how_many_requests_are_lost(message: Frame | None, words: str) -> None:
+    async def play(run: Run) -> None:
+        asked = [asyncio.create_task(run.ask()) for _ in range(3)]
+        while not (run.crew.workers and len(run.crew.workers[1]._tasks) == 3):
+            await asyncio.sleep(0.01)
+        run.crew.messages.put_nowait(message)
+        for each in asked:
+            with pytest.raises(ChatpipeError, match=f"^{words}, with 3 requests in flight"):
+                await each
+
+    played(lambda request: [loopback.Pause(30.0)], play)
 
 
 WARNINGS = {

@@ -6,6 +6,7 @@ Its nodes can be killed and added. Its head has no CPU, so that there is a worke
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,24 @@ class RayCluster:
     def fill(self) -> None:
         """Let an actor of somebody else hold the CPU of each node."""
         self._order("fill")
+
+    @contextmanager
+    def silent_head(self) -> Iterator[None]:
+        """A block in which the head answers nothing."""
+        heads = [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if self._is_head(pid)]
+        assert len(heads) == 1
+        os.kill(heads[0], signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(heads[0], signal.SIGCONT)
+
+    def _is_head(self, pid: int) -> bool:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:  # it has ended
+            return False
+        return words.partition(b"\0")[0].endswith(b"/gcs_server") and bytes(self.folder) in words
 
     def _order(self, word: str) -> None:
         assert self._process.stdin is not None

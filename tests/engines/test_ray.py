@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,3 +217,35 @@ def test_a_cluster_without_a_cpu(prompts: Prompts, url: str, tmp_path: Path) -> 
         done = run(*given, env=cluster.env, cwd=tmp_path, timeout=60)
     assert (done.status, done.stdout) == (78, b"")
     assert b"no node has a CPU" in done.stderr
+
+
+def test_a_node_without_chatpipe_says_so(prompts: Prompts, url: str, tmp_path: Path) -> None:
+    """The code that says it comes from the run."""
+    is_worker = "any('default_worker' in word for word in sys.orig_argv)"
+    hidden = f"import sys\nif {is_worker}: sys.modules['chatpipe'] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(hidden)
+    write_prompts(tmp_path, 3)
+    with ray_cluster(1, {"PYTHONPATH": str(tmp_path)}) as cluster:
+        given = arguments(url, f"ray:{cluster.address}")
+        done = run(*given, env=cluster.env, cwd=tmp_path, timeout=60)
+    assert (done.status, done.stdout) == (78, b"")
+    assert re.fullmatch(
+        rb"chatpipe: no chatpipe on the node '.*' \(import of .*\): install chatpipe .* there\n", done.stderr
+    )
+
+
+def test_a_signal_does_not_wait_for_a_head_that_is_silent(tmp_path: Path) -> None:
+    write_prompts(tmp_path, 8000)
+    prompts = Prompts(0.2)
+    with (
+        loopback.serve(prompts.answer) as server,
+        ray_cluster(1, {"CHATPIPE_API_KEY": KEY}) as cluster,
+        started(cluster, tmp_path, server.url) as process,
+    ):
+        wait_for_lines(process, tmp_path, 100)
+        with cluster.silent_head():
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.wait() == -signal.SIGINT
+            assert time.monotonic() - began < 8  # it took 10 s, and Ray itself would wait for a minute
+    assert prompts.bought_twice == 0

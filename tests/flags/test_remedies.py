@@ -610,6 +610,7 @@ UNTRIED = {
     },
     "they need a Ray cluster, and tests/engines has it": {
         *("cluster/open_cluster.py", "cluster/relay.py", "cluster/terms.py"),
+        *("cluster/ray_api.py", "cluster/worker_actor.py"),
     },
     "they need a disk or a process that is in the way": {
         *("batch/journal/journal.py", "system/descriptor.py", "system/lock.py"),

@@ -1,6 +1,6 @@
 """A worker: sends the requests that it is given over its own transports, and hands back what came.
 
-It decides nothing: the run waits, retries and keeps its limits. Nothing in here knows Ray (relay.py).
+It decides nothing: the run waits, retries and keeps its limits. Nothing in here knows Ray (ray_api.py).
 """
 
 from __future__ import annotations

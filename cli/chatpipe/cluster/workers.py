@@ -210,7 +210,7 @@ class Workers:
                 self._receive(message)
                 if self._fault is not None:
                     return
-            self._fail(Unreachable(self._words.lost, fix=self._words.fix))
+            self._lose_all(Unreachable(self._words.lost, fix=self._words.fix))
         except ChatpipeError as fault:
             self._fail(fault)
         except Exception as error:  # a bug: the requests must not wait for ever
@@ -234,7 +234,7 @@ class Workers:
         elif kind is FrameKind.UNUSABLE and self._is_sending:
             self._warn(f"a worker is of no use: {read_fault(data)}")
         elif kind in (FrameKind.FAULT, FrameKind.UNUSABLE):
-            self._fail(read_fault(data))
+            self._lose_all(read_fault(data))
 
     def _deliver(self, reply: WorkerReply) -> None:
         """Hand over a reply. One that came before, from a worker that was taken for lost, is dropped."""
@@ -301,6 +301,13 @@ class Workers:
         if self._is_sending or not self._early_workers:
             return "a worker of the Ray cluster"
         return f"{quantity(missing, 'more worker')} of the Ray cluster"
+
+    def _lose_all(self, fault: ChatpipeError) -> None:
+        """End all that waits, and say how much is lost: the cluster or the relay is gone, or cannot work."""
+        in_flight = sum(self._in_flight.values())
+        if in_flight:
+            fault.what += f", with {quantity(in_flight, 'request')} in flight"
+        self._fail(fault)
 
     def _fail(self, fault: ChatpipeError) -> None:
         """End all that waits."""
