@@ -308,11 +308,7 @@ def _without_routes(without: str) -> Iterator[None]:
         if fault.http_status not in _NO_ROUTE:
             raise
         fix = f"it may have no Batch API, and {without}; else check the base URL"
-        found = BadConfiguration(
-            fault.what, fix=fix, http_status=fault.http_status, request_id=fault.request_id, body=fault.body
-        )
-        found.refusal_status = fault.refusal_status
-        raise found from None
+        raise BadConfiguration(fault.what, fix=fix).with_reply_of(fault) from None
 
 
 class _CreateHooks(Hooks):
