@@ -375,6 +375,22 @@ def line(number: int, max_tokens: int = 2) -> Item:
     return Item(number, f"line-{number}", body)
 
 
+def test_a_line_that_may_call_tools_needs_room_for_a_second_turn() -> None:
+    """And a turn counts once, if nobody knows what it has used."""
+    limited = Budget(36, None, {}, TokenEstimator(), turns=2)
+    assert limited.reserve(line(1)) is None
+    fault = limited.reserve(line(2))
+    assert fault is not None
+    assert "0 are spent, 24 reserved, and the next line may take 24" in str(fault)
+    assert turn(1, Usage(10, 0, 3, 13), limited) is None  # 13 spent, 12 in flight
+    limited.settle(good(spending(0, 0), item=line(1))._replace(earlier_usage=({"total_tokens": 13},)))
+    assert limited.spent_tokens == 25
+    limited = Budget(36, None, {}, TokenEstimator(), turns=2)
+    assert limited.reserve(line(1)) is None
+    limited.settle(good(spending(0, 0), item=line(1)))
+    assert limited.spent_tokens == 12
+
+
 def test_without_a_budget_nothing_is_set_aside() -> None:
     free = budget()
     assert all(free.reserve(line(number)) is None for number in range(1000))

@@ -30,18 +30,21 @@ class Billable(Protocol):
 
 
 class _Reservation(NamedTuple):
-    """The reservation for the next turn of a line. recorded is the usage of its earlier turns."""
+    """The reservation for the next turns of a line. recorded is the usage of its earlier ones."""
 
     tokens: int = 0
     cost: float = 0.0
     recorded: Usage = Usage()
+    turns: int = 1
 
 
 class Budget:
     """`--max-total-tokens` and `--max-cost`. Earlier runs of the same journal count as well.
 
     Each turn of a conversation has its own reservation, made after the usage of the turn before it
-    was recorded. With in_jobs, requests are reserved at the prices of the Batch API.
+    was recorded. A line that may call tools is sent if there is room for its first turn and as much again:
+    without a second one, the first would have been paid for nothing. turns is 2 then. With in_jobs, requests
+    are reserved at the prices of the Batch API.
     """
 
     def __init__(
@@ -52,7 +55,9 @@ class Budget:
         estimator: TokenEstimator,
         *,
         in_jobs: bool = False,
+        turns: int = 1,
     ) -> None:
+        self._turns = turns
         self._tokens = tokens
         self._cost = cost
         self.prices = prices
@@ -75,7 +80,7 @@ class Budget:
         """Reserve the estimated usage of a request. Returns the reason if there is not enough left."""
         if self.is_unlimited:
             return None
-        fault = self._reserve(request, Usage(), "line")
+        fault = self._reserve(request, Usage(), "line", self._turns)
         if fault is None and self._waiting:
             self._release(request)
             return BudgetReached("a turn of a line before this one waits for a part of the budget")
@@ -135,8 +140,9 @@ class Budget:
         if result.completion is not None and not usage_of(result.completion).total:
             self._record_reserved(released)
 
-    def _reserve(self, request: Billable, recorded: Usage, what: str) -> ChatpipeError | None:
+    def _reserve(self, request: Billable, recorded: Usage, what: str, turns: int = 1) -> ChatpipeError | None:
         tokens, cost = self._estimate(request, in_job=self._in_jobs)
+        tokens, cost = turns * tokens, turns * cost
         if self._tokens is not None and self.spent_tokens + self._reserved_tokens + tokens > self._tokens:
             spent = f"{self.spent_tokens} {'is' if self.spent_tokens == 1 else 'are'} spent"
             reserved = f", {self._reserved_tokens} reserved" if self._reserved_tokens else ""
@@ -153,7 +159,7 @@ class Budget:
                 f"and the next {what} may take {cost:.4g}",
                 fix="raise --max-cost",
             )
-        self._book(request, _Reservation(tokens, cost, recorded))
+        self._book(request, _Reservation(tokens, cost, recorded, turns))
         return None
 
     def spent_text(self) -> str:
@@ -177,8 +183,8 @@ class Budget:
 
     def _record_reserved(self, released: _Reservation) -> None:
         """Record what was reserved for an answer whose usage nobody knows."""
-        self.spent_tokens += released.tokens
-        self.spent_cost += released.cost
+        self.spent_tokens += released.tokens // released.turns
+        self.spent_cost += released.cost / released.turns
 
     def _record(self, request: Billable, usage: Usage, recorded: Usage, *, in_job: bool = False) -> None:
         """Record the usage of all turns of a line, minus the part that is already recorded."""
@@ -213,10 +219,11 @@ def open_budget(
     note: Callable[[str], None],
     *,
     in_jobs: bool = False,
+    turns: int = 1,
 ) -> Budget:
     """The budget of a run, with the usage of all recorded answers. Raises like load_prices()."""
     table = prices.load_prices(limits.prices, note) if limits.prices is not None else {}
-    budget = Budget(limits.max_total_tokens, limits.max_cost, table, estimator, in_jobs=in_jobs)
+    budget = Budget(limits.max_total_tokens, limits.max_cost, table, estimator, in_jobs=in_jobs, turns=turns)
     if recorded is not None and not budget.is_unlimited:
         for line in recorded.paid_lines():
             budget.spend(line.spent_usage(), line.model, in_job=line.is_of_job)

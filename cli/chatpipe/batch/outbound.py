@@ -46,7 +46,8 @@ async def open_outbound(
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
     needs = channel_needs(_within_descriptors(spec, servers), servers, notice)
-    budget = open_budget(spec.limits, needs.estimator, recorded, spec.console.note)
+    turns = 2 if spec.turns.tools.commands else 1
+    budget = open_budget(spec.limits, needs.estimator, recorded, spec.console.note, turns=turns)
     if len(servers) > 1:
         from chatpipe.batch.fleet.fleet import open_fleet  # most runs have one server
 
