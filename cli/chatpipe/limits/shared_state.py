@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.inputs.values import Value
-from chatpipe.limits.rate import Bucket
+from chatpipe.limits.bucket import Bucket
 
 # The slots of a process that has ended are free at once. The lease is for a process in another
 # container, which cannot be checked. Every call of the process renews it.
