@@ -22,18 +22,12 @@ from chatpipe.errors import ChatpipeError, NoAccess, NoServerLeft, Status, Unrea
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.server import Server, open_servers
-from chatpipe.system import secrets
 from chatpipe.wire.http1 import LOST_KEPT, MAX_REPLY
 from chatpipe.wire.light_messages import headers_by_name
 from cluster.crew import Crew
 
 KEY = "sk-canary-0123456789abcdef"
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
-
-
-@pytest.fixture(autouse=True)
-def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "_known", [])
 
 
 class Run:
