@@ -221,7 +221,7 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.fleet.health_checks": {"asyncio": "a task for each check"},
     "batch.fleet.member": {"asyncio": "ends what is in flight there"},
     "batch.fleet.model_lists": {"asyncio": "reads the lists of all servers at a time"},
-    "batch.fleet.run_rate": {"asyncio": "lines that wait for a server"},
+    "batch.fleet.room_signal": {"asyncio": "lines that wait for a server"},
     "batch.channel": {"asyncio": "the event loop, which tries again what waits for a lock"},
     "batch.driver": {"asyncio": "reads the input beside the engine"},
     "system.descriptor": {

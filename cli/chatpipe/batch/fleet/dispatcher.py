@@ -18,7 +18,8 @@ from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.fleet.line_tries import ANSWERED, Diagnosis, LineTries, ServerFailure
 from chatpipe.batch.fleet.member import Member
 from chatpipe.batch.fleet.model_lists import ModelLists
-from chatpipe.batch.fleet.run_rate import MoveSignal, RunRate
+from chatpipe.batch.fleet.room_signal import RoomSignal
+from chatpipe.batch.fleet.run_rate import RunRate
 from chatpipe.errors import ChatpipeError, NoServerLeft, Unreachable, quantity
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.balance import Balance, Load
@@ -65,7 +66,7 @@ class Dispatcher:
     def __init__(self, members: Sequence[Member], balance: Balance, needs: DispatchNeeds) -> None:
         self.members = members
         self.longest_s = 0.0
-        self._moved = MoveSignal(needs.waits)
+        self._room = RoomSignal(needs.waits)
         self._balance = balance
         self._needs = needs
         self._clock = needs.context.monotonic
@@ -81,7 +82,7 @@ class Dispatcher:
     def update(self) -> None:
         """Take over the health of the servers, which has changed."""
         self._sound = [each.load for each in self.members if each.health.is_sound]
-        self._moved.give()
+        self._room.notify()
 
     async def send(self, request: RunRequest) -> tuple[Answer, float]:
         """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
@@ -150,7 +151,7 @@ class Dispatcher:
                 due = now + wait_s
             if len(self._sound) < len(self.members):
                 wait_s = _LOOK_S if wait_s is None else min(wait_s, _LOOK_S)
-            await self._moved.wait(wait_s)
+            await self._room.wait(wait_s)
         return None
 
     def _find(self, tries: LineTries, now: float) -> tuple[Member | None, float | None]:
@@ -221,7 +222,7 @@ class Dispatcher:
             member.end(tries)
             self._balance.finish(member.load, is_good=answer is not None and answer.fault is None, now=now)
             self._needs.rate.settle(slot.reserved, answer, now)
-            self._moved.give()
+            self._room.notify()
         return answer._replace(attempts=tries.tries, server=member.name), latency_s
 
     # The meaning of what came

@@ -1,13 +1,11 @@
-"""The limits per minute of a run over several servers, and the signal on which its lines look again."""
+"""The limits per minute of a run over several servers."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.queue import RunWaits
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.options.run import SharedLimits
@@ -43,28 +41,3 @@ class RunRate:
         completion = None if answer is None else answer.completion
         used = 0 if completion is None else usage_of(completion).total or None
         self._rate.settle(reserved, used, now)
-
-
-class MoveSignal:
-    """A signal to all lines that wait for a server: one may have room for them now."""
-
-    def __init__(self, waits: RunWaits) -> None:
-        self._waits = waits
-        self._waiting: set[asyncio.Future[None]] = set()
-
-    def give(self) -> None:
-        if self._waiting:
-            waiting, self._waiting = self._waiting, set()
-            for each in waiting:
-                if not each.done():
-                    each.set_result(None)
-
-    async def wait(self, seconds: float | None) -> None:
-        """Wait for the signal, or this long. None waits for the signal only."""
-        moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(moved)
-        try:
-            with self._waits.until_stop():
-                await asyncio.wait([moved], timeout=seconds)
-        finally:
-            self._waiting.discard(moved)
