@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import struct
 import subprocess
+import termios
 from pathlib import Path
 
 import pytest
@@ -122,3 +125,28 @@ def test_a_terminal_gets_the_page_through_man_and_no_key(tmp_path: Path) -> None
     os.close(master)
     assert (done.returncode, done.stderr) == (5, b"")
     assert out.read_text() == f"{pages.FOLDER / 'chatpipe-ask.1'} less <>\n"
+
+
+@pytest.mark.parametrize("env", [{"COLUMNS": "20"}, {"COLUMNS": "200", "MANWIDTH": "20"}], ids=" ".join)
+def test_a_narrow_page_is_formatted_here(env: dict[str, str], tmp_path: Path) -> None:
+    """man(1) never ends with some pages in such a width."""
+    viewer = tmp_path / "man"
+    viewer.write_text("#!/bin/sh\necho NAME of man\n")
+    viewer.chmod(0o755)
+    done = run("man", "ask", env={"PATH": f"{tmp_path}:{os.defpath}", **env})
+    assert (done.status, done.stderr) == (0, b"")
+    assert b"SYNOPSIS\n     chatpipe ask\n     [OPTION ...]\n" in done.stdout
+
+
+def test_a_narrow_terminal_gets_a_page_that_is_wider(tmp_path: Path) -> None:
+    viewer = tmp_path / "man"
+    viewer.write_text('#!/bin/sh\necho "$MANWIDTH" >"$OUT"\n')
+    viewer.chmod(0o755)
+    out = tmp_path / "out"
+    more = {"PATH": str(tmp_path), "OUT": str(out)}
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
+    subprocess.run([*CHATPIPE, "man", "ask"], env=environment(more), stdout=slave, check=True)
+    os.close(slave)
+    os.close(master)
+    assert out.read_text() == "60\n"

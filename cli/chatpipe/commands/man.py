@@ -35,6 +35,7 @@ def man(page: str) -> int:
     chatpipe man ask
     chatpipe man options | grep -A 5 -e --schema-fields
     """
+    from chatpipe.flags.help_layout import page_width
     from chatpipe.output.target import write_stdout
     from chatpipe.server.children import child_environment
     from chatpipe.system import manual_pages
@@ -47,14 +48,14 @@ def man(page: str) -> int:
     if path is None:
         raise _no_page(page, list(pages))
     environ = child_environment(os.environ)
+    width = manual_pages.named_width(environ) or page_width()
     if is_terminal():
-        manual_pages.show_page(path, environ)
-    text = manual_pages.formatted_page(path, environ)
+        manual_pages.show_page(path, width, environ)
+    text = manual_pages.formatted_page(path, width, environ)
     if text is None:
-        from chatpipe.flags.help_layout import page_width
-        from chatpipe.output.mdoc import render
+        from chatpipe.output.mdoc import render  # for few systems, and narrow pages
 
-        text = render(path.read_text(encoding="utf-8"), page_width())
+        text = render(path.read_text(encoding="utf-8"), width)
     write_stdout(text.encode(), escape=False)
     return 0
 

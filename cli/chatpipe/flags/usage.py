@@ -74,7 +74,7 @@ def unknown_option(group: click.Group, name: str, command: str) -> UsageFault:
     if word in foreign.KEY_WORDS and "--key-file" in own:
         return UsageFault(key_refusal(), fix=help_fix)
     found = _meant(group, word, command)
-    what = f"no such option '{name}'"
+    what = f"no such option '{shorten(name, _MOST_WORD, is_ours=True)}'"
     if all(map(_is_option, found)):
         names = [f"'{each}'" for each in found]
         hint = f", did you mean {or_list(names)}?" if names else ""

@@ -14,6 +14,8 @@ from pathlib import Path
 
 _PAGE = re.compile(r"(chatpipe(?:-([a-z-]+))?)\.([1-8])")
 _ABOVE = 6  # folders above the package that may have the pages: lib/python3.11/site-packages in a prefix
+# Below some 45 columns, groff 1.22.4 never ends with some of the pages.
+_LEAST_COLUMNS = 60
 _OVERSTRIKE = re.compile("(?s).\b")
 
 
@@ -35,8 +37,19 @@ def find_pages() -> dict[str, Path]:
     return {}
 
 
-def show_page(path: Path, environ: Mapping[str, str]) -> None:
-    """Become the program that shows the page on a terminal, with its pager. Return if there is none."""
+def named_width(environ: Mapping[str, str]) -> int:
+    """The width that MANWIDTH names; 0 if it names none, as `tty` does."""
+    named = environ.get("MANWIDTH", "")
+    return int(named[:5]) if named.isdecimal() else 0
+
+
+def show_page(path: Path, width: int, environ: Mapping[str, str]) -> None:
+    """Become the program that shows the page on a terminal, with its pager. Return if there is none.
+
+    On a narrow terminal the pager breaks the lines.
+    """
+    if width < _LEAST_COLUMNS:
+        environ = {**environ, "MANWIDTH": str(_LEAST_COLUMNS)}
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and programs inherit that
     for command in (["man", str(path)], ["mandoc", "-a", str(path)]):
         try:
@@ -45,8 +58,10 @@ def show_page(path: Path, environ: Mapping[str, str]) -> None:
             continue
 
 
-def formatted_page(path: Path, environ: Mapping[str, str]) -> str | None:
-    """The text of the page without bold type and underlines, None if no program makes it."""
+def formatted_page(path: Path, width: int, environ: Mapping[str, str]) -> str | None:
+    """The text of the page without bold type and underlines, None if no program makes it in this width."""
+    if width < _LEAST_COLUMNS:
+        return None
     for command in (["man", str(path)], ["mandoc", str(path)]):
         text = _OVERSTRIKE.sub("", _output(command, environ))
         if "NAME" in text:  # systems without manuals have a `man` that says so
