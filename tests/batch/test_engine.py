@@ -531,16 +531,20 @@ async def test_an_output_that_fails_loses_no_answer_if_there_is_a_journal() -> N
     assert (run.logged("sent"), run.kept, run.logged("out")) == (["a", "b", "c", "d"], [0, 1, 2, 3], [])
 
 
-async def test_without_room_for_another_answer_nothing_is_sent_and_those_in_flight_are_kept() -> None:
+async def test_as_many_are_in_flight_as_there_is_room_for_answers() -> None:
+    """Once there is none for any, nothing more is sent, and those in flight are kept."""
     run = Run(places=4)
     run.is_kept = True
     run.room = 2
     await run.begin(lines("abcdefgh"))
     assert run.flying == ["a", "b"]
     await run.reply("a", "b")
+    assert run.flying == ["c", "d"]
+    run.room = 0
+    await run.reply("c", "d")
     with pytest.raises(CannotWrite, match="no room"):
         await run.end()
-    assert (run.logged("sent"), run.kept, run.logged("out")) == (["a", "b"], [0, 1], ["a", "b"])
+    assert (run.logged("sent"), run.kept, run.logged("out")) == ([*"abcd"], [0, 1, 2, 3], [*"abcd"])
 
 
 @cases(

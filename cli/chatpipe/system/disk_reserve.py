@@ -27,7 +27,7 @@ class DiskReserve:
         self.size = 0
 
     def grow(self, size: int) -> None:
-        """Have room for size bytes. Raises OSError if the disk or a quota has not enough: it is released.
+        """Have room for size bytes. Raises OSError if the disk or a quota has not enough for more.
 
         A folder that takes no new file is no error, and there is no reserve then.
         """
@@ -40,9 +40,16 @@ class DiskReserve:
                 write_all_at(self._fd, _ZEROS[: size - start], start)
         except OSError as error:
             if error.errno in _NO_ROOM:
-                self.release()
+                self._give_back()
                 raise
         self.size = size
+
+    def _give_back(self) -> None:
+        """Give up what was taken beyond size."""
+        try:
+            os.ftruncate(self._fd, self.size)
+        except OSError:
+            self.release()
 
     def release(self) -> None:
         """Give the room to the other files of the disk. May be called again."""

@@ -110,7 +110,7 @@ class Journal:
             if self._largest is not None:
                 refuse_growth(self._fd, size, self._largest)
             if size > self._reserve.size:
-                self._reserve.grow(max(size, 2 * self._reserve.size))
+                self._reserve.grow(size)
         except OSError as error:
             raise self._failure("no room for another answer", error) from error
 
