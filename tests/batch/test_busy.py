@@ -24,8 +24,8 @@ from chatpipe.batch.stop import Stop, StopRules
 from chatpipe.commands.batch import batch
 from chatpipe.errors import Status
 from chatpipe.exchange import ExchangeContext, ask, completion_request, run_without_loop, sleep_without_loop
+from chatpipe.limits.call_pacer import CallPacer
 from chatpipe.limits.pace_file import PaceFile
-from chatpipe.limits.paced import CallPacer
 from chatpipe.limits.queue import RunPacer, RunWaits
 from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator

@@ -28,7 +28,8 @@ from chatpipe.wire.transports import open_transport
 _UNAUTHORIZED = 401
 
 if TYPE_CHECKING:
-    from chatpipe.limits.paced import CallPacer, TurnPause
+    from chatpipe.limits.call_pacer import CallPacer
+    from chatpipe.limits.turn_pause import TurnPause
 
 
 class RouteNeeds(NamedTuple):
@@ -202,7 +203,7 @@ def _turn_pause(server: Server, context: ExchangeContext, needs: RouteNeeds) -> 
     """The pauses between turns, None if there is one turn. It is unused with a pace file."""
     if not needs.has_turns:
         return None
-    from chatpipe.limits.paced import TurnPause  # most calls have one turn
+    from chatpipe.limits.turn_pause import TurnPause  # most calls have one turn
 
     longest_s, deadline_s = needs.options.retry.max_delay_s, server.limits.deadline_s
     return TurnPause(context, longest_s if deadline_s is None else min(longest_s, deadline_s))
@@ -214,7 +215,7 @@ def _open_pacer(server: Server, context: ExchangeContext, options: CallOptions) 
     if options.limits.pace_file is None or options.recordings.is_offline:
         yield None
         return
-    from chatpipe.limits.paced import open_call_pacer  # few calls share their limits
+    from chatpipe.limits.call_pacer import open_call_pacer  # few calls share their limits
 
     with open_call_pacer(context, options.limits, server.origin, server.limits.deadline_s) as pacer:
         yield pacer

@@ -10,21 +10,16 @@ One call keeps only limits that processes share: `xargs -P` and `make -j` stay w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from chatpipe.errors import PausedTooLong
 from chatpipe.exchange import ExchangeContext, Hooks
-from chatpipe.inputs.stdin import NOTICE_DELAY_S
 from chatpipe.inputs.values import Value
-from chatpipe.limits.rate import RateLimiter, wait_for_start, when_unlocked
-from chatpipe.limits.shared import SharedPace, open_shared
+from chatpipe.limits.rate import RateLimiter, when_unlocked
+from chatpipe.limits.shared import SharedPace
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
-from chatpipe.options.run import SharedLimits
-from chatpipe.options.server import RetryPolicy
 from chatpipe.response.usage import Usage, usage_of
-from chatpipe.system.lock import LockPatience
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
@@ -233,103 +228,3 @@ class PacedAttempts(Hooks):
         if usage is not None:
             self.settle(usage.total or None)
         return now - self.started
-
-
-class CallPacer(Pacer):
-    """The limits of a single call: those of the pace file. It needs no event loop."""
-
-    def __init__(self, context: ExchangeContext, shared: SharedPace) -> None:
-        super().__init__(context, RateLimiter(), shared, TokenEstimator())
-        self._schedule = shared
-        self._is_refused = False  # the request has given back its slot
-
-    @property
-    def takes_slots(self) -> bool:
-        return True
-
-    def others_at_server(self) -> int:
-        return self._schedule.refuse(self.context.now())
-
-    def decide_busy(self, others: int, asked_s: float, attempts: PacedAttempts) -> RetryAfter | GiveUp | None:
-        """Wait for room while requests of other processes are at the server. It counts as no attempt."""
-        if not others or asked_s:
-            return None
-        self._schedule.release_slot(self.context.now(), answered=False)
-        self._is_refused = True
-        return RetryAfter(0.0, server_requested=False, uncounted=True)
-
-    async def acquire_slot(self, shared: SharedPace) -> None:
-        asked = self.context.monotonic()
-        is_noted = False
-        while wait_s := shared.acquire_slot(self.context.now()):
-            if not is_noted and self.context.monotonic() - asked > NOTICE_DELAY_S:
-                which = "room: --pace-file"
-                if shared.jobs:
-                    places = f"one of {shared.jobs} places" if shared.jobs > 1 else "the only place"
-                    which = f"{places}: --pace-jobs"
-                self.context.note(f"waiting for {which}")
-                is_noted = True
-            await self.context.sleep(wait_s)
-
-    async def start(self, attempts: PacedAttempts) -> int:
-        """Wait for a start. Raises PausedTooLong if the pause of the server is longer than a call waits."""
-        if self._is_refused:
-            self._is_refused = False
-            await self.acquire_slot(self._schedule)
-        await self.check_shared_pause(self._schedule, RetryPolicy().max_delay_s, fix="try again then")
-        reserved = attempts.estimated_tokens()
-        await wait_for_start(self._schedule, reserved, self.context.now, self._sleep)
-        return reserved
-
-    def end(self, attempts: PacedAttempts) -> None:
-        """Nobody waits for it: there are no other requests."""
-
-    async def _sleep(self, seconds: float) -> None:
-        if seconds > NOTICE_DELAY_S:
-            self.context.note(f"waiting {seconds:.0f} s for the turn of this request: --pace-file")
-        await self.context.sleep(seconds)
-
-    def observe_headers(self, headers: Mapping[str, str]) -> None:
-        """Share every pause: also one before which the server has refused nothing."""
-        super().observe_headers(headers)
-        self.share_pause()
-
-
-class TurnPause(Hooks):
-    """Hooks of the turns of one call: they wait for the limits that the headers of good replies report.
-
-    The delays that a refusal asks for are those of wire/retry.py.
-
-    A pause of more than longest_s is not waited for: a refusal of the next request then ends the call
-    with what the turns before it have come to, and some servers do not refuse it.
-    """
-
-    def __init__(self, context: ExchangeContext, longest_s: float) -> None:
-        self._context = context
-        self._longest_s = longest_s
-        self._rate = RateLimiter()
-
-    async def before_attempt(self) -> None:
-        left_s = self._rate.opens_in_s(self._context.monotonic())
-        if not 0 < left_s <= self._longest_s:
-            return
-        if left_s > NOTICE_DELAY_S:
-            self._context.note(f"waiting {left_s:.0f} s, as the server asks: {self._rate.pause_reason}")
-        await self._context.sleep(left_s)
-
-    def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
-        if status >= 400 or retry.REPLAYED in headers:
-            return
-        now = self._context.monotonic()
-        self._rate.reserve(0, now)  # the next request takes the place of this one
-        self._rate.observe_headers(headers, now, self._context.now())
-        self._rate.settle(0, None, now)
-
-
-@contextmanager
-def open_call_pacer(
-    context: ExchangeContext, limits: SharedLimits, origin: str, deadline_s: float | None
-) -> Iterator[CallPacer | None]:
-    """The limits that other processes share with a call, None without a pace file."""
-    with open_shared(limits, origin, LockPatience(context.note, deadline_s)) as shared:
-        yield None if shared is None else CallPacer(context, shared)

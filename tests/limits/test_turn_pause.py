@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from chatpipe.exchange import ExchangeContext, run_without_loop
-from chatpipe.limits.paced import TurnPause
+from chatpipe.limits.turn_pause import TurnPause
 from loopback import Answer, Request, completion, reply, serve
 from parametrize import cases
 from process import run
