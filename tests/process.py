@@ -89,6 +89,10 @@ def sh(
     return _finished((shell, "-c", command), stdin, env, cwd, timeout)
 
 
+# Python 3.11 keeps the beginning of a .pyc that a limit of file sizes cuts, and fails at it ever after.
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
 class Process(subprocess.Popen[bytes]):
     """A running process; at the end of a `with` it is killed if it still runs, so that no test hangs.
 

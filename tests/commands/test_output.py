@@ -25,7 +25,7 @@ from loopback import (
     stream_of,
 )
 from parametrize import cases
-from process import Process, begun, environment, run, sh, start
+from process import NO_BYTECODE, Process, begun, environment, run, sh, start
 from programs import program
 
 
@@ -193,7 +193,7 @@ def test_a_disk_that_fills_up_is_74_and_leaves_the_file(tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("old")
     with serve(saying("x" * 5000)) as server:
         command = f"trap '' XFSZ; ulimit -f 1; chatpipe ask --base-url {server.url} -m m -o out.txt Hello"
-        done = sh(command, cwd=tmp_path, is_new=True)
+        done = sh(command, cwd=tmp_path, env=NO_BYTECODE, is_new=True)
     assert done.status == 74
     assert b"file too large" in done.stderr
     assert (tmp_path / "out.txt").read_text() == "old"

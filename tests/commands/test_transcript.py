@@ -12,7 +12,7 @@ import pytest
 
 from loopback import Server, Stall, chunk, echoing, event, event_stream, serve
 from parametrize import cases
-from process import run, sh, start
+from process import NO_BYTECODE, run, sh, start
 
 OLD = b'{"role":"user","content":"q"}\n{"role":"assistant","content":"a"}\n'
 
@@ -166,6 +166,7 @@ def test_full_disk_is_status_74_and_the_answer_is_on_stdout(talk: Path) -> None:
     done = sh(
         f"ulimit -f 1 && exec chatpipe ask -p echo --transcript {talk.name} -u {'x' * 2000}",
         cwd=talk.parent,
+        env=NO_BYTECODE,
         is_new=True,
     )
     assert (done.status, done.stdout) == (74, b"x" * 2000 + b"\n")
