@@ -41,7 +41,7 @@ class ResultEmitter:
 
     def emit(self, result: Result) -> None:
         """Write a result that is recorded already. Raises CannotWrite."""
-        self._progress.make_room()
+        self._progress.wipe_bar()
         if result.completion is not None:
             self._console.warn_once(caveats(result.completion, only_text=self._run_format.calls_are_final))
         if not result.is_good:

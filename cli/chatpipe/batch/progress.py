@@ -90,7 +90,7 @@ class Progress:
         """Yield the items, and count them if that helps to estimate the total."""
         return items if self._bar is None or self._options.lines is None else self._counted(items)
 
-    def make_room(self) -> None:
+    def wipe_bar(self) -> None:
         """Remove the bar before output that bypasses the console."""
         if self._bar is not None and self._options.shares_terminal:
             self._bar.wipe()
