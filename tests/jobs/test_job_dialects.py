@@ -142,6 +142,21 @@ def test_the_end_of_a_job(times: dict[str, Any], ended_at: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "expires_at"),
+    [
+        ({"created_at": 10, "expires_at": 9000, "completion_window": "1h"}, 9000.0),
+        ({"created_at": 10, "expires_at": None, "completion_window": "24h"}, 86410.0),
+        ({"created_at": 10, "completion_window": "7d"}, 604810.0),
+        ({"created_at": "1970-01-01T00:00:10Z", "job_deadline": "1970-01-01T00:01:00Z"}, 60.0),
+        ({"created_at": 10, "completion_window": "soon"}, 0.0),
+        ({"completion_window": "24h"}, 0.0),
+    ],
+)
+def test_the_time_at_which_a_job_has_to_end(fields: dict[str, Any], expires_at: float) -> None:
+    assert job_of({"id": "b", "status": "resting", **fields}, OPENAI).expires_at == expires_at
+
+
+@pytest.mark.parametrize(
     ("counts", "found"),
     [
         ({"total": 3, "completed": 1, "failed": 2}, JobCounts(3, 1, 2)),

@@ -5,6 +5,7 @@ Source: the vendors' own SDKs and pages, as of November 2026.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from chatpipe.errors import BadConfiguration, BrokenAnswer, quantity
@@ -41,6 +42,8 @@ _STATUSES = {
 }
 _BEGINNINGS = ("job_state_", "batch_state_")
 _MOST_SECONDS = 100_000_000_000  # of a Unix time; a larger number counts milliseconds
+_WINDOW = re.compile(r"(\d{1,4})([hd])")
+_UNIT_S = {"h": 3600, "d": 86400}
 _END_TIMES = ("completed_at", "expired_at", "cancelled_at", "failed_at")
 
 
@@ -232,7 +235,7 @@ def job_of(value: Value, dialect: JobDialect) -> ProviderJob:
         _id(value.get("error_file_id")),
         _time(value.get("created_at")),
         _end_time(value),
-        _time(value.get("expires_at")),
+        _due_time(value),
         _percent(value.get("progress")),
     )
 
@@ -269,6 +272,16 @@ def _count(value: Value) -> int:
 def _percent(value: Value) -> int:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return int(value) if is_number and 0 <= value <= 100 else 0
+
+
+def _due_time(value: Mapping[str, Value]) -> float:
+    """The time at which a job has to end, 0 if nothing says it. Together has a deadline, others a window."""
+    found = _time(value.get("expires_at")) or _time(value.get("job_deadline"))
+    window = _WINDOW.fullmatch(str(value.get("completion_window")))
+    created_at = _time(value.get("created_at"))
+    if found or window is None or not created_at:
+        return found
+    return created_at + int(window[1]) * _UNIT_S[window[2]]
 
 
 def _end_time(value: Mapping[str, Value]) -> float:
