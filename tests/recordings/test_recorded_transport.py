@@ -25,7 +25,7 @@ from chatpipe.recordings.recording_writer import RecordingWriter
 from chatpipe.recordings.transport_failures import exception_of, failure_of
 from chatpipe.system.lock import LockPatience
 from chatpipe.wire.faults import CarriedFault, from_exception, is_transient
-from chatpipe.wire.http1 import OverlongReply
+from chatpipe.wire.http1 import NotHTTP, OverlongReply
 from chatpipe.wire.retry import REPLAYED
 from parametrize import cases
 
@@ -233,6 +233,7 @@ FAILURES = {
     "reset": caused(httpx.ReadError("no"), ConnectionResetError(104, "Connection reset by peer")),
     "cut": httpx.RemoteProtocolError("the server closed the connection"),
     "too-long": OverlongReply("longer than 1 kB", "raise --max-reply"),
+    "no-http": NotHTTP("it says 'SSH-2.0'"),
     "broken": httpx.DecodingError("its compressed data are broken"),
 }
 

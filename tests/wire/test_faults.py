@@ -14,6 +14,7 @@ from chatpipe.errors import (
     Status,
 )
 from chatpipe.wire import faults
+from chatpipe.wire.http1 import NO_REPLY, EarlyEnd, NotHTTP
 from chatpipe.wire.timeouts import DEADLINE
 from parametrize import cases
 
@@ -105,6 +106,18 @@ FAILURE = "sslv3 alert handshake failure"
 LINE_END = "a line end or NUL in header 'Authorization'"
 
 LINES: dict[str, tuple[Exception, str]] = {
+    "another protocol": (
+        NotHTTP("it says 'SSH-2.0'"),
+        f"no HTTP at {SHOWN}: it says 'SSH-2.0': check the base URL",
+    ),
+    "closed without a reply": (
+        EarlyEnd(NO_REPLY),
+        f"broken answer from {SHOWN}: {NO_REPLY}: try again, or is it https rather than http?",
+    ),
+    "TLS for http": (
+        NotHTTP("it speaks TLS", is_tls=True),
+        f"no HTTP at {SHOWN}: it speaks TLS: is it https rather than http?",
+    ),
     "refused": (
         caused(httpx.ConnectError("Connection refused"), REFUSED),
         f"cannot reach {SHOWN}: connection refused: check the base URL and that the server runs",
@@ -215,6 +228,7 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
         "connect time-out": (httpx.ConnectTimeout("timed out"), True),
         "read": (httpx.ReadError("x"), True),
         "cut": (httpx.RemoteProtocolError("x"), True),
+        "another protocol": (NotHTTP("it says 'SSH-2.0'"), False),
         "certificate": (unconnected(untrusted("expired")), False),
         "tls": (unconnected(ssl.SSLError(1, "x")), False),
         "tls alert behind the handshake": (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, OverlongReply, ReplyParser
+from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, NotHTTP, OverlongReply, ReplyParser
 from parametrize import cases
 
 
@@ -65,6 +65,20 @@ SAMPLES = {
         200,
         b"hi",
         headers=((b"Content-Length", b"2"),),
+    ),
+    # Some servers send these, and most clients take them.
+    "line ends without CR": Sample(b"HTTP/1.1 200 OK\nX-A: b\nContent-Length: 2\n\nhi", 200, b"hi"),
+    "spaces after the size of a chunk": Sample(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2  \r\nhi\r\n0\r\n\r\n", 200, b"hi"
+    ),
+    "a length beside chunks": Sample(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        200,
+        b"hi",
+        reusable=False,
+    ),
+    "identity": Sample(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhi", 200, b"hi", False, by_close=True
     ),
     "204": Sample(b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n", 204, b""),
     "304": Sample(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 304, b""),
@@ -188,8 +202,6 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 @cases(
     ("data", "message"),
     {
-        "another protocol": (b"SSH-2.0-OpenSSH_9.6\r\n", "not a reply in HTTP"),
-        "tls": (b"\x16\x03\x01\x02\x00", "not a reply in HTTP"),
         "version 2.0": (b"HTTP/2.0 200 OK\r\n\r\n", "in HTTP/2.0"),
         "status not a number": (b"HTTP/1.1 20x OK\r\n\r\n", "not a reply in HTTP"),
         "status below 100": (b"HTTP/1.1 099 OK\r\n\r\n", "unexpected status 99"),
@@ -203,9 +215,9 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "content-length",
         ),
-        "length and chunked": (
-            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "content-length",
+        "identity with a length": (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: identity\r\n\r\n",
+            "'identity'",
         ),
         "gzip, chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "'gzip, chunked'"),
         "gzip": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "'gzip'"),
@@ -219,6 +231,34 @@ def test_bytes_that_are_no_reply_are_refused(data: bytes, message: str) -> None:
     for pieces in ways(data):
         with pytest.raises(httpx.RemoteProtocolError, match=f"(?i){message}"):
             parse(pieces)
+
+
+@cases(
+    ("data", "message"),
+    {
+        "another protocol": (b"SSH-2.0-OpenSSH_9.6\r\n", "it says 'SSH-2.0-OpenSSH_9.6'"),
+        "a page without a head": (b"<html>\n<body>", "it says '<html>'"),
+        "HTTP/2": (b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0d", "it speaks HTTP/2 only"),
+        "a TLS alert": (b"\x15\x03\x01\0\x02\x02\x46", "it speaks TLS"),
+        "a TLS handshake": (b"\x16\x03\x01\x02\0", "it speaks TLS"),
+    },
+)
+def test_bytes_of_another_protocol_at_the_start_of_a_connection(data: bytes, message: str) -> None:
+    with pytest.raises(NotHTTP) as caught:
+        parse([data])
+    assert str(caught.value) == message
+    for pieces in ways(data):
+        with pytest.raises(httpx.RemoteProtocolError):
+            parse(pieces)
+
+
+def test_bytes_of_another_protocol_behind_a_reply_are_a_broken_reply() -> None:
+    """They may be the rest of the body that the reply before them has not named."""
+    reply, _ = parse([SAMPLES["length"].data])
+    reply.begin()
+    with pytest.raises(httpx.RemoteProtocolError) as caught:
+        reply.feed(b"rest of a body")
+    assert not isinstance(caught.value, NotHTTP)
 
 
 OK = b"HTTP/1.1 200 OK\r\n"

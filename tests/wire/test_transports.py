@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 import loopback
+from chatpipe.wire.http1 import NotHTTP
 from chatpipe.wire.timeouts import DEADLINE
 from loopback import Close, Pause, Reset, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
 from senders import HI, Sender
@@ -141,7 +142,7 @@ FAULTS: dict[str, tuple[list[loopback.Step], type[Exception], str]] = {
     "inside a chunk": ([CHUNKED + b"5\r\nabc", Close()], BROKEN, "before the end"),
     "event stream cut short": ([*OPEN_STREAM, Close()], BROKEN, "before the end"),
     "not a chunk": ([CHUNKED + b"zz\r\nabc"], BROKEN, "not a reply in HTTP"),
-    "garbage": ([b"220 mail.example.com ESMTP\r\n", Close()], BROKEN, "not a reply in HTTP"),
+    "garbage": ([b"220 mail.example.com ESMTP\r\n", Close()], NotHTTP, "it says '220 mail"),
     "101": ([b"HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n"], BROKEN, "unexpected status 101"),
     "two lengths": (
         [HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nhi"],

@@ -33,6 +33,7 @@ FAILURES = {
     "tls": "no TLS with the server",
     "refused": "no connection to the server",
     "connect-timeout": "no connection within the time limit",
+    "no-http": "what answers at the address is no server of HTTP",
     "proxy": "no way through the proxy",
     "proxy-down": "no connection to the proxy",
     "timeout": "no byte within the time limit",

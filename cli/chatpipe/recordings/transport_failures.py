@@ -9,7 +9,7 @@ import httpx
 
 from chatpipe.recordings.exchange_record import FAILURES
 from chatpipe.system.causes import root_os_error, system_message
-from chatpipe.wire.http1 import OverlongReply
+from chatpipe.wire.http1 import NotHTTP, OverlongReply
 
 _REASON_CHARS = 500
 
@@ -23,6 +23,7 @@ _NAMES: tuple[tuple[type[Exception], str | None], ...] = (
     (httpx.UnsupportedProtocol, None),
     (httpx.LocalProtocolError, None),
     (OverlongReply, "too-long"),
+    (NotHTTP, "no-http"),
     (httpx.ProtocolError, "cut"),
     (httpx.DecodingError, "broken"),
     (httpx.NetworkError, "reset"),
@@ -33,6 +34,7 @@ _EXCEPTIONS: dict[str, type[httpx.RequestError]] = {
     "tls": httpx.ConnectError,
     "refused": httpx.ConnectError,
     "connect-timeout": httpx.ConnectTimeout,
+    "no-http": NotHTTP,
     "proxy": httpx.ProxyError,
     "proxy-down": httpx.ProxyError,
     "timeout": httpx.ReadTimeout,

@@ -21,7 +21,7 @@ from chatpipe.errors import (
 from chatpipe.server import redact
 from chatpipe.system import secrets
 from chatpipe.system.causes import root_os_error, system_message
-from chatpipe.wire.http1 import OverlongReply
+from chatpipe.wire.http1 import NO_REPLY, NotHTTP, OverlongReply
 from chatpipe.wire.timeouts import DEADLINE
 
 _MAX_LINE_CHARS = 500
@@ -68,12 +68,12 @@ def from_cut_stream(error: Exception) -> ChatpipeError:
 def is_transient(error: Exception) -> bool:
     """True if the same request may succeed later.
 
-    False for an unknown host, a failed TLS handshake, a certificate that the server does not accept, a
-    refusal by the proxy and invalid settings.
+    False for an unknown host, a server that does not speak HTTP, a failed TLS handshake, a certificate that
+    the server does not accept, a refusal by the proxy and invalid settings.
     False for the absolute deadline too, because it leaves no time for another attempt, and for a reply
     beyond our limits or in an encoding that cannot be read, because the next one would be like it.
     """
-    if isinstance(error, (OverlongReply, CarriedFault)):
+    if isinstance(error, (NotHTTP, OverlongReply, CarriedFault)):
         return False
     if isinstance(error, httpx.TimeoutException):
         return str(error) != DEADLINE
@@ -141,8 +141,17 @@ def _overlong(url: str, text: str, error: Exception) -> ChatpipeError:
     return ReplyTooLong(f"the reply from {url} was cut off: {text}", fix=error.fix)
 
 
+def _not_http(url: str, text: str, error: Exception) -> ChatpipeError:
+    assert isinstance(error, NotHTTP)
+    fix = "is it https rather than http?" if error.is_tls else "check the base URL"
+    return Unreachable(f"no HTTP at {url}: {text}", fix=fix)
+
+
 def _broken(url: str, text: str, error: Exception) -> ChatpipeError:
-    return BrokenAnswer(f"broken answer from {url}: {text}", fix="try again")
+    fix = "try again"
+    if text == NO_REPLY and url.startswith("'http:"):
+        fix += ", or is it https rather than http?"  # most TLS servers end a plain request like this
+    return BrokenAnswer(f"broken answer from {url}: {text}", fix=fix)
 
 
 def _proxy_error(url: str, text: str, error: Exception) -> ChatpipeError:
@@ -169,8 +178,8 @@ def _bug(url: str, text: str, error: Exception) -> ChatpipeError:
     return ChatpipeError(f"httpx was used wrongly ({type(error).__name__}): {text}")
 
 
-# No connection to the server came about.
-_NO_SERVER = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+# No connection to the server came about, or it leads to something else.
+_NO_SERVER = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, NotHTTP)
 
 # The first match wins, so a class must precede its bases.
 _BY_CLASS = (
@@ -180,6 +189,7 @@ _BY_CLASS = (
     (httpx.NetworkError, _network_error),
     (httpx.LocalProtocolError, _unsendable),
     (OverlongReply, _overlong),
+    (NotHTTP, _not_http),
     (httpx.ProtocolError, _broken),
     (httpx.ProxyError, _proxy_error),
     ((httpx.UnsupportedProtocol, httpx.InvalidURL), _bad_url),

@@ -21,6 +21,11 @@ WRITE_BYTES = 64 * 1024
 # llhttp has no limits. Real heads are below 8 KiB and 40 fields.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
+_FIRST_BYTES = b"HTTP/"
+_TLS_BYTES = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
+_SETTINGS = b"\x04"  # the kind of the frame that begins HTTP/2; the first three bytes are its length
+NO_REPLY = "peer closed connection without a reply"
+_NO_CODING = b"identity"  # of RFC 2616, and still sent
 _VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
 # Chunks of one byte are legal, and so is a long extension of each: what is received beside a body may
 # be as long as the largest body, plus the part of the body that nobody has taken yet.
@@ -58,6 +63,14 @@ class OverlongReply(httpx.RemoteProtocolError):
         self.fix = fix
 
 
+class NotHTTP(httpx.RemoteProtocolError):
+    """The first bytes on a connection are of another protocol. is_tls: of TLS."""
+
+    def __init__(self, message: str, *, is_tls: bool = False) -> None:
+        super().__init__(message)
+        self.is_tls = is_tls
+
+
 class EarlyEnd(httpx.RemoteProtocolError):
     """The peer closed the connection before the end of its reply, in the orderly way."""
 
@@ -91,15 +104,26 @@ class ReplyParser:
         self._pieces: list[bytes] = []
         # The bound method itself, because this callback runs once per chunk: it saves a Python frame.
         self.on_body = self._pieces.append
-        self._parser = HttpResponseParser(self)
+        self._parser = self._new_parser()
         self._is_spent = False  # llhttp may take no further reply
+        self._has_parsed = False  # a head, maybe of an earlier reply
         self.begin(method, max_bytes)
+
+    def _new_parser(self) -> HttpResponseParser:
+        """A parser that also takes what servers send and others accept: RFC 9112, 2.2, 6.3 and 7.1."""
+        parser = HttpResponseParser(self)
+        parser.set_dangerous_leniencies(
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+            lenient_chunked_length=True,  # such a connection is not used again
+        )
+        return parser
 
     def begin(self, method: str = "POST", max_bytes: int | None = None) -> None:
         """Start a reply. What nobody has taken of the one before is dropped."""
         self._pieces.clear()
         if self._is_spent:
-            self._parser, self._is_spent = HttpResponseParser(self), False
+            self._parser, self._is_spent = self._new_parser(), False
         self.head: Head | None = None
         self.done = False
         self.started = False
@@ -128,13 +152,15 @@ class ReplyParser:
         if self.done:
             self._has_extra_bytes = True
             return
-        self.started = True
+        is_first, self.started = not (self.started or self._has_parsed), True
         self._bytes_left += len(data)
         pieces_before = len(self._pieces)
         try:
             self._parser.feed_data(data)
         # HttpParserUpgrade is not an HttpParserError.
         except (HttpParserError, HttpParserUpgrade) as error:
+            if is_first and not bytes(data[:64]).lstrip(b"\r\n").startswith(_FIRST_BYTES):
+                raise _not_http(bytes(data[:64])) from error
             self._handle_stop(error)
         if len(self._pieces) > pieces_before:
             self._bytes_without_body = 0
@@ -152,7 +178,7 @@ class ReplyParser:
         if self.done:
             return
         if not self.started:
-            raise EarlyEnd("peer closed connection without a reply")
+            raise EarlyEnd(NO_REPLY)
         if self.head is None:
             raise EarlyEnd("peer closed connection inside the head of its reply")
         if not self._ends_with_connection:
@@ -186,6 +212,7 @@ class ReplyParser:
         self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
+        self._has_parsed = True
         status = self._parser.get_status_code()
         version = _VERSIONS.get(self._parser.get_http_version())
         if version is None:
@@ -201,11 +228,14 @@ class ReplyParser:
         if self._bytes_left > MAX_HEAD_BYTES:
             _check_size(headers)
         has_length, codings = _framing(headers)
-        if codings not in (b"", b"chunked"):
+        is_chunked = codings == b"chunked"
+        if codings and not is_chunked and (has_length or codings != _NO_CODING):
             name = codings.decode("latin-1")
             raise httpx.RemoteProtocolError(f"unknown transfer-encoding '{name}'")
-        self._ends_with_connection = not has_length and not codings
-        self.head = Head(status, self._reason, version, headers, self._parser.should_keep_alive())
+        self._ends_with_connection = not has_length and not is_chunked
+        # With both, somebody on the way may have seen another end of the reply.
+        keep_alive = self._parser.should_keep_alive() and not (has_length and is_chunked)
+        self.head = Head(status, self._reason, version, headers, keep_alive)
         if self._has_no_body:
             self.done = self._is_spent = True  # llhttp does not know that the request was a HEAD
             raise _ParserStop
@@ -231,6 +261,16 @@ def _framing(headers: list[tuple[bytes, bytes]]) -> tuple[bool, bytes]:
         elif len(name) == 17 and name.lower() == b"transfer-encoding":
             codings.append(value.lower())
     return has_length, b", ".join(codings)
+
+
+def _not_http(data: bytes) -> NotHTTP:
+    """The fault for the first bytes on a connection."""
+    if data.startswith(_TLS_BYTES):
+        return NotHTTP("it speaks TLS", is_tls=True)
+    if data[3:4] == _SETTINGS and data[5:9] == b"\0\0\0\0":
+        return NotHTTP("it speaks HTTP/2 only")
+    line = data.split(b"\n", 1)[0].strip()
+    return NotHTTP(f"it says '{line.decode('latin-1')}'")
 
 
 def _lower_first(text: str) -> str:
