@@ -156,6 +156,21 @@ def test_a_key_is_never_taken_nor_shown(chatpipe: Chatpipe, option: str) -> None
         "nothing": ([], f"missing command: {usage._MISSING}"),
         "an empty word": ([""], f"missing command: {usage._MISSING}"),
         "only options": (["-p", "echo", "hello"], "missing command: chatpipe ask -p ..."),
+        "an action of jobs": (
+            ["status", "batch_1"],
+            "no command 'status': chatpipe jobs status; as a prompt chatpipe ask status batch_1",
+        ),
+        "what a list may be of": (
+            ["list"],
+            "no command 'list': chatpipe models, or chatpipe jobs list; as a prompt chatpipe ask list",
+        ),
+        "a report": (
+            ["report", "-o", "x"],
+            (
+                "no command 'report': chatpipe batch and chatpipe map write one with --report FILE; "
+                "as a prompt chatpipe ask report ..."
+            ),
+        ),
         "a typo": (["bacth", "f"], "no command 'bacth', did you mean 'batch'?: see chatpipe --help"),
         "another tool's": (["chat", "hi"], "no command 'chat', did you mean 'ask'?: see chatpipe --help"),
         "help": (["help"], "no command 'help': chatpipe --help"),

@@ -18,6 +18,7 @@ from chatpipe.flags.slips import file_fault, long_name, read_words
 from chatpipe.flags.types import TYPOGRAPHIC_DASHES, WrongChoice
 from chatpipe.inputs.names import is_short_typo, nearest, or_list
 from chatpipe.inputs.sources import is_file
+from chatpipe.options.jobs import JOB_ACTIONS
 from chatpipe.system.escape import shorten
 
 # Options that make a call less safe, or pay for answers again. They are never suggested.
@@ -45,8 +46,22 @@ _FOREIGN_COMMANDS = {
         "build": "dry-run",
         "check": "validate lint",
         "map": "csv table",
+        "serve": "mock stub fake-server",
         "show": "cat view fold",
     }.items()
+    for word in words.split()
+}
+# Words for what commands of ours do. A prompt may begin with them, too.
+_OWN_WORDS = {
+    word: fix
+    for words, fix in (
+        *((action, f"chatpipe jobs {action}") for action in JOB_ACTIONS if action != "list"),
+        ("list", "chatpipe models, or chatpipe jobs list"),
+        ("report reports summary", "chatpipe batch and chatpipe map write one with --report FILE"),
+        ("profiles providers", "chatpipe config show --profiles"),
+        ("login auth key keys init setup configure doctor", "chatpipe config check"),
+        ("resume retry rerun", "run the same command again: it goes on where it stopped"),
+    )
     for word in words.split()
 }
 
@@ -163,7 +178,10 @@ def no_command(group: click.Group, arguments: Sequence[str]) -> UsageFault:
     near = nearest(word, frozenset(_options(group)), least=3) or _FOREIGN_COMMANDS.get(word.lower())
     if near:
         return UsageFault(f"no command '{word}', did you mean '{near}'?", fix="see chatpipe --help")
-    return UsageFault(f"no command '{shorten(word, _MOST_WORD, is_ours=True)}'", fix=_as_prompt(arguments))
+    fix = _as_prompt(arguments)
+    if own := _OWN_WORDS.get(word):
+        fix = f"{own}; as a prompt {fix}"
+    return UsageFault(f"no command '{shorten(word, _MOST_WORD, is_ours=True)}'", fix=fix)
 
 
 def _as_prompt(arguments: Sequence[str]) -> str:
