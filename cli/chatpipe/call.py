@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from chatpipe.conversation.turns import Message, TurnOptions, TurnRules
 from chatpipe.errors import ChatpipeError, Interrupted, Status
 from chatpipe.exchange import NO_HOOKS, SendRequest, run_without_loop
-from chatpipe.limits.call_route import RouteNeeds, open_routes
+from chatpipe.limits.call_route import RouteSetup, open_routes
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.run import CallOptions
@@ -94,10 +94,10 @@ class Call(NamedTuple):
         """The function that sends one request to the first server that can be reached."""
         detail = details.add if self.console.options.verbose else None
         has_turns = not self.turns.is_single_turn
-        needs = RouteNeeds(
+        setup = RouteSetup(
             self.options, self.console, self.environ, detail, has_turns, has_turns or out.is_kept
         )
-        return open_routes(self.servers, needs)
+        return open_routes(self.servers, setup)
 
 
 def _release_unkept(out: OpenOutput) -> None:

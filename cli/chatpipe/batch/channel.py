@@ -22,7 +22,7 @@ from chatpipe.wire.reply_memory import ReplyMemory
 from chatpipe.wire.transports import open_transport
 
 
-class ChannelNeeds(NamedTuple):
+class ChannelSetup(NamedTuple):
     """The parts of a run that its channels share. limits are those of each channel."""
 
     spec: RunSpec
@@ -34,10 +34,10 @@ class ChannelNeeds(NamedTuple):
     keys: SharedKeys
 
 
-def channel_needs(spec: RunSpec, servers: Sequence[Server], notice: FailureNotice) -> ChannelNeeds:
+def channel_setup(spec: RunSpec, servers: Sequence[Server], notice: FailureNotice) -> ChannelSetup:
     """The shared parts of a run that begins."""
     waits = RunWaits(servers[0].ready)
-    return ChannelNeeds(spec, spec.limits, waits, TokenEstimator(), notice, ReplyMemory(), SharedKeys(spec))
+    return ChannelSetup(spec, spec.limits, waits, TokenEstimator(), notice, ReplyMemory(), SharedKeys(spec))
 
 
 class Channel(NamedTuple):
@@ -48,13 +48,13 @@ class Channel(NamedTuple):
 
 
 @asynccontextmanager
-async def open_channel(needs: ChannelNeeds, server: Server) -> AsyncIterator[Channel]:
+async def open_channel(setup: ChannelSetup, server: Server) -> AsyncIterator[Channel]:
     """Open the transport and the pace file for the length of a run.
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    spec, waits = needs.spec, needs.waits
-    limits, console = needs.limits, spec.console
+    spec, waits = setup.spec, setup.waits
+    limits, console = setup.limits, spec.console
     follows_gauges = limits.jobs.auto and not spec.options.recordings.is_offline
     metrics_url = server.endpoint.metrics_url if follows_gauges else None
     # One more than the requests: for the gauges, or to ask one of several servers for a sign of life.
@@ -64,11 +64,11 @@ async def open_channel(needs: ChannelNeeds, server: Server) -> AsyncIterator[Cha
     with open_shared(spec.limits.shared, server.origin, patience, later) as shared:
         detail = console.detail if console.options.verbose else None
         context = ExchangeContext(transport, waits.sleep, _no_note, detail, console.warn_once)
-        pacer = RunPacer(context, waits, limits, shared, needs.estimator)
+        pacer = RunPacer(context, waits, limits, shared, setup.estimator)
         try:
-            sender = Sender(server, spec.retry_policy, pacer, needs.notice, needs.memory)
+            sender = Sender(server, spec.retry_policy, pacer, setup.notice, setup.memory)
             if server.may_renew_key:
-                sender.renew_key(needs.keys.reader(server, lambda: waits.has_stopped))
+                sender.renew_key(setup.keys.reader(server, lambda: waits.has_stopped))
             async with pacer.bounded_by_gauges(metrics_url):
                 yield Channel(sender, pacer)
         finally:

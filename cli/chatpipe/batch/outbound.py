@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chatpipe.batch.budget import Budget, open_budget
-from chatpipe.batch.channel import channel_needs, open_channel
+from chatpipe.batch.channel import channel_setup, open_channel
 from chatpipe.batch.engine import Capacity, RequestSender
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.journal.answers import AnswerIndex
@@ -45,18 +45,18 @@ async def open_outbound(
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    needs = channel_needs(_within_descriptors(spec, servers), servers, notice)
+    setup = channel_setup(_within_descriptors(spec, servers), servers, notice)
     turns = 2 if spec.turns.tools.commands else 1
-    budget = open_budget(spec.limits, needs.estimator, recorded, spec.console.note, turns=turns)
+    budget = open_budget(spec.limits, setup.estimator, recorded, spec.console.note, turns=turns)
     if len(servers) > 1:
         from chatpipe.batch.fleet.fleet import open_fleet  # most runs have one server
 
-        async with open_fleet(needs, servers) as fleet:
-            sender = _with_turns(fleet.sender, needs.waits, rules, budget)
+        async with open_fleet(setup, servers) as fleet:
+            sender = _with_turns(fleet.sender, setup.waits, rules, budget)
             yield Outbound(sender, fleet.capacity, fleet.pauses, budget, fleet.states)
         return
-    async with open_channel(needs, servers[0]) as (sender, pacer):
-        yield Outbound(_with_turns(sender, needs.waits, rules, budget), pacer.concurrency, pacer.rate, budget)
+    async with open_channel(setup, servers[0]) as (sender, pacer):
+        yield Outbound(_with_turns(sender, setup.waits, rules, budget), pacer.concurrency, pacer.rate, budget)
 
 
 def _within_descriptors(spec: RunSpec, servers: Sequence[Server]) -> RunSpec:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from chatpipe.limits.turn_pause import TurnPause
 
 
-class RouteNeeds(NamedTuple):
+class RouteSetup(NamedTuple):
     """The parts of a call that its routes share. detail prints a line of -v, None without.
 
     With buffers_answer nothing is written to standard output before the end of the answer.
@@ -153,59 +153,59 @@ class _NoConnection(Hooks):
 
 
 @contextmanager
-def open_routes(servers: Sequence[Server], needs: RouteNeeds) -> Iterator[SendRequest]:
+def open_routes(servers: Sequence[Server], setup: RouteSetup) -> Iterator[SendRequest]:
     """The function that sends a request to the first server that can be reached.
 
     On a terminal a line says what a long call waits for. Raises MissingInput, BadInput, BadConfiguration
     and CannotWrite.
     """
-    if needs.console.on_terminal and not needs.console.options.quiet and needs.environ.get("TERM") != "dumb":
+    if setup.console.on_terminal and not setup.console.options.quiet and setup.environ.get("TERM") != "dumb":
         from chatpipe.limits.call_wait import CallWait  # a call off a terminal needs no thread
         from chatpipe.system.status_line import StatusLine
 
-        wait = CallWait(StatusLine(80), buffers_answer=needs.buffers_answer)
-        with wait.shown(), _open_all(servers, needs._replace(sleep=wait.sleep)) as send:
+        wait = CallWait(StatusLine(80), buffers_answer=setup.buffers_answer)
+        with wait.shown(), _open_all(servers, setup._replace(sleep=wait.sleep)) as send:
             yield wait.watch(send)
         return
-    with _open_all(servers, needs) as send:
+    with _open_all(servers, setup) as send:
         yield send
 
 
 @contextmanager
-def _open_all(servers: Sequence[Server], needs: RouteNeeds) -> Iterator[SendRequest]:
+def _open_all(servers: Sequence[Server], setup: RouteSetup) -> Iterator[SendRequest]:
     if len(servers) == 1:
-        with _open_route(servers[0], needs) as route:
+        with _open_route(servers[0], setup) as route:
             yield route.send
         return
     with ExitStack() as stack:
-        opened = (stack.enter_context(_open_route(server, needs)) for server in servers)
-        yield Fallback(opened, len(servers), needs.console.note).send
+        opened = (stack.enter_context(_open_route(server, setup)) for server in servers)
+        yield Fallback(opened, len(servers), setup.console.note).send
 
 
 @contextmanager
-def _open_route(server: Server, needs: RouteNeeds) -> Iterator[Route]:
+def _open_route(server: Server, setup: RouteSetup) -> Iterator[Route]:
     """Open the route to one server, within the limits of the pace file if there is one."""
-    console = needs.console
-    transport = open_transport(server, needs.environ)
-    context = ExchangeContext(transport, needs.sleep, console.note, needs.detail, console.warn_once)
-    pause = _turn_pause(server, context, needs)
+    console = setup.console
+    transport = open_transport(server, setup.environ)
+    context = ExchangeContext(transport, setup.sleep, console.note, setup.detail, console.warn_once)
+    pause = _turn_pause(server, context, setup)
     try:
-        with _open_pacer(server, context, needs.options) as pacer:
-            route = Route(server, context, needs.options.retry, pacer, pause)
-            if needs.has_turns and server.may_renew_key:
-                route.renew = lambda server: renewed(server, needs.environ, KeyWaits(console.note_once))
+        with _open_pacer(server, context, setup.options) as pacer:
+            route = Route(server, context, setup.options.retry, pacer, pause)
+            if setup.has_turns and server.may_renew_key:
+                route.renew = lambda server: renewed(server, setup.environ, KeyWaits(console.note_once))
             yield route
     finally:
         run_without_loop(transport.aclose())
 
 
-def _turn_pause(server: Server, context: ExchangeContext, needs: RouteNeeds) -> TurnPause | None:
+def _turn_pause(server: Server, context: ExchangeContext, setup: RouteSetup) -> TurnPause | None:
     """The pauses between turns, None if there is one turn. It is unused with a pace file."""
-    if not needs.has_turns:
+    if not setup.has_turns:
         return None
     from chatpipe.limits.turn_pause import TurnPause  # most calls have one turn
 
-    longest_s, deadline_s = needs.options.retry.max_delay_s, server.limits.deadline_s
+    longest_s, deadline_s = setup.options.retry.max_delay_s, server.limits.deadline_s
     return TurnPause(context, longest_s if deadline_s is None else min(longest_s, deadline_s))
 
 

@@ -34,7 +34,7 @@ from chatpipe.wire.retry import GiveUp, GiveUpReason, RetryAfter
 _LOOK_S = 0.5
 
 
-class DispatchNeeds(NamedTuple):
+class DispatchSetup(NamedTuple):
     """The parts of a run that its servers share.
 
     context has the clocks and the messages, rate the limits per minute of the run. note prints that a server
@@ -63,13 +63,13 @@ class Dispatcher:
     longest_s is the time of the longest good answer so far, in seconds.
     """
 
-    def __init__(self, members: Sequence[Member], balance: Balance, needs: DispatchNeeds) -> None:
+    def __init__(self, members: Sequence[Member], balance: Balance, setup: DispatchSetup) -> None:
         self.members = members
         self.longest_s = 0.0
-        self._room = RoomSignal(needs.waits)
+        self._room = RoomSignal(setup.waits)
         self._balance = balance
-        self._needs = needs
-        self._clock = needs.context.monotonic
+        self._setup = setup
+        self._clock = setup.context.monotonic
         self._queue = asyncio.Lock()
         self._queued = 0  # lines in the queue, with the first
         self._sound: list[Load] = []
@@ -77,7 +77,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Send nothing more. This cancels what waits for a server, a pause or another attempt."""
-        self._needs.waits.stop()
+        self._setup.waits.stop()
 
     def update(self) -> None:
         """Take over the health of the servers, which has changed."""
@@ -86,7 +86,7 @@ class Dispatcher:
 
     async def send(self, request: RunRequest) -> tuple[Answer, float]:
         """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
-        tries, models = LineTries(self._clock), self._needs.models
+        tries, models = LineTries(self._clock), self._setup.models
         if models is not None:
             if not models.are_known:
                 await models.read()
@@ -99,21 +99,21 @@ class Dispatcher:
                 answer, latency_s = await self._ask(slot, request, tries)
                 final = self._judge(slot.member, tries, answer, latency_s)
             if final is not None:
-                if self._needs.context.detail is not None:
-                    self._needs.context.detail(f"line {request.line}: the answer is from '{final.server}'")
+                if self._setup.context.detail is not None:
+                    self._setup.context.detail(f"line {request.line}: the answer is from '{final.server}'")
                 return final, latency_s
 
     # The server of the next attempt
 
     def _slot_now(self, request: RunRequest, tries: LineTries) -> _Slot | None:
         """The slot of the first attempt of a line that nothing holds up, None if it has to queue."""
-        if self._queued or tries.failures or self._needs.waits.may_wait_for_start:
+        if self._queued or tries.failures or self._setup.waits.may_wait_for_start:
             return None
         now = self._clock()
         member, _ = self._find(tries, now)
         if member is None:
             return None
-        tokens, wait_s = self._needs.rate.reserve(request.body, now, None)
+        tokens, wait_s = self._setup.rate.reserve(request.body, now, None)
         return None if wait_s else self._take(member, tokens, now)
 
     def _take(self, member: Member, tokens: int, now: float) -> _Slot:
@@ -131,7 +131,7 @@ class Dispatcher:
             return await self._wait_for_server(request, tries)
         self._queued += 1
         try:
-            await self._needs.waits.acquire(self._queue)
+            await self._setup.waits.acquire(self._queue)
             try:
                 return await self._wait_for_server(request, tries)
             finally:
@@ -140,7 +140,7 @@ class Dispatcher:
             self._queued -= 1
 
     async def _wait_for_server(self, request: RunRequest, tries: LineTries) -> _Slot | None:
-        rate, due = self._needs.rate, None
+        rate, due = self._setup.rate, None
         while not tries.failures or self._candidates(tries):
             now = self._clock()
             member, wait_s = self._find(tries, now)
@@ -221,7 +221,7 @@ class Dispatcher:
             now = self._clock()
             member.end(tries)
             self._balance.finish(member.load, is_good=answer is not None and answer.fault is None, now=now)
-            self._needs.rate.settle(slot.reserved, answer, now)
+            self._setup.rate.settle(slot.reserved, answer, now)
             self._room.notify()
         return answer._replace(attempts=tries.tries, server=member.name), latency_s
 
@@ -257,7 +257,7 @@ class Dispatcher:
         was_sound = member.health.is_sound
         member.lacks_model = False  # it has that of this line
         if member.health.answer() and member.is_first_time("back"):
-            self._needs.note(f"'{member.name}' is back")
+            self._setup.note(f"'{member.name}' is back")
         if not was_sound:
             self.update()
         for index, failure in tries.failures.items():
@@ -273,7 +273,7 @@ class Dispatcher:
         """Note that a server is left out."""
         self.update()
         if member.is_first_time("out"):
-            self._needs.note(f"'{member.name}' is left out: {_clause(fault)}")
+            self._setup.note(f"'{member.name}' is left out: {_clause(fault)}")
 
     def _end_broken(self, member: Member, tries: LineTries, answer: Answer, now: float) -> Answer:
         """End a line whose answer is broken. A server that goes on like that gets a line now and then."""
@@ -282,7 +282,7 @@ class Dispatcher:
         if member.health.is_sound is not was_sound:
             self.update()
             if len(self.members) > 1 and member.is_first_time("held back"):
-                self._needs.note(f"'{member.name}' is held back: its answers are broken")
+                self._setup.note(f"'{member.name}' is held back: its answers are broken")
         return answer if answer.fault is None else _final(answer, tries)
 
     # The end of a round
@@ -295,11 +295,11 @@ class Dispatcher:
         return _final(failure.answer, tries)
 
     def _decide(self, tries: LineTries, failure: ServerFailure) -> RetryAfter | GiveUp:
-        context = self._needs.context
+        context = self._setup.context
         if failure.attempt is None:
             return GiveUp(GiveUpReason.NOT_RETRYABLE)
         return retry.decide(
-            tries.tries, failure.attempt, self._needs.policy, now=context.now(), random=context.random
+            tries.tries, failure.attempt, self._setup.policy, now=context.now(), random=context.random
         )
 
     async def _end_round(self, request: RunRequest, tries: LineTries) -> Answer | None:
@@ -318,13 +318,13 @@ class Dispatcher:
                 left = NoServerLeft(f"no server is left: {_clause(failure.fault)}", fix="check that they run")
                 return _final(failure.answer._replace(fault=left), tries)
             return _final(failure.answer, tries)
-        if self._needs.notice.wants_tries:
-            text = f"{decision.notice} ({tries.tries} of {self._needs.policy.retries})"
-            self._needs.notice.try_failed(request.line, f"{_clause(failure.fault)}: {text}")
+        if self._setup.notice.wants_tries:
+            text = f"{decision.notice} ({tries.tries} of {self._setup.policy.retries})"
+            self._setup.notice.try_failed(request.line, f"{_clause(failure.fault)}: {text}")
         self._acquit(tries)
         tries.tries += all(each.diagnosis is not Diagnosis.SPENT for each in tries.failures.values())
         tries.begin_round()
-        await self._needs.waits.sleep(decision.seconds)
+        await self._setup.waits.sleep(decision.seconds)
         return None
 
     def _acquit(self, tries: LineTries) -> None:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from chatpipe.batch.channel import ChannelNeeds, open_channel
+from chatpipe.batch.channel import ChannelSetup, open_channel
 from chatpipe.batch.engine import Capacity
-from chatpipe.batch.fleet.dispatcher import Dispatcher, DispatchNeeds
+from chatpipe.batch.fleet.dispatcher import Dispatcher, DispatchSetup
 from chatpipe.batch.fleet.health_checks import HealthChecks
 from chatpipe.batch.fleet.member import FleetLimit, FleetPauses, Member
 from chatpipe.batch.fleet.model_lists import ModelLists
@@ -33,27 +33,27 @@ class Fleet(NamedTuple):
 
 
 @asynccontextmanager
-async def open_fleet(needs: ChannelNeeds, servers: Sequence[Server]) -> AsyncIterator[Fleet]:
+async def open_fleet(setup: ChannelSetup, servers: Sequence[Server]) -> AsyncIterator[Fleet]:
     """Open the way to several servers. The limits per minute of the run are kept by all together.
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    spec, shared = needs.spec, needs.limits.shared
-    unlimited = needs.limits._replace(shared=shared._replace(rpm=None, tpm=None))
+    spec, shared = setup.spec, setup.limits.shared
+    unlimited = setup.limits._replace(shared=shared._replace(rpm=None, tpm=None))
     balance = Balance(len(servers))
     async with AsyncExitStack() as stack:
         members = []
         for server, load in zip(servers, balance.loads, strict=True):
-            channel = open_channel(needs._replace(limits=unlimited), server)
+            channel = open_channel(setup._replace(limits=unlimited), server)
             sender, pacer = await stack.enter_async_context(channel)
             members.append(Member(recorded_name(server.endpoint), server, sender, pacer, load))
-        rate = RunRate(shared, needs.estimator)
+        rate = RunRate(shared, setup.estimator)
         context = members[0].pacer.context
         note = spec.console.note
         # A recording has no lists, and a loopback address is another one for each worker of a cluster.
         has_lists = not (spec.options.recordings.are_used or spec.options.engine.is_cluster)
-        models = ModelLists(members, needs.waits, note) if has_lists else None
-        shares = DispatchNeeds(context, needs.waits, spec.retry_policy, rate, needs.notice, note, models)
+        models = ModelLists(members, setup.waits, note) if has_lists else None
+        shares = DispatchSetup(context, setup.waits, spec.retry_policy, rate, setup.notice, note, models)
         jobs = spec.limits.jobs
         capacity = FleetLimit(members, jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
         dispatcher = Dispatcher(members, balance, shares)
