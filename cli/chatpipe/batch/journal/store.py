@@ -79,8 +79,8 @@ class RunStore:
         self._scopes_all = options.scopes_all
         self._keeps_all = options.keeps_all
         self._dedupe = options.dedupe
-        self._counts_occurrences = (files.recorded is not None or options.is_shard) and not options.dedupe
-        self._occurrences = OccurrenceCounter()
+        counts_occurrences = (files.recorded is not None or options.is_shard) and not options.dedupe
+        self._occurrences = OccurrenceCounter() if counts_occurrences else None
         # Location of the result of each line, in input order, in 8 bytes. 0 if there is none yet.
         self._locations: array[int] | None = array("Q") if options.keeps_order else None
         self._found: dict[int, RecordedAnswer] = {}  # by line number
@@ -100,7 +100,7 @@ class RunStore:
             return item.fingerprint
         assert item.body is not None
         digest = fingerprints.body_digest(item.body)
-        occurrence = self._occurrences.count(digest) if self._counts_occurrences else 1
+        occurrence = 1 if self._occurrences is None else self._occurrences.count(digest)
         is_scoped = self._scopes_all or not item.body.get("model")
         return fingerprints.fingerprint_of(digest, self._scope if is_scoped else None, occurrence)
 
