@@ -121,6 +121,8 @@ NAMELESS = ProviderJob("batch_1", "completed", {}, JobCounts(3, 2, 1), "in", Non
         "no answers, counted otherwise": ([], NAMELESS._replace(counts=JobCounts(3, 3, 3)), None, 0),
         "unknown counts": ([], NAMELESS._replace(counts=JobCounts()), None, 0),
         "failed as a whole": ([], NAMELESS._replace(status="failed"), None, 0),
+        "cancelled, and named later": ([None, "out"], NAMELESS._replace(status="cancelled"), "out", 2),
+        "cancelled, and never named": ([None] * 3, NAMELESS._replace(status="cancelled"), None, 2),
         "never named, and old": ([None] * 3, NAMELESS._replace(ended_at=BEGIN - 2 * 86400), None, 2),
     },
 )

@@ -52,7 +52,8 @@ def whole_results(
 def settled_job(api: JobApi, job: ProviderJob) -> ProviderJob:
     """The job when it names the file of its answers, which may be a while after its end.
 
-    Raises BrokenAnswer if it does not, unless the job ended long ago, and the fault of a request.
+    Raises BrokenAnswer if a completed job does not, unless it ended long ago, and the fault of a request.
+    A provider may keep nothing of a job that expired or was cancelled.
     """
     for attempt in count(1):
         doubt = "" if job.output_file_id is not None else _lacks_file(job)
@@ -71,9 +72,9 @@ def _lacks_file(job: ProviderJob) -> str:
 
 
 def _wait(api: JobApi, job: ProviderJob, attempt: int, doubt: str, action: str) -> bool:
-    """Wait before a further attempt. Return False, with a warning, if a job that ended long ago has had all.
+    """Wait before a further attempt. Return False, with a warning, if there is no hope after the last one.
 
-    Raises BrokenAnswer if another job has had all.
+    Raises BrokenAnswer if there is some.
     """
     context = api.connection.context
     decision = retry.decide(
@@ -83,7 +84,7 @@ def _wait(api: JobApi, job: ProviderJob, attempt: int, doubt: str, action: str) 
         context.note(f"{job.id}: {doubt}: {action} in {decision.seconds:.1f} s")
         api.sleep(decision.seconds)
         return True
-    if not is_old(job, context.now()):
+    if not is_old(job, context.now()) and (job.status == "completed" or job.output_file_id is not None):
         raise BrokenAnswer(doubt, place=job.id, fix="run the same command later")
     api.connection.console.warning(f"{job.id}: {doubt}")
     return False
