@@ -35,6 +35,14 @@ Chatpipe = Callable[..., Any]
                 "did you mean 'json'?"
             ),
         ),
+        "another word for a value": (
+            "check -f jsonl f",
+            2,
+            (
+                "invalid value for '--format' / '-f': 'jsonl' is not one of 'text', 'problems': "
+                "did you mean 'problems'?"
+            ),
+        ),
         "a typo in a list": (
             "ask --allow refused,trucated hi",
             2,

@@ -310,13 +310,26 @@ class OneOf(ClickChoice):
             raise _wrong_choice(error, str(value), self.choices) from error
 
 
+# Words that other tools have for formats and their like, each with those of ours, one of which a command has.
+_SYNONYMS = {
+    **dict.fromkeys(("plain", "txt", "md", "markdown", "content", "raw-text"), ("text",)),
+    **dict.fromkeys(("json", "jsonl", "ndjson"), ("json", "jsonl", "problems", "body")),
+    **dict.fromkeys(("raw", "stream", "jsonl-stream"), ("chunks",)),
+    **dict.fromkeys(("events", "event-stream"), ("sse",)),
+    **dict.fromkeys(("tools", "calls", "functions"), ("tool-calls",)),
+    **dict.fromkeys(("tokens", "stats"), ("usage",)),
+    **dict.fromkeys(("csv", "columns"), ("tsv",)),
+}
+
+
 def _wrong_choice(error: click.BadParameter, word: str, known: Iterable[str]) -> WrongChoice:
     from chatpipe.inputs.names import nearest  # for a wrong word only
 
     is_operand = isinstance(error.param, click.Argument)
     hint = str(error.param.name).upper() if is_operand and error.param else error.param_hint
     wrong = WrongChoice(error.message, error.ctx, error.param, hint)
-    wrong.meant = nearest(word, frozenset(known), least=3)
+    synonyms = (each for each in _SYNONYMS.get(word.lower(), ()) if each in known)
+    wrong.meant = next(synonyms, None) or nearest(word, frozenset(known), least=3)
     return wrong
 
 
