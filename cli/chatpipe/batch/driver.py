@@ -100,6 +100,7 @@ class Driver:
     ) -> None:
         self._engine = engine
         self._store = store
+        self._make_room = store.make_room
         self._policy = policy
         self._builder = builder
         self._emit = emit
@@ -224,8 +225,13 @@ class Driver:
         if self.stop is not None:
             return False
         try:
-            if not self._has_room():
-                return False
+            self._make_room(self._in_flight + 1)
+        except CannotWrite as error:
+            # On a small disk fewer are in flight.
+            if not self._in_flight:
+                self.failed(error)
+            return False
+        try:
             stop = self._policy.reserve(request)
         except BaseException as error:
             self.failed(error)
@@ -239,19 +245,6 @@ class Driver:
         self._in_flight += 1
         if self._awaits_move:
             self._moved.set()
-        return True
-
-    def _has_room(self) -> bool:
-        """Return True if there is room for another answer. Raises CannotWrite if there is none for any.
-
-        A run on a small disk goes on with fewer in flight.
-        """
-        try:
-            self._store.make_room(self._in_flight + 1)
-        except CannotWrite:
-            if not self._in_flight:
-                raise
-            return False
         return True
 
     def answered(self, number: int, answer: Answer, latency_s: float) -> None:

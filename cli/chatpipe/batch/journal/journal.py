@@ -85,6 +85,7 @@ class Journal:
         self._block_at = 0  # the offset of the block
         self._longest = _LINE_BYTES
         self._reserve = DiskReserve(path)
+        self._lines_with_room = 0
         self._largest = largest_file()
         self._fd = _open_locked(path)
         remove_abandoned(path)
@@ -103,9 +104,9 @@ class Journal:
 
         append() uses it if there is no other.
         """
-        size = min(lines * self._longest, _MOST_ROOM_BYTES)
-        if size <= self._reserve.size and self._largest is None:
+        if lines <= self._lines_with_room:
             return
+        size = min(lines * self._longest, _MOST_ROOM_BYTES)
         try:
             if self._largest is not None:
                 refuse_growth(self._fd, size, self._largest)
@@ -113,6 +114,8 @@ class Journal:
                 self._reserve.grow(size)
         except OSError as error:
             raise self._failure("no room for another answer", error) from error
+        if self._largest is None:
+            self._lines_with_room = lines
 
     def append(self, line: bytes) -> int:
         """Append a line, given without its newline. Once this returns, killing the run cannot lose it.
@@ -123,6 +126,7 @@ class Journal:
         self.flush()
         if len(line) > self._longest:
             self._longest = min(len(line), _LONG_LINE_BYTES)
+            self._lines_with_room = 0
         return self._append(line + b"\n")
 
     def append_later(self, line: bytes) -> int:
@@ -258,6 +262,7 @@ class Journal:
                 start = self._write(lines)
             except OSError:  # a file server may fail for a moment, and nothing else has the answer
                 self._reserve.release()
+                self._lines_with_room = 0
                 start = self._write(lines)
         except OSError as error:
             # If this fails too, the torn line goes before the next append or when the journal is opened.

@@ -75,6 +75,8 @@ class RunStore:
     def __init__(self, files: AnswerFiles, options: StoreOptions) -> None:
         self.files = files
         self._journal, self._recorded, self._by_id = files
+        # Called for each request
+        self.make_room = _need_no_room if self._journal is None else self._journal.make_room
         self._scope = options.scope
         self._scopes_all = options.scopes_all
         self._keeps_all = options.keeps_all
@@ -147,11 +149,6 @@ class RunStore:
     def is_kept(self) -> bool:
         """True if results are recorded in a journal."""
         return self._journal is not None
-
-    def make_room(self, answers: int) -> None:
-        """Make room on the disk for the answers to requests in flight. Raises CannotWrite."""
-        if self._journal is not None:
-            self._journal.make_room(answers)
 
     def record(self, number: int, result: Result) -> None:
         """Append a result to the journal before it is counted.
@@ -244,6 +241,10 @@ class RunStore:
             if (same := self._recorded.find(fingerprint)) is not None:
                 self._recorded.mark_used(fingerprint, same)
         return found
+
+
+def _need_no_room(answers: int) -> None:
+    """The answers go to an output alone."""
 
 
 def _lost_text(lines: list[int]) -> str:
