@@ -129,6 +129,11 @@ WORLD: dict[str, dict[str, str]] = {
     "cluster.frames": {"asyncio": "a stream of messages"},
     "cluster.cluster_transport": {"time": "deadlines"},
     "cluster.parcel_exchange": {"time": "deadlines"},
+    "wire.first_address": {
+        "select": "which address answers first",
+        "socket": "the connection",
+        "time": "when the next address is tried",
+    },
     "wire.sync": {
         "socket": "the connection",
         "ssl": "its encryption",

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 import loopback
-from chatpipe.wire import connect, faults
-from chatpipe.wire.timeouts import DEADLINE
+from chatpipe.wire import connect, faults, first_address
+from chatpipe.wire.timeouts import ATTEMPT_DELAY_S, DEADLINE
 from loopback import closed_port, reply, serve
 from senders import HI, Sender, client_context
 from wire.servers import Resolver, full_backlog, raw_server
@@ -24,13 +24,40 @@ CLOSING = reply(200, b"hi", {"connection": "close"})
 def test_all_addresses_of_a_name_are_tried(
     resolver: Resolver, send: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "ATTEMPT_DELAY_S", 20.0)
+    for module in (connect, first_address):
+        monkeypatch.setattr(module, "ATTEMPT_DELAY_S", 20.0)
     with serve(lambda _: reply(200, b"hi")) as server:
         resolver.ports = [closed_port(), server.port]
         started = time.monotonic()
         assert send("http://two.example/v1") == HI
         assert time.monotonic() - started < 10  # a failure lets the next one start
     assert server.requests[0].headers["host"] == "two.example"
+
+
+def test_an_address_that_swallows_packets_is_overtaken_by_the_next(resolver: Resolver, send: Sender) -> None:
+    with full_backlog() as swallowing, serve(lambda _: reply(200, b"hi")) as server:
+        resolver.ports = [swallowing, server.port]
+        started = time.monotonic()
+        assert send("http://two.example/v1") == HI
+        assert ATTEMPT_DELAY_S <= time.monotonic() - started < 8
+
+
+def test_the_first_failure_is_reported_when_all_fail(resolver: Resolver, send: Sender) -> None:
+    resolver.ports = [closed_port()]
+    resolver.addresses = [("255.255.255.255", 9)]
+    with pytest.raises(httpx.ConnectError, match=r"^Connection refused$"):
+        send("http://two.example/v1")
+    assert send.held == 0
+
+
+def test_a_name_whose_addresses_are_silent_or_refuse_is_a_connect_time_out(
+    resolver: Resolver, send: Sender
+) -> None:
+    with full_backlog() as swallowing:
+        resolver.ports = [swallowing, closed_port(), swallowing]
+        with pytest.raises(httpx.ConnectTimeout, match=r"^no connection within 0\.6 s$"):
+            send("http://three.example/v1", connect=0.6)
+    assert send.held == 0
 
 
 def test_an_unknown_name_is_a_connect_error(resolver: Resolver, send: Sender) -> None:

@@ -21,15 +21,13 @@ from chatpipe.wire.connection import PooledConnection
 from chatpipe.wire.http1 import READ_BYTES
 from chatpipe.wire.loop_timeout import loop_timeout
 from chatpipe.wire.origin import Origin
-from chatpipe.wire.timeouts import Timeouts, WaitLimits, within_text
+from chatpipe.wire.timeouts import ATTEMPT_DELAY_S, Timeouts, WaitLimits, within_text
 
 if TYPE_CHECKING:
     import ssl
 
     from chatpipe.wire.origin import Context
 
-# RFC 8305 section 5, "Connection Attempt Delay".
-ATTEMPT_DELAY_S = 0.25
 RESOLVER_CACHE_S = 60.0
 # asyncio limits a handshake to 60 s by default. Here the connect time-out ends it instead.
 _HANDSHAKE_S = 86_400.0
@@ -193,7 +191,7 @@ def _parse_literal(host: bytes, port: int) -> Address | None:
 async def _connect_fastest(addresses: Sequence[Address]) -> socket.socket:
     """A socket connected to the address that answers first.
 
-    An attempt starts STAGGER_S after the previous one, or as soon as one fails. If all fail, raises
+    An attempt starts ATTEMPT_DELAY_S after the previous one, or as soon as one fails. If all fail, raises
     the OSError of the first address. asyncio's happy_eyeballs_delay is no alternative: it needs a
     look-up for each connection.
     """

@@ -7,17 +7,16 @@ time of Python. Proxies are not supported here; see proxy.py.
 
 from __future__ import annotations
 
-import errno
-import os
 import select
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
 from chatpipe.system.causes import system_message
+from chatpipe.wire.first_address import connect_first
 from chatpipe.wire.http1 import MAX_REPLY, READ_BYTES, WRITE_BYTES, ReplyParser, encode_request
 from chatpipe.wire.kept_connections import accepts_kept, may_repeat
 from chatpipe.wire.origin import origin_of
@@ -198,45 +197,22 @@ class _BlockingLink:
         self._would_block: tuple[type[OSError], ...] = (BlockingIOError,)
 
     def connect(self, timeouts: Timeouts, connect_by: float) -> None:
-        """Try every address of the host in turn until one accepts the connection.
-
-        Each address gets an equal share of the remaining time, so that a first address that drops
-        packets does not use up the time of a good second one. The first failure is reported.
-        """
+        """Connect to the address of the host that answers first."""
         try:
             # Bytes, because a str imports Python's idna codec with its tables, and the host is ASCII already.
             addresses = socket.getaddrinfo(self._origin.host, self._origin.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(system_message(error)) from error
         self._limits = WaitLimits(timeouts.deadline)
-        failure: OSError | None = None
-        for index, (family, kind, protocol, _, address) in enumerate(addresses):
-            try:
-                self._socket = socket.socket(family, kind, protocol)
-                self._limits.wait_until(_share_until(connect_by, len(addresses) - index))
-                self._connect_to(address)
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError as error:
-                self.close()
-                failure = failure or error
-            else:
-                return
-        if isinstance(failure, TimeoutError):
-            raise httpx.ConnectTimeout(
-                timeouts.message(f"no connection{within_text(timeouts.connect)}")
-            ) from failure
-        raise httpx.ConnectError(system_message(failure)) from failure
-
-    def _connect_to(self, address: Any) -> None:
-        """Raises OSError, and TimeoutError at the end of the wait."""
-        assert self._socket is not None
-        self._socket.setblocking(False)
-        code = self._socket.connect_ex(address)
-        if code == errno.EINPROGRESS:
-            self._wait(select.POLLOUT)
-            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, os.strerror(code))
+        self._limits.wait_until(connect_by)
+        try:
+            self._socket = connect_first(addresses, self._limits)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except TimeoutError as error:
+            text = timeouts.message(f"no connection{within_text(timeouts.connect)}")
+            raise httpx.ConnectTimeout(text) from error
+        except OSError as error:
+            raise httpx.ConnectError(system_message(error)) from error
 
     def start_tls(self, context: ssl.SSLContext, timeouts: Timeouts, connect_by: float) -> None:
         import ssl
@@ -393,11 +369,3 @@ class _BlockingLink:
         poll.register(self._socket, events)
         ready = poll.poll(None if limit is None else limit * 1000)
         return ready[0][1] if ready else 0
-
-
-def _share_until(until: float, shares: int) -> float:
-    """The end of the first of equal shares of the time until then. Raises TimeoutError if that has passed."""
-    now = time.monotonic()
-    if now >= until:
-        raise TimeoutError
-    return now + (until - now) / shares

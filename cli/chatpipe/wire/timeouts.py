@@ -18,6 +18,8 @@ MAX_IDLE_S = 4.0
 # the request was sent, and a retry need not wait. A later close may come from a server that had begun to
 # work on the request (RFC 9112 section 9.3.1); see kept_connections.py.
 STALE_CLOSE_S = 1.0
+# The next address of a host is tried so long after the one before. RFC 8305, section 5.
+ATTEMPT_DELAY_S = 0.25
 
 
 # The longest extension of a limit that was found to have passed; see extension_s().
