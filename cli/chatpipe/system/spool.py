@@ -34,10 +34,7 @@ class Room:
 
 
 class Spool:
-    """Bytes that are appended and read, until all who share it have closed it.
-
-    checksum is the CRC-32 of all bytes.
-    """
+    """Bytes that are appended and read, until all who share it have closed it."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -46,13 +43,11 @@ class Spool:
         self._filed = 0
         self._owners = 1
         self.size = 0
-        self.checksum = 0
 
     def write(self, data: bytes) -> None:
         """Append. Raises NoRoom."""
         self._room.take(len(data))
         self.size += len(data)
-        self.checksum = zlib.crc32(data, self.checksum)
         self._end += data
         if len(self._end) > _IN_MEMORY:
             self._move()
@@ -76,6 +71,13 @@ class Spool:
                 at += len(piece)
         finally:
             self.close()
+
+    def checksum(self) -> int:
+        """The CRC-32 of all bytes."""
+        found = 0
+        for piece in self.pieces(0, self.size):
+            found = zlib.crc32(piece, found)
+        return found
 
     def share(self) -> None:
         """Have one more owner, who has to close it, too."""

@@ -89,4 +89,4 @@ def _key(request: ServedRequest) -> str:
     form = request.form
     if form is None or form.file is None:
         return f"{request.method} {request.target}"
-    return f"{form.file.name} {form.file.spool.size} {form.file.spool.checksum}"
+    return f"{form.file.name} {form.file.spool.size} {form.file.spool.checksum()}"

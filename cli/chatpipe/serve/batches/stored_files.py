@@ -25,7 +25,7 @@ class StoredFile(NamedTuple):
     @property
     def kind(self) -> str:
         """The same for files of the same bytes, for all but one pair in four billion."""
-        return f"{self.spool.size}-{self.spool.checksum}"
+        return f"{self.spool.size}-{self.spool.checksum()}"
 
     def shown(self) -> _Object:
         """The file object of the API."""
