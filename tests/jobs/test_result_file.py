@@ -30,6 +30,8 @@ def file_of(*lines: bytes, end: bytes = b"\n") -> ResultFile:
         "spaces at the ends": ([b" " + A + b"\r"], {"a": 1}, 0, 0),
         "an id with escapes": ([ODD], {"é\\": 1}, 0, 0),
         "an id with half of a pair": ([b'{"custom_id":"\\ud800"}'], {"\ud800": 1}, 0, 0),
+        "an id in another": ([b'{"id":"x\\",\\"custom_id\\":\\"b","custom_id":"a"}'], {"a": 1, "b": 0}, 0, 0),
+        "an id with a quote": ([b'{"custom_id":"a\\",\\""}'], {'a","': 1, "a\\": 0}, 0, 0),
         "an id behind another": ([LAST], {"a": 1, "b": 0}, 0, 0),
         "text that is not ASCII": ([A[:-1] + ',"x":"é"}'.encode()], {"a": 1}, 0, 0),
         "no results": ([b"{}", b"[]", b'{"custom_id":1}'], {"a": 0}, 3, 0),

@@ -16,8 +16,10 @@ from chatpipe.inputs.values import Value
 from chatpipe.system.line_window import LineWindow
 from chatpipe.system.spool import Spool
 
-# The beginning of nearly all results. After it everything is inside of other members.
-_HEAD = re.compile(rb'\{(?:"id": ?"[^"\\]*", ?)?"custom_id": ?"([^"\\]*)"')
+# The beginning of nearly all results, unless it has a backslash. After it everything is inside of other
+# members.
+_HEAD = re.compile(rb'\{(?:"id": ?"[^"]*", ?)?"custom_id": ?"([^"]*)"')
+_BACKSLASH, _BRACE = b"\\}"
 
 # An entry of the index has 26 bits of a hash and the first byte of a line. Of 50,000 lines some 40 pairs
 # have the same bits.
@@ -42,16 +44,14 @@ class ResultFile:
         """The number of results. They are numbered from 0, in no particular order."""
         return len(self._index)
 
-    def find(self, custom_id: str) -> list[int]:
+    def find(self, custom_id: str) -> range:
         """The numbers of results that are for a request, or for one with the same hash, in their order."""
         index = self._index
         entry = _entry(custom_id.encode(errors="surrogatepass"), 0)
-        number = bisect_left(index, entry)
-        found: list[int] = []
-        while number < len(index) and index[number] - entry <= _START_MASK:
-            found.append(number)
-            number += 1
-        return found
+        first = end = bisect_left(index, entry)
+        while end < len(index) and index[end] - entry <= _START_MASK:
+            end += 1
+        return range(first, end)
 
     def line(self, number: int) -> bytes:
         """The line of a result, without its newline."""
@@ -59,7 +59,7 @@ class ResultFile:
 
     def _entries(self) -> Iterator[int]:
         for start, line in lines_of(self.spool):
-            if (head := _HEAD.match(line)) is not None and _seems_whole(line):
+            if (head := _HEAD.match(line)) is not None and _BACKSLASH not in head[0] and _seems_whole(line):
                 yield _entry(head[1], start)
             elif (record := record_of(line)) is not None:
                 yield _entry(record["custom_id"].encode(errors="surrogatepass"), start)
@@ -70,7 +70,7 @@ class ResultFile:
 
 def _seems_whole(line: bytes) -> bool:
     """Return False for a line that was cut, or has bytes of something else: they are no text, or NULs."""
-    if not line.endswith(b"}") or 0 in line:
+    if line[-1] != _BRACE or 0 in line:
         return False
     try:
         return line.isascii() or bool(line.decode())
