@@ -41,15 +41,16 @@ class ResultEmitter:
 
     def emit(self, result: Result) -> None:
         """Write a result that is recorded already. Raises CannotWrite."""
-        self._progress.wipe_bar()
         if result.completion is not None:
             self._console.warn_once(caveats(result.completion, only_text=self._run_format.calls_are_final))
         if not result.is_good:
             if self._write_error is not None:
+                self._progress.wipe_bar()
                 self._write_error(result.line + b"\n")
             if self._reporter is not None:
                 self._reporter.report(result)
         if self._writes_now:
+            self._progress.wipe_bar()
             self._out.write(self._run_format.row(result))
         self._tally.add(result)
 

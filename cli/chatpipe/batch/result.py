@@ -230,6 +230,8 @@ class ResultBuilder:
 
     def _is_good(self, outcome: Outcome, completion: dict[str, Value] | None) -> bool:
         """Return True if the line is a success. Of a reply that was cut off there may be nothing to read."""
+        if outcome is OK:  # nearly always
+            return completion is not None
         return is_accepted(outcome, self._allow) and (completion is not None or not OUTCOMES[outcome].paid)
 
     def _build(

@@ -19,7 +19,7 @@ from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.result_line import ResultLine
-from chatpipe.response.usage import Usage, spent_usage
+from chatpipe.response.usage import Usage, spent_usage, usage_of
 
 # Each bucket is 2 % wide, so that its middle is within 1 % of everything in it.
 _GROWTH = math.log(1.02)
@@ -32,6 +32,8 @@ _CODE_LENGTH = 80  # of a code; those of records may have any length
 
 def spent_on(result: Result) -> Usage:
     """The counts of all turns that led to a result."""
+    if not result.earlier_usage:  # nearly all
+        return usage_of(result.completion)
     return spent_usage(result.completion, result.earlier_usage)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from chatpipe.errors import Status
 from chatpipe.inputs.parts import may_be_text, parts_of, split_parts, text_of
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_list
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import ALLOWABLE, OK, OUTCOMES, PRECEDENCE, Outcome
 from chatpipe.response import finish_reasons
@@ -46,7 +46,8 @@ def outcome_of(choice: Value) -> Outcome:
     """
     if type(choice) is not dict:
         return Outcome.broken
-    end = finish_reasons.meaning(choice.get("finish_reason"))
+    reason = choice.get("finish_reason")
+    end = OK if reason == "stop" else finish_reasons.meaning(reason)
     message = choice.get("message")
     if end is not OK and (end is Outcome.broken or end is Outcome.refused):
         return end  # Azure may omit the message of a filtered answer
@@ -114,7 +115,7 @@ def verdict(
     error = error_of(completion)  # OpenRouter sends some with HTTP 200
     if error:
         return _verdict(Outcome.broken, None, f"the server reports an error: {shorten(error.message)}")
-    answers = choices(completion)
+    answers = as_list(completion.get("choices"))
     if not answers:
         return _no_choices(completion)
     faults: list[tuple[Outcome, int, object]] = []

@@ -270,6 +270,8 @@ def _cached_count(usage: Mapping[str, Value]) -> int:
 
 def _first_count(usage: Mapping[str, Value], words: Sequence[str]) -> int:
     """The first of these counts that is not 0."""
+    if not any(map(usage.get, words)):
+        return 0  # nearly always
     for word in words:
         if word in usage and (count := _count(usage[word])):
             return count
