@@ -20,6 +20,7 @@ from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
 from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, quantity
+from chatpipe.line_record import LineRecord
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
@@ -32,7 +33,7 @@ _NO_SEND = "it has no recorded answer, and --no-send sends nothing"
 _SILENCE_S = 1.0
 
 
-class CollectedAnswer(NamedTuple):
+class CollectedAnswer(LineRecord):
     """The answer of a job of the Batch API, collected in this run, and the seconds that the job took."""
 
     answer: Answer

@@ -239,6 +239,10 @@ class AnswerIndex:
         Raises MissingInput, also for a file that somebody shortened during the run.
         """
         for location in locations:
+            line = self._files.line(*unpack_location(location))
+            if line[:1] == b"{" and line[-1:] == b"}":  # nearly all
+                yield line
+                continue
             line = self._line(location)
             if not (line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}")):
                 name = self._files.name(unpack_location(location)[0])

@@ -52,6 +52,8 @@ _OPEN_FLAGS = (
 _HEAD_BYTES = 4096
 _BLOCK_BYTES = 256 << 10
 _SYNC_EVERY_S = 1.0
+_LF = ord("\n")
+_SEVERAL = "a record is one line"
 # The room for one answer in flight: as much as the longest line took, between these, ...
 _LINE_BYTES = 4 << 10
 _LONG_LINE_BYTES = 64 << 10
@@ -122,7 +124,8 @@ class Journal:
 
         Returns the offset of the line. Raises CannotWrite; the lines before it then stay intact.
         """
-        _refuse_several(line)
+        if _LF in line:
+            raise ValueError(_SEVERAL)
         self.flush()
         if len(line) > self._longest:
             self._longest = min(len(line), _LONG_LINE_BYTES)
@@ -134,7 +137,8 @@ class Journal:
 
         Returns the offset of the line. Raises like append().
         """
-        _refuse_several(line)
+        if _LF in line:
+            raise ValueError(_SEVERAL)
         if not self._block:
             try:
                 self._drop_torn()
@@ -326,12 +330,6 @@ class Journal:
         remedy = system_remedy(error)
         fix = f"the answers before are safe: {remedy} and run the same command again" if remedy else ""
         return CannotWrite(f"{what}: {reason(error)}", place=self.path, fix=fix)
-
-
-def _refuse_several(line: bytes) -> None:
-    """Raise ValueError for more than one line."""
-    if b"\n" in line:
-        raise ValueError("a record is one line")
 
 
 def _open_locked(path: str) -> int:

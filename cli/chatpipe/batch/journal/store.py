@@ -89,6 +89,7 @@ class RunStore:
         self._has_records = files.recorded is not None and files.recorded.has_records
         self._has_answers = any(len(each) for each in (files.recorded, files.by_id) if each is not None)
         self.send_reasons: dict[int, SendReason] = {}
+        self._finds_answers = self._has_answers or options.dedupe
         self._have_changed = False  # lines whose own custom_id had another request
         self._lost: list[int] = []  # lines whose answers could not be recorded
         self._first_fault: _Fault | None = None
@@ -131,7 +132,7 @@ class RunStore:
         """The recorded answer to an item. With dedupe it may be from another line of this run."""
         if self._recorded is None:
             return None
-        found = self._recorded.find(fingerprint)
+        found = self._recorded.find(fingerprint) if self._finds_answers else None
         if found is None:
             return self._missed(item, fingerprint) if self._has_records else None
         self._recorded.mark_used(fingerprint, found)
@@ -156,15 +157,17 @@ class RunStore:
         An identical line that is recorded already stays where it is. number is the position of the
         item in the input, from 0.
         """
-        found = self._found.pop(result.item.line, None)
+        found = self._found.pop(result.item.line, None) if self._found else None
         if self._journal is None or self._recorded is None:
             return
         if found is not None and found.line == result.line and self._is_safe(found):
             location = found.location
         else:
-            # With dedupe, the answer may be read again before the block is written.
-            append = self._append_later if result.in_job and not self._dedupe else self._append
-            location = self._recorded.journal_location(append(result), str(result.outcome))
+            # The provider keeps the result of a job until the journal says that it is collected. With dedupe,
+            # it may be read again before the block is written.
+            is_safe = result.in_job and not self._dedupe
+            offset = self._journal.append_later(result.line) if is_safe else self._append(result)
+            location = self._recorded.journal_location(offset, result.outcome)
         if self._dedupe and result.outcome in PAID and result.latency_s is not None:
             self._recorded.add(result.fingerprint, location)
         if self._locations is not None:
@@ -174,8 +177,10 @@ class RunStore:
 
     def keep(self, result: Result) -> None:
         """Append a result of a job to a line that this run does not have. Raises CannotWrite."""
+        assert self._journal is not None
         assert self._recorded is not None
-        location = self._recorded.journal_location(self._append_later(result), str(result.outcome))
+        offset = self._journal.append_later(result.line)
+        location = self._recorded.journal_location(offset, result.outcome)
         self._recorded.add_unused(result.fingerprint, location)
 
     def lines(self) -> Iterator[bytes]:
@@ -188,14 +193,6 @@ class RunStore:
         assert self._locations is not None
         self._journal.flush()
         return self._recorded.lines(self._locations)
-
-    def _append_later(self, result: Result) -> int:
-        """Append a result of a job, which keeps it until the journal says that it is collected.
-
-        Raises CannotWrite.
-        """
-        assert self._journal is not None
-        return self._journal.append_later(result.line)
 
     def _append(self, result: Result) -> int:
         """Append a result to the journal. Raises CannotWrite, which says which answers are lost."""

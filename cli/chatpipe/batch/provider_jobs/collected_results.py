@@ -39,20 +39,8 @@ class _JobFile:
         self.used = bytearray(len(file))  # 1 for a result that find() has returned
 
 
-class _FoundResult:
-    """A result: its file, its number in it, its line, and its record."""
-
-    __slots__ = ("job_file", "line", "number", "record")
-
-    def __init__(self, job_file: _JobFile, number: int, line: bytes, record: dict[str, Any]) -> None:
-        self.job_file = job_file
-        self.number = number
-        self.line = line
-        self.record = record
-
-    @property
-    def is_used(self) -> bool:
-        return bool(self.job_file.used[self.number])
+# A result: its file, its number in it, its line, and its record.
+_FoundResult = tuple[_JobFile, int, bytes, dict[str, Any]]
 
 
 class CollectedResults:
@@ -122,14 +110,14 @@ class CollectedResults:
         Raises like find().
         """
         found = self._found(fingerprint)
-        return found is not None and not found.is_used and is_good_record(found.record)
+        return found is not None and not _is_used(found) and is_good_record(found[3])
 
     def completion(self, fingerprint: str) -> dict[str, Value] | None:
         """The good answer of a job to a request, None without one. Raises like find()."""
         found = self._found(fingerprint)
-        if found is None or not is_good_record(found.record):
+        if found is None or not is_good_record(found[3]):
             return None
-        body = found.record["response"].get("body")
+        body = found[3]["response"].get("body")
         return body if isinstance(body, dict) else None
 
     def unused(self) -> Iterator[tuple[str, CollectedAnswer]]:
@@ -137,11 +125,13 @@ class CollectedResults:
         for job_file in self._files:
             number = -1
             while (number := job_file.used.find(0, number + 1)) >= 0:
-                record = self._record(job_file, job_file.file.line(number))
+                record = record_of(job_file.file.line(number))
+                if record is None:
+                    self._pass_over(job_file)
                 fingerprint = "" if record is None else record["custom_id"]
                 if not _FINGERPRINT.fullmatch(fingerprint) or not self.holds(fingerprint):
                     self.strange += 1
-                elif (found := self._found(fingerprint)) is not None and not found.is_used:
+                elif (found := self._found(fingerprint)) is not None and not _is_used(found):
                     yield fingerprint, self._take(found)
 
     def holds(self, fingerprint: str) -> bool:
@@ -168,32 +158,36 @@ class CollectedResults:
         for job_file in self._files:
             for number in job_file.file.find(fingerprint):
                 line = job_file.file.line(number)
-                record = self._record(job_file, line)
-                if record is None or record["custom_id"] != fingerprint:
-                    continue
-                found = _FoundResult(job_file, number, line, record)
-                if is_good_record(record):
-                    return found
-                first = first or found
+                record = record_of(line)
+                if record is None:
+                    self._pass_over(job_file)
+                elif record["custom_id"] == fingerprint:
+                    found = (job_file, number, line, record)
+                    if is_good_record(record):
+                        return found
+                    first = first or found
         return first
 
-    def _record(self, job_file: _JobFile, line: bytes) -> dict[str, Any] | None:
-        """The record in a result. None for one of an old job that is damaged after its beginning."""
-        record = record_of(line)
-        if record is None and not job_file.is_old:
+    def _pass_over(self, job_file: _JobFile) -> None:
+        """Leave out a result that cannot be read. Raises BrokenAnswer, unless its job is old."""
+        if not job_file.is_old:
             what = "a line of its result files cannot be read"
             place = self._jobs[job_file.token].id
             raise BrokenAnswer(what, place=place, fix="run the same command later")
-        return record
 
     def _take(self, found: _FoundResult) -> CollectedAnswer:
-        job_file = found.job_file
-        job_file.used[found.number] = 1
-        answer = answer_of(found.record, found.line, self._request)
+        job_file, number, line, record = found
+        job_file.used[number] = 1
+        answer = answer_of(record, line, self._request)
         if answer is None:
             token = job_file.token
             answer = unsent(reason_of(self._jobs[token], self._records.records[token]))
         return CollectedAnswer(answer, job_file.latency_s)
+
+
+def _is_used(found: _FoundResult) -> bool:
+    job_file, number, *_ = found
+    return bool(job_file.used[number])
 
 
 def strange_text(count: int) -> str:

@@ -47,9 +47,9 @@ class CollectedStore:
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | CollectedAnswer | None:
         results = self._results
         recorded = self._store.find_answer(item, fingerprint)
-        if recorded is not None and (results is None or not results.has_new(fingerprint)):
-            return recorded
         if recorded is not None:
+            if results is None or not results.has_new(fingerprint):
+                return recorded
             self._store.send_reasons[item.line] = SendReason.resent
         found = None if results is None else results.find(fingerprint)
         return found or self._waiting(fingerprint)

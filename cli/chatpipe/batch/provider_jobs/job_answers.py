@@ -30,22 +30,35 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) ->
     line has the text of the record. request is that of any line, for messages.
     """
     response: Any = record.get("response")
-    status = response.get("status_code") if isinstance(response, dict) else None
-    if not isinstance(status, int) or not 100 <= status <= 599 or response.get("body") is None:
+    body: Any = response.get("body") if isinstance(response, dict) else None
+    if body is not None and response.get("status_code") == 200 and _is_usual(body):
+        answer = Answer(body, request_id=_request_id(response), engine=BY_JOBS)
+        return without_secrets(answer)[0] if may_need_filter(body, line) else answer
+    status = None if body is None else response.get("status_code")
+    if not isinstance(status, int) or not 100 <= status <= 599:
         text = _error_text(record.get("error"))
         return unsent(text) if text else None
-    request_id, body = response.get("request_id"), response["body"]
-    if not isinstance(request_id, str) or not request_id.isascii():
-        request_id = None
-    if status == 200 and is_usual(body) and not within_limits(body, 1)[1]:  # nearly all
-        answer = Answer(body, request_id=request_id, engine=BY_JOBS)
-        return without_secrets(answer)[0] if may_need_filter(body, line) else answer
+    request_id = _request_id(response)
     headers = {"content-type": "application/json"}
     headers |= {} if request_id is None else {"x-request-id": request_id}
     content = httpx.ByteStream(values.dumps(body))
     reply = httpx.Response(status, headers=headers, stream=content, request=request)
     answer, _, _ = run_without_loop(read_without_secrets(reply, headers, request, NullReceiver()))
     return answer._replace(engine=BY_JOBS)
+
+
+def _is_usual(body: Any) -> bool:
+    """Return True for a completion that needs no reading as a reply, as nearly all are."""
+    if not is_usual(body):
+        return False
+    choices = body["choices"]
+    is_small = len(choices) == 1 and "tool_calls" not in choices[0]["message"]
+    return is_small or not within_limits(body, 1)[1]
+
+
+def _request_id(response: Mapping[str, Value]) -> str | None:
+    request_id = response.get("request_id")
+    return request_id if isinstance(request_id, str) and request_id.isascii() else None
 
 
 def unsent(why: str, fix: str = "") -> Answer:

@@ -74,7 +74,7 @@ class JobBudget:
 
     def observe(self, number: int, result: Result) -> None:
         """Count the answer of a job, unless the journal had it already: see count_known()."""
-        if self._budget.has_reserved(result.item):
+        if not self._budget.is_unlimited and self._budget.has_reserved(result.item):
             self._budget.settle(result)
 
     def count_known(self, item: Item, fingerprint: str) -> None:
