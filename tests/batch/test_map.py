@@ -128,7 +128,6 @@ def requests(*arguments: str, stdin: bytes, cwd: Path | None = None) -> list[dic
             b"a,b,answer\n1,2,2\n3,4,4\n",
         ),
         "CSV of a header alone": (["{{a}}", "--csv"], b"a,b\n", b"a,b,answer\n"),
-        "CSV of nothing": (["{{a}}", "--csv"], b"", b""),
         "nothing, with columns": (["{{a}}", "--csv", "--fields", "a"], b"", b"a,answer\n"),
         "TSV": (
             ["{{a}}|{{b}}", "--tsv"],
@@ -447,6 +446,15 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
             "<stdin>: UTF-16, not UTF-8 text: read it",
         ),
         (["{{a}}", "--lines"], b"x\n", "TEMPLATE names 'a', which is no column: there is line"),
+        (
+            ["{{a}}", "--csv"],
+            b"",
+            "<stdin>: the table is empty: it has no column 'a': name the columns with --fi",
+        ),
+        (["{{a}}", "--tsv"], b"", "<stdin>: the table is empty: it has no column 'a'"),
+        (["{{a}}", "--csv"], b"\xef\xbb\xbf", "<stdin>: the table is empty"),
+        (["{{a}}", "--csv"], b"\n\n", "<stdin>: the table is empty"),
+        (["{{a}}", "--csv"], b"sep=;\n", "<stdin>: the table is empty"),
         (["{{a}}", "--image-field", "i", "--csv"], b"a\n1\n", "<stdin>:1: --image-field names 'i', which"),
         (["{{a}}", "--csv"], b"a,b,a\n", "<stdin>:1: two columns are called 'a': rename one"),
         (["x", "-s", '{{""}}', "--csv"], b"a,,\n", "<stdin>:1: two columns are called '': rename one"),
@@ -830,3 +838,19 @@ def test_closed_stdin_is_reported() -> None:
     done = sh("chatpipe map -p echo '{{a}}' --csv <&-")
     assert done.status == 66
     assert done.stderr.startswith(b"chatpipe: <stdin>: ")
+
+
+@cases(
+    "arguments, stdin, written",
+    {
+        "given names": (["{{a}}", "--csv", "--fields", "a,b"], b"", b"a,b,answer\n"),
+        "a header": (["{{a}}", "--csv"], b"a,b\n", b"a,b,answer\n"),
+        "lines": (["{{line}}", "--lines"], b"", b""),
+        "JSON": (["{{a}}"], b"", b""),
+    },
+)
+def test_an_input_without_rows_is_a_run_without_rows(
+    arguments: list[str], stdin: bytes, written: bytes
+) -> None:
+    done = echoed(*arguments, stdin=stdin)
+    assert (done.status, done.stdout) == (0, written)

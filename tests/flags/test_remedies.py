@@ -47,6 +47,7 @@ FILES = {
     "rows.jsonl": '{"text": "x"}\n',
     "t.csv": "text,b\nx,2\n",
     "semi.csv": "text;b\nx;2\n",
+    "empty.csv": "",
     "quoted.csv": '"a","b"\n"x","y"\n',
     "one.csv": '"a"\nx\n',
     "no.csv": ",\nx,2\n",
@@ -413,6 +414,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "map -p echo '{{a}}' --csv no.csv",
         "no column has a name: name them with --fields",
         ["map -p echo '{{a}}' --csv «--fields» a,b --skip-empty no.csv"],
+    ),
+    "an empty table": (
+        "map -p echo '{{a}}' --csv empty.csv",
+        "name the columns with --fields if it may be empty",
+        ["map -p echo '{{a}}' --csv «--fields» a,b empty.csv"],
     ),
     "nothing to name": (
         "map -p echo '{{text}}' --fields text,b rows.jsonl",

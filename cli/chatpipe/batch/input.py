@@ -72,7 +72,11 @@ class RunInput:
             if (item := self._reader.item(source)) is not None:
                 self._ahead.append(item)
         if self._reader.needs_head:
-            self._reader.finish()
+            try:
+                self._reader.finish()
+            except BadInput as fault:
+                fault.place = fault.place or self._lines.name
+                raise
 
     async def items(self) -> AsyncIterator[Item]:
         """The items of this shard, up to the limit. Items of other shards have is_ours False."""

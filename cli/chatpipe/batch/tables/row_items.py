@@ -76,6 +76,10 @@ class RowReader:
 
     def finish(self) -> Item | None:
         row = self._rows.finish()
+        if not self._has_checked_names:  # no line has named the columns
+            name = next(self._template.placeholders)[0].name
+            fix = "name the columns with --fields if it may be empty"
+            raise BadInput(f"the table is empty: it has no column '{name}'", fix=fix)
         return None if row is None else self._item(row)
 
     def _item(self, row: Row) -> Item | None:
