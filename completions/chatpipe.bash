@@ -3,7 +3,7 @@ _chatpipe_completion() {
     local word=${line##*[[:space:]]}
     local before= response suffix type value
 
-    # bash replaces only what stands behind the last = or : of a word.
+    # bash replaces only what stands after the last = or : of a word.
     [[ $word == --*=* ]] && word=${word#*=}
     if [[ $COMP_WORDBREAKS == *:* && $word == *:* && $word != [\"\']* ]]; then
         before=${word%"${word##*:}"}
