@@ -285,7 +285,6 @@ WORLD: dict[str, dict[str, str]] = {
     "recordings.cassette": {
         "os": "the file that is read in place of a cassette",
         "open": "the cassette",
-        "tempfile": "the file in place of it",
     },
     "serve.exchange_recorder": {"time": "when an exchange was, and each of its pieces"},
     "serve.replayed_reply": {"time": "when a piece is due"},

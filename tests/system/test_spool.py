@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
-from chatpipe.system.spool import Room, Spool
+from chatpipe.system.spool import NoRoom, Room, Spool
 
 
 @pytest.mark.parametrize("size", [10, 3_000_000])
@@ -31,3 +33,16 @@ def test_a_spool_that_is_forgotten_gives_its_room_back() -> None:
     spool.write(b"a" * 100)
     del spool
     assert room.used == 0
+
+
+def test_a_spool_names_the_limit_that_ends_it() -> None:
+    spool = Spool(Room(1 << 30))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(NoRoom, match="cannot write a temporary file: file too large") as caught:
+            spool.write(b"a" * 3_000_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        spool.close()
+    assert caught.value.fix == "raise the limit that 'ulimit -f' shows"

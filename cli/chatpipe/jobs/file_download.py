@@ -54,9 +54,7 @@ class FileDownload:
             try:
                 broken = run_without_loop(self._attempt())
             except NoRoom as error:
-                raise CannotWrite(
-                    str(error), place=self._file_id, fix="set TMPDIR to a larger disk"
-                ) from error
+                raise CannotWrite(str(error), place=self._file_id, fix=error.fix) from error
             if broken is None:
                 return self.spool
             if self._api.renew_key(broken.fault):

@@ -13,7 +13,6 @@ Source: vcrpy 8.1, vcr/serialize.py; VCR 6.3, vcr/structs.rb.
 from __future__ import annotations
 
 import os
-import tempfile
 from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
@@ -32,6 +31,7 @@ from chatpipe.recordings.exchange_record import (
 )
 from chatpipe.recordings.try_counter import TryCounter
 from chatpipe.recordings.unpacked_reply import unpacked
+from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
 _START_BYTES = 4096
 _LISTS = ("interactions", "http_interactions")
@@ -45,14 +45,21 @@ class _WrongEntry(Exception):
 def as_recordings(fd: int, path: str) -> int:
     """A file of the records, a line for each exchange, in place of the cassette at fd; else fd itself.
 
-    Raises BadInput, and OSError.
+    Raises BadInput, CannotWrite, and OSError.
     """
     if not is_cassette(os.pread(fd, _START_BYTES, 0)):
         return fd
-    with open(fd, "rb", closefd=True) as cassette, tempfile.TemporaryFile() as made:
-        made.writelines(write_record(record) + b"\n" for record in read_cassette(cassette.read(), path))
+    with open(fd, "rb", closefd=True) as cassette:
+        data = cassette.read()
+    made = open_temporary()
+    try:
+        made.writelines(write_record(record) + b"\n" for record in read_cassette(data, path))
         made.flush()
         return os.dup(made.fileno())
+    except OSError as error:
+        raise cannot_keep(error) from error
+    finally:
+        close_temporary(made)
 
 
 def is_cassette(start: bytes) -> bool:

@@ -10,13 +10,18 @@ from contextlib import suppress
 
 from chatpipe.errors import reason
 from chatpipe.system.descriptor import write_all_at
+from chatpipe.system.temporary_file import temporary_remedy
 
 _IN_MEMORY = 1 << 20
 _PIECE = 256 << 10
 
 
 class NoRoom(Exception):
-    """More bytes than may be kept, or than the disk takes."""
+    """More bytes than may be kept, or than the disk takes. fix is the remedy for the disk."""
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(what)
+        self.fix = fix
 
 
 class Room:
@@ -110,7 +115,8 @@ class Spool:
             write_all_at(self._descriptor, self._end, self._filed)
             self._filed += len(self._end)
         except OSError as error:
-            raise NoRoom(f"cannot keep a temporary file: {reason(error)}") from error
+            what = f"cannot write a temporary file: {reason(error)}"
+            raise NoRoom(what, temporary_remedy(error)) from error
         self._end = bytearray()
 
 

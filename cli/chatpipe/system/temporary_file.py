@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from contextlib import suppress
 from typing import BinaryIO
 
 from chatpipe.errors import CannotWrite, reason
+from chatpipe.system.descriptor import system_remedy
+
+# Limits of the process, which are the same on every disk.
+_OWN_LIMITS = frozenset({errno.EFBIG, errno.EMFILE})
 
 
 def open_temporary() -> BinaryIO:
@@ -26,4 +31,9 @@ def close_temporary(file: BinaryIO) -> None:
 def cannot_keep(error: OSError) -> CannotWrite:
     """The fault of a temporary file that cannot be written."""
     what = f"cannot write a temporary file: {reason(error)}"
-    return CannotWrite(what, fix="set TMPDIR to a folder on a larger disk")
+    return CannotWrite(what, fix=temporary_remedy(error))
+
+
+def temporary_remedy(error: OSError) -> str:
+    """The remedy for a temporary file that cannot be written: another disk, or a higher limit."""
+    return system_remedy(error) if error.errno in _OWN_LIMITS else "set TMPDIR to a folder on a larger disk"
