@@ -264,7 +264,7 @@ def test_http_behind_an_https_url_is_reported() -> None:
     with serve() as server:
         done = ask(server.url.replace("http:", "https:"), "--insecure")
     assert done.status == 69
-    assert b"is it http rather than https?" in done.stderr
+    assert b"write http:// in the base URL if the server has no TLS" in done.stderr
 
 
 # The key

@@ -124,14 +124,14 @@ def test_nothing_is_written_into_the_home_directory(tmp_path: Path) -> None:
         "4 KiB": (
             b"x" * 4096,
             b"x" * 4096 + b"\n",
-            f"(expecting value): '{'x' * 77}...': is the base URL right?\n",
+            f"(expecting value): '{'x' * 77}...': check the base URL\n",
         ),
         "more than 4 KiB are not shown": (
             b"x" * 4097,
             b"",
             (
                 f"(expecting value): '{'x' * 77}...': "
-                "--output FILE keeps the 4097 bytes that came, is the base URL right?\n"
+                "--output FILE keeps the 4097 bytes that came, check the base URL\n"
             ),
         ),
         "bytes that are no text": (b"\xff\n", b"\\xff\n", "(byte 0xff is not UTF-8)"),

@@ -112,11 +112,11 @@ LINES: dict[str, tuple[Exception, str]] = {
     ),
     "closed without a reply": (
         EarlyEnd(NO_REPLY),
-        f"broken answer from {SHOWN}: {NO_REPLY}: try again, or is it https rather than http?",
+        f"broken answer from {SHOWN}: {NO_REPLY}: try again, or write https:// in the base URL",
     ),
     "TLS for http": (
         NotHTTP("it speaks TLS", is_tls=True),
-        f"no HTTP at {SHOWN}: it speaks TLS: is it https rather than http?",
+        f"no HTTP at {SHOWN}: it speaks TLS: write https:// in the base URL",
     ),
     "refused": (
         caused(httpx.ConnectError("Connection refused"), REFUSED),
@@ -205,7 +205,10 @@ def test_without_a_url_it_is_the_server() -> None:
 def test_plain_http_behind_https_gets_its_hint() -> None:
     error = unconnected(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl)"))
     fault = faults.from_exception(error, "https://127.0.0.1:9/v1")
-    assert (fault.status, fault.fix) == (Status.UNREACHABLE, "is it http rather than https?")
+    assert (fault.status, fault.fix) == (
+        Status.UNREACHABLE,
+        "write http:// in the base URL if the server has no TLS",
+    )
 
 
 def test_secrets_in_the_url_are_not_shown() -> None:

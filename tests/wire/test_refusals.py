@@ -51,7 +51,7 @@ def api_error(message: str, type: str = "invalid_request_error", code: str = "nu
         (402, 77, "add credit to the account"),
         (403, 77, "ask for access with this key, or use another"),
         (404, 65, "is the model one that the server offers?"),
-        (405, 78, "is the base URL right?"),
+        (405, 78, "check the base URL"),
         (407, 77, "the proxy wants a name and a password: --proxy"),
         (408, 75, "try again"),
         (409, 75, "try again"),
@@ -177,15 +177,15 @@ def test_a_refusal_of_the_version_names_where_it_is_set(
 )
 def test_a_404_about_the_path_is_about_the_base_url(body: bytes) -> None:
     fault = from_reply(404, body)
-    assert (type(fault), fault.fix) == (BadConfiguration, "is the base URL right?")
+    assert (type(fault), fault.fix) == (BadConfiguration, "check the base URL")
 
 
 @cases(
     ("url", "fix"),
     {
-        "without a version": ("http://h/chat/completions", "is the base URL right? most end in /v1"),
-        "another version": ("http://h/v1/v2/chat/completions", "is the base URL right? most end in /v1"),
-        "the usual one": ("http://h/openai/v1/chat/completions", "is the base URL right?"),
+        "without a version": ("http://h/chat/completions", "check the base URL most end in /v1"),
+        "another version": ("http://h/v1/v2/chat/completions", "check the base URL most end in /v1"),
+        "the usual one": ("http://h/openai/v1/chat/completions", "check the base URL"),
     },
 )
 def test_the_usual_end_of_a_base_url_is_named_unless_it_is_there(url: str, fix: str) -> None:

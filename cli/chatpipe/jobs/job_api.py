@@ -124,7 +124,7 @@ class JobApi:
                 fault.fix = "send fewer lines at a time"
             raise
         if not isinstance(value, dict) or not isinstance(value.get("id"), str):
-            raise BrokenAnswer("the answer to the upload names no file", fix="is the base URL right?")
+            raise BrokenAnswer("the answer to the upload names no file", fix="check the base URL")
         return str(value["id"])
 
     def create(self, order: CreateOrder) -> ProviderJob:

@@ -156,7 +156,7 @@ def _no_choices(completion: dict[str, Value]) -> Verdict:
     if (other := other_json(completion)) is not None:
         return found._replace(what=f"the reply is {other.what}", fix=other.fix)
     is_of_another_api = bool(completion) and _COMPLETION_KEYS.isdisjoint(completion)
-    return found._replace(fix="is the base URL right?") if is_of_another_api else found
+    return found._replace(fix="check the base URL") if is_of_another_api else found
 
 
 def lacks_code(completion: dict[str, Value]) -> bool:

@@ -23,7 +23,7 @@ class OtherJson(NamedTuple):
     """
 
     what: str
-    fix: str = "is the base URL right?"
+    fix: str = "check the base URL"
     use: str = ""
 
 

@@ -281,7 +281,7 @@ def not_json(body: bytes, error: NotJSON) -> BrokenAnswer:
     else:
         what = f"the answer is not JSON ({error.what}): '{_excerpt(body)}'"
     # A broken object is no sign of a wrong address.
-    fix = "try again" if body.lstrip().startswith(b"{") else "is the base URL right?"
+    fix = "try again" if body.lstrip().startswith(b"{") else "check the base URL"
     return BrokenAnswer(what, fix=fix, body=body)
 
 
@@ -318,10 +318,10 @@ def _read_json(
         if (other := _other_fault(value)) is not None:
             return Answer(None, body, other), None
         what = f"the answer is not a JSON object: '{_excerpt(body)}'"
-        return Answer(None, body, BrokenAnswer(what, fix="is the base URL right?", body=body)), None
+        return Answer(None, body, BrokenAnswer(what, fix="check the base URL", body=body)), None
     value, excess = within_limits(value, request.extensions.get(CHOICES, 1))
     if excess:
-        return Answer(value, None, _excess_fault(excess, fix="is the base URL right?")), None
+        return Answer(value, None, _excess_fault(excess, fix="check the base URL")), None
     hold_signals()  # see _read_stream
     return Answer(value, body), None
 

@@ -99,7 +99,7 @@ def _connect_error(url: str, text: str, error: Exception) -> ChatpipeError:
             fix = "the server needs a new certificate"
         return Unreachable(f"cannot trust {url}: {text}", fix=fix)
     if _is_tls_fault(cause):
-        fix = "is it http rather than https?" if url.startswith("'https:") else ""
+        fix = "write http:// in the base URL if the server has no TLS" if url.startswith("'https:") else ""
         return Unreachable(f"no TLS with {url}: {text}", fix=_certificate_fix(text) or fix)
     return Unreachable(f"cannot reach {url}: {text}", fix="check the base URL and that the server runs")
 
@@ -143,14 +143,14 @@ def _overlong(url: str, text: str, error: Exception) -> ChatpipeError:
 
 def _not_http(url: str, text: str, error: Exception) -> ChatpipeError:
     assert isinstance(error, NotHTTP)
-    fix = "is it https rather than http?" if error.is_tls else "check the base URL"
+    fix = "write https:// in the base URL" if error.is_tls else "check the base URL"
     return Unreachable(f"no HTTP at {url}: {text}", fix=fix)
 
 
 def _broken(url: str, text: str, error: Exception) -> ChatpipeError:
     fix = "try again"
     if text == NO_REPLY and url.startswith("'http:"):
-        fix += ", or is it https rather than http?"  # most TLS servers end a plain request like this
+        fix += ", or write https:// in the base URL"  # most TLS servers end a plain request like this
     return BrokenAnswer(f"broken answer from {url}: {text}", fix=fix)
 
 

@@ -41,7 +41,7 @@ _WORDS_BYTES = 1000
 _PAGE_START = r"\ufeff?\s*(?:<\?xml[^<>]*>\s*)?<(?:!doctype|html|head|body|title|center|h1)"
 
 _WAYS_TO_A_KEY = ("pass --key-file FILE", "--key-command CMD", "--key-env NAME")
-_WRONG_URL = "is the base URL right?"
+_WRONG_URL = "check the base URL"
 _OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
 _ROUTE = "/chat/completions"
 _NOT_RECORDED = "no_recording"  # the type of the error of `chatpipe serve --replay`
