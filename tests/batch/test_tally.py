@@ -155,7 +155,7 @@ def test_a_line_that_shares_an_error_in_plain_text_is_counted() -> None:
     builder = ResultBuilder(frozenset(), FORMATS["results"])
     fault = Unreachable("bad gateway", http_status=502, body=b"Bad Gateway")
     first = builder.of_answer(ITEM, "f", Answer(None, None, fault), 0.5)
-    shared = builder.of_record(ITEM._replace(line=2, custom_id="line-2"), first.line, first.outcome)
+    shared = builder.of_record(ITEM._replace(line=2, custom_id="line-2"), "f", first.line, first.outcome)
     tally = tally_of(first, shared)
     assert (tally.failed, tally.codes, tally.spent) == (2, {"http_502": 2}, Usage())
 

@@ -206,7 +206,7 @@ class Driver:
             return self._builder.of_unsent(item, fingerprint, _NO_SEND) if self._no_send else None
         if isinstance(found, CollectedAnswer):
             return self._builder.of_answer(item, fingerprint, found.answer, found.latency_s)
-        return self._builder.of_record(item, found.line, found.outcome)
+        return self._builder.of_record(item, fingerprint, found.line, found.outcome)
 
     def _submit(self, number: int, item: Item, fingerprint: str) -> None:
         """Give an item to the engine."""
@@ -275,7 +275,7 @@ class Driver:
         followers = self._followers.pop(fingerprint, [])
         self._following -= len(followers)
         for follower, same in followers:
-            shared = self._builder.of_record(same, result.line, result.outcome)
+            shared = self._builder.of_record(same, fingerprint, result.line, result.outcome)
             self._finish(follower, shared._replace(status=result.status))
 
     def _finish(self, number: int, result: Result) -> None:

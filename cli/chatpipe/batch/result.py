@@ -8,6 +8,7 @@ from collections.abc import Callable
 import orjson
 
 from chatpipe.batch.items import Item
+from chatpipe.batch.recorded_judge import RecordedJudge
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import ChatpipeError, ReplyTooLong, Status
 from chatpipe.inputs import values
@@ -81,6 +82,7 @@ class ResultBuilder:
         self._calls_are_final = properties.calls_are_final
         self._needs_code = properties.is_code
         self._rules = rules
+        self._recorded = RecordedJudge(rules, needs_code=properties.is_code)
         self._server = server
         self._engine = engine
         self._now = now
@@ -117,13 +119,15 @@ class ResultBuilder:
         metadata = Metadata(item.line, Outcome.unsent, fingerprint)
         return self._build(item, metadata, None, LineError("unsent", why))
 
-    def of_record(self, item: Item, line: bytes, outcome: str) -> Result:
-        """The result of a line that has a recorded answer: that result line, under the item's own names."""
+    def of_record(self, item: Item, fingerprint: str, line: bytes, outcome: str) -> Result:
+        """The result of a line that has a recorded answer: that result line, under the item's own names.
+
+        fingerprint is that of the item. The line may have another one.
+        """
         found = ResultLine(values.loads_exact(line))
-        recorded = Outcome(outcome)
-        known = self._outcome_here(found, recorded)
+        known = self._recorded.outcome(item, fingerprint, found, Outcome(outcome))
         is_good = self._is_good(known, found.completion)
-        reason = "" if is_good else self._reason(item, found, known)
+        reason = "" if is_good else self._reason(item, fingerprint, found, known)
         renamed = found.renamed(item.custom_id, item.line, known, is_good=is_good, reason=reason)
         return Result(
             item,
@@ -153,11 +157,9 @@ class ResultBuilder:
             answer.failed_tools,
         )
 
-    def _verdict(
-        self, item: Item, completion: dict[str, Value], answer: Answer | None = None
-    ) -> judge.Verdict | None:
-        """The verdict on a completion. answer is None for a recorded one."""
-        calls_are_final = self._calls_are_final or answer is None or answer.turns_exhausted
+    def _verdict(self, item: Item, completion: dict[str, Value], answer: Answer) -> judge.Verdict | None:
+        """The verdict on the completion of an answer of this run."""
+        calls_are_final = self._calls_are_final or answer.turns_exhausted
         verdict = judge.verdict(
             completion,
             allow=frozenset(),
@@ -165,14 +167,14 @@ class ResultBuilder:
             needs_code=self._needs_code,
             fits=None if self._rules is None else self._rules.for_line(item.body or {}).violation,
         )
-        if answer is not None and answer.turns_exhausted:
+        if answer.turns_exhausted:
             return judge.turns_verdict(verdict, len(answer.earlier_usage) + 1)
         return verdict
 
-    def _has_calls_left(self, answer: Answer | None) -> bool:
+    def _has_calls_left(self, answer: Answer) -> bool:
         """Return True for a job's answer whose calls another engine would have run."""
         has_tools = self._rules is not None and self._rules.tools is not None
-        return has_tools and answer is not None and answer.engine == BY_JOBS
+        return has_tools and answer.engine == BY_JOBS
 
     def _of_fault(
         self, item: Item, fingerprint: str, answer: Answer, fault: ChatpipeError, latency_s: float
@@ -207,26 +209,18 @@ class ResultBuilder:
             fault=fault,
         )
 
-    def _reason(self, item: Item, found: ResultLine, known: Outcome) -> str:
-        """The reason why an answer is not good that was good for the run that recorded it.
+    def _reason(self, item: Item, fingerprint: str, found: ResultLine, known: Outcome) -> str:
+        """The reason why a recorded answer is not good; empty if the recorded one holds.
 
-        That run may have had another schema. Then the outcome alone is known.
+        It may have been good for the run that recorded it. If that run had other rules, the outcome alone is
+        known.
         """
-        verdict = self._verdict(item, found.completion or {})
-        return verdict.what if verdict is not None and verdict.outcome is known else f"recorded as '{known}'"
-
-    def _outcome_here(self, found: ResultLine, recorded: Outcome) -> Outcome:
-        """The outcome of a recorded answer in this run, whose format may need code, or no longer need it.
-
-        A mismatch that was allowed has no error. It stays one if this run has a schema, too.
-        """
-        if recorded is Outcome.ok and self._needs_code and judge.lacks_code(found.completion or {}):
-            return Outcome.mismatch
-        if recorded is Outcome.mismatch and not self._needs_code:
-            was_allowed = not found.record.get("error") and self._rules is None
-            if was_allowed or found.error("").message == judge.NO_CODE:
-                return Outcome.ok
-        return recorded
+        if found.record.get("error") and not self._recorded.judges_anew(item, fingerprint, found):
+            return ""
+        verdict = self._recorded.verdict(item, found.completion or {})
+        if verdict is not None and verdict.outcome is known:
+            return verdict.what
+        return "" if found.record.get("error") else f"recorded as '{known}'"
 
     def _is_good(self, outcome: Outcome, completion: dict[str, Value] | None) -> bool:
         """Return True if the line is a success. Of a reply that was cut off there may be nothing to read."""

@@ -10,6 +10,7 @@ from chatpipe.batch.run_servers import Servers
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.tool_commands import ToolOptions
 
 if TYPE_CHECKING:
     from chatpipe.batch.provider_jobs.run_jobs import RunJobs
@@ -40,13 +41,16 @@ def _open_jobs(spec: RunSpec, servers: Servers, store: RunStore, stack: ExitStac
 
 
 def _open_rules(spec: RunSpec, stack: ExitStack) -> TurnRules | None:
-    if spec.turns.is_single_turn or spec.resume.no_send:
+    turns = spec.turns
+    if spec.resume.no_send:
+        turns = turns._replace(tools=ToolOptions())  # a schema is for recorded answers, too
+    if turns.is_single_turn:
         return None
     from chatpipe.conversation import setup  # most runs have one turn a line
 
     return stack.enter_context(
         setup.open_rules(
-            spec.turns,
+            turns,
             spec.defaults,
             spec.console,
             environ=spec.environ,

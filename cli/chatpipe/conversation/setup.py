@@ -40,7 +40,7 @@ def open_rules(
     if options.is_single_turn:
         yield None
         return
-    rules = _schema_rules(options, body)._replace(detail=_detail(console))
+    rules = schema_rules(options, body)._replace(detail=_detail(console))
     if not options.tools.commands:
         yield rules
         return
@@ -50,7 +50,7 @@ def open_rules(
         yield rules._replace(tools=tools)
 
 
-def _schema_rules(options: TurnOptions, body: Mapping[str, Value]) -> TurnRules:
+def schema_rules(options: TurnOptions, body: Mapping[str, Value]) -> TurnRules:
     """The rules of a schema, with the response format that asks for it. Raises BadInput."""
     if options.response_format is None:
         return TurnRules()

@@ -209,11 +209,11 @@ class ResultLine:
     ) -> ResultLine:
         """The line under the names of another line of input, with an outcome and its error.
 
-        reason is the message of the error if none is recorded.
+        reason is the message of the error; empty for the error that is recorded.
         """
         error = None
         if not is_good:
-            error = self.record.get("error") or {"code": str(outcome), "message": reason}
+            error = {"code": str(outcome), "message": reason} if reason else self.record.get("error")
         metadata = {**self._metadata(), "line": number, "outcome": str(outcome)}
         return ResultLine({**self.record, "custom_id": custom_id, "error": error, "chatpipe": metadata})
 

@@ -315,7 +315,8 @@ def test_the_options_of_a_run(
     changes: dict[str, Any], expected: StoreOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "open_answer_files", lambda spec: nullcontext(AnswerFiles()))
-    monkeypatch.setattr(module, "RunStore", lambda files, options: options)
+    monkeypatch.setattr(module, "open_resent_mismatches", lambda spec: None)
+    monkeypatch.setattr(module, "RunStore", lambda files, options, resent: options)
     endpoint = endpoints.resolve(ServerOptions(base_urls=("http://127.0.0.1:9/v1",)), {}, ())[0]
     spec = SimpleNamespace(
         endpoint=endpoint,

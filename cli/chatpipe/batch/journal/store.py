@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files, open_earlier_answers
 from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.journal.resent_mismatches import ResentMismatches, open_resent_mismatches
 from chatpipe.batch.journal.send_reasons import SendReason
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_spec import RunSpec
@@ -55,7 +56,7 @@ def open_store(spec: RunSpec, *, is_dry: bool = False) -> Iterator[RunStore]:
         is_shard=spec.input.shard is not None,
     )
     with open_earlier_answers(spec) if is_dry else open_answer_files(spec) as files:
-        yield RunStore(files, options)
+        yield RunStore(files, options, open_resent_mismatches(spec))
 
 
 class _Fault(NamedTuple):
@@ -72,8 +73,11 @@ class RunStore:
     result of a line removes its reason.
     """
 
-    def __init__(self, files: AnswerFiles, options: StoreOptions) -> None:
+    def __init__(
+        self, files: AnswerFiles, options: StoreOptions, resent: ResentMismatches | None = None
+    ) -> None:
         self.files = files
+        self._resent = resent
         self._journal, self._recorded, self._by_id = files
         # Called for each request
         self.make_room = _need_no_room if self._journal is None else self._journal.make_room
@@ -111,15 +115,16 @@ class RunStore:
         """Return True if an item has an answer that was recorded before this run. Takes no note of it."""
         if self._recorded is None or not self._has_answers:
             return False
-        if self._recorded.find(fingerprint) is not None:
-            return True
-        return self._by_id is not None and item.has_own_id and self._by_id.find(item.custom_id) is not None
+        found = self._recorded.find(fingerprint) or self._find_by_id(item)
+        return found is not None and not self._is_resent(item, fingerprint, found)
 
     def reason(self, item: Item, fingerprint: str) -> SendReason:
         """The reason why an item without an answer is sent."""
         recorded, by_id = self._recorded, self._by_id
         if recorded is None or not self._has_records:
             return SendReason.new
+        if self._resent is not None and (recorded.find(fingerprint) or self._find_by_id(item)):
+            return SendReason.resent  # an answer that is used has no reason
         found = recorded.reason(fingerprint)
         if found is None and by_id is not None and item.has_own_id:
             found = by_id.reason(item.custom_id)
@@ -136,6 +141,9 @@ class RunStore:
         if found is None:
             return self._missed(item, fingerprint) if self._has_records else None
         self._recorded.mark_used(fingerprint, found)
+        if self._is_resent(item, fingerprint, found):
+            self.send_reasons[item.line] = SendReason.resent
+            return None
         self._found[item.line] = found
         return found
 
@@ -220,6 +228,8 @@ class RunStore:
     def _missed(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
         """The answer to an item whose request has none. Without one, its reason is noted."""
         found = self._by_own_id(item)
+        if found is not None and self._is_resent(item, fingerprint, found):
+            found = None
         if found is None and (reason := self.reason(item, fingerprint)) is not SendReason.new:
             self.send_reasons[item.line] = reason
         return found
@@ -230,14 +240,20 @@ class RunStore:
         Its location belongs to by_id, not to recorded, so it is not put into _found.
         """
         assert self._recorded is not None
-        if self._by_id is None or not item.has_own_id:
-            return None
-        found = self._by_id.find(item.custom_id)
+        found = self._find_by_id(item)
         if found is not None:
             fingerprint = ResultLine(values.loads(found.line)).fingerprint or ""
             if (same := self._recorded.find(fingerprint)) is not None:
                 self._recorded.mark_used(fingerprint, same)
         return found
+
+    def _find_by_id(self, item: Item) -> RecordedAnswer | None:
+        """The answer recorded under the item's own custom_id, with --match id. Takes no note of it."""
+        return self._by_id.find(item.custom_id) if self._by_id is not None and item.has_own_id else None
+
+    def _is_resent(self, item: Item, fingerprint: str, found: RecordedAnswer) -> bool:
+        """Return True if an answer is a mismatch in this run, and --resend sends those again."""
+        return self._resent is not None and self._resent.has(item, fingerprint, found)
 
 
 def _need_no_room(answers: int) -> None:
