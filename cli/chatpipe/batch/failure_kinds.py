@@ -39,17 +39,19 @@ class LineNumbers:
 class FailureKinds:
     """The failed lines of a run.
 
-    wrong lines have to be changed. misdirected counts lines that were refused for the key, the account or
-    the base URL, by status. unwelcome counts answers that were paid for, by outcome, and unreadable those
-    of them of which nothing came that could be accepted. limited are those that were cut off at a limit of
-    tokens in their request, overlong counts those at --max-reply. Others may succeed if they are sent again:
-    their number is transient. advice has what may have to be seen to first, for lines that found no server,
-    or not the model. model is that of lines without one of their own.
+    wrong lines have to be changed, unless wrong_fix names an option for all of them. misdirected counts
+    lines that were refused for the key, the account or the base URL, by status. unwelcome counts answers
+    that were paid for, by outcome, and unreadable those of them of which nothing came that could be
+    accepted. limited are those that were cut off at a limit of tokens in their request, overlong counts
+    those at --max-reply. Others may succeed if they are sent again: their number is transient. advice has
+    what may have to be seen to first, for lines that found no server, or not the model. model is that of
+    lines without one of their own.
     """
 
     def __init__(self, model: object = None) -> None:
         self._model = model
         self.wrong = LineNumbers()
+        self.wrong_fix: str | None = None
         self.misdirected: Counter[Status] = Counter()
         self.unwelcome: Counter[Outcome] = Counter()
         self.limited = LineNumbers()
@@ -66,12 +68,18 @@ class FailureKinds:
             if result.outcome is Outcome.truncated:
                 self._add_truncated(result)
         elif result.status is Status.BAD_INPUT and not self._is_for_common_model(result):
-            self.wrong.add(result.item.line)
+            self._add_wrong(result)
         elif result.status in (Status.NO_ACCESS, Status.BAD_CONFIGURATION):
             self.misdirected[result.status] += 1
         else:
             self.transient += 1
             self._add_advice(result.fault)
+
+    def _add_wrong(self, result: Result) -> None:
+        self.wrong.add(result.item.line)
+        fix = result.item.fault.fix if result.item.fault is not None else ""
+        is_common = "--" in fix and self.wrong_fix in (None, fix)
+        self.wrong_fix = fix if is_common else ""
 
     def _is_for_common_model(self, result: Result) -> bool:
         """Return True for a 404 that no line can mend: its model is that of the options."""

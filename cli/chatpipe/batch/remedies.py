@@ -32,9 +32,10 @@ def remedy(spec: RunSpec, tally: Tally, *, is_whole: bool = True) -> str:
     limited = _raise_limit(spec, tally)
     if limited and run and not _worth_sending(spec, tally):
         run = f"or {run}"
-    wrong = f"correct {tally.kinds.wrong}" if tally.kinds.wrong.count else ""
     settings = [_SETTINGS[status] for status in sorted(tally.kinds.misdirected)]
-    return ", ".join(filter(None, (_place(spec), wrong, *settings, *tally.kinds.advice, limited, run)))
+    return ", ".join(
+        filter(None, (_place(spec), _correct(tally), *settings, *tally.kinds.advice, limited, run))
+    )
 
 
 def next_run(spec: RunSpec, options: str = "") -> str:
@@ -62,6 +63,14 @@ def _place(spec: RunSpec) -> str:
     if spec.journal_path is not None and not spec.reports_failures:
         return f"see select(.error) in '{spec.journal_path}'"
     return ""
+
+
+def _correct(tally: Tally) -> str:
+    """The step for wrong lines. If the same option helps all of them, it comes first."""
+    kinds = tally.kinds
+    if not kinds.wrong.count:
+        return ""
+    return f"{kinds.wrong_fix}, or correct {kinds.wrong}" if kinds.wrong_fix else f"correct {kinds.wrong}"
 
 
 def _raise_limit(spec: RunSpec, tally: Tally) -> str:

@@ -233,7 +233,18 @@ def test_two_given_names_that_are_one_are_wrong_usage() -> None:
 
 
 def test_a_field_that_the_answer_unpacks_into_is_taken() -> None:
+    """In the first row the option is wrong, in a later one the row."""
     rules = ColumnRules(unpacked=("mood", "score"))
+    first = reader(JsonRowDecoder(), rules=rules)
+    assert first.needs_head
+    with refused(
+        UsageFault,
+        what="there is a field 'score'",
+        place="--unpack",
+        fix="name the new ones with --unpack=PREFIX",
+    ):
+        items(first, b"", b'{"a":"1","score":2}')
+    assert not first.needs_head
     found = items(reader(JsonRowDecoder(), rules=rules), b'{"a":"1"}', b'{"a":"1","score":2}')
     assert faults(found) == [
         None,

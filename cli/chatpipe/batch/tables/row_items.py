@@ -58,6 +58,7 @@ class RowReader:
         self._template = template
         self._check = check
         self._has_checked_names = not rows.is_flat  # rows of JSON have different fields: see _request
+        self._needs_row = bool(rules.unpacked) and not rows.is_flat
         self._check_names("")
 
     @property
@@ -66,13 +67,19 @@ class RowReader:
 
     @property
     def needs_head(self) -> bool:
-        return self._rows.needs_head
+        return self._rows.needs_head or self._needs_row
 
     def item(self, source: Source) -> Item | None:
         row = self._rows.feed(source)
         if not self._has_checked_names:
             self._check_names(source.place())
-        return None if row is None else self._item(row)
+        if row is None:
+            return None
+        if self._needs_row:
+            self._needs_row = False
+            if (taken := self._taken_field(row)) is not None:
+                raise UsageFault(f"there is a field '{taken}'", place="--unpack", fix=_PREFIX)
+        return self._item(row)
 
     def finish(self) -> Item | None:
         row = self._rows.finish()
@@ -106,8 +113,7 @@ class RowReader:
         """The request of a row, or the fault that prevents it."""
         if row.fault is not None:
             return None, row.fault
-        taken = next((name for name in self._rules.unpacked if name in row.fields), None)
-        if taken is not None:
+        if (taken := self._taken_field(row)) is not None:
             return None, BadInput(f"there is a field '{taken}'", place=row.source.place(), fix=_PREFIX)
         try:
             return self._template.body(row.fields), None
@@ -117,6 +123,10 @@ class RowReader:
         except BadInput as fault:
             fault.place = row.source.place()
             return None, fault
+
+    def _taken_field(self, row: Row) -> str | None:
+        """The first field of a row that a property of the answer would get."""
+        return next((name for name in self._rules.unpacked if name in row.fields), None)
 
     def _check_names(self, place: str) -> None:
         """Raise BadInput if the columns are known and break a rule: see ColumnRules.
