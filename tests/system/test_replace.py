@@ -626,6 +626,19 @@ def test_a_part_replaces_an_older_one(folder: Path) -> None:
     assert listing(folder) == {"out.chatpipe-part": b"half"}
 
 
+def test_a_longer_part_that_begins_with_the_new_one_stays(folder: Path) -> None:
+    """An earlier run of the same input came further, for example because the disk had more room."""
+    (folder / "out.chatpipe-part").write_bytes(b"half of it")
+    assert keep("out", b"half") == "out.chatpipe-part"
+    assert listing(folder) == {"out.chatpipe-part": b"half of it"}
+
+
+def test_a_fifo_in_place_of_a_part_is_replaced_and_not_read(folder: Path) -> None:
+    os.mkfifo("out.chatpipe-part")
+    assert keep("out", b"half") == "out.chatpipe-part"
+    assert listing(folder) == {"out.chatpipe-part": b"half"}
+
+
 def test_nothing_came_and_an_older_part_stays(folder: Path) -> None:
     (folder / "out.chatpipe-part").write_bytes(b"older")
     assert keep("out", b"") is None

@@ -18,7 +18,8 @@ class OpenOutput:
     """An open output. started: some bytes have been written, to the output or to its temporary file.
 
     is_complete: replace() has succeeded, so that nothing which fails from now on is about the result.
-    is_lost: a write has failed, and no other file has the content.
+    is_cut: a write has failed, so that the output has the beginning of the content.
+    is_lost: moreover no other file has the content.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class OpenOutput:
         self._output = output
         self.started = False
         self.is_complete = False
+        self.is_cut = False
         self.is_lost = False
         self._is_only_copy = is_only_copy
 
@@ -43,6 +45,7 @@ class OpenOutput:
             try:
                 self._output.write(data)
             except CannotWrite:
+                self.is_cut = True
                 self.is_lost = self._is_only_copy and self.is_kept
                 raise
 
@@ -94,14 +97,14 @@ def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
         fault.fix = f"{other.what}: {other.fix}"
         return fault
     if part is not None:
-        fault.fix = _kept_in(part) + (f", {fault.fix}" if fault.fix else "")
+        fault.fix = _kept_in(part, is_cut=out.is_cut) + (f", {fault.fix}" if fault.fix else "")
     elif out.is_lost:
         fault.what = f"{fault.what}: the answer is lost"
     return fault
 
 
-def _kept_in(part: str) -> str:
-    return f"what arrived is in '{part}'"
+def _kept_in(part: str, *, is_cut: bool) -> str:
+    return f"{'the beginning of what' if is_cut else 'what'} arrived is in '{part}'"
 
 
 def refuse_shared(
@@ -146,7 +149,7 @@ def open_target(
                 raise
             except BaseException as error:
                 if (part := result.keep()) is not None:
-                    error.add_note(_kept_in(part))  # for a bug
+                    error.add_note(_kept_in(part, is_cut=result.is_cut))  # for a bug
                 raise
 
 

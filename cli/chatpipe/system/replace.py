@@ -150,7 +150,7 @@ class Replacement:
         self.discard()
 
     def keep_part(self) -> str | None:
-        """Keep the content as FILE.chatpipe-part, and replace an older one.
+        """Keep the content as FILE.chatpipe-part, and replace an older one, unless that has it all, and more.
 
         Returns its name, or None if there is no content. It is placed beside FILE as the user named it.
         If that is impossible (FILE is a link into another file system), it is placed beside the target of
@@ -160,6 +160,9 @@ class Replacement:
         if not self._has_content():
             self.discard()
             return None
+        if (longer := next(filter(self._is_beginning_of, self._part_names()), None)) is not None:
+            self.discard()
+            return longer
         with contextlib.suppress(OSError):  # a failing disk may still return what it stored
             os.fsync(self._fd)
         try:
@@ -211,6 +214,14 @@ class Replacement:
             return self._fd >= 0 and os.fstat(self._fd).st_size > 0
         except OSError:
             return self._has_written
+
+    def _is_beginning_of(self, path: str) -> bool:
+        """Return True if a regular file begins with the content, and has more."""
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            if stat.S_ISREG(status.st_mode) and status.st_size > os.fstat(self._fd).st_size:
+                return _begins_with_content_of(path, self._fd)
+        return False
 
     def _remove_temporary(self) -> None:
         self._close()
@@ -303,13 +314,17 @@ def _copy_attributes(fd: int, old: os.stat_result) -> None:
 
 def _has_content_of(path: str, fd: int) -> bool:
     """Return True if both files have the same bytes. An unreadable file counts as different."""
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size != os.fstat(fd).st_size:
-            return False
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_size == os.fstat(fd).st_size and _begins_with_content_of(path, fd)
+    return False
+
+
+def _begins_with_content_of(path: str, fd: int) -> bool:
+    """Return True if the file begins with all bytes of the other one. Raises OSError."""
+    with open(path, "rb") as file:
         offset = 0
         while block := os.pread(fd, _BLOCK_BYTES, offset):
             if file.read(len(block)) != block:
                 return False
             offset += len(block)
-        return True
-    return False
+    return True
