@@ -69,6 +69,8 @@ FILES = {
     "x.rec": recording("x"),
     "out.journal": '{"chatpipe_journal": 1}\n'
     f'{{"custom_id": "a", "response": {{"body": {answer("stop", content="x")}}}}}\n',
+    "out.csv": "text,answer\nx,y\n",
+    "out.csv.journal": '{"chatpipe_journal": 1}\n',
     "other.rec": recording("other"),
     "calls.json": answer("tool_calls", content=None, tool_calls=[CALL]),
 }
@@ -538,6 +540,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "batch -p echo --reuse t.csv prompts.jsonl",
         "--reuse takes what a run or the Batch API wrote",
         ["batch -p echo prompts.jsonl"],
+    ),
+    "the rows of a run": (
+        "batch -p echo --reuse out.csv prompts.jsonl",
+        "name its journal with --reuse out.csv.journal",
+        ["batch -p echo «--reuse out.csv.journal» prompts.jsonl"],
     ),
     "a folder as journal": (
         "batch -p echo --journal . prompts.jsonl",

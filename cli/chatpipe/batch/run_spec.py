@@ -12,6 +12,7 @@ from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import FORMATS, OutputOptions
 from chatpipe.options.run import (
+    JOURNAL_SUFFIX,
     InputOptions,
     ReportOptions,
     ResumeOptions,
@@ -133,7 +134,7 @@ class RunSpec(NamedTuple):
 
     @property
     def journal_path(self) -> str | None:
-        return self.resume.journal or (f"{self.output.path}.journal" if self.to_file else None)
+        return self.resume.journal or (f"{self.output.path}{JOURNAL_SUFFIX}" if self.to_file else None)
 
     @property
     def keeps_leftovers(self) -> bool:

@@ -9,6 +9,8 @@ from chatpipe.options.output import FormatOptions
 from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.server import RetryPolicy
 
+JOURNAL_SUFFIX = ".journal"  # of the journal of OUT, without --journal
+
 
 class Jobs(NamedTuple):
     """The number of requests in flight. With auto, limit is its maximum."""

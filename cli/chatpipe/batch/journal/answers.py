@@ -24,7 +24,7 @@ from chatpipe.inputs.text_decoder import BOM, refuse_other_kinds
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import FAILED_TOOLS, PAID
-from chatpipe.options.run import ResumeOptions
+from chatpipe.options.run import JOURNAL_SUFFIX, ResumeOptions
 from chatpipe.response.result_line import LineKey, ResultLine, read_custom_id, read_key, read_result
 from chatpipe.system.descriptor import open_regular
 from chatpipe.system.line_index import (
@@ -324,11 +324,7 @@ class AnswerIndex:
         foreign = self._scan(file, stop_at_foreign=False) if is_new else None
         if foreign is not None:
             refuse_other_kinds(self._files.line(file, 0), path)
-            raise BadInput(
-                "not a result line",
-                place=f"{path}:{foreign}",
-                fix="--reuse takes what a run or the Batch API wrote",
-            )
+            raise BadInput("not a result line", place=f"{path}:{foreign}", fix=_fix_of_foreign(path))
 
     def _add_own(self, path: str) -> int | None:
         """Number of the file, or None if it does not exist or is not a regular file."""
@@ -441,6 +437,16 @@ def expand_patterns(names: Iterable[str]) -> Iterator[str]:
         if not paths:
             raise MissingInput(f"no file matches '{name}'", place="--reuse")
         yield from paths
+
+
+def _fix_of_foreign(path: str) -> str:
+    """The advice for a file without result lines: its journal, if it is the output of `map`."""
+    journal = f"{path}{JOURNAL_SUFFIX}"
+    if not os.path.isfile(journal):
+        return "--reuse takes what a run or the Batch API wrote"
+    import shlex  # takes 3 ms, and few runs need it
+
+    return f"name its journal with --reuse {shlex.quote(journal)}"
 
 
 def _entry(line: bytes, match: MatchBy) -> LineKey | None:
