@@ -150,6 +150,11 @@ def requests(*arguments: str, stdin: bytes, cwd: Path | None = None) -> list[dic
             b"a,b\n1,\n",
             b'{"a":"1","b":"","answer":"1"}\n',
         ),
+        "JSON in a cell, and a bracket in a name": (
+            ['{{"[a]"}}', "--csv"],
+            b"[a],b\n{},1\n",
+            b"[a],b,answer\n{},1,{}\n",
+        ),
         "CSV to TSV": (["{{a}}", "--csv", "--to", "tsv"], b'a\n"x\ty"\n', b"a\tanswer\nx\\ty\tx\\ty\n"),
         "JSONL to CSV": (
             ["{{a}}", "--to", "csv"],

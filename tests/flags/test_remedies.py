@@ -417,6 +417,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "no column has a name: name them with --fields",
         ["map -p echo '{{a}}' --csv «--fields» a,b --skip-empty no.csv"],
     ),
+    "JSON that is called CSV": (
+        "map -p echo '{{text}}' --csv rows.jsonl",
+        "leave out --csv",
+        ["map -p echo '{{text}}' rows.jsonl"],
+    ),
     "an empty table": (
         "map -p echo '{{a}}' --csv empty.csv",
         "name the columns with --fields if it may be empty",

@@ -45,10 +45,11 @@ class Record(NamedTuple):
 class RecordDecoder(Protocol):
     """A decoder of lines into records. It raises nothing: an error becomes the fault of its record.
 
-    delimiter stands between cells. separator_line is the first line of the input if that names the
-    delimiter, such as `sep=;`, and empty otherwise.
+    options are those that choose this format. delimiter stands between cells. separator_line is the first
+    line of the input if that names the delimiter, such as `sep=;`, and empty otherwise.
     """
 
+    options: str
     delimiter: str
     separator_line: bytes
 
@@ -64,6 +65,7 @@ class CsvDecoder:
 
     def __init__(self, delimiter: str | None = None) -> None:
         """Without a delimiter it is the one of the separator line, or a comma."""
+        self.options = "--csv" if delimiter is None else "--csv and --delimiter"
         self.separator_line = b""
         self._is_given = delimiter is not None
         self._set_delimiter(delimiter or COMMA)
@@ -210,6 +212,7 @@ class TsvDecoder:
     Quotes are ordinary text.
     """
 
+    options = "--tsv"
     delimiter = TAB
     separator_line = b""
 

@@ -15,7 +15,7 @@ import orjson
 
 from chatpipe.errors import BadInput, quantity
 from chatpipe.inputs import values
-from chatpipe.inputs.delimited import COMMA, Record, RecordDecoder, decode_text, too_long, valid_text
+from chatpipe.inputs.delimited import COMMA, TAB, Record, RecordDecoder, decode_text, too_long, valid_text
 from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.messages import not_json
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
@@ -29,6 +29,8 @@ _INEXACT = re.compile(rb"[0-9](?:\.[0-9]|[eE])|[0-9]{19}")
 # orjson cannot write lone surrogates, which any such escape may produce, or deeply nested values.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _DEEP = 200
+# No names of columns begin so. An array may take several lines, and an object.
+_JSON_START = re.compile(rb"""\s*(?:\{\s*(?:"|$)|\[\s*(?:[{\["]|$))""")
 _SAY_CSV = "say --csv if it is CSV"
 # These make rows of lines or elements that are no objects.
 _JQ_SCALARS = "jq -c '..|scalars|{text: .}' FILE"
@@ -272,6 +274,9 @@ class CellRowDecoder:
     def _row(self, record: Record) -> Row | None:
         source, cells, fault, verbatim = record
         if self.columns is None:
+            if _JSON_START.match(source.data):
+                what = f"JSON, not {'TSV' if self._records.delimiter == TAB else 'CSV'}"
+                raise BadInput(what, place=source.place(), fix=f"leave out {self._records.options}")
             if fault is not None:
                 raise fault
             self.columns = tuple(cells)
