@@ -146,6 +146,56 @@ def test_leftovers_of_a_finished_run_do_not_count_against_the_budget(shop: Shop)
     assert shop.buy("--max-tokens", "2", "--max-total-tokens", "40") == (0, ["x", "y"])
 
 
+@cases(
+    ("options", "env"),
+    {
+        "another format": (("-f", "string"), {}),
+        "kept": (("--keep-journal",), {}),
+        "under make": ((), {"MAKELEVEL": "1"}),
+        "to stdout": (("--journal", "j"), {}),
+    },
+)
+def test_a_finished_run_does_not_count_against_the_budget(
+    options: tuple[str, ...], env: dict[str, str], shop: Shop
+) -> None:
+    """Eight answers use 56 tokens, a new one 7, which is estimated at some 20 to 30."""
+    shop.write(*"abcdefgh")
+    again = ("--max-tokens", "2", *options)
+    assert shop.resume(*again, env=env).status == 0
+    shop.sold()
+    journals = [path for path in shop.folder.iterdir() if path.name in ("j", shop.journal.name)]
+    kept_bytes = [path.read_bytes() for path in journals]
+    assert shop.resume(*again, env=env).status == 0
+    assert [path.read_bytes() for path in journals] == kept_bytes  # one head a finished run that added to it
+    shop.write("x", *"hgfedcba", "y")  # the lines that moved are recorded under their new names
+    shop.refused = {"y"}
+    for _ in range(2):
+        assert shop.resume(*again, "--max-total-tokens", "60", env=env).status == 1
+        assert "y" in shop.sold()
+    shop.refused = set()
+    assert shop.resume(*again, "--max-total-tokens", "60", env=env).status == 0
+    assert shop.sold() == ["y"]
+
+
+def test_answers_that_moved_in_out_do_not_count_against_the_budget(shop: Shop) -> None:
+    shop.write(*"abcde")
+    assert shop.buy("--max-tokens", "2")[0] == 0
+    shop.write("x", *"edcba")
+    shop.refused = {"x"}
+    for _ in range(2):
+        assert shop.resume("--max-tokens", "2", "--max-total-tokens", "40").status == 1
+    assert "x" in shop.sold()
+
+
+def test_an_unfinished_run_counts_against_the_budget(shop: Shop) -> None:
+    shop.write(*"abcdefgh", "x")
+    shop.refused = {"x"}
+    assert shop.resume("--max-tokens", "2", "-f", "string").status == 1
+    done = shop.resume("--max-tokens", "2", "-f", "string", "--max-total-tokens", "60")
+    assert done.status == 7
+    assert b"is reached: 56 are spent in this run and those before it, and the next" in done.stderr
+
+
 # What is read is not written
 
 

@@ -70,6 +70,7 @@ class Budget:
         self.is_unlimited = tokens is None and cost is None
         self.spent_tokens = 0
         self.spent_cost = 0.0
+        self._when = ""  # the words for runs before this one, if they have spent a part
 
     def check_model(self, model: object) -> None:
         """Raise BadConfiguration if a cost is limited, and requests for this model have no price."""
@@ -120,6 +121,8 @@ class Budget:
 
     def spend(self, usage: Usage, model: Value, *, in_job: bool = False) -> None:
         """Record usage of an earlier run. model is the name in the answer, None for a failure."""
+        if usage.total:
+            self._when = " in this run and those before it"
         self.spent_tokens += usage.total
         if self._cost is not None:
             self.spent_cost += prices.highest_cost(self.prices, usage, model, in_job=in_job)
@@ -147,7 +150,7 @@ class Budget:
             spent = f"{self.spent_tokens} {'is' if self.spent_tokens == 1 else 'are'} spent"
             reserved = f", {self._reserved_tokens} reserved" if self._reserved_tokens else ""
             return BudgetReached(
-                f"the budget of {quantity(self._tokens, 'token')} is reached: {spent}{reserved}, "
+                f"the budget of {quantity(self._tokens, 'token')} is reached: {spent}{self._when}{reserved}, "
                 f"and the next {what} may take {tokens}",
                 fix="raise --max-total-tokens",
             )
@@ -155,8 +158,8 @@ class Budget:
             # What is left of sums after their terms were subtracted again is no reservation.
             reserved = f", {self._reserved_cost:.4g} reserved" if self._reservations else ""
             return BudgetReached(
-                f"the budget of {self._cost:g} is reached: {self.spent_cost:.4g} is spent{reserved}, "
-                f"and the next {what} may take {cost:.4g}",
+                f"the budget of {self._cost:g} is reached: {self.spent_cost:.4g} is spent{self._when}"
+                f"{reserved}, and the next {what} may take {cost:.4g}",
                 fix="raise --max-cost",
             )
         self._book(request, _Reservation(tokens, cost, recorded, turns))

@@ -137,6 +137,6 @@ def _settle_journal(spec: RunSpec, journal: Journal, unused: UnusedAnswers | Non
         if (notice := unused.finish(whole=keep)) is not None:
             spec.console.note(notice)
     elif keep:
-        journal.close()
+        journal.finish()
     else:
         journal.remove()

@@ -200,8 +200,11 @@ class ResultLine:
         return LineError(_text(found.get("code")) or outcome, _text(found.get("message")) or outcome)
 
     def content(self) -> bytes:
-        """The line without its place in the input, to compare what it holds with that of others."""
-        same = {"line": None, "outcome": self.outcome, "response": self.record.get("response")}
+        """The line without its place in the input, to compare what it holds with that of others.
+
+        The outcome of an answer depends on the run, too.
+        """
+        same = {"line": None, "outcome": self.outcome in PAID, "response": self.record.get("response")}
         return values.dumps({**self._metadata(), **same})
 
     def renamed(

@@ -578,7 +578,7 @@ def test_leftovers_of_a_finished_run_are_no_purchases_of_this_job(files: Files) 
         assert [line.record for line in recorded.paid_lines()] == [orjson.loads(result(F3))]
         found = [recorded.find(each) for each in (F1, F2, F3)]
         assert found[0] is None
-        assert [recorded.is_of_finished_run(each.location) for each in found if each] == [True, False]
+        assert [recorded.was_unused(each.location) for each in found if each] == [True, False]
 
 
 # What nobody asked for

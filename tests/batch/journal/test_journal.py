@@ -634,7 +634,32 @@ def test_an_error_on_its_way_is_not_hidden_by_closing(path: Path, monkeypatch: p
 # keeping less
 
 
-MARK = HEADER[:-2] + b',"finished":true}\n'
+FINISHED = HEADER[:-2] + b',"finished":true}\n'
+MARK = HEADER[:-2] + b',"finished":true,"unused":true}\n'
+
+
+@cases(
+    ("lines", "expected"),
+    {
+        "answers": (LINES[0] + b"\n", HEADER + LINES[0] + b"\n" + FINISHED),
+        "nothing": (b"", HEADER),
+        "finished before": (LINES[0] + b"\n" + FINISHED, HEADER + LINES[0] + b"\n" + FINISHED),
+        "unused answers": (LINES[0] + b"\n" + MARK, HEADER + LINES[0] + b"\n" + MARK),
+    },
+)
+def test_a_finished_run_is_marked_once(lines: bytes, expected: bytes, path: Path) -> None:
+    path.write_bytes(HEADER + lines)
+    Journal(str(path)).finish()
+    assert path.read_bytes() == expected
+    assert not is_locked(path)
+
+
+def test_an_emptied_journal_has_no_mark(path: Path) -> None:
+    journal = Journal(str(path))
+    journal.append(LINES[0])
+    os.truncate(path, 0)
+    journal.finish()
+    assert path.read_bytes() == HEADER
 
 
 def test_keep_only_leaves_these_lines_and_a_mark(path: Path) -> None:

@@ -393,7 +393,7 @@ def test_a_budget_leaves_lines_out(shop: Callable[..., Shop]) -> None:
     more = len(paid(made.provider))
     assert some < more < LINES
     status, words = made.run("--max-total-tokens", "20", *limit)
-    left = f"{LINES - more} lines left out: the budget of 20 tokens is reached: {4 * more} are spent, "
+    left = f"{LINES - more} lines left out: the budget of 20 tokens is reached: {4 * more} are spent "
     assert words.startswith(left)
     assert words.endswith(": raise --max-total-tokens, run the same command again")
     assert (status, len(paid(made.provider))) == (7, more)
@@ -507,7 +507,10 @@ def test_answers_that_a_killed_run_recorded_are_spent_once(
     assert made.journal.read_text().count('"response"') == len(numbers)
     made.write([*numbers, 5])
     status, words = made.run(*options, "--max-total-tokens", "1")
-    assert (status, words.split(": ")[2].partition(",")[0]) == (7, f"{once} are spent")
+    assert (status, words.split(": ")[2].partition(",")[0]) == (
+        7,
+        f"{once} are spent in this run and those before it",
+    )
     assert made.run(*options) == (0, "")
     assert len(paid(made.provider)) == 3
 

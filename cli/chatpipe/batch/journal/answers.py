@@ -78,6 +78,19 @@ class _Damage:
             self.add(file, first, count)
 
 
+class _Headers:
+    """By file, the offset of the last header, and of the last one that follows unused answers."""
+
+    def __init__(self) -> None:
+        self.last: dict[int, int] = {}
+        self.after_unused: dict[int, int] = {}
+
+    def add(self, file: int, offset: int, line: bytes) -> None:
+        self.last[file] = offset
+        if b'"unused":true' in line:
+            self.after_unused[file] = offset
+
+
 class _Reused:
     """The answers in the files of --reuse: those that may be used, and by file those that may not.
 
@@ -124,7 +137,7 @@ class AnswerIndex:
         self._files = LineFiles()
         self._index = SortedIndex()
         self._reasons = SendReasons(key)
-        self._headers: dict[int, int] = {}  # offset of the last header, by file
+        self._headers = _Headers()
         self._job_events: list[tuple[int, int]] = []  # files and offsets
         self._damage = _Damage()
         self._reused = _Reused()
@@ -228,10 +241,10 @@ class AnswerIndex:
         """Return True if a line is in OUT, which stays until it is replaced."""
         return self._out is not None and unpack_location(location)[0] == self._out
 
-    def is_of_finished_run(self, location: int) -> bool:
-        """Return True if a journal line comes before the header that UnusedAnswers left."""
+    def was_unused(self, location: int) -> bool:
+        """Return True for a line of the journal that a run before this one left there unused."""
         file, offset = unpack_location(location)
-        return file == self._journal and offset < self._headers.get(file, 0)
+        return file == self._journal and offset < self._headers.after_unused.get(file, 0)
 
     def lines(self, locations: Iterable[int]) -> Iterator[bytes]:
         """The unchanged lines at locations, in that order, so the order of OUT needs 8 bytes per line.
@@ -253,17 +266,19 @@ class AnswerIndex:
         """The result lines of the journal, oldest first, failures included, each paid answer once.
 
         An answer may be there several times, under the names of lines that moved or are identical.
-        Lines before the header that UnusedAnswers left belong to earlier jobs and are left
-        out, and so are lines that were copied from a file of reuse.
+        Answers before the header that a finished run left belong to earlier runs and are left out, and so are
+        those in OUT and in the files of reuse, also where this run has copied them.
         """
         if self._journal is None:
             return
         seen = SortedIndex("I")
-        reused = (file for file in range(len(self._files)) if file not in (self._out, self._journal))
-        for key, _ in chain.from_iterable(map(self._keyed_records, reused)):
+        start = self._headers.last.get(self._journal, 0)
+        others = (file for file in range(len(self._files)) if file != self._journal)
+        earlier = chain.from_iterable(map(self._keyed_records, others))
+        for key, _ in chain(earlier, self._keyed_records(self._journal, end=start)):
             if not seen.find(key):
                 seen.add(key, 0)
-        for key, result in self._keyed_records(self._journal, self._headers.get(self._journal, 0)):
+        for key, result in self._keyed_records(self._journal, start):
             if not seen.find(key):
                 seen.add(key, 0)
                 yield result
@@ -291,9 +306,16 @@ class AnswerIndex:
     def close(self) -> None:
         self._files.close()
 
-    def _keyed_records(self, file: int, start: int = 0) -> Iterator[tuple[int, ResultLine]]:
-        """The result lines of a file, each with an 8-byte key of its content without its line number."""
-        for _, line in self._files.lines(file, start):
+    def _keyed_records(
+        self, file: int, start: int = 0, end: int | None = None
+    ) -> Iterator[tuple[int, ResultLine]]:
+        """The result lines of a file, each with an 8-byte key of its content without its line number.
+
+        start is the offset of the first line, end that of the line after the last one.
+        """
+        for offset, line in self._files.lines(file, start):
+            if end is not None and offset >= end:
+                return
             if (result := read_result(line)) is None:
                 continue
             yield hash(result.content()) & _KEY_MASK, result
@@ -368,7 +390,7 @@ class AnswerIndex:
                 continue
             is_ours = True
             if entry is _HEADER_ENTRY:
-                self._headers[file] = offset
+                self._headers.add(file, offset, line)
             elif self._accept.is_made_up(entry, line):
                 if file in self._reused.files and entry.outcome in PAID:
                     self._reused.made_up[file] += 1

@@ -41,8 +41,10 @@ from chatpipe.system.same_file import is_current_entry
 VERSION = 1
 _HEADER_START = b'{"chatpipe_journal":'
 _HEADER = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}"}}\n'.encode()
-# A second header, after answers that finished runs did not use: they are no cost of the current run.
+# A further header, after the answers of finished runs: they are no cost of the current run.
 _FINISHED = _HEADER_START + f'{VERSION},"chatpipe":"{__version__}","finished":true}}\n'.encode()
+# The same after answers that these runs did not use.
+_UNUSED = _FINISHED.replace(b"}", b',"unused":true}')
 
 # O_APPEND: write at the current end, whatever else writes to the file. O_NOFOLLOW: the name is OUT
 # with a suffix, so in a world-writable directory another user may have put a link there.
@@ -189,10 +191,26 @@ class Journal:
         finally:
             self._release()
 
-    def compact(self, lines: Iterable[bytes]) -> None:
-        """Replace the content by these lines and a finished header, and release the lock.
+    def finish(self) -> None:
+        """Keep the journal of a run that ended well: its answers are no cost of the next run. Closes it.
 
-        For a job that has ended. If the new content cannot be written, the old one stays. Raises
+        Raises CannotWrite.
+        """
+        self.flush()
+        try:
+            end = self._end()
+            start = last_line(self._fd, end - 1)
+            is_marked = _version(read_at(self._fd, min(end - start, _HEAD_BYTES), start)) is not None
+        except OSError as error:
+            raise self._failure("cannot read the journal", error) from error
+        if not is_marked:
+            self._append(_FINISHED)
+        self.close()
+
+    def compact(self, lines: Iterable[bytes]) -> None:
+        """Replace the content by these unused answers and a header that says so, and release the lock.
+
+        For a run that ended well. If the new content cannot be written, the old one stays. Raises
         like close.
         """
         with contextlib.suppress(OSError, MissingInput):
@@ -313,7 +331,7 @@ class Journal:
 
     def _rewrite(self, lines: Iterable[bytes]) -> None:
         mode = stat.S_IMODE(os.fstat(self._fd).st_mode)
-        replace_whole(self.path, mode, chain((_HEADER,), (line + b"\n" for line in lines), (_FINISHED,)))
+        replace_whole(self.path, mode, chain((_HEADER,), (line + b"\n" for line in lines), (_UNUSED,)))
         self._release()
 
     def _release(self) -> None:

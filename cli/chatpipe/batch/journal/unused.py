@@ -22,7 +22,7 @@ class UnusedAnswers:
     def save(self) -> None:
         """Copy the answers that are only in OUT to the journal. Raises CannotWrite."""
         for index, location in enumerate(self._locations):
-            self._new += not self._recorded.is_of_finished_run(location)
+            self._new += not self._recorded.was_unused(location)
             if not self._recorded.is_in_journal(location):
                 line = next(self._recorded.lines([location]))
                 self._locations[index] = self._recorded.journal_location(self._journal.append(line), "")
@@ -34,7 +34,7 @@ class UnusedAnswers:
         With whole, keep all of it. Returns a message for the user, or None.
         """
         if whole:
-            self._journal.close()
+            self._journal.finish()
         elif self._locations:
             self._journal.compact(self._recorded.lines(self._locations))
         else:
