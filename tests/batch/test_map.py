@@ -859,3 +859,47 @@ def test_an_input_without_rows_is_a_run_without_rows(
 ) -> None:
     done = echoed(*arguments, stdin=stdin)
     assert (done.status, done.stdout) == (0, written)
+
+
+@cases(
+    "option, value",
+    {
+        "the model": ("--model", "{{model}}"),
+        "another parameter": ("--user-id", "u-{{ id }}"),
+        "by key": ("--metadata", "row={{id}}"),
+        "an image": ("--image", "{{url}}"),
+        "a file": ("--file", "{{path}}"),
+        "a result": ("--tool-result", "call={{a}}"),
+        "the name of a field": ("--into", "{{a}}"),
+    },
+)
+def test_a_field_in_an_option_that_is_no_template_is_wrong_usage(option: str, value: str) -> None:
+    done = echoed("{{a}}", option, value, stdin=b'{"a": 1}\n')
+    assert (done.status, done.stdout) == (2, b"")
+    field = value[value.index("{") :]
+    assert done.stderr.startswith(f"chatpipe: {option}: '{field}' is not filled in here: ".encode())
+
+
+@cases(
+    "option, value",
+    {
+        "text": ("--set", "chat_template={{ messages }}"),
+        "JSON": ("--set", 'extra:=["{{x}}"]'),
+        "a stop": ("--stop", "{{end}}"),
+    },
+)
+def test_braces_where_they_may_be_meant_are_sent_with_a_warning(option: str, value: str) -> None:
+    done = run("map", "-m", "m", "-f", "requests", "{{a}}", option, value, stdin=b'{"a": 1}\n')
+    assert done.status == 0
+    assert done.stderr.startswith(f"chatpipe: warning: {option}: '{{{{".encode())
+    assert b"is sent as it is: fields go into TEMPLATE" in done.stderr
+
+
+def test_braces_that_are_no_field_are_left_alone() -> None:
+    (body,) = requests("{{a}}", "--stop", "}}", "--user-id", "{{}}", stdin=b'{"a": 1}\n')
+    assert (body["stop"], body["user"]) == ("}}", "{{}}")
+
+
+def test_a_message_that_set_writes_is_a_template() -> None:
+    (body,) = requests("{{a}}", "--set", "messages[0].content=is {{a}}", stdin=b'{"a": 1}\n')
+    assert body["messages"] == [{"role": "user", "content": "is 1"}]

@@ -45,6 +45,7 @@ FILES = {
     "prompts.jsonl": '{"prompt": "x"}\n{"prompt": "y"}\n',
     "ids.jsonl": '{"custom_id": "a", "prompt": "x"}\n{"custom_id": "a", "prompt": "y"}\n',
     "rows.jsonl": '{"text": "x"}\n',
+    "image-rows.jsonl": '{"text": "x", "url": "https://127.0.0.1/x.png"}\n',
     "t.csv": "text,b\nx,2\n",
     "semi.csv": "text;b\nx;2\n",
     "empty.csv": "",
@@ -421,6 +422,21 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "map -p echo '{{text}}' --csv rows.jsonl",
         "leave out --csv",
         ["map -p echo '{{text}}' rows.jsonl"],
+    ),
+    "a field in no template": (
+        "map -p echo -m '{{text}}' '{{text}}' rows.jsonl",
+        "fields go into TEMPLATE, -s, -u or -a, and chatpipe batch reads whole requests",
+        [
+            "map -p echo «-s» '{{text}}' '{{text}}' rows.jsonl",
+            "map -p echo «-u» '{{text}}' '{{text}}' rows.jsonl",
+            "map -p echo «-a» '{{text}}' '{{text}}' rows.jsonl",
+            "«batch» -p echo line.jsonl",
+        ],
+    ),
+    "a field of images": (
+        "map -p echo --image '{{text}}' '{{text}}' rows.jsonl",
+        "name the field with --image-field NAME",
+        ["map -p echo «--image-field» url '{{text}}' image-rows.jsonl"],
     ),
     "an empty table": (
         "map -p echo '{{a}}' --csv empty.csv",
