@@ -111,7 +111,7 @@ def _command(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as exit_:  # --help
         return _flush(exit_.exit_code)
     except click.UsageError as error:
-        raise usage_fault(error, arguments) from error
+        raise usage_fault(error, arguments, os.environ) from error
     except BrokenPipe as error:
         raise OutputClosed from error
     except ImportError as error:  # a library of the system has the number of its error in words only

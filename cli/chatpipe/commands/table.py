@@ -96,8 +96,10 @@ def cli() -> None:
     """
 
 
-def usage_fault(error: click.UsageError, arguments: Sequence[str]) -> UsageFault:
+def usage_fault(error: click.UsageError, arguments: Sequence[str], environ: Mapping[str, str]) -> UsageFault:
     """The fault for an error of Click, with what was meant."""
     from chatpipe.flags.usage import click_fault
+    from chatpipe.server.stray_keys import hide_stray_keys
 
+    hide_stray_keys(environ, arguments)  # as above
     return click_fault(cli, error, arguments)
