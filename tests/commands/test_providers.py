@@ -82,7 +82,7 @@ def test_models_lists_those_of_each_provider(place: Place, kind: type[Provider])
 @EACH
 def test_settings_are_good(place: Place, kind: type[Provider]) -> None:
     """Also where the list of models has no deployments, or has them under longer names."""
-    done = call(place, kind(), "config")
+    done = call(place, kind(), "config", "--call")
     assert (done.status, done.stderr) == (0, b"")
     assert f"model: {kind.model}: answered" in done.stdout.decode()
 

@@ -19,7 +19,7 @@ COMMANDS = {
     "batch": ("batch", "-m", "m", "--retries", "0", "--lines", "-f", "string"),
     "map": ("map", "-m", "m", "--retries", "0", "--lines", "{{line}}"),
     "models": ("models", "--retries", "0"),
-    "config check": ("config", "check", "-m", "m"),
+    "config check": ("config", "check", "-m", "m", "--call"),
 }
 TLS = tls_contexts()
 TRUST = ("--cacert", str(TLS.ca_pem))

@@ -235,7 +235,7 @@ def test_profile_is_all_that_a_call_needs(env: dict[str, str]) -> None:
     assert run("ask", *options, "Hello", env=env) == (0, f"{SAYS}\n".encode(), b"")
     done = run("batch", *options, "--lines", "-f", "string", stdin=b"a\nb\n", env=env)
     assert done == (0, f'"{SAYS}"\n'.encode() * 2, b"")
-    assert run("config", "check", *options, env=env).status == 0
+    assert run("config", "check", "--call", *options, env=env).status == 0
 
 
 def test_models_of_the_profile(env: dict[str, str]) -> None:

@@ -124,7 +124,7 @@ def test_models_are_listed_with_their_context_length(env: dict[str, str]) -> Non
 
 
 def test_settings_are_good(env: dict[str, str]) -> None:
-    done = run("config", "check", "-p", "llamacpp", "-m", "tiny", env=env)
+    done = run("config", "check", "-p", "llamacpp", "-m", "tiny", "--call", env=env)
     assert (done.status, done.stderr) == (0, b"")
     assert b"accepted" in done.stdout
 

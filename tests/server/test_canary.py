@@ -104,7 +104,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "models --save": ("models", "--save", *SHOWN),
     "config show": ("config", "show", "-m", "m"),
     "config show --json": ("config", "show", "-m", "m", "--json"),
-    "config check": ("config", "check", "-m", "m"),
+    "config check": ("config", "check", "-m", "m", "--call"),
     "check": ("check", "in.jsonl"),
     "show": ("show", "answers.jsonl"),
 }

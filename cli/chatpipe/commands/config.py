@@ -24,6 +24,7 @@ _ACTIONS = ("show", "check", "path")
 _OF_ACTION = {
     "profiles": ("show", "--profiles"),
     "as_json": ("show", "--json"),
+    "call": ("check", "--call"),
     "no_send": ("check", "--no-send"),
 }
 
@@ -40,6 +41,9 @@ _OF_ACTION = {
 )
 @option("--profiles", is_flag=True, daily=True, help="List all profiles instead of the settings")
 @option("--json", "as_json", is_flag=True, daily=True, help="Write the settings as JSON")
+@_connection(
+    "--call", is_flag=True, daily=True, help="Ask the model for one token, too, which costs that much"
+)
 @_connection("--no-send", is_flag=True, daily=True, help="Check the configuration only, and send nothing")
 @server_flags.options
 @console_flags.options
@@ -48,22 +52,25 @@ def config(
 ) -> int:
     """Show the settings of a call, and where each comes from. Keys are never shown.
 
-    ACTION check tests the server, the key and the model. ACTION path writes where the configuration
-    is.
+    ACTION check asks the server for its list of models; with --call it also calls one of them.
+    ACTION path writes where the configuration is.
 
     \b
     chatpipe config
-    chatpipe config check -p groq -m llama-3.1-8b-instant
+    chatpipe config check -p groq -m llama-3.1-8b-instant --call
     """
     from chatpipe.configuration import inspection, overview
 
     for name, (only, option) in _OF_ACTION.items():
         if chosen[name] and action != only:
             raise UsageFault(f"{option} is for {only}", fix=f"chatpipe config {only} {option}")
+    if chosen["call"] and chosen["no_send"]:
+        raise UsageFault("--call and --no-send exclude each other", fix="leave one of the two out")
     if action == "path":
         return overview.write_path(os.environ)
     if action == "check":
-        return inspection.check(server, model, os.environ, console, sends=not chosen["no_send"])
+        sends, calls = not chosen["no_send"], chosen["call"]
+        return inspection.check(server, model, os.environ, console, sends=sends, calls=calls)
     if chosen["profiles"]:
         return overview.list_profiles(os.environ, as_json=chosen["as_json"])
     return overview.show(server, model, os.environ, console, as_json=chosen["as_json"])

@@ -25,11 +25,12 @@ def check(
     console_options: ConsoleOptions,
     *,
     sends: bool,
+    calls: bool,
 ) -> Status:
     """Write a line for everything that works, and print a line for everything that does not.
 
-    Without sends only the configuration is checked. Raises UsageFault, BadConfiguration for a file that
-    cannot be read, and the fault of an only server.
+    Without sends only the configuration is checked; with calls, a model is asked, too. Raises UsageFault,
+    BadConfiguration for a file that cannot be read, and the fault of an only server.
     """
     console = Console(console_options)
     config = parse_config(environ, once(console.note) or console.note)
@@ -48,7 +49,7 @@ def check(
         servers = connections.servers(config)
         status = Status.OK
         if sends:
-            status = ask_each(servers, Trial(connections, model, write).run, console)
+            status = ask_each(servers, Trial(connections, model, write, calls=calls).run, console)
         out.replace()
     return status
 
