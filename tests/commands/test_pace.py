@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from chatpipe.limits.pace_file import PaceFile
 from loopback import Answer, Pause, Request, completion, in_turn, reply, serve
 from parametrize import cases
 from process import Done, run
@@ -77,6 +79,47 @@ def test_tokens_are_booked_as_used(tmp_path: Path) -> None:
             )
             assert done.status == 0
     assert watch.at[1] - watch.at[0] >= 0.7  # 100 tokens at 100 a second, from the turn of the first
+
+
+def test_a_turn_after_the_deadline_is_given_up_at_once(tmp_path: Path) -> None:
+    """Nothing is booked for it: the next call comes no later."""
+    command = ("ask", "-p", "echo", "--no-stdin", "--pace-file", "pace", "--rpm", "1")
+    assert run(*command, "Hello", cwd=tmp_path).status == 0
+    booked = _booked(tmp_path / "pace")
+    for _ in range(2):
+        done = run(*command, "--deadline", "2", "Hello", cwd=tmp_path)
+        assert done.status == 75
+        assert re.fullmatch(
+            r"chatpipe: --pace-file: the turn of this request comes in \d+ s, after the deadline: "
+            r"try again then, or raise --deadline\n",
+            done.stderr.decode(),
+        )
+    assert _booked(tmp_path / "pace") == booked
+
+
+def _booked(pace: Path) -> list[object]:
+    return [origin["requests"] for origin in json.loads(pace.read_text())["origins"].values()]
+
+
+@cases(
+    ("options", "error"),
+    {
+        "places": (("--pace-jobs", "1"), "--pace-jobs: no place was free"),
+        "room": ((), "--pace-file: no room was free"),
+    },
+)
+def test_the_wait_for_a_place_ends_at_the_deadline(
+    options: tuple[str, ...], error: str, tmp_path: Path
+) -> None:
+    command = ("ask", "--base-url", "http://127.0.0.1:9/v1", "-m", "m", "--no-stdin", "--pace-file", "pace")
+    other = PaceFile(str(tmp_path / "pace"))
+    assert other.acquire_slot("http://127.0.0.1:9", 1, time.time()) == 0
+    if not options:  # a server that has refused a request has no room for another
+        other.refuse("http://127.0.0.1:9", time.time())
+    done = run(*command, *options, "--deadline", "0.1", "Hello", cwd=tmp_path)
+    other.close()
+    said = f"chatpipe: {error} before the deadline: try again later, or raise --deadline\n"
+    assert (done.status, done.stderr.decode()) == (75, said)
 
 
 @cases(

@@ -638,6 +638,7 @@ UNTRIED = {
             "wire/proxy_refusals.py",
             "output/delivery.py",
             "batch/first_lines.py",
+            "limits/call_pacer.py",
             "limits/queue.py",
             "limits/rate.py",
         ),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from chatpipe.errors import TryLater
 from chatpipe.exchange import ExchangeContext
 from chatpipe.inputs.stdin import NOTICE_DELAY_S
 from chatpipe.limits.paced import PacedAttempts, Pacer
-from chatpipe.limits.rate import RateLimiter, wait_for_start
+from chatpipe.limits.rate import RateLimiter, wait_for_start, when_unlocked
 from chatpipe.limits.shared import SharedPace, open_shared
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.options.run import SharedLimits
@@ -18,7 +20,13 @@ from chatpipe.wire.retry import GiveUp, RetryAfter
 
 
 class CallPacer(Pacer):
-    """The limits of a single call: those of the pace file. It needs no event loop."""
+    """The limits of a single call: those of the pace file. It needs no event loop.
+
+    deadline is that of the next request, on the clock of the context; None if it has none. A wait that
+    would end later raises TryLater.
+    """
+
+    deadline: float | None = None
 
     def __init__(self, context: ExchangeContext, shared: SharedPace) -> None:
         super().__init__(context, RateLimiter(), shared, TokenEstimator())
@@ -43,7 +51,15 @@ class CallPacer(Pacer):
     async def acquire_slot(self, shared: SharedPace) -> None:
         asked = self.context.monotonic()
         is_noted = False
-        while wait_s := shared.acquire_slot(self.context.now()):
+        while True:
+            _, wait_s = await when_unlocked(shared.try_slot, self.context.now, self.context.sleep)
+            if not wait_s:
+                return
+            if self._is_too_long(wait_s):
+                what, place = "no room was free before the deadline", "--pace-file"
+                if shared.jobs:
+                    what, place = "no place was free before the deadline", "--pace-jobs"
+                raise TryLater(what, place=place, fix="try again later, or raise --deadline")
             if not is_noted and self.context.monotonic() - asked > NOTICE_DELAY_S:
                 which = "room: --pace-file"
                 if shared.jobs:
@@ -54,11 +70,17 @@ class CallPacer(Pacer):
             await self.context.sleep(wait_s)
 
     async def start(self, attempts: PacedAttempts) -> int:
-        """Wait for a start. Raises PausedTooLong if the pause of the server is longer than a call waits."""
+        """Wait for a start. Raises TryLater if it comes after the deadline.
+
+        Raises PausedTooLong if the pause of the server is longer than a call waits.
+        """
         if self._is_refused:
             self._is_refused = False
             await self.acquire_slot(self._schedule)
         await self.check_shared_pause(self._schedule, RetryPolicy().max_delay_s, fix="try again then")
+        if self.deadline is not None:  # a start that is not used would be lost to the other processes
+            _, wait_s = await when_unlocked(self._schedule.opens_in_s, self.context.now, self.context.sleep)
+            self._check_deadline(wait_s)
         reserved = attempts.estimated_tokens()
         await wait_for_start(self._schedule, reserved, self.context.now, self._sleep)
         return reserved
@@ -66,7 +88,16 @@ class CallPacer(Pacer):
     def end(self, attempts: PacedAttempts) -> None:
         """Nobody waits for it: there are no other requests."""
 
+    def _is_too_long(self, wait_s: float) -> bool:
+        return self.deadline is not None and self.context.monotonic() + wait_s >= self.deadline
+
+    def _check_deadline(self, wait_s: float) -> None:
+        if wait_s and self._is_too_long(wait_s):
+            what = f"the turn of this request comes in {math.ceil(wait_s)} s, after the deadline"
+            raise TryLater(what, place="--pace-file", fix="try again then, or raise --deadline")
+
     async def _sleep(self, seconds: float) -> None:
+        self._check_deadline(seconds)  # a pause that began meanwhile may have postponed it
         if seconds > NOTICE_DELAY_S:
             self.context.note(f"waiting {seconds:.0f} s for the turn of this request: --pace-file")
         await self.context.sleep(seconds)

@@ -97,6 +97,8 @@ class Route:
         self, body: dict[str, Value], receiver: Receiver, hooks: Hooks, deadline: float | None
     ) -> Answer:
         request = exchange.completion_request(self.server, body, self._report)
+        if self._pacer is not None:
+            deadline = self._pacer.deadline = self._deadline() if deadline is None else deadline
         if deadline is not None:
             request.extensions["deadline"] = deadline
 
@@ -112,6 +114,11 @@ class Route:
             return answer
         finally:
             self.deadline = request.extensions.get("deadline")
+
+    def _deadline(self) -> float | None:
+        """The deadline of a request whose waits for the pace count: its call begins now."""
+        limit_s = self.server.limits.deadline_s
+        return None if limit_s is None else self._context.monotonic() + limit_s
 
 
 class Fallback:

@@ -101,6 +101,10 @@ class PaceFile:
 
         return self._change(origin, now, book)
 
+    def opens_in_s(self, origin: str, rpm: float | None, tpm: float | None, now: float) -> float:
+        """The seconds that reserve() would return. Nothing is reserved."""
+        return self._query(origin, now, lambda shared: shared.opens_at(rpm, tpm, now) - now)
+
     def settle(self, origin: str, reserved: int, used: int | None, now: float) -> None:
         """Like RateLimiter.settle."""
         if used is None or used == reserved:

@@ -33,6 +33,10 @@ class SharedPace:
     def reserve(self, tokens: int, now: float) -> float:
         return self._file.reserve(self._origin, tokens, self._rpm, self._tpm, now)
 
+    def opens_in_s(self, now: float) -> float:
+        """The seconds that reserve() would return. Nothing is reserved."""
+        return self._file.opens_in_s(self._origin, self._rpm, self._tpm, now)
+
     def settle(self, reserved: int, used: int | None, now: float) -> None:
         self._file.settle(self._origin, reserved, used, now)
 
@@ -56,9 +60,13 @@ class SharedPace:
     def acquire_slot(self, now: float) -> float:
         """Acquire a slot. Returns 0 if it is acquired, else the seconds until the next try."""
         try:
-            return self._file.acquire_slot(self._origin, self.jobs, now)
+            return self.try_slot(now)
         except FileLocked as locked:
             return locked.wait_s
+
+    def try_slot(self, now: float) -> float:
+        """Like acquire_slot. Raises FileLocked while another process has the file."""
+        return self._file.acquire_slot(self._origin, self.jobs, now)
 
     def release_slot(self, now: float, *, answered: bool = False) -> None:
         self._file.release_slot(self._origin, now, answered=answered)

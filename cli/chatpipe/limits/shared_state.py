@@ -110,11 +110,15 @@ class SharedState:
         least_s, most_s = POLL_INTERVAL_S
         return min(max(gap_s * (before_me + 1) * _GAP_SHARE, least_s), most_s)
 
-    def book(self, tokens: int, rpm: float | None, tpm: float | None, now: float) -> float:
-        """Book a start. Returns the seconds until it. rpm and tpm are the limits of the caller."""
+    def opens_at(self, rpm: float | None, tpm: float | None, now: float) -> float:
+        """The time of the next start that can be booked. rpm and tpm are the limits of the caller."""
         self.requests = _with_limit(self.requests, rpm)
         self.tokens = _with_limit(self.tokens, tpm)
-        start = max([now, self.pause_end, *(bucket.opens_at() for bucket in self.buckets())])
+        return max([now, self.pause_end, *(bucket.opens_at() for bucket in self.buckets())])
+
+    def book(self, tokens: int, rpm: float | None, tpm: float | None, now: float) -> float:
+        """Book a start. Returns the seconds until it. rpm and tpm are the limits of the caller."""
+        start = self.opens_at(rpm, tpm, now)
         if self.requests is not None:
             self.requests.book(1, start)
         if self.tokens is not None:
