@@ -51,7 +51,7 @@ def results(
     error_id = None if errors is None else "err"
     job = ProviderJob("batch_1", "completed", {}, JobCounts(3, 2, 1), "in", "out", error_id, BEGIN, ended_at)
     files = whole_results(api, job, download)
-    texts = [file.spool.read(0, file.spool.size).decode() for file in files]
+    texts = [file.spool.read(0, file.spool.size).decode() for file in files.values()]
     return texts, asked.count("out"), provider.notes
 
 

@@ -126,7 +126,7 @@ class JobActions:
         for fault in faults:
             self._console.warning(f"{job.id} {job.status}: {fault}")
         files = whole_results(self._api, job, lambda id_: FileDownload(self._api, id_).run())
-        return JobFiles(job, [file.spool for file in files], faults)
+        return JobFiles(job, [file.spool for file in files.values()], faults)
 
     def _show(self, job: ProviderJob) -> ProviderJob:
         self._write(job.shown())

@@ -7,7 +7,7 @@ a file of that size, the provider has lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
 
@@ -25,8 +25,8 @@ _SETTLED_S = 86400.0  # a file of a job that ended later may be not visible yet,
 
 def whole_results(
     api: JobApi, job: ProviderJob, download: Callable[[str], Spool | None]
-) -> Sequence[ResultFile]:
-    """The files of a job, the output first. download gives that of an id, None if there is none any more.
+) -> Mapping[str, ResultFile]:
+    """The files of a job by their ids, the output first. download gives one, None if it is gone.
 
     Raises BrokenAnswer if files stay in doubt, unless the job ended long ago: then they stay as they are.
     """
@@ -38,7 +38,7 @@ def whole_results(
                 files[id_] = None if spool is None else ResultFile(spool)
         doubt = _doubt(job, files.get(job.output_file_id or ""), files.get(job.error_file_id or ""))
         found = {id_: file for id_, file in files.items() if file is not None}
-        doubtful = [id_ for id_, file in found.items() if doubt and not _has_its_size(api, id_, file)]
+        doubtful = [id_ for id_, file in found.items() if doubt and not has_its_size(api, id_, file)]
         if not doubtful:
             break
         if not _wait(api, job, attempt, doubt, "downloading again"):
@@ -46,7 +46,7 @@ def whole_results(
         for id_ in doubtful:
             found[id_].spool.close()
             del files[id_]
-    return list(found.values())
+    return found
 
 
 def settled_job(api: JobApi, job: ProviderJob) -> ProviderJob:
@@ -109,7 +109,7 @@ def _doubt(job: ProviderJob, output: ResultFile | None, errors: ResultFile | Non
     return "" if results >= expected else f"its result files have {results} of {quantity(expected, 'result')}"
 
 
-def _has_its_size(api: JobApi, id_: str, file: ResultFile) -> bool:
+def has_its_size(api: JobApi, id_: str, file: ResultFile) -> bool:
     """Return True if a file has the size that the provider names."""
     with suppress(ChatpipeError):
         return api.file_size(id_) == file.spool.size

@@ -593,12 +593,27 @@ def test_results_that_stay_damaged_wait_for_another_run(
     assert len(paid(made.provider)) == len(numbers) + missing
 
 
-@pytest.mark.parametrize("days", [0, 2])
+@cases(
+    ("days", "damaged_text", "is_final"),
+    {
+        "on its way": (0, b'"status_code', False),
+        "on its way, long ago": (2, b'"status_code', True),
+        "at the provider": (0, b' status_code"', True),
+    },
+)
 @pytest.mark.parametrize("numbers", [[0, 2, 3], []])
 def test_a_result_that_seems_whole_and_is_not(
-    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, numbers: list[int], days: int
+    shop: Callable[..., Shop],
+    monkeypatch: pytest.MonkeyPatch,
+    numbers: list[int],
+    days: int,
+    damaged_text: bytes,
+    is_final: bool,
 ) -> None:
-    """It is seen when it is read: with a line that asks for it, and at the end of a run without one."""
+    """It is seen when it is read: with a line that asks for it, and at the end of a run without one.
+
+    A file of the size that the provider names is as the provider has it.
+    """
     made = shop()
     made.write([0, 2, 3])
     made.run("--no-wait")
@@ -612,18 +627,18 @@ def test_a_result_that_seems_whole_and_is_not(
         spool = whole(download)
         text = spool.read(0, spool.size)
         spool = Spool(Room(1 << 20))
-        spool.write(text.replace(b'"status_code"', b'"status_code', 1))
+        spool.write(text.replace(b'"status_code"', damaged_text, 1))
         return spool
 
     with monkeypatch.context() as patch:
         patch.setattr(FileDownload, "run", damaged)
         status, message = made.run()
-    assert status == (76 if days == 0 else bool(numbers))
-    assert ("a line of its result files cannot be read: run the same command later" in message) == (days == 0)
+    assert status == (bool(numbers) if is_final else 76)
+    assert ("a line of its result files cannot be read: run the same command later" in message) != is_final
     made.write([0, 2, 3])
     assert made.run() == (0, "")
     assert made.answers() == ["say 0", "say 2", "say 3"]
-    assert len(paid(made.provider)) == (3 if days == 0 else 4)
+    assert len(paid(made.provider)) == (4 if is_final else 3)
 
 
 @pytest.mark.parametrize("size", [None, 0, "404"])

@@ -6,7 +6,8 @@ A result is parsed once, when its answer is asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import httpx
@@ -20,22 +21,25 @@ from chatpipe.jobs.file_download import GONE, FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob, smaller
 from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
-from chatpipe.jobs.whole_results import is_old, settled_job, whole_results
+from chatpipe.jobs.whole_results import has_its_size, is_old, settled_job, whole_results
 from chatpipe.system.spool import Spool
 
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 
 
 class _JobFile:
-    """A result file of a job. latency_s is the time that the job took. is_old: see whole_results.py."""
+    """A result file of a job. latency_s is the time that the job took.
 
-    __slots__ = ("file", "is_old", "latency_s", "token", "used")
+    is_final returns True if the provider has no more of the file than this.
+    """
 
-    def __init__(self, file: ResultFile, token: str, latency_s: float, *, is_old: bool) -> None:
+    __slots__ = ("file", "is_final", "latency_s", "token", "used")
+
+    def __init__(self, file: ResultFile, token: str, latency_s: float, is_final: Callable[[], bool]) -> None:
         self.file = file
         self.token = token
         self.latency_s = latency_s
-        self.is_old = is_old
+        self.is_final = is_final
         self.used = bytearray(len(file))  # 1 for a result that find() has returned
 
 
@@ -54,6 +58,7 @@ class CollectedResults:
         self._records = records
         self._request = httpx.Request("POST", url)
         self._files: list[_JobFile] = []
+        self._search_order: list[_JobFile] = []  # that in which a result was found last comes first
         self._jobs: dict[str, ProviderJob] = {}  # by token
         self._gone: dict[str, str] = {}  # by token: the id of a file that the provider keeps no longer
         self.strange = 0
@@ -79,9 +84,11 @@ class CollectedResults:
                 return None
 
         latency_s = max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0
-        for file in whole_results(api, job, download):
-            self._files.append(_JobFile(file, token, latency_s, is_old=are_old))
+        for id_, file in whole_results(api, job, download).items():
+            is_final = (lambda: True) if are_old else cache(partial(has_its_size, api, id_, file))
+            self._files.append(_JobFile(file, token, latency_s, is_final))
             self.strange += file.strange
+        self._search_order = list(self._files)
         self._jobs[token] = job
 
     def find(self, fingerprint: str) -> CollectedAnswer | None:
@@ -155,7 +162,7 @@ class CollectedResults:
     def _found(self, fingerprint: str) -> _FoundResult | None:
         """The first good result of a request, else the first. None without one."""
         first: _FoundResult | None = None
-        for job_file in self._files:
+        for at, job_file in enumerate(self._search_order):
             for number in job_file.file.find(fingerprint):
                 line = job_file.file.line(number)
                 record = record_of(line)
@@ -164,13 +171,15 @@ class CollectedResults:
                 elif record["custom_id"] == fingerprint:
                     found = (job_file, number, line, record)
                     if is_good_record(record):
+                        if at:
+                            self._search_order.insert(0, self._search_order.pop(at))
                         return found
                     first = first or found
         return first
 
     def _pass_over(self, job_file: _JobFile) -> None:
-        """Leave out a result that cannot be read. Raises BrokenAnswer, unless its job is old."""
-        if not job_file.is_old:
+        """Leave out a result that cannot be read. Raises BrokenAnswer if the provider may have it whole."""
+        if not job_file.is_final():
             what = "a line of its result files cannot be read"
             place = self._jobs[job_file.token].id
             raise BrokenAnswer(what, place=place, fix="run the same command later")
