@@ -878,6 +878,7 @@ BUILT_IN = (
 )
 OTHERS = "old.jsonl: passed over 2 answers of other servers, because of --same-server"
 IN_VAIN = "--reuse: none of the 2 answers is to a request of this run"
+NO_NAME = f"{IN_VAIN}: the custom_id of one is 'x', the input has 'a'"
 BY_ID = f"{IN_VAIN}: --match id takes those whose custom_id is the same"
 
 
@@ -897,7 +898,18 @@ BY_ID = f"{IN_VAIN}: --match id takes those whose custom_id is the same"
         "of another server": ("--same-server", (recorded_answer("a"), recorded_answer("b")), OTHERS),
         "to other requests": ("", (recorded_answer("x"), recorded_answer("y")), IN_VAIN),
         "to other requests of the same name": ("", (recorded_answer("a"), recorded_answer("y")), BY_ID),
-        "of other names": ("--match id", (recorded_answer("x"), recorded_answer("y")), IN_VAIN),
+        "of other names": ("--match id", (recorded_answer("x"), recorded_answer("y")), NO_NAME),
+        "of a provider": ("", (recorded_answer("a", None), recorded_answer("b", None)), BY_ID),
+        "of a provider, of other names": (
+            "",
+            (recorded_answer("x", None), recorded_answer("y", None)),
+            IN_VAIN,
+        ),
+        "of a provider, looked up in vain": (
+            "--match id",
+            (recorded_answer("x", None), recorded_answer("y", None)),
+            NO_NAME,
+        ),
         "of the same name": ("--match id", (recorded_answer("a"), recorded_answer("y")), ""),
     },
 )
@@ -911,5 +923,8 @@ def test_a_file_whose_answers_are_not_used_is_named(
     for more in (("--dry-run",), ("-o", "out.jsonl", "--keep-journal")):
         done = run(*command, *more, cwd=tmp_path)
         assert (done.status, done.stderr) == (0, expected)
+    if not note.startswith("old"):
+        done = run(*command, "--no-send", cwd=tmp_path)
+        assert (b"--reuse: none" in done.stderr, done.stderr.startswith(expected)) == (bool(note), True)
     done = run(*command, "-o", "out.jsonl", cwd=tmp_path)  # all is answered
     assert (done.status, done.stderr) == (0, expected if "passed over" in note else b"")

@@ -88,7 +88,7 @@ def _conclude(
 ) -> ChatpipeError | None:
     """Complete the output if every line is good. Returns the fault of the run otherwise."""
     jobs = resources.jobs
-    if stop is None and tally.sent and (text := resources.store.reused_in_vain_text()):
+    if stop is None and tally.looked_up_in_vain and (text := resources.store.reused_in_vain_text()):
         spec.console.note(text)
     fault = end.fault_of_run(spec, stop, tally)
     if jobs is not None and stop is None:

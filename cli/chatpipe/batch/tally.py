@@ -164,6 +164,11 @@ class Tally:
         return self.finished - self.reused - self._unanswered - self.outcomes.get(Outcome.unsent, 0)
 
     @property
+    def looked_up_in_vain(self) -> int:
+        """The number of lines without a recorded answer: sent, or with --no-send unsent."""
+        return self.sent + self.outcomes.get(Outcome.unsent, 0)
+
+    @property
     def currency(self) -> str:
         """The currency of cost."""
         return next((price.currency for price in self._prices.values()), USD)

@@ -94,7 +94,8 @@ class _Headers:
 class _Reused:
     """The answers in the files of --reuse: those that may be used, and by file those that may not.
 
-    is_known: one of them answers a request of this run, or is recorded in OUT or the journal, too.
+    is_known: one of them answers a request of this run, or is recorded in OUT or the journal, too. example is
+    the custom_id of one that may be used.
     """
 
     def __init__(self) -> None:
@@ -103,6 +104,7 @@ class _Reused:
         self.made_up: Counter[int] = Counter()
         self.foreign: Counter[int] = Counter()
         self.is_known = False
+        self.example: str | None = None
 
 
 class AnswerIndex:
@@ -208,6 +210,11 @@ class AnswerIndex:
     def reused_in_vain(self) -> int:
         """The number of usable answers in the files of --reuse; 0 if find() has returned one of them."""
         return 0 if self._reused.is_known else self._reused.usable
+
+    @property
+    def reused_example(self) -> str | None:
+        """The custom_id of a usable answer in the files of --reuse."""
+        return self._reused.example
 
     def mark_used(self, identity: str, found: RecordedAnswer) -> None:
         """Mark an answer that find returned as used, so that unused leaves it out."""
@@ -405,18 +412,25 @@ class AnswerIndex:
         """Add an answer that may be used, or what a record is instead."""
         if self._match == "body" and (custom_id := read_custom_id(line)) is not None:
             self._reasons.add_custom_id(custom_id, entry.outcome)
-        if entry.identity is None:
-            return
         is_reusable, is_foreign = self._is_reusable(entry), self._accept.is_foreign(entry)
         if (file := unpack_location(location)[0]) in self._reused.files and is_reusable:
-            self._reused.usable += not is_foreign
-            if is_foreign:
-                self._reused.foreign[file] += 1
+            self._count_reused(file, line, is_foreign=is_foreign)
+        if entry.identity is None:
+            return
         if is_reusable:
             # A request cannot find the answer of another server, but it was paid for and is kept.
             self._add_answer(entry, f" {entry.server}" if is_foreign else "", location)
         if is_foreign or not is_reusable:
             self._reasons.add_request(entry.identity, entry.outcome)
+
+    def _count_reused(self, file: int, line: bytes, *, is_foreign: bool) -> None:
+        """Count an answer of a file of --reuse, also one without a fingerprint, as a provider writes it."""
+        if is_foreign:
+            self._reused.foreign[file] += 1
+            return
+        self._reused.usable += 1
+        if self._reused.example is None:
+            self._reused.example = read_custom_id(line)
 
     def _is_reusable(self, entry: LineKey) -> bool:
         is_resent = self._fresh or (entry.has_failed_tool and self._resends_failed_tools)

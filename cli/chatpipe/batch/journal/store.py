@@ -21,6 +21,9 @@ from chatpipe.request import fingerprint as fingerprints
 from chatpipe.request.fingerprint import OccurrenceCounter
 from chatpipe.response.result_line import ResultLine
 from chatpipe.server.identity import model_scope, path_names_model
+from chatpipe.system.escape import shorten
+
+_BY_ID = "--match id takes those whose custom_id is the same"
 
 
 class StoreOptions(NamedTuple):
@@ -95,6 +98,7 @@ class RunStore:
         self.send_reasons: dict[int, SendReason] = {}
         self._finds_answers = self._has_answers or options.dedupe
         self._have_changed = False  # lines whose own custom_id had another request
+        self._example_id: str | None = None  # the first that was looked up
         self._lost: list[int] = []  # lines whose answers could not be recorded
         self._first_fault: _Fault | None = None
 
@@ -150,9 +154,16 @@ class RunStore:
     def reused_in_vain_text(self) -> str:
         """A message if no answer of --reuse is to a request of this run, once all lines were looked up."""
         count = self.files.reused_in_vain
-        by_id = ": --match id takes those whose custom_id is the same" if self._have_changed else ""
-        what = f"--reuse: none of the {quantity(count, 'answer')} is to a request of this run{by_id}"
-        return what if count else ""
+        if not count:
+            return ""
+        what = f"--reuse: none of the {quantity(count, 'answer')} is to a request of this run"
+        if self._by_id is None:
+            return f"{what}: {_BY_ID}" if self._have_changed else what
+        theirs, ours = self._by_id.reused_example, self._example_id
+        if theirs is None:
+            return what
+        ours_text = "no line of the input has one" if ours is None else f"the input has {_quoted(ours)}"
+        return f"{what}: the custom_id of one is {_quoted(theirs)}, {ours_text}"
 
     @property
     def is_kept(self) -> bool:
@@ -249,11 +260,19 @@ class RunStore:
 
     def _find_by_id(self, item: Item) -> RecordedAnswer | None:
         """The answer recorded under the item's own custom_id, with --match id. Takes no note of it."""
-        return self._by_id.find(item.custom_id) if self._by_id is not None and item.has_own_id else None
+        if self._by_id is None or not item.has_own_id:
+            return None
+        if self._example_id is None:
+            self._example_id = item.custom_id
+        return self._by_id.find(item.custom_id)
 
     def _is_resent(self, item: Item, fingerprint: str, found: RecordedAnswer) -> bool:
         """Return True if an answer is a mismatch in this run, and --resend sends those again."""
         return self._resent is not None and self._resent.has(item, fingerprint, found)
+
+
+def _quoted(custom_id: str) -> str:
+    return f"'{shorten(custom_id)}'"
 
 
 def _need_no_room(answers: int) -> None:
