@@ -775,6 +775,7 @@ def test_a_dry_run_counts_and_sends_nothing(tmp_path: Path) -> None:
     assert record["bytes"] == 2 * 76
     assert record["estimated_tokens"] == 2 * (19 + 10)
     assert record["estimated_cost"] == 2 * (19 + 2 * 10)
+    assert record["currency"] == "USD"
 
 
 def test_failed_lines_are_in_the_errors_file_too(tmp_path: Path) -> None:

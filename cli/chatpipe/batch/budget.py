@@ -119,6 +119,11 @@ class Budget:
             self._waiting.add(request.line)
         return fault
 
+    @property
+    def currency(self) -> str:
+        """The currency of all costs."""
+        return prices.currency_of(self.prices)
+
     def spend(self, usage: Usage, model: Value, *, in_job: bool = False) -> None:
         """Record usage of an earlier run. model is the name in the answer, None for a failure."""
         if usage.total:
@@ -158,17 +163,17 @@ class Budget:
             # What is left of sums after their terms were subtracted again is no reservation.
             reserved = f", {self._reserved_cost:.4g} reserved" if self._reservations else ""
             return BudgetReached(
-                f"the budget of {self._cost:g} is reached: {self.spent_cost:.4g} is spent{self._when}"
-                f"{reserved}, and the next {what} may take {cost:.4g}",
+                f"the budget of {self._cost:g} {self.currency} is reached: {self.spent_cost:.4g} is "
+                f"spent{self._when}{reserved}, and the next {what} may take {cost:.4g}",
                 fix="raise --max-cost",
             )
         self._book(request, _Reservation(tokens, cost, recorded, turns))
         return None
 
     def spent_text(self) -> str:
-        """The share of the limits that is spent: `120 of 1600 tokens`, `0.0004 of 0.008`."""
+        """The share of the limits that is spent: `120 of 1600 tokens`, `0.0004 of 0.008 USD`."""
         tokens = "" if self._tokens is None else f"{self.spent_tokens} of {quantity(self._tokens, 'token')}"
-        cost = "" if self._cost is None else f"{self.spent_cost:.4g} of {self._cost:g}"
+        cost = "" if self._cost is None else f"{self.spent_cost:.4g} of {self._cost:g} {self.currency}"
         return " and ".join(filter(None, (tokens, cost)))
 
     def _book(self, request: Billable, reservation: _Reservation) -> None:

@@ -76,6 +76,8 @@ class _Estimate:
             record["estimated_cost"] = round(self._cost, 6)
         if self._has_prices_of_jobs:
             record["estimated_batch_cost"] = round(self._cost_of_jobs, 6)
+        if self._table:
+            record["currency"] = prices.currency_of(self._table)
         return record
 
 

@@ -14,7 +14,7 @@ from chatpipe.batch.server_counts import ServerCounts
 from chatpipe.errors import Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.prices import USD, ModelPrice, cost_of
+from chatpipe.limits.prices import ModelPrice, cost_of, currency_of
 from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
@@ -171,7 +171,7 @@ class Tally:
     @property
     def currency(self) -> str:
         """The currency of cost."""
-        return next((price.currency for price in self._prices.values()), USD)
+        return currency_of(self._prices)
 
     def failures_text(self) -> str:
         """The error codes of failed lines, the most common first: `10 http_400, 2 network`.
@@ -221,6 +221,7 @@ class Tally:
                 "total": self.spent.total,
             },
             "cost": None if self.cost is None else round(self.cost, 9),
+            **({"currency": self.currency} if self._prices else {}),
             "reasons": self.reasons.report(),
             "requests_per_s": round(self.sent / wall_s, 3) if wall_s > 0 else None,
             "latency_s": {

@@ -68,6 +68,11 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
     return {model: _price(path, model, table, currency) for model, table in tables.items()}
 
 
+def currency_of(prices: Mapping[str, ModelPrice]) -> str:
+    """The currency of a table of prices."""
+    return next((price.currency for price in prices.values()), USD)
+
+
 def _price(path: str, model: str, table: object, currency: str) -> ModelPrice:
     if not isinstance(table, dict):
         fix = f'write ["{model}"] with input = and output =, per million tokens'

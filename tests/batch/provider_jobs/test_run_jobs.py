@@ -415,12 +415,12 @@ def test_money_counts_at_the_price_of_jobs(shop: Callable[..., Shop]) -> None:
     assert made.run("--no-wait", *money, "80")[0] == 124
     (planned,) = [line for line in made.journal.read_text().splitlines() if "planned" in line]
     cost = json.loads(planned)["expected_cost"]
-    assert any(f"3 lines submitted, expected cost {cost:.4g}" in note for note in made.provider.notes)
+    assert any(f"3 lines submitted, expected cost {cost:.4g} USD" in note for note in made.provider.notes)
     made.write([0, 2, 3, 5])
     report = ("--report", str(made.folder / "report"))
     status, words = made.run("--no-wait", *report, *money, str(cost * 1.1))
     assert status == 7
-    assert words.startswith(f"1 line left out: the budget of {cost * 1.1:g} is reached: 0 is spent, ")
+    assert words.startswith(f"1 line left out: the budget of {cost * 1.1:g} USD is reached: 0 is spent, ")
     assert f", {cost:.4g} reserved, and the next line may take " in words
     assert words.endswith(": run the same command later, or raise --max-cost")
     assert len(paid(made.provider)) == 3

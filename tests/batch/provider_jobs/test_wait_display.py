@@ -7,7 +7,7 @@ import json
 import pytest
 
 from chatpipe.batch.progress import ProgressOptions
-from chatpipe.batch.provider_jobs.wait_display import WaitCounts, WaitDisplay, format_wait
+from chatpipe.batch.provider_jobs.wait_display import WaitCounts, WaitDisplay, format_wait, wait_record
 from parametrize import cases
 
 COUNTS = WaitCounts(3, 1, 0, 1000, 409, 3, {"in_progress": 2}, None)
@@ -22,7 +22,7 @@ COUNTS = WaitCounts(3, 1, 0, 1000, 409, 3, {"in_progress": 2}, None)
         ),
         "nothing failed, a price": (
             COUNTS._replace(failed=0, expected_cost=0.123456),
-            "| 409/1000 done, 1/3 jobs ended, 2 in_progress, expected cost 0.1235, look in 12 s",
+            "| 409/1000 done, 1/3 jobs ended, 2 in_progress, expected cost 0.1235 USD, look in 12 s",
         ),
         "parts are held back": (
             COUNTS._replace(held=1, statuses={"validating": 1, "finalizing": 1}),
@@ -67,6 +67,12 @@ def test_a_line_of_json_a_second(capfd: pytest.CaptureFixture[str]) -> None:
     assert found[0]["jobs"]["statuses"] == {"in_progress": 2}
     assert "expected_cost" not in found[0]["jobs"]
     assert found[0]["lines"] == 0
+
+
+def test_json_has_the_currency_of_an_expected_cost() -> None:
+    record = wait_record(COUNTS._replace(expected_cost=0.5, currency="EUR"), 1.0, 1.0)
+    assert (record["currency"], record["jobs"]["expected_cost"]) == ("EUR", 0.5)
+    assert "currency" not in wait_record(COUNTS, 1.0, 1.0)
 
 
 def test_a_bar_that_counts_down_and_leaves_nothing(capfd: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,7 @@ class JobBudget:
         self._records = records
         self._results = results
         self.expected_cost = budget.expected_cost
+        self.currency = budget.currency
 
     def leaves_out(self, item: Item) -> bool:
         """Reserve a line that has to be sent. Returns True if there is no room for it, or was none before."""

@@ -86,6 +86,11 @@ class JobParts:
         cost = self._lines[number].cost
         return None if cost is None else round(cost, 6)
 
+    @property
+    def currency(self) -> str:
+        """The currency of all costs."""
+        return self._budget.currency
+
     def read(self, items: AsyncIterator[Item]) -> None:
         """Add all items. Raises BadInput for lines that are larger than a file may be, and CannotWrite."""
         run_loop(self._read(items))

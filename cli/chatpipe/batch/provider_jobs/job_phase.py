@@ -165,7 +165,7 @@ class JobPhase:
         self._numbers[job.id] = number
         part_text = f", {part_number}" if part_number.total > 1 else ""
         cost = self._parts.cost(number)
-        cost_text = "" if cost is None else f", expected cost {cost:.4g}"
+        cost_text = "" if cost is None else f", expected cost {cost:.4g} {self._parts.currency}"
         self._note(f"{job.id}: {quantity(part.count, 'line')} submitted{part_text}{cost_text}")
 
     def _wait(self, display: WaitDisplay | None) -> None:
@@ -207,6 +207,7 @@ class JobPhase:
             sum(job.counts.failed for job in jobs if job is not None),
             Counter(job.status for job in jobs if job is not None and not job.has_ended),
             sum(known) if known else None,
+            self._parts.currency,
         )
 
     def _numbers_held(self) -> Sequence[str]:

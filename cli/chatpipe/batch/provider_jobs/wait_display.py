@@ -15,6 +15,7 @@ from chatpipe.batch.tally import Tally
 from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.limits.prices import USD
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import console
 from chatpipe.system.status_line import StatusLine
@@ -29,7 +30,7 @@ class WaitCounts(NamedTuple):
 
     jobs are all, ended those that have ended, held the parts that wait for room at the provider. lines,
     completed and failed count their lines, statuses the jobs that have not ended. expected_cost is None
-    without prices.
+    without prices, and in this currency.
     """
 
     jobs: int
@@ -40,6 +41,7 @@ class WaitCounts(NamedTuple):
     failed: int
     statuses: Mapping[str, int]
     expected_cost: float | None
+    currency: str = USD
 
 
 class WaitDisplay:
@@ -85,8 +87,10 @@ class WaitDisplay:
 def wait_record(counts: WaitCounts, left_s: float, elapsed_s: float) -> dict[str, Value]:
     """The object of `--progress json`: that of a run without results yet, and the jobs."""
     shown = {name: value for name, value in counts._asdict().items() if value is not None}
+    currency = shown.pop("currency")
     jobs = {**shown, "statuses": dict(counts.statuses), "next_look_s": round(left_s, 3)}
-    return {**Tally().report(elapsed_s), "jobs": jobs}
+    priced = {} if counts.expected_cost is None else {"currency": currency}
+    return {**Tally().report(elapsed_s), **priced, "jobs": jobs}
 
 
 def format_wait(counts: WaitCounts, left_s: float, width: int) -> str:
@@ -99,7 +103,7 @@ def format_wait(counts: WaitCounts, left_s: float, width: int) -> str:
         "jobs": f"{counts.ended}/{quantity(counts.jobs, 'job')} ended",
         "statuses": ", ".join(f"{number} {status}" for status, number in sorted(counts.statuses.items())),
         "held": f"{quantity(counts.held, 'part')} held back" if counts.held else "",
-        "cost": "" if cost is None else f"expected cost {cost:.4g}",
+        "cost": "" if cost is None else f"expected cost {cost:.4g} {counts.currency}",
         "look": f"look in {math.ceil(left_s)} s",
     }
     return fitted(parts, min(1.0, done / total), _DISPENSABLE, width)
