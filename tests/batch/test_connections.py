@@ -299,7 +299,7 @@ def test_a_proxy_that_asks_for_a_password(is_secure: bool, said: str) -> None:
         ),
     },
 )
-@pytest.mark.parametrize("by", ["--proxy", "proxy variable"])
+@pytest.mark.parametrize("by", ["--proxy", "all_proxy"])
 def test_a_proxy_that_cannot_be_used_is_78_before_anything_is_read(
     by: str, proxy: str, said: str, tmp_path: Path
 ) -> None:

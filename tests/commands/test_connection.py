@@ -201,7 +201,7 @@ def test_a_proxy_that_says_no_is_77() -> None:
     with Proxy(refuse=407) as proxy, serve() as server:
         done = ask(server.url, "--retries", "0", env={"http_proxy": proxy.url})
     assert done.status == 77
-    assert b"--proxy" in done.stderr
+    assert done.stderr.endswith(b": the proxy wants a name and a password: http_proxy\n")
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
@@ -214,12 +214,33 @@ def test_through_tinyproxy(secure: bool, tinyproxy: str) -> None:
     assert b"pass" not in done.stderr
 
 
-def test_tinyproxy_with_a_wrong_password_is_77(tinyproxy: str) -> None:
-    with serve() as server:
-        done = ask(server.url, "--retries", "0", "--proxy", tinyproxy.replace("pass", "wrong-secret"))
-        assert server.requests == []
-    assert done.status == 77
-    assert b"wrong-secret" not in done.stderr
+LOGIN = "check the name and the password in http_proxy"
+NO_WAY = "check the base URL, or try later"
+
+
+@cases(
+    ("login", "host", "status", "said"),
+    {
+        "wrong password": ("user:wrong-secret@", "127.0.0.1:9", 77, f"401 Unauthorized: {LOGIN}"),
+        "no password": ("", "127.0.0.1:9", 77, "the proxy wants a name and a password: http_proxy"),
+        "unknown host": ("user:pass@", "no.invalid", 69, f"500 Unable to connect: {NO_WAY}"),
+    },
+)
+@pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])
+def test_a_page_of_tinyproxy_is_not_blamed_on_the_server(
+    login: str, host: str, status: int, said: str, key: str | None, tinyproxy: str
+) -> None:
+    _, _, place = tinyproxy.rpartition("@")
+    env = {"http_proxy": f"http://{login}{place}", **({"CHATPIPE_API_KEY": key} if key else {})}
+    done = ask(f"http://{host}", "--allow-http", *ONCE, env=env)
+    assert done.status == status
+    error = done.stderr.decode()
+    assert (
+        f"from 'http://{host}/v1/chat/completions' through the proxy 'http://{place}' (http_proxy): " in error
+    )
+    assert error.endswith(f"{said}\n")
+    assert "wrong-secret" not in error
+    assert "API_KEY" not in error
 
 
 # TLS

@@ -404,7 +404,7 @@ def test_a_malformed_proxy_is_bad_configuration(proxy: str, through: Through) ->
     },
 )
 def test_a_malformed_proxy_is_shown_without_its_password(proxy: str, fix: str, through: Through) -> None:
-    with refused(BadConfiguration, f"proxy variable: 'ftp://h' is not the URL of a proxy: {fix}"):
+    with refused(BadConfiguration, f"http_proxy: 'ftp://h' is not the URL of a proxy: {fix}"):
         through(None, environ={"http_proxy": proxy})
 
 

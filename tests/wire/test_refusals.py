@@ -21,6 +21,7 @@ from chatpipe.errors import (
 )
 from chatpipe.inputs import values
 from chatpipe.response.server_error import ServerError, error_of
+from chatpipe.server.server import THROUGH_PROXY
 from chatpipe.wire import refusals
 from chatpipe.wire.retry import FailedAttempt, is_retryable
 from parametrize import cases
@@ -39,6 +40,33 @@ def api_error(message: str, type: str = "invalid_request_error", code: str = "nu
     return (
         f'{{"error": {{"message": "{message}", "type": "{type}", "param": null, "code": {code}}}}}'.encode()
     )
+
+
+@cases(
+    ("status", "body", "headers", "fix"),
+    {
+        "the server's key": (401, api_error("bad key"), {}, "check the key"),
+        "a page about a key": (401, b"<html>who?</html>", {}, "check the key"),
+        "the proxy's password": (
+            401,
+            b"<html>who?</html>",
+            {"WWW-Authenticate": 'Basic realm="proxy"'},
+            "check the name and the password in HTTP_PROXY",
+        ),
+        "no way": (502, b"bad gateway", {}, "check the base URL, or try later"),
+        "an error of the server": (502, api_error("bad gateway"), {}, "try later"),
+    },
+)
+def test_a_reply_through_a_proxy_that_is_not_json_names_the_proxy(
+    status: int, body: bytes, headers: dict[str, str], fix: str
+) -> None:
+    request = httpx.Request("POST", URL, headers={"Authorization": "Bearer k"})
+    request.extensions = {THROUGH_PROXY: ("http://p:3128", "HTTP_PROXY")}
+    fault, failure = refusals.from_reply(status, httpx.Headers(headers), body, request)
+    assert fault.fix == fix
+    assert failure.status == fault.refusal_status == (407 if "password" in fix else status)
+    through = " through the proxy 'http://p:3128' (HTTP_PROXY)"
+    assert (through in str(fault)) is (not body.startswith(b"{"))
 
 
 @pytest.mark.parametrize(

@@ -26,18 +26,10 @@ def proxy_for(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> s
 
     Source: curl 8 manual, "Environment"; urllib.request.getproxies_environment.
     """
-    url = httpx.URL(base_url)
-    place = "--proxy" if proxy is not None else "proxy variable"
-    if proxy is None:
-        if _is_in_no_proxy(url, _proxy_variable("no_proxy", environ) or ""):
-            return None
-        under_cgi = url.scheme == "http" and "REQUEST_METHOD" in environ
-        proxy = (
-            variable(environ, "http_proxy") if under_cgi else _proxy_variable(f"{url.scheme}_proxy", environ)
-        )
-        if proxy is None:
-            proxy = _proxy_variable("all_proxy", environ)
-    proxy = (proxy or "").strip()
+    place = proxy_place(base_url, proxy, environ)
+    if place is None:
+        return None
+    proxy = (proxy if proxy is not None else variable(environ, place) or "").strip()
     if not proxy:
         return None
     scheme, slashes, rest = proxy.partition("://")
@@ -56,6 +48,22 @@ def proxy_for(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> s
             fix = "in a password write / as %2F, ? as %3F and # as %23"
         raise BadConfiguration(f"'{shown}' is not the URL of a proxy", place=place, fix=fix)
     return proxy
+
+
+def proxy_place(base_url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
+    """The option or the variable that names the proxy for base_url, None if nothing does.
+
+    Arguments as for proxy_for().
+    """
+    if proxy is not None:
+        return "--proxy"
+    url = httpx.URL(base_url)
+    if _is_in_no_proxy(url, variable(environ, _variable_name("no_proxy", environ)) or ""):
+        return None
+    under_cgi = url.scheme == "http" and "REQUEST_METHOD" in environ
+    own = "http_proxy" if under_cgi else _variable_name(f"{url.scheme}_proxy", environ)
+    names = (own, _variable_name("all_proxy", environ))
+    return next((name for name in names if name in environ), None)
 
 
 def _is_usable(proxy: str) -> bool:
@@ -78,8 +86,8 @@ def _hide_credentials(credentials: str) -> None:
         secrets.add(b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode())
 
 
-def _proxy_variable(name: str, environ: Mapping[str, str]) -> str | None:
-    return variable(environ, name if name in environ else name.upper())
+def _variable_name(name: str, environ: Mapping[str, str]) -> str:
+    return name if name in environ else name.upper()
 
 
 def _is_in_no_proxy(url: httpx.URL, no_proxy: str) -> bool:

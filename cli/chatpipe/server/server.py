@@ -16,7 +16,7 @@ from chatpipe.server.headers import Headers
 from chatpipe.server.hosts import is_loopback
 from chatpipe.server.keys import FoundKey
 from chatpipe.server.profiles import AUTH, BEARER, ECHO, AuthHeader
-from chatpipe.server.proxies import proxy_for
+from chatpipe.server.proxies import proxy_for, proxy_place
 
 if TYPE_CHECKING:
     import httpx
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _CREDENTIALS = ("authorization", "api-key", "x-api-key")
 # The extension of a request with the ways to give the key that it lacks, as phrases.
 WAYS_TO_A_KEY = "ways_to_a_key"
+# That of a request whose reply may come from an HTTP proxy: its URL, and the option or variable with it.
+THROUGH_PROXY = "through_proxy"
 # A JSON Web Token, such as one of Microsoft Entra. No API key has this form. Source: RFC 7519.
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*\Z")
 
@@ -35,9 +37,9 @@ class Server(NamedTuple):
     """A server and all that a request to it needs.
 
     headers include the key, and key is its source. proxy is the URL of the proxy, None for a direct
-    connection. options hold the TLS settings and the time limits. around wraps the transport: its argument
-    opens the server's own. ready returns None if the server can be used now, and otherwise a wait for that;
-    without ready it always can.
+    connection, and proxy_place the option or the variable that names it. options hold the TLS settings and
+    the time limits. around wraps the transport: its argument opens the server's own. ready returns None if
+    the server can be used now, and otherwise a wait for that; without ready it always can.
     """
 
     endpoint: Endpoint
@@ -47,6 +49,7 @@ class Server(NamedTuple):
     key: FoundKey | None = None
     around: AroundTransport | None = None
     ready: Callable[[], Awaitable[None] | None] | None = None
+    proxy_place: str | None = None
 
     @property
     def in_process(self) -> bool:
@@ -77,7 +80,10 @@ class Server(NamedTuple):
     def extensions(self) -> dict[str, Any]:
         """The extensions of each request. The words about a refusal need them."""
         ways = self.endpoint.ways_to_a_key
-        return {WAYS_TO_A_KEY: ways} if ways else {}
+        found: dict[str, Any] = {WAYS_TO_A_KEY: ways} if ways else {}
+        if self.proxy is not None and self.proxy_place and self.endpoint.base_url.startswith("http:"):
+            found[THROUGH_PROXY] = (redact.url(self.proxy), self.proxy_place)
+        return found
 
     @property
     def may_renew_key(self) -> bool:
@@ -123,7 +129,8 @@ def with_key(
     proxy = proxy_for(endpoint.base_url, options.proxy, environ)
     allow_http = options.allow_http or endpoint.profile.allow_http
     headers = _add_key(endpoint, key, allow_http=allow_http, proxy=proxy)
-    return Server(endpoint, headers, proxy, options, key)
+    place = proxy_place(endpoint.base_url, options.proxy, environ)
+    return Server(endpoint, headers, proxy, options, key, proxy_place=place)
 
 
 def renewed(server: Server, environ: Mapping[str, str], waits: KeyWaits) -> Server:

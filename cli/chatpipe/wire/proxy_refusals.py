@@ -7,6 +7,8 @@ Source: RFC 1928, sections 3 and 6; RFC 1929, section 2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from chatpipe.errors import ChatpipeError, NoAccess, Unreachable
 
 HUNG_UP = "it hung up without an answer"
@@ -36,6 +38,9 @@ _FAULTS: tuple[tuple[str, type[NoAccess | Unreachable], str], ...] = (
 )
 _PASSING = ("408", "429", "5", HUNG_UP, NO_SERVER)
 
+# Replies of proxies that do not reach the server. tinyproxy sends 500.
+_NO_WAY = (500, 502, 503, 504)
+
 _VERSION, _LOGIN_VERSION = 5, 1
 _OFFERS_LOGIN = b"\x05\x01\x02"  # one method: name and password
 _NO_METHOD = 0xFF
@@ -55,6 +60,25 @@ def fault(what: str, text: str) -> ChatpipeError:
         if text.startswith(beginning):
             return kind(what, fix=fix)
     return Unreachable(what, fix="check --proxy")
+
+
+def http_remedy(
+    status: int, headers: Mapping[str, str], place: str
+) -> tuple[type[NoAccess | Unreachable], str] | None:
+    """The error and the fix of a reply that is not JSON, to a request that a proxy forwards; None if unknown.
+
+    headers have lower-case names, and place names the proxy.
+    """
+    if is_about_login(status, headers):
+        return NoAccess, f"check the name and the password in {place}"
+    if status == 407:
+        return NoAccess, f"the proxy wants a name and a password: {place}"
+    return (Unreachable, "check the base URL, or try later") if status in _NO_WAY else None
+
+
+def is_about_login(status: int, headers: Mapping[str, str]) -> bool:
+    """True if a proxy refuses a password with 401, as tinyproxy does. Arguments as for http_remedy()."""
+    return status == 401 and headers.get("www-authenticate", "").lower().startswith("basic")
 
 
 def is_passing(text: str) -> bool:

@@ -28,9 +28,9 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import sse
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.server import redact
-from chatpipe.server.server import WAYS_TO_A_KEY
+from chatpipe.server.server import THROUGH_PROXY, WAYS_TO_A_KEY
 from chatpipe.system.escape import shorten
-from chatpipe.wire import refusal_words, retry
+from chatpipe.wire import proxy_refusals, refusal_words, retry
 from chatpipe.wire.faults import printable_line
 from chatpipe.wire.retry import FailedAttempt
 
@@ -65,6 +65,7 @@ class _Body(NamedTuple):
 
     error: ServerError
     is_wrapped: bool
+    is_json: bool = True
 
 
 def from_reply(
@@ -75,15 +76,22 @@ def from_reply(
     headers are httpx.Headers or have lower-case names. Without a known code an error inside 200 is a
     broken answer.
     """
-    error, is_wrapped = _read(body)
+    error, is_wrapped, is_json = _read(body)
     counted = refusal_words.status_of(status, error)
     error_class, fix = _classify(counted, error, is_wrapped=is_wrapped, request=request)
     message = printable_line(error.message) or _status_phrase(status)
     where = printable_line(redact.url(str(request.url)), is_ours=True)
+    through = ""
+    if not is_json and status >= 400 and THROUGH_PROXY in request.extensions:
+        proxy, place = request.extensions[THROUGH_PROXY]
+        through = f" through the proxy '{proxy}' ({place})"
+        error_class, fix = proxy_refusals.http_remedy(status, headers, place) or (error_class, fix)
+        if proxy_refusals.is_about_login(status, headers):
+            counted = 407  # a 401 is about our key, and would renew it
     if 300 <= status < 400 and "location" in headers:
         message = f"leads on to '{_redirect_origin(headers['location'], str(request.url))}'"
     fault = error_class(
-        f"{status} from '{where}': {message}",
+        f"{status} from '{where}'{through}: {message}",
         fix=fix,
         http_status=status,
         request_id=headers.get("x-request-id"),
@@ -125,10 +133,11 @@ def _read(body: bytes) -> _Body:
     """The error in the body of a reply, whatever the body is."""
     try:
         value = _value_of(body)
+        is_json = True
     except values.NotJSON:
-        value = _page_text(body)
+        value, is_json = _page_text(body), False
     if type(value) is str:
-        return _Body(error_of({"error": value}) or ServerError(value), False)
+        return _Body(error_of({"error": value}) or ServerError(value), False, is_json)
     error = error_of(value) or (error_of({"error": value}) if type(value) is dict else None)
     if error is None:
         return _Body(ServerError(values.dumps(value).decode()), False)

@@ -12,7 +12,7 @@ import httpx
 
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.server.proxies import proxy_for
+from chatpipe.server.proxies import proxy_for, proxy_place
 from chatpipe.server.server import Server
 from chatpipe.server.variables import variable
 from chatpipe.wire.sync import BlockingTransport
@@ -38,7 +38,7 @@ def open_transport(
         from chatpipe.local.transport import EchoTransport
 
         return EchoTransport()
-    proxy = _parse_proxy(server.proxy, server.options)
+    proxy = _parse_proxy(server.proxy, server.proxy_place)
     context = _tls_context(server.endpoint, proxy, server.options, environ)
     if proxy is not None:
         from chatpipe.wire import proxy as proxied  # few users have a proxy
@@ -59,19 +59,20 @@ def check_transport(endpoint: Endpoint, options: ServerOptions, environ: Mapping
     """
     if endpoint.in_process:
         return
-    proxy = _parse_proxy(proxy_for(endpoint.base_url, options.proxy, environ), options)
+    place = proxy_place(endpoint.base_url, options.proxy, environ)
+    proxy = _parse_proxy(proxy_for(endpoint.base_url, options.proxy, environ), place)
     files = (options.cacert, options.client_cert, options.client_key, variable(environ, "SSL_CERT_FILE"))
     if any(files):
         _tls_context(endpoint, proxy, options, environ)
 
 
-def _parse_proxy(proxy: str | None, options: ServerOptions) -> httpx.URL | None:
+def _parse_proxy(proxy: str | None, place: str | None) -> httpx.URL | None:
     """The URL of a proxy, None for a direct connection. Raises BadConfiguration for an unusable one."""
     if proxy is None:
         return None
     from chatpipe.wire import proxy as proxied
 
-    return proxied.parse_proxy_url(proxy, place="--proxy" if options.proxy else "proxy variable")
+    return proxied.parse_proxy_url(proxy, place or "--proxy")
 
 
 def _tls_context(
