@@ -272,7 +272,10 @@ def test_a_deadline_holds_for_an_answer_that_never_ends() -> None:
 @cases(
     "is_secure, said",
     {
-        "http": (False, "407 from '{there}': proxy authentication required"),
+        "http": (
+            False,
+            "407 from '{there}' through the proxy '{proxy}' (--proxy): proxy authentication required",
+        ),
         "https": (True, "no way to '{there}' through the proxy: 407 Proxy Authentication Required"),
     },
 )
@@ -282,7 +285,7 @@ def test_a_proxy_that_asks_for_a_password(is_secure: bool, said: str) -> None:
         done = batch(url, "--proxy", proxy.url, "--insecure", "-j1", lines=1)
         assert len(proxy.asked) == 1  # it will not change its mind
     assert done.status == 77
-    assert messages(done) == {said.format(there=f"{url}/chat/completions")}
+    assert messages(done) == {said.format(there=f"{url}/chat/completions", proxy=proxy.url)}
 
 
 @cases(
