@@ -33,3 +33,13 @@ def test_the_reason_of_a_line_without_a_reply(record: dict[str, Any], says: str)
 @pytest.mark.parametrize("record", [{}, {"error": None}, {"error": ""}, {"response": {}, "error": [1]}])
 def test_a_line_that_says_nothing(record: dict[str, Any]) -> None:
     assert answer_of(record, json.dumps(record).encode(), REQUEST) is None
+
+
+def test_a_line_that_a_job_had_no_room_for_goes_into_the_next_run() -> None:
+    """The rate and the retries of this run do not matter."""
+    body = {"error": {"message": "slow down"}}
+    record = {"response": {"status_code": 429, "body": body}, "error": None}
+    answer = answer_of(record, json.dumps(record).encode(), REQUEST)
+    assert answer is not None
+    assert answer.fault is not None
+    assert (answer.fault.http_status, answer.fault.fix) == (429, "run the same command again")

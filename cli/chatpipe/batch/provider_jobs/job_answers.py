@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from chatpipe.errors import SomeFailed, Status
+from chatpipe.errors import SomeFailed, Status, TryLater
 from chatpipe.exchange import run_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -44,6 +44,8 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) ->
     content = httpx.ByteStream(values.dumps(body))
     reply = httpx.Response(status, headers=headers, stream=content, request=request)
     answer, _, _ = run_without_loop(read_without_secrets(reply, headers, request, NullReceiver()))
+    if isinstance(answer.fault, TryLater):
+        answer.fault.fix = "run the same command again"  # the rate of this run does not matter
     return answer._replace(engine=BY_JOBS)
 
 
