@@ -261,6 +261,21 @@ def test_a_part_that_is_refused_for_want_of_room_is_held_back(shop: Callable[...
     assert (status, "token limit" in words) == (75, True)
 
 
+def test_a_job_at_another_server_has_ways_out(shop: Callable[..., Shop]) -> None:
+    made = shop()
+    assert made.run("--no-wait")[0] == 124
+    text = made.journal.read_text()
+    server = json.loads(text.splitlines()[1])["server"]
+    made.journal.write_text(text.replace(f'"server":"{server}"', '"server":"gone.test/v1"'))
+    status, words = made.run()
+    assert (status, "at 'gone.test/v1' since" in words) == (1, True)
+    assert "set --base-url to that server, or give the job up with another --journal" in words
+    assert made.run("--journal", str(made.folder / "another")) == (0, "")
+    assert made.answers() == ALL
+    made.journal.write_text(text)
+    assert made.run() == (0, "")
+
+
 def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
     made = shop()
     status, words = made.run("--no-wait")

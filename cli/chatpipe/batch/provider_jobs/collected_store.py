@@ -17,6 +17,8 @@ from chatpipe.batch.provider_jobs.job_answers import unsent
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.response.result_line import timestamp
 
+# The server may have moved, or is another one.
+_OF_OTHER_SERVER = "set --base-url to that server, or give the job up with another --journal"
 _UNCONFIRMED = "it may lie in a job that was not confirmed"
 
 
@@ -60,6 +62,7 @@ class CollectedStore:
         if record is None:
             return CollectedAnswer(unsent("it lies in no job"), 0.0) if self._answers_all else None
         since = "" if record.first_creating_at is None else f" since {timestamp(record.first_creating_at)}"
-        where = "" if self._records.is_own(record) else f" at '{record.fields.get('server')}'"
+        is_own = self._records.is_own(record)
+        where = "" if is_own else f" at '{record.fields.get('server')}'"
         job = f"it lies in job {record.job_id}" if record.job_id else _UNCONFIRMED
-        return CollectedAnswer(unsent(f"{job}{where}{since}"), 0.0)
+        return CollectedAnswer(unsent(f"{job}{where}{since}", "" if is_own else _OF_OTHER_SERVER), 0.0)
