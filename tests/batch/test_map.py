@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -903,3 +904,13 @@ def test_braces_that_are_no_field_are_left_alone() -> None:
 def test_a_message_that_set_writes_is_a_template() -> None:
     (body,) = requests("{{a}}", "--set", "messages[0].content=is {{a}}", stdin=b'{"a": 1}\n')
     assert body["messages"] == [{"role": "user", "content": "is 1"}]
+
+
+def test_a_failure_that_is_allowed_has_its_reason() -> None:
+    stdin = b"a\nbad\n\xff\nx\n"
+    done = map_("{{a}}", "--csv", "--error-into", "why", "--allow", "failed", stdin=stdin)
+    assert done.status == 0
+    _, bad, wrong, good = done.stdout.splitlines()
+    assert re.fullmatch(rb"bad,,500 from '.*': broken", bad)
+    assert wrong.startswith(b'\xff,,"<stdin>:3: byte 0xff is not UTF-8')
+    assert good == b"x,X,"

@@ -204,7 +204,7 @@ class ResultBuilder:
             item,
             self._metadata(item, outcome, fingerprint, answer, latency_s),
             response,
-            LineError(code, _message(fault)),
+            LineError(code, fault_message(fault)),
             completion=answer.completion if outcome is Outcome.truncated else None,
             fault=fault,
         )
@@ -266,7 +266,7 @@ def _has_lone_surrogate(text: str) -> bool:
     return False
 
 
-def _message(fault: ChatpipeError) -> str:
+def fault_message(fault: ChatpipeError) -> str:
     """The message of a fault with the server's own error code, by which a script can tell errors apart."""
     body = _error_body(fault)
     error = body.get("error") if isinstance(body, dict) else None

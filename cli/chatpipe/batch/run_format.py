@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from chatpipe.batch.result import Result
+from chatpipe.batch.result import Result, fault_message
 from chatpipe.inputs import values
 from chatpipe.options.outcomes import Outcome
 from chatpipe.options.output import Format, FormatOptions
@@ -77,5 +77,12 @@ def create_run_format(options: FormatOptions) -> RunFormat:
 
 
 def error_message(result: Result) -> str:
-    """The reason why a line failed, as its result line states it."""
+    """The reason why a line failed, as its result line states it.
+
+    With `--allow failed` a result line has no error, and the fault has the reason.
+    """
+    if result.is_good and result.item.fault is not None:
+        return str(result.item.fault)
+    if result.is_good and result.fault is not None:
+        return fault_message(result.fault)
     return ResultLine(values.loads(result.line)).error(str(result.outcome)).message

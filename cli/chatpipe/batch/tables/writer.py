@@ -71,7 +71,8 @@ class AnswerFields:
         if options.usage_into is not None:
             fields[options.usage_into] = total_usage(reported_usage(result.completion), result.earlier_usage)
         if options.error_into is not None:
-            fields[options.error_into] = None if result.is_good else error_message(result)
+            has_answer = result.is_good and result.completion is not None  # --allow failed accepts none
+            fields[options.error_into] = None if has_answer else error_message(result)
         return fields
 
     def _unpack(self, value: Value, result: Result) -> dict[str, Value]:
