@@ -64,6 +64,17 @@ def test_zsh_is_told_how_to_find_it(fpath: str, lines: int, tmp_path: Path) -> N
     assert lines == 1 or said[2] == f"  fpath=({folder} $fpath)"
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["installed", "missing"])
+def test_bash_without_its_package_needs_a_line(is_there: bool, tmp_path: Path) -> None:
+    if is_there:
+        (tmp_path / "bash-completion").mkdir()
+        (tmp_path / "bash-completion/bash_completion").touch()
+    env = {"HOME": str(tmp_path), "XDG_DATA_DIRS": f"relative:{tmp_path}"}
+    _, *said = run("completion", "--install", "bash", env=env).stdout.decode().splitlines()
+    assert said[1:] == ([] if is_there else ["  source <(chatpipe completion bash)"])
+    assert bool(said) is not is_there
+
+
 @cases(
     ("arguments", "shell", "message"),
     {

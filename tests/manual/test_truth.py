@@ -164,7 +164,7 @@ def test_chatpipe_1_describes_the_formats() -> None:
 # No request looks at them.
 OF_THE_BAR = {"TERM", "COLUMNS"}
 OF_KEPT_MODELS = {"XDG_DATA_HOME"}
-OF_INSTALL = {"SHELL", "FPATH", "BASH_COMPLETION_USER_DIR"}  # of completion scripts
+OF_INSTALL = {"SHELL", "FPATH", "BASH_COMPLETION_USER_DIR", "XDG_DATA_DIRS"}  # of completion scripts
 
 
 class _Asked(dict[str, str]):

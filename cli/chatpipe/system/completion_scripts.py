@@ -16,6 +16,9 @@ from chatpipe.system.descriptor import cannot_write
 
 _NAMES = {"bash": "chatpipe", "zsh": "_chatpipe", "fish": "chatpipe.fish"}
 
+# The last one is that of Homebrew.
+_DATA_DIRS = "/usr/local/share:/usr/share:/opt/homebrew/share"
+
 
 def choose_shell(
     shell: str | None, known: Collection[str], environ: Mapping[str, str], *, install: bool
@@ -31,7 +34,7 @@ def choose_shell(
 
 
 def install_script(shell: str, script: str, environ: Mapping[str, str]) -> str:
-    """Write the script, and return what to print: the path, and what a user of zsh has to add by hand.
+    """Write the script, and return what to print: the path, and what a user has to add by hand.
 
     Raises CannotWrite.
     """
@@ -42,6 +45,13 @@ def install_script(shell: str, script: str, environ: Mapping[str, str]) -> str:
         replace_whole(path, 0o644, [script.encode()])
     except OSError as error:
         raise cannot_write(path, error) from error
+    if shell == "bash" and not _has_bash_completion(environ):
+        return (
+            f"{path}\n"
+            "bash finds it with the package bash-completion, which is not here. "
+            "Install it, or add this line to ~/.bashrc:\n"
+            "  source <(chatpipe completion bash)\n"
+        )
     if shell != "zsh" or folder in environ.get("FPATH", "").split(":"):
         return f"{path}\n"
     return (
@@ -61,6 +71,16 @@ def _script_folder(shell: str, environ: Mapping[str, str]) -> str:
         return os.path.join(data, "zsh", "site-functions")
     chosen = environ.get("BASH_COMPLETION_USER_DIR") or os.path.join(data, "bash-completion")
     return os.path.join(chosen.partition(":")[0], "completions")
+
+
+def _has_bash_completion(environ: Mapping[str, str]) -> bool:
+    """Return True if the package that loads the scripts of a user is installed."""
+    folders = environ.get("XDG_DATA_DIRS") or _DATA_DIRS
+    return any(
+        os.path.isfile(os.path.join(folder, "bash-completion", "bash_completion"))
+        for folder in folders.split(":")
+        if os.path.isabs(folder)
+    )
 
 
 def _xdg(environ: Mapping[str, str], name: str, default: str) -> str:
