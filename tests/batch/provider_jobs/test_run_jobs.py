@@ -17,7 +17,7 @@ from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.provider_jobs import open_jobs
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.commands.batch import batch
-from chatpipe.errors import BadInput, ChatpipeError
+from chatpipe.errors import BadInput, ChatpipeError, Unreachable
 from chatpipe.jobs.file_download import FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import DIALECTS
@@ -274,6 +274,21 @@ def test_a_job_at_another_server_has_ways_out(shop: Callable[..., Shop]) -> None
     assert made.answers() == ALL
     made.journal.write_text(text)
     assert made.run() == (0, "")
+
+
+def test_jobs_of_a_server_that_is_gone_have_a_way_out(
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise Unreachable("cannot reach it", fix="check it")
+
+    made = shop()
+    assert made.run("--no-wait")[0] == 124
+    monkeypatch.setattr(JobPhase, "collect_ended", gone)
+    found = made.run()
+    assert found == (69, "cannot reach it: check it, or give the jobs up with another --journal")
+    made.journal.unlink()
+    assert made.run() == (69, "cannot reach it: check it")
 
 
 def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:

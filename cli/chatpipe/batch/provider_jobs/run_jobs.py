@@ -15,7 +15,7 @@ from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.unused_results import keep_unused
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.errors import ChatpipeError, Interrupted
+from chatpipe.errors import ChatpipeError, Interrupted, Unreachable
 from chatpipe.system.signals import interruptible
 
 
@@ -64,6 +64,10 @@ class RunJobs:
         except Interrupted:
             if text := phase.interrupted_text():
                 self._spec.console.note(text)
+            raise
+        except Unreachable as fault:
+            if self.records.open_records():  # the server may be gone for good
+                fault.fix += ", or give the jobs up with another --journal"
             raise
         return parts.items.read() if phase.late is None else self._visible(parts, phase)
 
