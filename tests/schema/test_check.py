@@ -261,6 +261,12 @@ def test_every_missing_key_is_reported() -> None:
     ]
 
 
+@pytest.mark.parametrize("row", [{"promt": "x"}, {"Prompt": "x", "model": "m"}, {"propmt": "x", "user": 5}])
+def test_a_row_with_a_misspelt_prompt_has_no_other_problem(row: dict[str, Any]) -> None:
+    (problem,) = check(row)
+    assert (problem.pointer, problem.hint) == (f"/{next(iter(row))}", "did you mean 'prompt'?")
+
+
 def test_model_may_come_later() -> None:
     row = {"messages": HELLO["messages"]}
     assert console(row, without_model=True) == []

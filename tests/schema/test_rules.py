@@ -211,6 +211,9 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "two tools of one name": (
         "warning", "duplicate-tool", {"tools": [function("f"), function("g"), function("f")]},
         "/tools/2/function/name", "is 'f', as is one before it", "give each its own name"),
+    "a misspelt prompt beside messages": (
+        "error", "unknown-key", {"promt": "x"},
+        "/promt", "is not a key that any server is known to take", "did you mean 'prompt'?"),
     "a misspelt type of tool": (
         "error", "misspelt-tool-type", {"tools": [{"type": "fucntion", "function": {"name": "f"}}]},
         "/tools/0/type", "is 'fucntion', not one of function, custom", "did you mean 'function'?"),

@@ -79,7 +79,7 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
         body = {**body, "model": "later"}
     if not isinstance(body, dict):
         return _schema_problems(body)
-    if "messages" not in body and (other := _other_kind(body)) is not None:
+    if "messages" not in body and (other := _other_kind(body) or _misspelt_prompt(body)) is not None:
         return [other]
     is_plain = rules.are_plain(body.get("messages"))
     is_accepted = accepts_beside_messages(body) if is_plain else accepts(body)
@@ -102,6 +102,14 @@ def _other_kind(body: dict[str, Any]) -> Problem | None:
 
     other = no_request(body, may_be_line=True)
     return other and Problem("", "required", f"is {other.what}", other.fix)
+
+
+def _misspelt_prompt(body: dict[str, Any]) -> Problem | None:
+    """The problem of a row whose prompt has a misspelt name. What else it lacks follows from that."""
+    for breach in rules.misspelt_keys(body):
+        if breach.hint == "did you mean 'prompt'?":
+            return Problem(breach.pointer, "unknown-key", breach.message, breach.hint)
+    return None
 
 
 def _schema_problems(body: object) -> list[Problem]:

@@ -76,6 +76,8 @@ _EXTENSIONS = {
     """),
 }
 _ACCEPTED = PARAMETERS.union(*_EXTENSIONS.values())
+# The names that people mean by a misspelled one: also that of a row, whose prompt becomes the messages.
+_TYPED = PARAMETERS | {"prompt"}
 
 # Keys of the objects inside the body: the published ones, then those that some server adds.
 _MESSAGE = _word_set("role content name refusal audio tool_calls tool_call_id function_call")
@@ -205,7 +207,7 @@ def _objects_with_known_keys(body: Object) -> Iterator[tuple[str, Object, frozen
 
     Typos are matched against the published keys only.
     """
-    yield "", body, PARAMETERS, _ACCEPTED
+    yield "", body, _TYPED, _ACCEPTED
     for index, message in _objects(body.get("messages")):
         yield f"/messages/{index}", message, _MESSAGE, _MESSAGE_ACCEPTED
     for index, tool in _objects(body.get("tools")):
@@ -227,10 +229,12 @@ def _unaccepted_keys(body: Object) -> Iterator[tuple[str, str | None]]:
             continue
         for key in value:
             if key not in accepted and isinstance(key, str):
-                yield pointer + pointer_of([key]), nearest(key, published)
+                near = nearest(key, published)
+                yield pointer + pointer_of([key]), None if near == key else near
 
 
-def _unknown_key(body: Object) -> Iterator[Breach]:
+def misspelt_keys(body: Object) -> Iterator[Breach]:
+    """The keys that are likely typos of known ones."""
     for pointer, known in _unaccepted_keys(body):
         if known:
             yield Breach(pointer, "is not a key that any server is known to take", f"did you mean '{known}'?")
@@ -604,7 +608,7 @@ _MESSAGES = ("messages",)
 _OTHER_SERVER = "ignore this if the server is one that does"
 
 RULES = (
-    Rule("unknown-key", "error", (), _unknown_key, ""),
+    Rule("unknown-key", "error", (), misspelt_keys, ""),
     Rule("unlisted-key", "strict", (), _unlisted_key, "leave it out, or check without --strict"),
     Rule("null-value", "warning", _NOT_NULLABLE, _null_value, "leave it out"),
     Rule("blank-model", "warning", ("model",), _blank_model, "name a model"),
