@@ -1,6 +1,7 @@
 """A text that holds an API key -> the key: its first line that is not blank, without white space around it.
 
-    "sk-1\\nlogin: me\\n"         sk-1, and a note about the other lines; of a variable it is refused
+    "sk-1\\nlogin: me\\n"         sk-1, as entries of pass have it; of a variable it is refused
+    "sk-1\\nsk-2...\\n"           sk-1, and a note: another line may be the key
     {"accessToken": "ey..."}     refused, as every JSON: a part of it is the key
     "sk-1", OPENAI_API_KEY=sk-1  refused: what people copy with the key
     Bearer sk-1                  refused: the server would get the word twice
@@ -23,6 +24,8 @@ _QUOTED = re.compile(r"(?P<quote>[\"'`]).+(?P=quote)")
 # The names of such variables end so. After base64 a sign of equality is the last character or stands twice.
 _ASSIGNMENT = re.compile(r"(?:(?:export|set)\s+)?\w*(?:KEY|TOKEN|SECRET)\s*=\s*[^=\s]", re.IGNORECASE)
 _HEADER = re.compile(r"(?:(?:proxy-)?authorization|x-api-key|api-key)\s*:|bearer\s", re.IGNORECASE)
+# What follows the password in an entry of pass has a label, blanks, or a URL.
+_LIKE_A_KEY = re.compile(r"[\w.+/=-]{16,}", re.ASCII)
 _REFERENCE = re.compile(r"\$\{?\w+\}?|\$\(.*\)|<.*>|%\w+%")
 # Members that hold the key in the output of common commands.
 _MEMBERS = (
@@ -39,11 +42,14 @@ _MEMBERS = (
 
 
 def key_in(text: str, source: KeySource, note: Callable[[str], None]) -> str:
-    """The key in the text of a source; from now on it is hidden. note gets a line if others are left out.
+    """The key in the text of a source; from now on it is hidden.
 
+    note gets a line if another one may be the key: the first is blank, or a later one looks like a key.
     Raises NoAccess for a text that is no key, with the source as place.
     """
-    text = text.removeprefix("\ufeff").strip()
+    text = text.removeprefix("\ufeff")
+    is_first_blank = not _LINE_ENDS.split(text, maxsplit=1)[0].strip()
+    text = text.strip()
     lines = [each for line in _LINE_ENDS.split(text) if (each := line.strip())]
     key = lines[0] if lines else ""
     secrets.add(key)
@@ -53,7 +59,8 @@ def key_in(text: str, source: KeySource, note: Callable[[str], None]) -> str:
     if len(lines) > 1:
         if source.variable is not None:
             raise NoAccess("the key has several lines", place=source.place, fix="set the first line alone")
-        note(f"{source.place}: the first of {len(lines)} lines is taken as the key")
+        if is_first_blank or any(map(_LIKE_A_KEY.fullmatch, lines[1:])):
+            note(f"{source.place}: the first of {len(lines)} lines is taken as the key")
     return key
 
 
