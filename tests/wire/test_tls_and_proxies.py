@@ -243,8 +243,16 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
     tls = loopback.tls_contexts()
     other = tmp_path / "other.key"
     subprocess.run(["openssl", "genrsa", "-out", str(other), "2048"], capture_output=True, check=True)
-    with refused(BadConfiguration, place="--client-cert"):
+    what, fix = "the key is that of another certificate", "name the right one with --client-key"
+    with refused(BadConfiguration, place="--client-key", what=what, fix=fix):
         tls_context(ServerOptions(client_cert=str(tls.client_cert), client_key=str(other)), {})
+
+
+def test_a_client_certificate_without_its_key_is_refused() -> None:
+    cert = str(loopback.tls_contexts().client_cert)
+    fix = "name the key with --client-key"
+    with refused(BadConfiguration, place="--client-cert", what=f"'{cert}' has no key", fix=fix):
+        tls_context(ServerOptions(client_cert=cert), {})
 
 
 def test_an_encrypted_key_is_refused_and_no_password_asked_for(tmp_path: Path) -> None:

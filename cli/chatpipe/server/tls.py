@@ -15,6 +15,10 @@ from chatpipe.system.causes import system_message
 if TYPE_CHECKING:
     import ssl
 
+_MAX_PEM_BYTES = 1 << 20
+# The reasons of OpenSSL: the first for a key of the same kind, the others for one of another kind.
+_KEY_OF_ANOTHER = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+
 
 def tls_context(options: ServerOptions, environ: Mapping[str, str]) -> ssl.SSLContext:
     """A context that trusts --cacert, else SSL_CERT_FILE and SSL_CERT_DIR, else the system store.
@@ -126,8 +130,23 @@ def _load_client_certificate(context: ssl.SSLContext, cert: str, key: str | None
     try:
         context.load_cert_chain(cert, key, password=refuse)
     except ssl.SSLError as error:
+        if error.reason in _KEY_OF_ANOTHER:
+            what, fix = "the key is that of another certificate", "name the right one with --client-key"
+            raise BadConfiguration(what, place="--client-key" if key else "--client-cert", fix=fix) from error
+        if key is None and _is_certificate_alone(cert):
+            what, fix = f"'{cert}' has no key", "name the key with --client-key"
+            raise BadConfiguration(what, place="--client-cert", fix=fix) from error
         what = f"not a certificate and its key in PEM form: {system_message(error).lower()}"
         raise BadConfiguration(what, place="--client-cert") from error
+
+
+def _is_certificate_alone(file: str) -> bool:
+    try:
+        with open(file, "rb") as opened:
+            text = opened.read(_MAX_PEM_BYTES)
+    except OSError:
+        return False
+    return b"-----BEGIN CERTIFICATE-----" in text and b"PRIVATE KEY-----" not in text
 
 
 def _unreadable(error: OSError, file: str, place: str) -> ChatpipeError:
