@@ -56,6 +56,14 @@ Chatpipe = Callable[..., Any]
             2,
             "invalid value for ACTION: 'Chekc' is not one of 'show', 'check', 'path': did you mean 'check'?",
         ),
+        "another shell": (
+            "completion ksh",
+            2,
+            (
+                "invalid value for SHELL: 'ksh' is not one of 'bash', 'zsh', 'fish': "
+                "see chatpipe completion --help"
+            ),
+        ),
         "no typo of an operand": (
             "completion tcsh",
             2,

@@ -320,6 +320,8 @@ _SYNONYMS = {
     **dict.fromkeys(("tokens", "stats"), ("usage",)),
     **dict.fromkeys(("csv", "columns"), ("tsv",)),
 }
+# Shells of their own, one letter away from those that have a completion script.
+_NO_TYPOS = ("ash", "csh", "ksh", "dash")
 
 
 def _wrong_choice(error: click.BadParameter, word: str, known: Iterable[str]) -> WrongChoice:
@@ -329,7 +331,9 @@ def _wrong_choice(error: click.BadParameter, word: str, known: Iterable[str]) ->
     hint = str(error.param.name).upper() if is_operand and error.param else error.param_hint
     wrong = WrongChoice(error.message, error.ctx, error.param, hint)
     synonyms = (each for each in _SYNONYMS.get(word.lower(), ()) if each in known)
-    wrong.meant = next(synonyms, None) or nearest(word, frozenset(known), least=3)
+    wrong.meant = next(synonyms, None)
+    if wrong.meant is None and word not in _NO_TYPOS:
+        wrong.meant = nearest(word, frozenset(known), least=3)
     return wrong
 
 
