@@ -90,8 +90,8 @@ def test_a_reask_counts_for_the_budget_of_the_next_run_too(tmp_path: Path) -> No
     spent = ("--max-total-tokens", "30", "-o", "out", "--journal", "j", "--max-completion-tokens", "1")
     with serve(wrong_for_one) as server:
         again = command(server, *SCHEMA, "--reask", "1")
-        first = run(*again, *spent[2:], stdin=TWO, cwd=tmp_path)
-        assert first.status == 0
+        first = run(*again, *spent[2:], stdin=TWO + b"{\n", cwd=tmp_path)
+        assert first.status == 1  # a run that is finished would not count
         done = run(*again, *spent, stdin=TWO + jsonl({"prompt": "three"}), cwd=tmp_path)
     assert done.status == 7
     assert b"30 are spent" in done.stderr

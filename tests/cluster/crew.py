@@ -19,6 +19,7 @@ class Crew:
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.sent: list[bytes] = []
         self.ended: list[Worker] = []
+        self._taking: set[asyncio.Task[None]] = set()  # the event loop alone would not keep them
         self._count = workers
         self._numbers = iter(range(1, 1000))
 
@@ -52,7 +53,9 @@ class Crew:
         self.sent.append(data)
         assert kind == FrameKind.REQUESTS
         if (worker := self.workers.get(number)) is not None:
-            task = asyncio.ensure_future(worker.take(data[9:]))
+            task = asyncio.create_task(worker.take(data[9:]))
+            self._taking.add(task)
+            task.add_done_callback(self._taking.discard)
             task.add_done_callback(lambda done: done.result())
 
     def close(self) -> None:
@@ -61,6 +64,7 @@ class Crew:
 
     async def aclose(self) -> None:
         """End what the end of a process would end."""
+        await asyncio.gather(*self._taking)
         for worker in (*self.workers.values(), *self.ended):
             tasks = list(worker._tasks.values())
             for task in tasks:
