@@ -211,7 +211,7 @@ def test_a_forced_choice_holds_for_the_first_turn(agent: Agent, choice: str) -> 
             "cat",
             call("1", "wether"),
             "error: there is no tool 'wether': the tools are 'clock', 'sql', 'weather'",
-            "the model called 'wether', which is no tool: it is told",
+            "the model called 'wether', which is no tool: it gets an error",
         ),
     },
 )
@@ -234,7 +234,7 @@ def test_arguments_that_are_not_json_are_reported_to_the_model(agent: Agent) -> 
     assert done == (
         0,
         b"Sorry.\n",
-        b"chatpipe: the model called 'weather' with arguments that are no JSON object: it is told\n",
+        b"chatpipe: the model called 'weather' with arguments that are no JSON object: it gets an error\n",
     )
     assert agent.sent()[1] == [
         {"role": "assistant", "tool_calls": [call("1", "weather", "{}")]},

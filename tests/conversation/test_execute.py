@@ -276,8 +276,8 @@ def test_a_call_that_cannot_run_is_reported_to_the_model(toolbox: Make, console:
         "call the tool again with one JSON object, not '['"
     )
     assert console.notes == [
-        "the model called 'wether', which is no tool: it is told",
-        "the model called 'f' with arguments that are no JSON object: it is told",
+        "the model called 'wether', which is no tool: it gets an error",
+        "the model called 'f' with arguments that are no JSON object: it gets an error",
     ]
     assert console.details == []
 

@@ -3,9 +3,8 @@
     Driver -- submit(RunRequest) --> Engine -- answered(number, Answer) --> Driver
 
 The driver (driver.py) decides which items are sent, in which order results are written and when the run
-stops. The engine decides how a request travels: in this process (AsyncEngine), in files or elsewhere. It
-waits for the rate limits and keeps requests in flight. Nothing in the records that cross it depends
-on the identity of an object, so they may be pickled.
+stops. The engine (async_engine.py) waits for the rate limits and keeps requests in flight. How a request
+travels is decided below it, by the transport: from this process, or through a worker of a cluster.
 """
 
 from __future__ import annotations

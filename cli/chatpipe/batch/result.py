@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import orjson
 
@@ -65,7 +64,7 @@ class ResultBuilder:
 
     allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
     properties are those of the output's format. server and engine are the names in records of what
-    answered, unless an answer names others. now returns seconds since 1970.
+    answered, unless an answer names others.
     """
 
     def __init__(
@@ -76,7 +75,6 @@ class ResultBuilder:
         *,
         server: str | None = None,
         engine: str | None = None,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._allow = allow
         self._calls_are_final = properties.calls_are_final
@@ -85,7 +83,6 @@ class ResultBuilder:
         self._recorded = RecordedJudge(rules, needs_code=properties.is_code)
         self._server = server
         self._engine = engine
-        self._now = now
 
     def of_answer(self, item: Item, fingerprint: str, answer: Answer, latency_s: float) -> Result:
         """The result of a request that was sent."""
@@ -151,7 +148,7 @@ class ResultBuilder:
             answer.attempts,
             latency_s,
             answer.earlier_usage,
-            timestamp(self._now()),
+            timestamp(time.time()),
             answer.server or self._server,
             answer.engine or self._engine,
             answer.failed_tools,

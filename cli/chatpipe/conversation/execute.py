@@ -128,10 +128,10 @@ class Toolbox:
         """The error for the model if the call cannot be run; None if it can."""
         shown = shorten(call.name, _SHOWN)
         if call.name not in self._commands:
-            self._note(f"the model called '{shown}', which is no tool: it is told")
+            self._note(f"the model called '{shown}', which is no tool: it gets an error")
             return tool_calls.no_such_tool(call.name, {*self._commands, *offered})
         if call.problem is not None:
-            self._note(f"the model called '{shown}' with arguments that are no JSON object: it is told")
+            self._note(f"the model called '{shown}' with arguments that are no JSON object: it gets an error")
         return call.problem
 
     def _start_queued(

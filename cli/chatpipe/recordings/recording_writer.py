@@ -31,14 +31,11 @@ class RecordingWriter:
     holds something else.
     """
 
-    def __init__(
-        self, path: str, patience: LockPatience, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, path: str, patience: LockPatience) -> None:
         self._path = path
         self._patience = patience
-        self._sleep = sleep
         self.failure: ChatpipeError | None = None
-        self._file = LockedFile(lambda: _open(path), sleep)
+        self._file = LockedFile(lambda: _open(path), time.sleep)
         try:
             _check_content(self._file.fd, path)
         except BaseException:
@@ -73,7 +70,7 @@ class RecordingWriter:
             except FileLocked as locked:
                 self._patience.check(self._path)
                 raise_if_received()
-                self._sleep(locked.wait_s)
+                time.sleep(locked.wait_s)
             else:
                 self._patience.reset()
                 return
