@@ -91,7 +91,10 @@ class Server:
 
     def _start(self, client: socket.socket) -> None:
         self._selector.unregister(client)
-        message, descriptors, _, _ = socket.recv_fds(client, LONGEST_MESSAGE, _MOST_DESCRIPTORS)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(client, LONGEST_MESSAGE, _MOST_DESCRIPTORS)
+        except ConnectionError:
+            message = b""
         if not message:
             client.close()
             return
@@ -102,15 +105,17 @@ class Server:
         for each in descriptors:
             os.close(each)
         if terms.is_child:
-            client.send(process.to_bytes(8, "little"))
-            client.close()
+            with client, contextlib.suppress(OSError):  # it did not wait
+                client.send(process.to_bytes(8, "little"))
             return
         self._clients[process] = client
         self._selector.register(client, selectors.EVENT_READ, lambda _: self._pass_on(process))
 
     def _pass_on(self, process: int) -> None:
         """A signal of the client, or its end."""
-        client = self._clients[process]
+        client = self._clients.get(process)
+        if client is None:
+            return  # it has ended at the same moment
         try:
             number = client.recv(1)
         except ConnectionError:
