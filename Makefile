@@ -40,7 +40,7 @@ check: $(VENV)/.dev
 
 # The structure of the package in figures. FIGURES='OLD NEW' compares two checkouts.
 figures:
-	@$(PYTHON) tests/figures.py $(FIGURES)
+	@$(PYTHON) tests/quality/figures.py $(FIGURES)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench $(BENCH)
@@ -51,7 +51,7 @@ bench: $(VENV)/.dev
 soak: $(VENV)/.dev
 	CHATPIPE_SOAK=$(SEED) $(BIN)/python -m pytest -q -s -n 0 --timeout 1800 tests/soak $(PYTEST)
 	CHATPIPE_SOAK=$(SEED) $(BIN)/python -m pytest -q -n $(WORKERS) --timeout 1800 -m hypothesis $(PYTEST)
-	$(BIN)/python tests/mutate.py
+	$(BIN)/python tests/quality/mutate.py
 
 # The same for runs on Ray: a node that dies, a limit that three workers keep for three minutes.
 soak-engines: $(ENGINES)/.installed

@@ -34,7 +34,8 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from loopback import (
+from support.process import sh
+from support.servers.loopback import (
     Answer,
     Close,
     Handler,
@@ -49,7 +50,6 @@ from loopback import (
     serve,
     stream_of,
 )
-from process import sh
 
 CASES = Path(__file__).parent / "cases"
 _PART = re.compile(r"== (?P<name>\w+)(?: (?P<what>[^()]+?))?(?: \((?P<how>[^()]*)\))?")

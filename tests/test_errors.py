@@ -25,7 +25,7 @@ from chatpipe.errors import (
     quantity,
     reason,
 )
-from parametrize import cases
+from support.parametrize import cases
 
 # chatpipe(1), EXIT STATUS; but for those of a signal
 STATUSES = {

@@ -1,7 +1,7 @@
 """Guards of the structure: imports point down, few modules touch the world, names and sizes stay in limits.
 
 The tests read the source. Imports inside functions and under TYPE_CHECKING count.
-tests/figures.py measures, and holds every limit.
+tests/quality/figures.py measures, and holds every limit.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import figures
-from figures import imported, touched
+from quality import figures
+from quality.figures import imported, touched
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cli" / "chatpipe"

@@ -11,7 +11,7 @@ import pytest
 
 from chatpipe.line_record import LineRecord
 from chatpipe.named_tuple import NamedTuple
-from parametrize import cases
+from support.parametrize import cases
 
 
 class Plain(NamedTuple):

@@ -1,13 +1,13 @@
-"""The mutants that `tests/mutate.py` tries: one change each, in code that runs."""
+"""The mutants that `tests/quality/mutate.py` tries: one change each, in code that runs."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 
-from equivalents import EQUIVALENTS
-from mutants import Mutant, chosen, mutants
-from parametrize import cases
+from quality.equivalents import EQUIVALENTS
+from quality.mutants import Mutant, chosen, mutants
+from support.parametrize import cases
 
 
 def changes(body: str) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 
 import chatpipe
 from chatpipe import named_tuple
-from parametrize import cases
+from support.parametrize import cases
 
 FIELDS = "abcdefghijklmnopqrstuvwxyz"
 

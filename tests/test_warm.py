@@ -7,14 +7,14 @@ import signal
 import socket
 import time
 from pathlib import Path
-from pipes import pipe
 
 import pytest
 
-from parametrize import cases
-from patience import PATIENCE_S
-from process import sh, start
 from serve.client import serving
+from support.parametrize import cases
+from support.patience import PATIENCE_S
+from support.pipes import pipe
+from support.process import sh, start
 
 SERVER = "chatpipe serve -q >u & until test -s u; do sleep 0.01; done"
 ASK = "chatpipe ask -p echo"

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from batch.result_lines import names, outcomes, records, texts
 from batch.runs import command, without_get
-from loopback import Pause, Request, Reset, Server, Step, WaitFor, completion, error, reply
-from process import Done, Process, run, start
+from support.process import Done, Process, run, start
+from support.servers.loopback import Pause, Request, Reset, Server, Step, WaitFor, completion, error, reply
 
 __all__ = ["TO_OUT", "Shop", "names", "outcomes", "records", "texts", "write_rows"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from batch.result_lines import numbers, outcomes, records
-from loopback import Answer, Handler, Request, Reset, Server, completion, error, reply, serve
-from process import Process, run, start
+from support.process import Process, run, start
+from support.servers.loopback import Answer, Handler, Request, Reset, Server, completion, error, reply, serve
 
 SOON = {"retry-after-ms": "1"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}

@@ -38,7 +38,7 @@ from chatpipe.system.console import Console
 from chatpipe.wire import refusals, retry
 from chatpipe.wire.answer import Answer
 from exchange.scripted import Receiver, error, event, piece, plain, stream, whole
-from parametrize import cases
+from support.parametrize import cases
 
 ADDED = 420
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

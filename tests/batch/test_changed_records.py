@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from batch.result_lines import records
-from process import Done, run
+from support.process import Done, run
 
 DEEP: Any = json.loads("[" * 300 + "]" * 300)
 VALUES: tuple[Any, ...] = (

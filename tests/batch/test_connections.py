@@ -17,7 +17,9 @@ from batch.runs import command, prompt
 from batch.weather import questions, right, wrong_results
 from chatpipe import main
 from chatpipe.commands import table
-from loopback import (
+from support.parametrize import cases
+from support.process import Done, run, sh, start
+from support.servers.loopback import (
     Answer,
     Close,
     Pause,
@@ -34,9 +36,7 @@ from loopback import (
     silent,
     tls_contexts,
 )
-from parametrize import cases
-from process import Done, run, sh, start
-from real_proxies import tinyproxy
+from support.servers.real_proxies import tinyproxy
 
 KEY = "sk-test-0123456789"
 LINES = 60

@@ -16,11 +16,11 @@ import pytest
 from batch.result_lines import names, outcomes, records, texts
 from batch.resuming import TO_OUT, Shop
 from batch.runs import answer, batch, command, jsonl, prompt, started
-from loopback import Answer, Request, Stall, WaitFor, closed_port, error, steps_of
-from parametrize import cases
-from process import environment, run, sh, start
-from programs import program
-from resident import measured
+from support.parametrize import cases
+from support.process import environment, run, sh, start
+from support.programs import program
+from support.resident import measured
+from support.servers.loopback import Answer, Request, Stall, WaitFor, closed_port, error, steps_of
 
 
 def kept(count: str, path: str = "out.jsonl.journal") -> bytes:
@@ -443,7 +443,7 @@ def test_bad_lines_among_many_are_results_in_their_places(tmp_path: Path) -> Non
 # A server that goes, and a make that is stopped
 
 
-LOOPBACK = Path(__file__).parents[1] / "loopback.py"
+LOOPBACK = Path(__file__).parents[1] / "support" / "servers" / "loopback.py"
 
 
 def serving(port: int) -> subprocess.Popen[bytes]:

@@ -22,7 +22,7 @@ from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, M
 from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.options.output import FORMATS
 from chatpipe.wire.answer import Answer
-from parametrize import cases
+from support.parametrize import cases
 
 MAKER = ResultBuilder(frozenset(), FORMATS["results"])
 BAD = "bad"  # a line that is no request

@@ -11,7 +11,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.result import Result
 from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, NoAccess, Status, TryLater, Unreachable
 from chatpipe.options.outcomes import Outcome
-from parametrize import cases
+from support.parametrize import cases
 
 Make = Callable[[int], Result]
 

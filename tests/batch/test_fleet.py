@@ -15,7 +15,9 @@ import pytest
 from batch.result_lines import outcomes, records
 from batch.runs import prompt, without_get
 from batch.weather import questions, right, wrong_results
-from loopback import (
+from support.parametrize import cases
+from support.process import Done, run
+from support.servers.loopback import (
     Answer,
     Handler,
     Pause,
@@ -29,8 +31,6 @@ from loopback import (
     reply,
     serve,
 )
-from parametrize import cases
-from process import Done, run
 
 LINES = 40
 NOT_THERE = "connection refused"

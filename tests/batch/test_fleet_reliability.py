@@ -14,11 +14,11 @@ from batch.result_lines import outcomes, records
 from batch.resuming import Shop
 from batch.runs import jsonl, prompt, without_get
 from batch.weather import Weather, questions, right, wrong_results
-from loopback import Answer, Pause, Request, Server, closed_port, error, serve
-from patience import until
-from process import Process, run, start
+from support.patience import until
+from support.process import Process, run, start
+from support.servers.loopback import Answer, Pause, Request, Server, closed_port, error, serve
 
-LOOPBACK = Path(__file__).parents[1] / "loopback.py"
+LOOPBACK = Path(__file__).parents[1] / "support" / "servers" / "loopback.py"
 LINES = 300
 
 

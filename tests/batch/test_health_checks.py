@@ -17,7 +17,7 @@ from chatpipe.limits.health import Health
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import endpoints
 from chatpipe.server.server import open_servers
-from parametrize import cases
+from support.parametrize import cases
 
 URL = "http://127.0.0.1:8000/v1"
 SERVER, *_ = open_servers(endpoints.resolve(ServerOptions(base_urls=(URL,)), {}), ServerOptions(), {})

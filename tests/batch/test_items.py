@@ -10,7 +10,7 @@ from chatpipe.batch.items import Item, LineTemplate, RequestReader, in_shard
 from chatpipe.inputs.place import Source
 from chatpipe.options.request import CheckOptions
 from chatpipe.request.edits import parse_unset
-from parametrize import cases
+from support.parametrize import cases
 
 
 def said(*pairs: str) -> list[dict[str, str]]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-import process
 from batch.runs import Run, batch, jsonl, prompt, started, without_get
-from loopback import Answer, Handler, Pause, Request, WaitFor, completion, error, reply, serve
-from parametrize import cases
+from support import process
+from support.parametrize import cases
+from support.servers.loopback import Answer, Handler, Pause, Request, WaitFor, completion, error, reply, serve
 
 OLD, NEW = "sk-old-key-0123456789", "sk-new-key-0123456789"
 # Prints OLD the first time, then what follows it, one line each.

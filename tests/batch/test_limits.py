@@ -8,9 +8,20 @@ from pathlib import Path
 
 from batch.runs import batch, command, prompt
 from batch.weather import questions, right, wrong_results
-from loopback import Answer, Handler, Pause, Request, Reset, Server, completion, error, reply, serve
-from parametrize import cases
-from process import run, start
+from support.parametrize import cases
+from support.process import run, start
+from support.servers.loopback import (
+    Answer,
+    Handler,
+    Pause,
+    Request,
+    Reset,
+    Server,
+    completion,
+    error,
+    reply,
+    serve,
+)
 
 TOKENS = 7  # of each answer, prompt included
 PER_SECOND = 140

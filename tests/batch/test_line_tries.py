@@ -19,7 +19,7 @@ from chatpipe.errors import (
 )
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp
-from parametrize import cases
+from support.parametrize import cases
 
 ANSWER: dict[str, Any] = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
 

@@ -21,9 +21,9 @@ from batch import runs
 from batch.result_lines import records
 from batch.resuming import Shop
 from batch.runs import jsonl, prompt
-from loopback import Answer, Pause, Request, Step, WaitFor, completion, error, reply
-from parametrize import cases
-from process import Done, run, sh, start
+from support.parametrize import cases
+from support.process import Done, run, sh, start
+from support.servers.loopback import Answer, Pause, Request, Step, WaitFor, completion, error, reply
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 UNPACK = ("{{a}}", "--unpack", "--schema-fields", "m")

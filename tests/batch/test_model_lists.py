@@ -12,9 +12,9 @@ from batch.runs import jsonl
 from batch.test_fleet import asked, assert_all_answered, batch, by_server, servers, with_models
 from batch.weather import right, wrong_results
 from chatpipe.batch.fleet.model_lists import is_among, names_in
-from loopback import Answer, Handler, Request, error, reply
-from parametrize import cases
-from process import run
+from support.parametrize import cases
+from support.process import run
+from support.servers.loopback import Answer, Handler, Request, error, reply
 
 
 def entry(name: str) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from batch.result_lines import texts
-from loopback import Request, completion, reply, serve
-from parametrize import cases
-from process import run, sh
+from support.parametrize import cases
+from support.process import run, sh
+from support.servers.loopback import Request, completion, reply, serve
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from batch.runs import answer, jsonl
-from loopback import Answer, Pause, Request, Server, error, reply, serve
-from process import environment
+from support.process import environment
+from support.servers.loopback import Answer, Pause, Request, Server, error, reply, serve
 
 SERVICE_S = 0.05
 # chatpipe that reads gauges 20 times as often.

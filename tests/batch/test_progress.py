@@ -20,7 +20,7 @@ from chatpipe.response.usage import Usage
 from chatpipe.system import console
 from chatpipe.system.console import Console
 from chatpipe.system.status_line import StatusLine
-from parametrize import cases
+from support.parametrize import cases
 
 
 def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:

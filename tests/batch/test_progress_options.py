@@ -15,7 +15,7 @@ from chatpipe.batch.progress import ProgressOptions
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.run import ReportOptions
 from chatpipe.system.console import Console
-from parametrize import cases
+from support.parametrize import cases
 
 MIB = 1 << 20
 LOUD = ConsoleOptions()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from batch.result_lines import outcomes
-from parametrize import cases
-from process import Done, run
+from support.parametrize import cases
+from support.process import Done, run
 
 WHOLE = ("--schema-fields", "k int")
 TEXT = ("--schema-fields", "k str")

@@ -13,8 +13,8 @@ from batch.result_lines import texts
 from batch.resuming import Shop
 from batch.runs import batch
 from batch.weather import Weather, questions, right, wrong_results
-from loopback import Answer, Pause, Request, error
-from parametrize import cases
+from support.parametrize import cases
+from support.servers.loopback import Answer, Pause, Request, error
 
 LINES = 1_000
 

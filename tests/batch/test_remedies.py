@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from batch.runs import REPLIES, command, jsonl, prompt
-from loopback import Answer, Request, Server, completion, reply, serve
-from parametrize import cases
-from process import Done, run
+from support.parametrize import cases
+from support.process import Done, run
+from support.servers.loopback import Answer, Request, Server, completion, reply, serve
 
 SCHEMA = ("--schema-json", '{"type":"object","properties":{"a":{"type":"integer"}}}', "--no-schema-strict")
 OUT = ("-o", "out")

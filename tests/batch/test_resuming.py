@@ -20,10 +20,10 @@ from batch.result_lines import names, numbers, outcomes, records, texts
 from batch.resuming import TO_OUT, Shop, write_rows
 from batch.runs import command
 from chatpipe.response.result_line import parse_timestamp
-from loopback import completion
-from parametrize import cases
-from process import environment, run, sh
-from programs import program
+from support.parametrize import cases
+from support.process import environment, run, sh
+from support.programs import program
+from support.servers.loopback import completion
 
 FIVE = ("a", "b", "c", "d", "e")
 FIVE_ANSWERS = ["a #1", "b #1", "c #1", "d #1", "e #1"]

@@ -16,7 +16,6 @@ from typing import Any
 import orjson
 import pytest
 
-import strike
 from batch.result_lines import numbers, records
 from batch.runs import (
     REFUSING,
@@ -30,7 +29,10 @@ from batch.runs import (
     started,
     without_get,
 )
-from loopback import (
+from support import strike
+from support.parametrize import cases
+from support.process import CHATPIPE, environment, run, sh, start
+from support.servers.loopback import (
     Answer,
     Handler,
     Pause,
@@ -47,8 +49,6 @@ from loopback import (
     steps_of,
     stream_of,
 )
-from parametrize import cases
-from process import CHATPIPE, environment, run, sh, start
 
 
 def many(count: int) -> bytes:

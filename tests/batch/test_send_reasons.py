@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from batch.resuming import Shop
-from parametrize import cases
+from support.parametrize import cases
 
 TROUBLE = {"http": 1, "network": 1}
 

@@ -39,7 +39,7 @@ from chatpipe.response.usage import Usage
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt
-from parametrize import cases
+from support.parametrize import cases
 
 ITEM = Item(1, "line-1", {"model": "m", "messages": []})
 

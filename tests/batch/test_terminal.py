@@ -18,9 +18,9 @@ import pytest
 
 from batch.runs import command, prompt
 from batch.weather import questions, right
-from loopback import Answer, Pause, Request, completion, error, reply, serve
-from parametrize import cases
-from process import run, start
+from support.parametrize import cases
+from support.process import run, start
+from support.servers.loopback import Answer, Pause, Request, completion, error, reply, serve
 
 LINES = 12  # in all at least 0.36 s: the bar comes after 0.2 s
 WILD = "a\x1b[31mb\x07c\u202ed"

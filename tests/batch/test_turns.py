@@ -16,9 +16,19 @@ import pytest
 from batch import runs
 from batch.result_lines import outcomes, records
 from batch.runs import command, jsonl, prompt, started
-from loopback import Answer, Pause, Request, chunk, completion, event, event_stream, reply, serve
-from parametrize import cases
-from process import run
+from support.parametrize import cases
+from support.process import run
+from support.servers.loopback import (
+    Answer,
+    Pause,
+    Request,
+    chunk,
+    completion,
+    event,
+    event_stream,
+    reply,
+    serve,
+)
 
 LABEL = {
     "type": "object",

@@ -10,7 +10,18 @@ from typing import NamedTuple
 
 from batch.result_lines import records
 from batch.runs import jsonl, prompt
-from loopback import Answer, Close, Request, Reset, Step, completion, error, event_stream, reply, stream_of
+from support.servers.loopback import (
+    Answer,
+    Close,
+    Request,
+    Reset,
+    Step,
+    completion,
+    error,
+    event_stream,
+    reply,
+    stream_of,
+)
 
 # The least that a first backoff takes, where the server names no time: 0.5 s less a quarter.
 _BACKOFF_S = 0.375

@@ -2,7 +2,7 @@
 
 Each answer takes so many seconds, whatever else is in flight. It prints a base URL for each port. One event
 loop has all ports, finds the end of each request and does nothing else, so that a client and not its server
-is what a benchmark measures: a reply costs a fifth of one of tests/loopback.py.
+is what a benchmark measures: a reply costs a fifth of one of tests/support/servers/loopback.py.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ import httpx
 
 from chatpipe.wire.pool import PoolTransport
 
-_SERVER = Path(__file__).parents[1] / "loopback.py"
+_SERVER = Path(__file__).parents[1] / "support" / "servers" / "loopback.py"
 _BODY = b'{"model":"m","messages":[{"role":"user","content":"%b"}]}' % (b"word " * 60)
 _LIMITS = {"connect": 10.0, "read": 60.0, "write": 60.0, "pool": None}
 _CHUNKS = 20_000

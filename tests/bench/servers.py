@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .machine import CHECKOUT, Place, Source
 
-_LOOPBACK = CHECKOUT / "tests" / "loopback.py"
+_LOOPBACK = CHECKOUT / "tests" / "support" / "servers" / "loopback.py"
 _SLOTS = Path(__file__).with_name("slots.py")
 _FIREHOSE = Path(__file__).with_name("firehose.py")
 _FIXED_REPLY = Path(__file__).with_name("fixed_reply.py")
@@ -30,7 +30,7 @@ class Started(NamedTuple):
 
 @contextlib.contextmanager
 def loopback(place: Place, source: Source, *options: str) -> Iterator[str]:
-    """tests/loopback.py with these options: its base URL."""
+    """tests/support/servers/loopback.py with these options: its base URL."""
     with _started([str(_LOOPBACK), *options], place.environment(source)) as server:
         yield server.url
 

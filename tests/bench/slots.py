@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from loopback import Answer, Pause, Request, Server, completion, error, reply
+from support.servers.loopback import Answer, Pause, Request, Server, completion, error, reply
 
 _BODY = reply(200, completion("An answer that was made beforehand, of some sixty characters"))
 

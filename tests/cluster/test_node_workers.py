@@ -13,7 +13,7 @@ from chatpipe.cluster.frames import FrameKind
 from chatpipe.cluster.node_workers import ClusterWorker, NodeWorkers, WorkerLost
 from chatpipe.cluster.plain_faults import read_fault, write_fault
 from chatpipe.errors import NoAccess
-from patience import PATIENCE_S
+from support.patience import PATIENCE_S
 
 Message = tuple[FrameKind, bytes, int]
 Play = Callable[[NodeWorkers, list[Message]], Awaitable[None]]

@@ -12,7 +12,7 @@ from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.keys import KEY_WAYS, find_key
 from chatpipe.server.server import Server
-from process import run
+from support.process import run
 
 KEY = "sk-canary-0123456789abcdef"
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from chatpipe.cluster.own_processes import own_children
-from patience import until
-from process import has_ended
+from support.patience import until
+from support.process import has_ended
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc"), reason="there is no /proc")
 

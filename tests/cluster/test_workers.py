@@ -11,7 +11,6 @@ import httpx
 import orjson
 import pytest
 
-import loopback
 from chatpipe.cluster.cluster_transport import ClusterTransport
 from chatpipe.cluster.frames import Frame, FrameKind
 from chatpipe.cluster.parcels import WorkerReply
@@ -25,6 +24,7 @@ from chatpipe.server.server import Server, open_servers
 from chatpipe.wire.http1 import LOST_KEPT, MAX_REPLY
 from chatpipe.wire.light_messages import headers_by_name
 from cluster.crew import Crew
+from support.servers import loopback
 
 KEY = "sk-canary-0123456789abcdef"
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from process import Done, Process, run
+from support.process import Done, Process, run
 
 
 def words(url: str, *arguments: str, prompt: str = "Hello") -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from commands.asking import ask, words
-from loopback import (
+from support.parametrize import cases
+from support.process import CHATPIPE, environment, run, sh, start
+from support.servers.loopback import (
     Answer,
     Close,
     Handler,
@@ -30,9 +32,7 @@ from loopback import (
     stream_of,
     tls_contexts,
 )
-from parametrize import cases
-from process import CHATPIPE, environment, run, sh, start
-from real_proxies import tinyproxy as real_proxy
+from support.servers.real_proxies import tinyproxy as real_proxy
 
 KEY = "sk-test-0123456789"
 

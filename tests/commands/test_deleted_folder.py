@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from parametrize import cases
-from process import run
+from support.parametrize import cases
+from support.process import run
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs a name for the folder")
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-import strike
 from batch.resuming import TO_OUT, Shop, texts
 from batch.runs import command
 from commands.asking import ask
-from loopback import event_stream, serve, stream_of
-from parametrize import cases
-from process import run
+from support import strike
+from support.parametrize import cases
+from support.process import run
+from support.servers.loopback import event_stream, serve, stream_of
 
 PART = "what arrived is in 'out.txt.chatpipe-part'"
 FULL = "no space left on device"

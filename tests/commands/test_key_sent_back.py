@@ -11,8 +11,9 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from leaks import has_key
-from loopback import (
+from support.leaks import has_key
+from support.process import Done, run
+from support.servers.loopback import (
     Answer,
     Close,
     chunk,
@@ -25,7 +26,6 @@ from loopback import (
     steps_of,
     stream_of,
 )
-from process import Done, run
 
 KEY = "sk-Canary/0123456789+abcDEF"
 SHORT, WORD = "sk-no-key-7", "ollama"

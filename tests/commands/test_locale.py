@@ -7,8 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from parametrize import cases
-from process import run
+from support.parametrize import cases
+from support.process import run
 
 C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "1"}  # the default; a variable of Python starts an interpreter
 OLD = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from loopback import echoing, serve
-from parametrize import cases
-from process import run, start
+from support.parametrize import cases
+from support.process import run, start
+from support.servers.loopback import echoing, serve
 
 ASK = ("ask", "-m", "m", "--no-stdin", "--pace-file", "pace", "Hello")
 BATCH = ("batch", "-m", "m", "--lines", "--pace-file", "pace", "in.txt")

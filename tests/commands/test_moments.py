@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import pytest
 
-import strike
 from batch.resuming import TO_OUT, Shop, texts
 from batch.runs import command
 from commands.asking import ask
-from loopback import Answer, Request, completion, event_stream, reply, serve, stream_of
-from parametrize import cases
-from process import run
+from support import strike
+from support.parametrize import cases
+from support.process import run
+from support.servers.loopback import Answer, Request, completion, event_stream, reply, serve, stream_of
 
 HANGUP, INT, TERM = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
 TALK = '{"role":"user","content":"Hello"}\n{"role":"assistant","content":"new"}\n'

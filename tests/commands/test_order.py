@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from parametrize import cases
-from process import run
+from support.parametrize import cases
+from support.process import run
 
 
 def roles(*arguments: str, stdin: bytes | None = None) -> str:

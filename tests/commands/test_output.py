@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from commands.asking import ask
-from loopback import (
+from support.parametrize import cases
+from support.process import NO_BYTECODE, Process, begun, environment, run, sh, start
+from support.programs import program
+from support.servers.loopback import (
     Handler,
     Request,
     Step,
@@ -24,9 +27,6 @@ from loopback import (
     serve,
     stream_of,
 )
-from parametrize import cases
-from process import NO_BYTECODE, Process, begun, environment, run, sh, start
-from programs import program
 
 
 def saying(text: str) -> Handler:

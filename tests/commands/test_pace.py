@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from chatpipe.limits.pace_file import PaceFile
-from loopback import Answer, Pause, Request, completion, in_turn, reply, serve
-from parametrize import cases
-from process import Done, run
+from support.parametrize import cases
+from support.process import Done, run
+from support.servers.loopback import Answer, Pause, Request, completion, in_turn, reply, serve
 
 
 class Watch:

@@ -14,16 +14,16 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from pipes import pipe
 
 import orjson
 import pytest
 
-import strike
-from loopback import Server, Step, WaitFor, chunk, completion, event, event_stream, serve
-from parametrize import cases
-from process import Process, begun, run, sh, start
-from programs import program
+from support import strike
+from support.parametrize import cases
+from support.pipes import pipe
+from support.process import Process, begun, run, sh, start
+from support.programs import program
+from support.servers.loopback import Server, Step, WaitFor, chunk, completion, event, event_stream, serve
 
 PIECES = ["one ", "two ", "three"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from parametrize import cases
-from process import Done, run
-from provider_servers import (
+from support.parametrize import cases
+from support.process import Done, run
+from support.servers.provider_servers import (
     LISTED,
     PROVIDERS,
     Azure,

@@ -12,9 +12,11 @@ from typing import Any
 import orjson
 import pytest
 
-import strike
 from commands.asking import ask, words
-from loopback import (
+from support import strike
+from support.parametrize import cases
+from support.process import Done, run, start
+from support.servers.loopback import (
     Answer,
     Close,
     Request,
@@ -31,8 +33,6 @@ from loopback import (
     steps_of,
     stream_of,
 )
-from parametrize import cases
-from process import Done, run, start
 
 URL = "https://api.example.com/v1"
 NOWHERE = f"http://127.0.0.1:{closed_port()}/v1"

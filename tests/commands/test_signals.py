@@ -13,12 +13,22 @@ from typing import Any
 import orjson
 import pytest
 
-import strike
 from commands.asking import ask, hit, words
-from loopback import Server, Stall, WaitFor, chunk, event, event_stream, reply, serve, stream_of
-from parametrize import cases
-from process import begun, run, start
-from programs import program
+from support import strike
+from support.parametrize import cases
+from support.process import begun, run, start
+from support.programs import program
+from support.servers.loopback import (
+    Server,
+    Stall,
+    WaitFor,
+    chunk,
+    event,
+    event_stream,
+    reply,
+    serve,
+    stream_of,
+)
 
 ENDING = {
     "Ctrl-C": signal.SIGINT,

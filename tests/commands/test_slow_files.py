@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from loopback import serve
-from parametrize import cases
-from process import run, sh, start
+from support.parametrize import cases
+from support.process import run, sh, start
+from support.servers.loopback import serve
 
 ASK = "ask -m m --no-stdin Hello"
 BATCH = "batch -m m --lines in.txt"

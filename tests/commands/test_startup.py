@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from commands.asking import words
-from loopback import serve, tls_contexts
-from parametrize import cases
-from process import Done, run
+from support.parametrize import cases
+from support.process import Done, run
+from support.servers.loopback import serve, tls_contexts
 
 # Leaves the names of all modules behind. The program ends by os._exit, so atexit comes too late.
 WATCH = """

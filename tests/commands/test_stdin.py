@@ -13,10 +13,10 @@ import pytest
 from chatpipe.commands.table import cli
 from chatpipe.flags.types import FileName
 from commands.asking import ask
-from loopback import completion, reply, serve
-from parametrize import cases
-from process import run, sh, start
-from programs import program
+from support.parametrize import cases
+from support.process import run, sh, start
+from support.programs import program
+from support.servers.loopback import completion, reply, serve
 
 MEGABYTES_10 = 10 * 1000 * 1000
 

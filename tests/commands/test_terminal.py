@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from commands.asking import ended, hit, words
-from loopback import chunk, completion, error, event, event_stream, reply, serve, stream_of
-from parametrize import cases
-from process import run, start
+from support.parametrize import cases
+from support.process import run, start
+from support.servers.loopback import chunk, completion, error, event, event_stream, reply, serve, stream_of
 
 # Red, bell, right-to-left override, C1, DEL.
 WILD = "a\x1b[31mb\x07c\u202ed\x85e\x7ff\tg\n"

@@ -12,7 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
-from loopback import (
+from support.parametrize import cases
+from support.patience import until
+from support.process import Done, has_ended, run, start
+from support.servers.loopback import (
     Answer,
     Request,
     Server,
@@ -25,9 +28,6 @@ from loopback import (
     reply,
     serve,
 )
-from parametrize import cases
-from patience import until
-from process import Done, has_ended, run, start
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 CLOCK = {"type": "function", "function": {"name": "clock"}}

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
-from loopback import Server, Stall, chunk, echoing, event, event_stream, serve
-from parametrize import cases
-from process import NO_BYTECODE, run, sh, start
+from support.parametrize import cases
+from support.process import NO_BYTECODE, run, sh, start
+from support.servers.loopback import Server, Stall, chunk, echoing, event, event_stream, serve
 
 OLD = b'{"role":"user","content":"q"}\n{"role":"assistant","content":"a"}\n'
 

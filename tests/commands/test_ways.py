@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from loopback import closed_port, serve, tls_contexts
-from parametrize import cases
-from process import Done, run
-from real_proxies import microsocks, tinyproxy
+from support.parametrize import cases
+from support.process import Done, run
+from support.servers.loopback import closed_port, serve, tls_contexts
+from support.servers.real_proxies import microsocks, tinyproxy
 
 KEY = "sk-test-0123456789"
 COMMANDS = {

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from patience import PATIENCE_S
-from process import environment
-from programs import program
+from support.patience import PATIENCE_S
+from support.process import environment
+from support.programs import program
 
 SCRIPTS = Path(__file__).parents[2] / "completions"
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from manual import commands
-from process import environment
+from support.process import environment
 
 SLOW = {"httpx", "httpcore", "httptools", "jsonschema", "ssl", "asyncio"}
 

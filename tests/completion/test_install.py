@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from completion import shells
-from parametrize import cases
-from process import run
+from support.parametrize import cases
+from support.process import run
 
 
 @cases(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from completion import shells
-from parametrize import cases
-from process import run
+from support.parametrize import cases
+from support.process import run
 
 # What is typed before TAB, and the words that are on the line after it.
 CASES = {

@@ -12,7 +12,7 @@ from chatpipe.options.output import ANSWER_FORMATS, MAP_FORMATS, RUN_FORMATS, SH
 from chatpipe.server.keys import KEY_WAYS
 from chatpipe.server.profile_file import names
 from manual import commands
-from process import run
+from support.process import run
 
 FILES = "(files)"
 

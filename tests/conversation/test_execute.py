@@ -25,9 +25,9 @@ from chatpipe.conversation.execute import (
 from chatpipe.conversation.process import ChildProcess, CommandResult
 from chatpipe.errors import Interrupted, MissingInput, UsageFault
 from chatpipe.system.signals import interruptible
-from parametrize import cases
-from patience import until
-from process import has_ended
+from support.parametrize import cases
+from support.patience import until
+from support.process import has_ended
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 Make = Callable[..., Toolbox]

@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.conversation.history import history_message
 from chatpipe.schema.check import check
-from parametrize import cases
+from support.parametrize import cases
 
 CALL: dict[str, Any] = {"id": "c1", "type": "function", "function": {"name": "w", "arguments": "{}"}}
 CUSTOM = {"id": "c2", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}

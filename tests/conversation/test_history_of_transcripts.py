@@ -14,8 +14,8 @@ from chatpipe.inputs.place import Source
 from chatpipe.options.parameters import TABLE, Parameters
 from chatpipe.request import edits
 from chatpipe.request.build import BuiltRequest, RequestParts, TypedPart, build
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 ROLES = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}

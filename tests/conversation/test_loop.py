@@ -13,7 +13,7 @@ from chatpipe.errors import TryLater
 from chatpipe.exchange import run_without_loop
 from chatpipe.wire.answer import Answer
 from exchange.scripted import content
-from parametrize import cases
+from support.parametrize import cases
 
 ASKED = {"role": "user", "content": "Weather in Oslo?"}
 

@@ -15,7 +15,7 @@ from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.tool_commands import ToolOptions
 from chatpipe.request.response_format import ResponseFormat
 from chatpipe.system.console import Console
-from refusals import refused
+from support.refusals import refused
 
 # The validator is made anew, so the keywords that are ours must work in the copy, too.
 SCHEMA = {"type": "object", "properties": {"price": {"multipleOf": 0.01}}, "required": ["price"]}

@@ -7,7 +7,7 @@ from typing import Any
 from chatpipe.conversation import tool_calls
 from chatpipe.conversation.tool_calls import ToolCall
 from chatpipe.schema.check import check
-from parametrize import cases
+from support.parametrize import cases
 
 
 def calling(*calls: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from chatpipe.errors import (
     Status,
 )
 from chatpipe.system.descriptor import BrokenPipe
-from refusals import refused
+from support.refusals import refused
 
 Q = {"role": "user", "content": "q"}
 A = {"role": "assistant", "content": "ä\u2028 \n"}

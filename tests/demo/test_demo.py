@@ -9,7 +9,7 @@ from pathlib import Path
 
 from demo.picture import DEMO, Frame, Row, record, spans, svg
 from manual import pages
-from process import environment, sh
+from support.process import environment, sh
 
 # As few lines as still show a run that is killed and resumed.
 _LINES = "48"

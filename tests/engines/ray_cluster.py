@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it is a script, too
-from process import environment
+from support.process import environment
 
 # Ray puts sockets into it, whose names may have 107 characters.
 _SHORT = "/tmp"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import orjson
 
-import loopback
-from process import Process
+from support.process import Process
+from support.servers import loopback
 
 KEY = "sk-canary-0123456789abcdefghij"
 JOBS = 64

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from process import environment
-from programs import missing, program
+from support.process import environment
+from support.programs import missing, program
 
 _PATIENCE_S = 60.0  # for what takes a second or two on a machine that has nothing else to do
 _ENDED = {"COMPLETED", "FAILED", "CANCELLED"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from manual.test_engines_page import kubernetes_job
-from programs import missing
+from support.programs import missing
 
 OLDEST = "1.33"  # the first one in which all that the job says is stable
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-import loopback
 from engines.ray_runs import KEY, Prompts, arguments, files_with, wait_for_lines, write_prompts
-from process import home, start
+from support.process import home, start
+from support.servers import loopback
 
 
 @pytest.fixture

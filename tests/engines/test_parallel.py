@@ -15,9 +15,9 @@ from batch.resuming import Shop, texts
 from engines.slurm_cluster import until
 from manual import pages
 from manual.test_engines_page import PAGE
-from parametrize import cases
-from process import environment, sh
-from programs import program
+from support.parametrize import cases
+from support.process import environment, sh
+from support.programs import program
 
 PROMPTS = [f"p{number}" for number in range(12)]
 # Like ssh, it takes a host behind options, joins the words of the command, and passes no environment on.

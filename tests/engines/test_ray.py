@@ -11,10 +11,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-import loopback
 from engines.ray_cluster import RayCluster, ray_cluster
 from engines.ray_runs import JOBS, KEY, Prompts, arguments, files_with, wait_for_lines, write_prompts
-from process import Process, run, start
+from support.process import Process, run, start
+from support.servers import loopback
 
 
 @pytest.fixture(scope="module")

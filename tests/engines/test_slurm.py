@@ -15,7 +15,7 @@ from batch.resuming import Shop, records, texts
 from engines.slurm_cluster import SlurmCluster, slurm_cluster, until
 from manual import pages
 from manual.test_engines_page import PAGE, slurm_script
-from process import sh, start
+from support.process import sh, start
 
 TASKS = 8
 PROMPTS = [f"p{number}" for number in range(10 * TASKS)]

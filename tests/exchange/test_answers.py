@@ -14,7 +14,7 @@ import pytest
 from chatpipe.errors import Interrupted, Status
 from chatpipe.system import secrets
 from exchange.scripted import DONE, Body, Receiver, content, error, event, piece, plain, served, stream, whole
-from parametrize import cases
+from support.parametrize import cases
 
 KEY = "sk-canary-0123456789abcdef"
 JSON = (

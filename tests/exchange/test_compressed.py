@@ -10,7 +10,7 @@ import pytest
 
 from chatpipe.errors import Status
 from exchange.scripted import DONE, Server, content, error, piece, plain, stream, whole
-from parametrize import cases
+from support.parametrize import cases
 
 WHOLE = b"".join(whole().stream.pieces)  # type: ignore[union-attr]
 EVENTS = piece("hi", "stop") + DONE

@@ -11,14 +11,14 @@ import httpx
 import orjson
 import pytest
 
-import loopback
 from chatpipe.errors import ReplyTooLong, Status
 from chatpipe.exchange import ExchangeContext, ask, run_without_loop
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.wire.answer import CHOICES, Answer
 from exchange.scripted import URL, Receiver, Server, content, piece, plain, served, stream
-from loopback import Proxy, Step, chunk, completion, event, head, serve
-from senders import event_loop, transport_to
+from support.senders import event_loop, transport_to
+from support.servers import loopback
+from support.servers.loopback import Proxy, Step, chunk, completion, event, head, serve
 
 LIMIT = 300_000
 LONG = 60_000

@@ -11,7 +11,7 @@ from chatpipe.errors import Status
 from chatpipe.options.server import ExchangeLimits
 from chatpipe.system import secrets
 from exchange.scripted import Step, error, plain, served
-from parametrize import cases
+from support.parametrize import cases
 
 KEY = "sk-canary-0123456789abcdef"
 LIST = b'{"data":[{"id":"m"}]}'

@@ -10,7 +10,7 @@ from collections.abc import Generator
 import pytest
 
 from chatpipe.exchange import run_without_loop
-from parametrize import cases
+from support.parametrize import cases
 
 
 class Suspends:

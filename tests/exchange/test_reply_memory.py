@@ -13,8 +13,8 @@ from chatpipe.wire.answer import Answer, read_reply
 from chatpipe.wire.http1 import REPLY_MEMORY
 from chatpipe.wire.reply_memory import ReplyMemory
 from exchange.scripted import URL, Receiver, content
-from loopback import completion
-from senders import event_loop
+from support.senders import event_loop
+from support.servers.loopback import completion
 
 BODY = orjson.dumps(completion("x" * 100_000))
 PIECE = 1000

@@ -23,7 +23,7 @@ from exchange.scripted import (
     stream,
     whole,
 )
-from parametrize import cases
+from support.parametrize import cases
 
 CUT = "the stream was cut: neither finish_reason nor [DONE]"
 

@@ -11,8 +11,8 @@ import pytest
 
 from chatpipe.commands.table import cli
 from chatpipe.errors import UsageFault
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 Chatpipe = Callable[..., Any]
 

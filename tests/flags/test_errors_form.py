@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from parametrize import cases
+from support.parametrize import cases
 
 Chatpipe = Callable[..., Any]
 

@@ -11,7 +11,7 @@ import pytest
 from chatpipe.commands.table import cli
 from chatpipe.flags import foreign, usage
 from manual import commands
-from parametrize import cases
+from support.parametrize import cases
 
 Chatpipe = Callable[..., Any]
 

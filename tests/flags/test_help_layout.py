@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.flags.help_layout import definitions, wrap
-from parametrize import cases
+from support.parametrize import cases
 
 PAIRS = [("-o, --output FILE", "Write to FILE"), ("    --a-name-that-is-much-too-long X", "Do it")]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chatpipe.flags import prompt
 from chatpipe.flags.command import Command
 from chatpipe.options.prompt import PromptOptions
-from parametrize import cases
+from support.parametrize import cases
 
 # letter or name, role
 SPELLINGS = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatpipe.options.parameters import TABLE
-from parametrize import cases
+from support.parametrize import cases
 
 Build = Callable[..., Any]
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 import chatpipe
-from parametrize import cases
+from support.parametrize import cases
 
 Chatpipe = Callable[..., Any]
 PACKAGE = Path(chatpipe.__file__).parent

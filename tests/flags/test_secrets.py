@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatpipe.server.keys import KEY_WAYS
-from parametrize import cases
+from support.parametrize import cases
 
 SECRET = "sk-s3cr3t"
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from chatpipe import __version__, main
-from parametrize import cases
+from support.parametrize import cases
 
 Chatpipe = Callable[..., Any]
 BODY = {"model": "m", "messages": [{"role": "user", "content": "it's $HOME `x` ä"}]}

@@ -12,7 +12,7 @@ import pytest
 
 from chatpipe.commands.table import cli
 from chatpipe.flags.command import Command
-from parametrize import cases
+from support.parametrize import cases
 
 Chatpipe = Callable[..., Any]
 

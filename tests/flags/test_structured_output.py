@@ -12,8 +12,8 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags import structured_output
 from chatpipe.flags.command import Command
 from chatpipe.options.structured_output import SchemaOptions
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 NO_SCHEMA = "there is no schema: name one with --schema FILE"
 ANSWER = {"name": "answer", "schema": {"type": "object"}, "strict": True}

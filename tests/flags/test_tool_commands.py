@@ -10,8 +10,8 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags import tool_commands
 from chatpipe.flags.command import Command
 from chatpipe.options.tool_commands import ToolOptions, split_command
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 
 def read(*words: str) -> ToolOptions:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parametrize import cases
+from support.parametrize import cases
 
 Q = '{"role":"user","content":"q"}\n'
 A = '{"role":"assistant","content":"a"}\n'

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from formats import schemas
-from process import run
 from serve.client import serving
+from support.process import run
 
 _FILES = Path(__file__).parent / "files"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chatpipe.inputs import delimited
 from chatpipe.inputs.delimited import CsvDecoder, Record, RecordDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
-from parametrize import cases
+from support.parametrize import cases
 
 
 def read(records: RecordDecoder, data: bytes) -> list[Record]:

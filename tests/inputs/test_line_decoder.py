@@ -19,8 +19,8 @@ from chatpipe.inputs import elements
 from chatpipe.inputs.line_decoder import InputForm, LineDecoder
 from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
-from parametrize import cases
-from programs import program
+from support.parametrize import cases
+from support.programs import program
 
 Lines = list[tuple[int, bytes]]
 

@@ -10,8 +10,8 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import LocatedValue, parse_document, parse_messages, parse_request
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import json_type
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 USER = {"role": "user", "content": "q"}
 BOT = {"role": "assistant", "content": "a"}

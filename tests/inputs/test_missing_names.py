@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.inputs.missing_names import advice
-from parametrize import cases
+from support.parametrize import cases
 
 JSON = "pipe JSON in, with '-' for the file"
 CURL = "URLs are not fetched: pipe it in from curl, with '-' for the file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatpipe.inputs import names
-from parametrize import cases
+from support.parametrize import cases
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatpipe.inputs.parts import may_be_text, parts_of, split_parts, without_reasoning
-from parametrize import cases
+from support.parametrize import cases
 
 TEXT = {"type": "text", "text": "a"}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}

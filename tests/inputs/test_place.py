@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.place import LineSplitter, Source, locate
-from parametrize import cases
+from support.parametrize import cases
 
 PRETTY = b"""{
   "model": "m",

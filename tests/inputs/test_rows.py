@@ -11,7 +11,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.delimited import CsvDecoder, RecordDecoder, TsvDecoder
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, Row, RowDecoder, TableHead
-from parametrize import cases
+from support.parametrize import cases
 
 
 def read(rows: RowDecoder, *lines: bytes) -> list[Row]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from pipes import filled
 
 import pytest
 from hypothesis import given
@@ -15,8 +14,9 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import SizeLimit, Sources, stdin_owner
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.inputs.text_decoder import text_of
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.pipes import filled
+from support.refusals import refused
 
 
 def nothing_said(text: str) -> None:

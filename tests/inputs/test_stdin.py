@@ -7,15 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pipes import pipe
 
 import pytest
 
 from chatpipe.errors import MissingInput
 from chatpipe.inputs import stdin
 from chatpipe.inputs.stdin import Stdin, StdinKind
-from patience import PATIENCE_S
-from refusals import refused
+from support.patience import PATIENCE_S
+from support.pipes import pipe
+from support.refusals import refused
 
 
 @contextmanager

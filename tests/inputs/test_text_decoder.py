@@ -19,8 +19,8 @@ from chatpipe.inputs.text_decoder import TextDecoder, decode, refuse_other_kinds
 from chatpipe.limits.prices import load_prices
 from chatpipe.options.server import KeySource
 from chatpipe.server.keys import KEY_WAYS, find_key, header_lines
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 BOM = b"\xef\xbb\xbf"
 TEXT = "Grüße, 世界\n".encode()

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.toml import NotTOML, Path, read_document
-from parametrize import cases
+from support.parametrize import cases
 
 PLAIN = """\
 # a comment with "quotes" and [brackets]

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.inputs.values import NotJSON, dumps, loads, loads_strict, standard_line
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 TOO_DEEP = "nested too deeply, more than 900 levels"
 

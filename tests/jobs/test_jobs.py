@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from jobs.test_submission import write_input
-from process import Done, run, start
 from serve.client import Running, get, serving
+from support.process import Done, run, start
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from chatpipe.jobs.result_file import ResultFile
 from chatpipe.system.spool import Room, Spool
-from parametrize import cases
+from support.parametrize import cases
 
 A, B, ODD = (json.dumps({"id": "x", "custom_id": id_, "error": None}).encode() for id_ in ("a", "b", "é\\"))
 LAST = b'{"response":{"custom_id":"b"},"custom_id":"a"}'

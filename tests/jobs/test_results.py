@@ -18,7 +18,7 @@ from chatpipe.jobs.job_dialects import JobCounts, ProviderJob
 from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
 from chatpipe.system.spool import Room, Spool
 from jobs.provider import Provider
-from parametrize import cases
+from support.parametrize import cases
 
 DATA = b"0123456789" * 10
 

@@ -31,7 +31,7 @@ from chatpipe.serve.served_request import ServedRequest
 from jobs.mistral_provider import MistralProvider
 from jobs.provider import BEGIN, Killed, Provider, changed, counted
 from jobs.together_provider import TogetherProvider
-from parametrize import cases
+from support.parametrize import cases
 
 LINES = 7
 PARTS = 3  # of two models, one of which has too many lines for one part

@@ -11,7 +11,7 @@ from chatpipe.jobs.job_dialects import JobCounts, ProviderJob
 from chatpipe.jobs.whole_results import settled_job, whole_results
 from chatpipe.system.spool import Room, Spool
 from jobs.provider import BEGIN, Provider
-from parametrize import cases
+from support.parametrize import cases
 
 A, B, C = (json.dumps({"custom_id": id_}) + "\n" for id_ in "abc")
 ALL_SAID = len(A + B)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from chatpipe.limits.balance import Balance, Load
-from parametrize import cases
+from support.parametrize import cases
 
 LINES = 4000
 

@@ -13,8 +13,8 @@ from chatpipe.limits import call_wait
 from chatpipe.limits.call_wait import CallWait
 from chatpipe.system.status_line import StatusLine
 from chatpipe.wire.answer import Answer, NullReceiver, Receiver
-from parametrize import cases
-from patience import PATIENCE_S
+from support.parametrize import cases
+from support.patience import PATIENCE_S
 
 Step = Callable[[CallWait, Receiver], None]
 

@@ -13,7 +13,7 @@ import pytest
 
 from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit, levels
 from chatpipe.limits.gauges import Gauges, QueueBound
-from parametrize import cases
+from support.parametrize import cases
 
 SERVICE_S = 1.0
 

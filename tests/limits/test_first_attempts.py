@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatpipe.limits.first_attempts import FirstAttempts
 from chatpipe.limits.window import RefusalWindow
-from parametrize import cases
+from support.parametrize import cases
 
 
 def seen(replies: str) -> FirstAttempts:

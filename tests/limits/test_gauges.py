@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.limits.gauges import Gauges, QueueBound, parse_gauges
-from parametrize import cases
+from support.parametrize import cases
 
 VLLM = b"""\
 # HELP vllm:num_requests_running Number of requests in model execution batches.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from chatpipe.limits.health import IN_A_ROW, WAIT_S, Health
-from parametrize import cases
+from support.parametrize import cases
 
 FAIL, PROVE, ANSWER, ACQUIT = "fail", "prove", "answer", "acquit"
 

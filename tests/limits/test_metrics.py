@@ -12,7 +12,7 @@ import httpx
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.concurrency import AdaptiveLimit
 from chatpipe.limits.metrics import follow_gauges
-from parametrize import cases
+from support.parametrize import cases
 
 URL = "http://127.0.0.1:1/metrics"
 QUEUE = b"llamacpp:requests_processing 2\nllamacpp:requests_deferred 2\n"

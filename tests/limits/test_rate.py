@@ -12,7 +12,7 @@ import pytest
 
 from chatpipe.limits.rate import RateLimiter, wait_for_start
 from chatpipe.wire.retry import FailedAttempt, is_busy
-from parametrize import cases
+from support.parametrize import cases
 
 UNIX = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 

@@ -11,7 +11,7 @@ from chatpipe.limits.chance import Chance
 from chatpipe.limits.learned import LearnedRate
 from chatpipe.limits.window import RefusalWindow
 from limits.servers import REFUSAL_S, AtRandom, PerSecond, PerWindow, Slots, run
-from parametrize import cases
+from support.parametrize import cases
 
 SECONDS = 20.0
 

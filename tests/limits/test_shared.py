@@ -22,7 +22,7 @@ from chatpipe.limits.shared import SharedPace
 from chatpipe.limits.shared_state import LEASE_S
 from chatpipe.options.run import SharedLimits
 from chatpipe.system.lock import FileLocked, LockPatience
-from parametrize import cases
+from support.parametrize import cases
 
 HOST = "https://api.example.com"
 NOW = 1_700_000_000.0

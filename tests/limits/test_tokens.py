@@ -7,7 +7,7 @@ import random
 import pytest
 
 from chatpipe.limits.tokens import TokenEstimator
-from parametrize import cases
+from support.parametrize import cases
 
 
 @cases(

@@ -7,9 +7,9 @@ import pytest
 
 from chatpipe.exchange import ExchangeContext, run_without_loop
 from chatpipe.limits.turn_pause import TurnPause
-from loopback import Answer, Request, completion, reply, serve
-from parametrize import cases
-from process import run
+from support.parametrize import cases
+from support.process import run
+from support.servers.loopback import Answer, Request, completion, reply, serve
 
 
 def left(requests: int, reset: str) -> dict[str, str]:

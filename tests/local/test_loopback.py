@@ -17,10 +17,21 @@ from pathlib import Path
 
 import pytest
 
-import loopback
-import patience
-from loopback import Close, Handler, Pause, Request, Reset, Server, Stall, Step, WaitFor, serve
-from parametrize import cases
+from support import patience
+from support.parametrize import cases
+from support.servers import loopback
+from support.servers.loopback import (
+    Close,
+    Handler,
+    Pause,
+    Request,
+    Reset,
+    Server,
+    Stall,
+    Step,
+    WaitFor,
+    serve,
+)
 
 CHAT = b'{"messages":[{"role":"user","content":"hi you"}]}'
 

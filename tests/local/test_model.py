@@ -25,7 +25,7 @@ from chatpipe.local.answer_writer import (
     plain_completion,
     tokens_of,
 )
-from parametrize import cases
+from support.parametrize import cases
 
 API = Path(__file__).parents[2].parent / "shared" / "api"
 PNG = base64.b64encode(bytes(70)).decode()

@@ -11,7 +11,7 @@ import orjson
 
 from chatpipe.local import model
 from chatpipe.local.transport import EchoTransport
-from parametrize import cases
+from support.parametrize import cases
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from manual import pages
-from process import sh
-from programs import find_programs, program
 from serve.client import serving
+from support.process import sh
+from support.programs import find_programs, program
 
 _PAGE = "chatpipe-cookbook"
 _TITLES = ("PIPELINES", "TABLES", "BATCHES", "MAKEFILES")

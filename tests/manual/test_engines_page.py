@@ -12,9 +12,9 @@ import yaml
 from batch.result_lines import texts
 from batch.resuming import write_rows
 from chatpipe.errors import Status
-from loopback import serve
 from manual import pages
-from process import sh
+from support.process import sh
+from support.servers.loopback import serve
 
 PAGE = "chatpipe-engines"
 NOT_FOUND = {126, 127}  # what a shell ends with when it cannot start a program

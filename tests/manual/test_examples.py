@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from loopback import Server, serve
 from manual import pages
-from process import Done, sh, start
-from programs import find_programs
+from support.process import Done, sh, start
+from support.programs import find_programs
+from support.servers.loopback import Server, serve
 
 # The server of the pages: the loopback one, which answers as the model echo does, takes its place.
 _SERVER = "http://localhost:8080"

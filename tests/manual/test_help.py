@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.flags.types import Heading
 from manual import commands
-from process import run, sh
+from support.process import run, sh
 
 SCREEN = (45, 80)  # lines and columns
 

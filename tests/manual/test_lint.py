@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from manual import pages
-from programs import program
+from support.programs import program
 
 SECTIONS = (
     *("NAME", "SYNOPSIS", "QUICK START", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXIT STATUS"),

@@ -8,8 +8,8 @@ import pytest
 
 from manual import pages
 from manual.verdict_table import FAULTS, prompts, table, verdict_on
-from process import run, sh
-from programs import program
+from support.process import run, sh
+from support.programs import program
 
 _BODY = '{\\"messages\\":[{\\"role\\":\\"user\\",\\"content\\":\\"$words\\"}],\\"stream\\":true}'
 _CURL = f'curl -sm 9 -o reply -d "{_BODY}"'

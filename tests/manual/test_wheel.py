@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from manual import pages
-from process import environment
-from programs import missing
+from support.process import environment
+from support.programs import missing
 
 SHARED = {
     "share/bash-completion/completions/chatpipe": pages.ROOT / "completions" / "chatpipe.bash",

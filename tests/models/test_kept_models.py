@@ -10,7 +10,7 @@ from chatpipe.errors import CannotWrite
 from chatpipe.models.kept_models import keep, kept_names, kept_path
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint, resolve
-from parametrize import cases
+from support.parametrize import cases
 
 
 def endpoint(url: str = "https://a.example/v1") -> Endpoint:

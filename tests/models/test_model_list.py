@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatpipe.models.model_list import COLUMNS, Page, cells, distinct, model_of, name_of, page_of
-from parametrize import cases
+from support.parametrize import cases
 
 A, B = {"id": "a"}, {"id": "b"}
 

@@ -11,7 +11,7 @@ from chatpipe.server.endpoints import resolve
 from chatpipe.server.headers import OWN_HEADERS
 from chatpipe.server.keys import ENVIRONMENT
 from chatpipe.server.profiles import Profile
-from parametrize import cases
+from support.parametrize import cases
 
 KEY = KeySource(ENVIRONMENT, "KEY")
 ENVIRON = {"HOST": "dbx.example", "BARE": "https://api.example/"}

@@ -21,8 +21,8 @@ from chatpipe.output.target import open_target
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 from output.collected import Sink
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 Json = dict[str, Any]
 SPOKEN: Json = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}

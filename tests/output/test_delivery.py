@@ -19,8 +19,8 @@ from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 from exchange.scripted import DONE, event, piece, served, stream
 from output.collected import Sink
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 pytestmark = pytest.mark.usefixtures("folder")
 

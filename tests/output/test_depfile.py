@@ -11,8 +11,8 @@ import pytest
 
 from chatpipe.errors import UsageFault
 from chatpipe.output.depfile import rule
-from programs import program
-from refusals import refused
+from support.programs import program
+from support.refusals import refused
 
 OLD, NOW, NEW = (1_000_000_000, 1_000_000_100, 1_000_000_200)
 

@@ -42,7 +42,7 @@ from chatpipe.server import endpoints
 from chatpipe.system.console import Console
 from chatpipe.wire.answer import Answer
 from output.collected import Sink
-from refusals import refused
+from support.refusals import refused
 
 pytestmark = pytest.mark.usefixtures("folder")
 

@@ -13,8 +13,8 @@ from chatpipe.options.output import ANSWER_FORMATS, FormatOptions
 from chatpipe.output.formats import create_writer, decide_stream
 from chatpipe.response.assemble import Assembly
 from output.collected import Sink
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 Json = dict[str, Any]
 

@@ -14,9 +14,9 @@ import pytest
 
 from chatpipe.output.mdoc import render
 from manual import pages
-from parametrize import cases
-from process import CHATPIPE, environment, run
-from programs import program
+from support.parametrize import cases
+from support.process import CHATPIPE, environment, run
+from support.programs import program
 
 HEAD = ".Dd November 29, 2026\n.Dt X 1\n.Os\n.Sh NAME\n.Nm x\n.Nd try\n.Sh D\n"
 

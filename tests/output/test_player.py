@@ -18,7 +18,7 @@ from chatpipe.output.player import RecordingPlayer
 from chatpipe.output.target import open_target
 from chatpipe.response.capture import read_capture
 from chatpipe.system.console import Console
-from parametrize import cases
+from support.parametrize import cases
 
 SAMPLES = Path(__file__).parents[1] / "response" / "samples"
 

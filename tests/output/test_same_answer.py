@@ -18,7 +18,7 @@ from chatpipe.output.target import open_target
 from chatpipe.response.capture import read_capture
 from chatpipe.system.console import Console
 from exchange.scripted import served, stream
-from parametrize import cases
+from support.parametrize import cases
 
 Json = dict[str, Any]
 DONE = "[DONE]"

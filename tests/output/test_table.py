@@ -9,7 +9,7 @@ from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import FormatWriter, create_writer, writer_class
 from chatpipe.response.result_line import ResultLine
 from output.collected import Sink
-from parametrize import cases
+from support.parametrize import cases
 
 Json = dict[str, Any]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from loopback import closed_port
-from process import Process, environment
-from programs import missing
 from serve.client import serving
+from support.process import Process, environment
+from support.programs import missing
+from support.servers.loopback import closed_port
 
 KEY = "sk-peer-1"
 SAYS = "Good day to you, peer."

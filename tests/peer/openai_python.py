@@ -11,8 +11,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from process import environment
-from programs import missing
+from support.process import environment
+from support.programs import missing
 
 
 def run_with_openai(script: str, *arguments: str) -> bytes:

@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from process import environment
-from programs import node_with
 from serve.client import serving
+from support.process import environment
+from support.programs import node_with
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 

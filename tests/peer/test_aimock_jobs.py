@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from loopback import closed_port
 from peer.litellm_proxy import peer_python
-from process import Done, Process, environment, run
-from programs import node_with
+from support.process import Done, Process, environment, run
+from support.programs import node_with
+from support.servers.loopback import closed_port
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 

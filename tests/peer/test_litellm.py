@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from peer.litellm_proxy import KEY, SAYS
-from process import Done, run, sh
-from programs import program
+from support.process import Done, run, sh
+from support.programs import program
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 

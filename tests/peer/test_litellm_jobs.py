@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from peer.litellm_proxy import KEY
-from process import Done, run
+from support.process import Done, run
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 

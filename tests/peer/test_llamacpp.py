@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from loopback import closed_port
-from parametrize import cases
-from process import Done, Process, environment, run
-from programs import missing
+from support.parametrize import cases
+from support.process import Done, Process, environment, run
+from support.programs import missing
+from support.servers.loopback import closed_port
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
 

@@ -18,7 +18,7 @@ from chatpipe.recordings.exchange_record import (
     request_body,
     write_record,
 )
-from parametrize import cases
+from support.parametrize import cases
 
 REQUEST = RecordedRequest("POST", "/v1/chat/completions", {"model": "m", "messages": []})
 STREAM = (("content-type", "text/event-stream"),)

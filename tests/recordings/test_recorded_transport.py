@@ -27,7 +27,7 @@ from chatpipe.system.lock import LockPatience
 from chatpipe.wire.faults import CarriedFault, from_exception, is_transient
 from chatpipe.wire.http1 import NotHTTP, OverlongReply
 from chatpipe.wire.retry import REPLAYED
-from parametrize import cases
+from support.parametrize import cases
 
 URL = "https://user:password@api.example.com/secret-token/v1/chat/completions?key=secret"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}

@@ -18,7 +18,7 @@ from chatpipe.recordings.exchange_record import (
 )
 from chatpipe.recordings.recording_index import RecordingIndex
 from chatpipe.recordings.request_key import request_key
-from parametrize import cases
+from support.parametrize import cases
 
 PATH = "/v1/chat/completions"
 

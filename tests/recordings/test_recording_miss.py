@@ -10,8 +10,8 @@ from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, R
 from chatpipe.recordings.recording_index import RecordingIndex
 from chatpipe.recordings.recording_miss import first_difference, no_recording
 from chatpipe.recordings.request_key import request_key
-from parametrize import cases
 from recordings.test_recording_index import write
+from support.parametrize import cases
 
 LONG = "Summarise the following text in one sentence, please: "
 

@@ -15,8 +15,8 @@ from chatpipe.recordings.exchange_record import write_record
 from chatpipe.recordings.recording_index import RecordingIndex
 from chatpipe.recordings.recording_writer import RecordingWriter
 from chatpipe.system.lock import LockPatience
-from parametrize import cases
 from recordings.test_recording_index import record
+from support.parametrize import cases
 
 LINE = write_record(record("a", "1")) + b"\n"
 

@@ -10,7 +10,7 @@ import pytest
 from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, RecordedRequest
 from chatpipe.recordings.reply_forms import as_asked, reply_to
 from chatpipe.response.sse import EventDecoder
-from parametrize import cases
+from support.parametrize import cases
 
 EVENTS = (("content-type", "text/event-stream"), ("x-request-id", "r1"))
 CALLS = [

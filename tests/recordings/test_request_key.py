@@ -9,7 +9,7 @@ import pytest
 from chatpipe.recordings.exchange_record import RecordedRequest
 from chatpipe.recordings.request_key import LOOSE, request_key, route_of
 from chatpipe.request.fingerprint import body_digest
-from parametrize import cases
+from support.parametrize import cases
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 PATH = "/v1/chat/completions"

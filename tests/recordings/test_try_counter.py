@@ -6,7 +6,7 @@ import pytest
 
 from chatpipe.recordings.exchange_record import RecordedReply
 from chatpipe.recordings.try_counter import has_failed
-from loopback import event, stream_of
+from support.servers.loopback import event, stream_of
 
 STREAM = (("content-type", "text/event-stream"),)
 JSON = (("content-type", "application/json"),)

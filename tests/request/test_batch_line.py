@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatpipe.request.batch_line import RequestLine, parse_line
-from parametrize import cases
+from support.parametrize import cases
 
 ASK = {"messages": [{"role": "user", "content": "q"}]}
 

@@ -14,8 +14,8 @@ from chatpipe.inputs.place import Source
 from chatpipe.options.parameters import TABLE, Parameters
 from chatpipe.request import edits
 from chatpipe.request.build import BuiltRequest, RequestParts, TypedPart, build
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 BY_OPTION = {parameter.option: parameter for parameter in TABLE}
 

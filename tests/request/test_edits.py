@@ -10,8 +10,8 @@ import pytest
 from chatpipe.errors import Status, UsageFault
 from chatpipe.options.parameters import Edit
 from chatpipe.request import edits
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 
 @cases(

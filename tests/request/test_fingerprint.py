@@ -13,8 +13,8 @@ import pytest
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.request.fingerprint import OccurrenceCounter, body_digest, fingerprint, fingerprint_of
-from parametrize import cases
-from programs import program
+from support.parametrize import cases
+from support.programs import program
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi é"}], "temperature": 0.5}
 CANONICAL = '{"messages":[{"content":"Hi é","role":"user"}],"model":"m","temperature":0.5}'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from pipes import filled
 from typing import Any, NamedTuple
 
 import pytest
@@ -20,8 +19,9 @@ from chatpipe.options.prompt import Attachment, PromptOptions, RoleOption
 from chatpipe.options.request import RequestOptions
 from chatpipe.request.build import RequestParts
 from chatpipe.request.gather import add_transcript, gather_request
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.pipes import filled
+from support.refusals import refused
 
 BY_OPTION = {parameter.option: parameter for parameter in TABLE}
 PIPE, FILE, NULL, CLOSED, TERMINAL = "pipe", "file", "null", "closed", "terminal"

@@ -6,7 +6,6 @@ import base64
 import os
 from collections.abc import Callable
 from pathlib import Path
-from pipes import filled
 from typing import Any
 
 import pytest
@@ -16,8 +15,9 @@ from chatpipe.inputs.sources import Sources
 from chatpipe.inputs.stdin import Stdin
 from chatpipe.options.prompt import Attachment, MediaKind
 from chatpipe.request import media
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.pipes import filled
+from support.refusals import refused
 
 PNG = b"\x89PNG\r\n\x1a\n rest"
 OPTIONS: dict[MediaKind, str] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.request.piped_request import meant_option
-from parametrize import cases
+from support.parametrize import cases
 
 MESSAGE = '{"role":"user","content":"q"}'
 BODY = f'{{"model":"m","messages":[{MESSAGE}]}}'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from pipes import filled
 from typing import Any
 
 import pytest
@@ -19,8 +18,9 @@ from chatpipe.options.structured_output import SchemaOptions
 from chatpipe.request.build import BuiltRequest, build
 from chatpipe.request.gather import gather_defaults, gather_request
 from chatpipe.request.response_format import ResponseFormat, read, refuse_several_choices
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.pipes import filled
+from support.refusals import refused
 
 SCHEMA = b'{\n  "type": "object",\n  "properties": {}\n}'
 NOBODY = Stdin(-1, False, lambda _: None)

@@ -9,8 +9,8 @@ import pytest
 
 from chatpipe.errors import UsageFault
 from chatpipe.request.schema_fields import parse_fields
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 STR, INT, NUMBER, BOOL = ({"type": name} for name in ("string", "integer", "number", "boolean"))
 WORDS = {"type": "string", "enum": ["good", "bad"]}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatpipe.inputs import values
 from chatpipe.response.assemble import Assembly
-from parametrize import cases
+from support.parametrize import cases
 
 Json = dict[str, Any]
 

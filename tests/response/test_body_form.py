@@ -13,7 +13,7 @@ from chatpipe.response.body_form import (
     sole_completion,
     texts_of,
 )
-from parametrize import cases
+from support.parametrize import cases
 
 CHUNK = b'{"choices":[{"delta":{"content":"a"}}]}'
 MARK = b"\xef\xbb\xbf"

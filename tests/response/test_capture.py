@@ -21,8 +21,8 @@ from chatpipe.response.capture import (
     StreamEnd,
     read_capture,
 )
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 CHUNK = '{"id":"a","choices":[{"index":0,"delta":{"content":"hi"}}]}'
 CHUNK_VALUE: dict[str, Any] = {"id": "a", "choices": [{"index": 0, "delta": {"content": "hi"}}]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatpipe.response.caveats import caveats
-from parametrize import cases
+from support.parametrize import cases
 
 CHART = {"type": "chart"}
 NO_CHART = "a part of the answer is left out, because it is no text (type 'chart')"

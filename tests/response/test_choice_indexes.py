@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatpipe.response.choice_indexes import ChoiceIndexes
-from parametrize import cases
+from support.parametrize import cases
 
 
 def chunk(*indexes: Any, finish: str | None = None) -> dict[str, Any]:

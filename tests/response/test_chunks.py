@@ -8,7 +8,7 @@ import pytest
 
 from chatpipe.errors import BrokenAnswer, Status
 from chatpipe.response import chunks
-from parametrize import cases
+from support.parametrize import cases
 
 
 @cases(

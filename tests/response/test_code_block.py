@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatpipe.response.code_block import first_code_block
-from parametrize import cases
+from support.parametrize import cases
 
 LIST = "1. Run:\n\n    ```sh\n    ls\n      -l\n    ```\n2. Done."
 

@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.finish_reasons import VENDORS, has_ended, meaning
-from parametrize import cases
+from support.parametrize import cases
 
 # An example of each vendor's own words, in the vendor's own spelling.
 EXAMPLES = {

@@ -7,7 +7,7 @@ from typing import Any
 from chatpipe.errors import Status
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.judge import Verdict, outcome_of, verdict
-from parametrize import cases
+from support.parametrize import cases
 
 Json = dict[str, Any]
 CALLS = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]

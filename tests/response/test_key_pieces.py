@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from chatpipe.response.assemble import Assembly
 from chatpipe.response.key_pieces import KeyPieces, without_keys
-from loopback import chunk
-from parametrize import cases
+from support.parametrize import cases
+from support.servers.loopback import chunk
 
 KEY = "sk-Canary-0123456789-abc"
 OTHER = "Canary-0123456789-abcdef"  # which overlaps with it

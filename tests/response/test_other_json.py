@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatpipe.response.other_json import KINDS, other_json
-from parametrize import cases
+from support.parametrize import cases
 
 SAID = {"role": "assistant", "content": "Hi"}
 

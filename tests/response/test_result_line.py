@@ -21,7 +21,7 @@ from chatpipe.response.result_line import (
     timestamp,
 )
 from chatpipe.response.usage import Usage
-from parametrize import cases
+from support.parametrize import cases
 
 COMPLETION = {"model": "m", "choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}
 USED = {"prompt_tokens": 3, "completion_tokens": 1}

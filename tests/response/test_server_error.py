@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from chatpipe.response.server_error import error_of
-from parametrize import cases
 from response.streams import SHARED, needs_shared
+from support.parametrize import cases
 
 
 class Read(NamedTuple):

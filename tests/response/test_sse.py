@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.response import sse
-from parametrize import cases
 from response.streams import decode
+from support.parametrize import cases
 
 MARK = b"\xef\xbb\xbf"
 

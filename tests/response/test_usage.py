@@ -12,7 +12,7 @@ from chatpipe.response.usage import (
     total_usage,
     usage_of,
 )
-from parametrize import cases
+from support.parametrize import cases
 
 PLAIN = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 OTHER = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from chatpipe.schema.check import Problem, check
-from parametrize import cases
 from schema.mutations import SAMPLES, mutated
+from support.parametrize import cases
 
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 

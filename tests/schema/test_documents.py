@@ -9,7 +9,7 @@ import pytest
 from chatpipe.inputs.place import Source
 from chatpipe.schema.check import Problem
 from chatpipe.schema.documents import Checker, LocatedProblem, split_documents
-from parametrize import cases
+from support.parametrize import cases
 
 BODY = '{"model":"m","messages":[{"role":"user","content":"q"}]}'
 

@@ -15,10 +15,10 @@ from chatpipe.errors import BadInput, Status
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.values import NotJSON
 from chatpipe.schema.expected import AnswerSchema, Violation
-from parametrize import cases
-from process import environment
-from refusals import refused
-from steps import steps
+from support.parametrize import cases
+from support.process import environment
+from support.refusals import refused
+from support.steps import steps
 
 DRAFT_3 = "http://json-schema.org/draft-03/schema#"
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"

@@ -12,7 +12,7 @@ from chatpipe.inputs.place import Source
 from chatpipe.request.build import BuiltRequest
 from chatpipe.schema.check import Problem
 from chatpipe.schema.refuse import describe, refuse
-from parametrize import cases
+from support.parametrize import cases
 
 GOOD: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "q"}]}
 ORIGINS = {"/messages/0": "PROMPT", "/temperature": "--temperature"}

@@ -14,7 +14,7 @@ from chatpipe.options.request import CheckOptions
 from chatpipe.request.response_format import ResponseFormat
 from chatpipe.schema.refuse import refuse_schema
 from chatpipe.schema.strict import LintIssue, lint, lint_warnings
-from parametrize import cases
+from support.parametrize import cases
 
 Json = dict[str, Any]
 NO_OBJECT = "strict mode wants 'type': 'object' at the root"

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from patience import PATIENCE_S, until
-from process import Process, start
+from support.patience import PATIENCE_S, until
+from support.process import Process, start
 
 
 class Running:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from process import run
 from serve.client import Running, chat_request, serving
+from support.process import run
 
 # The exit status of `ask --retries 0` for each fault, streamed. A text is all that it writes.
 STREAMED = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from process import run
 from serve.client import Running, chat_request, get, read_all, serving, statuses
+from support.process import run
 
 
 def verdict_of(server: Running) -> dict[str, Any]:

@@ -16,11 +16,21 @@ from chatpipe.recordings.try_counter import NumberedRequest, TryCounter
 from chatpipe.serve.replayed_reply import ReplayedReply
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, steps_of
 from chatpipe.serve.served_request import ServedRequest
-from loopback import Answer, Request, Stall, completion, error, event, event_stream, reply, stream_of
-from patience import PATIENCE_S
-from process import run
 from serve.client import Running, chat_body, chat_request, get, serving
 from serve.test_upstream import REPLIES, answer, in_front, seen, texts_of
+from support.patience import PATIENCE_S
+from support.process import run
+from support.servers.loopback import (
+    Answer,
+    Request,
+    Stall,
+    completion,
+    error,
+    event,
+    event_stream,
+    reply,
+    stream_of,
+)
 
 KEY = "sk-of-the-client-0123456789abcdef"
 KEPT = (b"content-type", b"retry-after", b"x-request-id")

@@ -16,8 +16,8 @@ from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
 from chatpipe.serve.reply_steps import TimedReply
 from chatpipe.serve.script import Script, parse_script
-from process import run
 from serve.client import chat_request, get, post, serving, statuses
+from support.process import run
 
 Value = Any
 

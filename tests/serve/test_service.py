@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from process import run, sh
 from serve.client import FORM_TYPE, Running, chat_request, get, post, read_all, serving, statuses, upload_form
+from support.process import run, sh
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,10 @@ import pytest
 
 from chatpipe.recordings.exchange_record import read_record
 from chatpipe.wire.http1 import ReplyParser
-from loopback import (
+from serve.client import Running, chat_request, get, post, serving
+from support.patience import PATIENCE_S
+from support.process import run
+from support.servers.loopback import (
     Answer,
     Close,
     Pause,
@@ -40,9 +43,6 @@ from loopback import (
     stream_of,
     tls_contexts,
 )
-from patience import PATIENCE_S
-from process import run
-from serve.client import Running, chat_request, get, post, serving
 
 _STREAM = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
 _EVENTS = stream_of(["a", "ü", "c"])

@@ -14,8 +14,8 @@ from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server.endpoints import resolve
 from chatpipe.server.keys import KEY_WAYS
 from chatpipe.server.server import open_servers
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 ME = "https://me.openai.azure.com"
 KEY, TOKEN = "k3y-12345", "eyJhbGciOi.eyJhdWQiOi.c2lnbmF0dXJl"

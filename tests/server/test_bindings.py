@@ -20,7 +20,7 @@ from chatpipe.server.patches import Patch
 from chatpipe.server.profiles import Profile, ProfileServer
 from chatpipe.server.server import open_servers
 from chatpipe.server.user_profiles import UserProfiles
-from parametrize import cases
+from support.parametrize import cases
 
 OPENAI = "https://api.openai.com/v1"
 GROQ = "https://api.groq.com/openai/v1"

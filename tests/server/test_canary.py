@@ -18,10 +18,10 @@ from chatpipe.errors import Status
 from chatpipe.server.keys import KEY_WAYS, KEYRING
 from chatpipe.server.profile_rules import KEY_SETTINGS
 from chatpipe.server.profiles import secret_variables
-from leaks import has_key
-from loopback import Answer, Handler, Request, completion, reply, serve
 from manual import commands
-from process import Done, run, sh
+from support.leaks import has_key
+from support.process import Done, run, sh
+from support.servers.loopback import Answer, Handler, Request, completion, reply, serve
 
 CANARY = "Canary/0123456789+abcDEF"
 # Copies itself, that is its arguments and its environment, into a file.

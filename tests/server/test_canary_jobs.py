@@ -14,10 +14,10 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from leaks import has_key
-from loopback import Answer, Request, completion, reply, serve
-from process import run
 from server.test_canary import CANARY, HEADERS, RUN, SHOWN, environment, leaks, prepare, sent_back
+from support.leaks import has_key
+from support.process import run
+from support.servers.loopback import Answer, Request, completion, reply, serve
 
 KEY = f"key-{CANARY}"  # that of --key-file
 FORMS = [

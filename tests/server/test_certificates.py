@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatpipe.server.certificates import has_hashed, is_hashed_copy
-from parametrize import cases
+from support.parametrize import cases
 
 ONE = b"-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"
 TWO = b"-----BEGIN CERTIFICATE-----\nTUlJQkNE\n-----END CERTIFICATE-----\n"

@@ -11,8 +11,8 @@ import pytest
 from chatpipe.server.children import child_environment
 from chatpipe.server.profiles import secret_variables
 from chatpipe.system import secrets
-from loopback import completion, in_turn, reply, serve
-from process import run
+from support.process import run
+from support.servers.loopback import completion, in_turn, reply, serve
 
 KEY = "sk-Canary/0123456789"
 PROXY = "http://user:pw@127.0.0.1:9"

@@ -18,8 +18,8 @@ from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.server.profile_file import read_profile
 from chatpipe.server.profile_rules import _PATCH
 from chatpipe.server.profiles import ECHO, Profile
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 GROQ = read_profile("groq") or ECHO
 

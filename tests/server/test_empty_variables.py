@@ -12,14 +12,14 @@ from typing import Any
 import orjson
 import pytest
 
-import process
 from chatpipe.errors import BadConfiguration
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import profile_file
 from chatpipe.server.config import Config
 from chatpipe.server.endpoints import resolve
 from manual import pages
-from parametrize import cases
+from support import process
+from support.parametrize import cases
 
 SERVER, PROFILE, FILE = (f"unset it, or name a {each}" for each in ("server", "profile", "file"))
 REFUSED = {

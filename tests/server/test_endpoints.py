@@ -12,8 +12,8 @@ from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.server.headers import parse_header
 from chatpipe.server.profiles import DEFAULT, ECHO
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 ROUTE = "/chat/completions"
 OURS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import Endpoint, resolve
 from chatpipe.server.identity import comparable_name, model_scope, path_names_model, recorded_name
-from parametrize import cases
+from support.parametrize import cases
 
 
 def endpoint(base_url: str | None = None, profile: str | None = None) -> Endpoint:

@@ -12,10 +12,10 @@ import pytest
 
 from chatpipe.options.server import KeyWaits
 from chatpipe.server.key_command import CommandStopped, read_output
-from loopback import echoing, serve
-from parametrize import cases
-from patience import until
-from process import has_ended, start
+from support.parametrize import cases
+from support.patience import until
+from support.process import has_ended, start
+from support.servers.loopback import echoing, serve
 
 # Long enough that a test that waits for its end fails, and of this process only.
 SLEEP = f"sleep 600.{os.getpid()}"

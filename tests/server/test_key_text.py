@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from pipes import filled
 
 import pytest
 
@@ -12,9 +11,10 @@ from chatpipe.errors import NoAccess, Status
 from chatpipe.options.server import KeySource, KeyWaits, KeyWay
 from chatpipe.server.keys import KEY_WAYS, find_key
 from chatpipe.system import secrets
-from parametrize import cases
-from process import run, sh
-from refusals import refused
+from support.parametrize import cases
+from support.pipes import filled
+from support.process import run, sh
+from support.refusals import refused
 
 WAYS: dict[str, KeyWay] = {way.names: way for way in KEY_WAYS}
 ALONE = "one line of printable ASCII is wanted"

@@ -6,16 +6,16 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from pipes import filled
 
 import pytest
 
 from chatpipe.errors import NoAccess, Status
 from chatpipe.options.server import KeySource, KeyWay, ServerOptions
 from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS, find_key
-from loopback import error, serve
 from manual import commands, pages
-from process import Done, sh
+from support.pipes import filled
+from support.process import Done, sh
+from support.servers.loopback import error, serve
 
 KEY = "sk-s3cr3t"
 ANOTHER = KeySource(ENVIRONMENT, "A_KEY", "A_KEY", is_optional=True)

@@ -14,10 +14,10 @@ from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess
 from chatpipe.options.server import KeySource, KeyWaits
 from chatpipe.server.keys import KEYRING, find_key, key_words
 from chatpipe.system import secrets
-from leaks import has_key
-from parametrize import cases
-from process import start
-from refusals import refused
+from support.leaks import has_key
+from support.parametrize import cases
+from support.process import start
+from support.refusals import refused
 
 PLACE = "config.toml:3: [profiles.p] keyring"
 PASSWORDS = {

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from pipes import filled
 from typing import Any
 
 import pytest
@@ -14,8 +13,9 @@ import pytest
 from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, UsageFault
 from chatpipe.options.server import KeySource
 from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS, find_key, header_lines, key_words
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.pipes import filled
+from support.refusals import refused
 
 ENVIRON = {"A_KEY": "from-variable"}
 

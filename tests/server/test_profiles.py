@@ -22,8 +22,8 @@ from chatpipe.server.profile_file import names, profile_of, read_profile
 from chatpipe.server.profiles import DEFAULT, Profile, secret_variables
 from chatpipe.server.server import open_servers, with_key
 from chatpipe.system import secrets
-from parametrize import cases
-from process import run
+from support.parametrize import cases
+from support.process import run
 
 FILE = Path(*chatpipe.server.__path__) / "profiles.toml"
 TABLES = tomllib.loads(FILE.read_text())

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from leaks import has_key
-from loopback import Server, completion, reply, serve
-from parametrize import cases
-from process import start
+from support.leaks import has_key
+from support.parametrize import cases
+from support.process import start
+from support.servers.loopback import Server, completion, reply, serve
 
 pytest.importorskip("keyrings.alt", reason="keyrings.alt is in the group dev")
 

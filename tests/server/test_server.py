@@ -15,7 +15,7 @@ from chatpipe.server.headers import Headers
 from chatpipe.server.keys import ENVIRONMENT, FoundKey
 from chatpipe.server.server import open_servers, with_key
 from chatpipe.system import secrets
-from refusals import refused
+from support.refusals import refused
 
 OURS = (
     ("Content-Type", "application/json"),

@@ -8,7 +8,7 @@ from chatpipe.errors import BadConfiguration, Status
 from chatpipe.server.base_url import parse_base_url
 from chatpipe.server.profile_file import base_url_at, base_url_of, names, read_profile
 from chatpipe.server.url_forms import _DASHBOARDS
-from parametrize import cases
+from support.parametrize import cases
 
 GROQ = "https://api.groq.com/openai/v1"
 AZURE = "https://me.openai.azure.com"

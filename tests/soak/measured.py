@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from process import CHATPIPE, environment
+from support.process import CHATPIPE, environment
 
 _RSS_PER_MB = 1024 * 1024 if sys.platform == "darwin" else 1024
 # A process takes over the peak of the one that starts it, so ours is started by one that is small.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from disk_points import SCENARIOS, laboratory, points, violations
 from soak.measured import seed
+from support.disk.disk_points import SCENARIOS, laboratory, points, violations
 
 POINTS = 5_000
 

@@ -11,7 +11,7 @@ import pytest
 from batch.result_lines import outcomes, records
 from batch.test_fleet_reliability import arguments, by_server, processes, wait_for
 from batch.weather import questions
-from process import start
+from support.process import start
 
 LINES = 4_000
 

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
-from loopback import Server, canned
-from process import start
 from soak.measured import Measured, measured, tell
+from support.process import start
+from support.servers.loopback import Server, canned
 
 FEW, MANY, SOLD = 10_000, 1_000_000, 300_000
 MORE_MB = 10  # what a hundred times as many lines may take more

@@ -13,9 +13,9 @@ from batch.resuming import Shop, names, texts, write_rows
 from batch.runs import without_get
 from batch.test_reliability import Crowded
 from batch.weather import Weather, questions, wrong_results
-from loopback import Server
-from process import run, start
 from soak.measured import seed
+from support.process import run, start
+from support.servers.loopback import Server
 
 LINES = 20_000
 

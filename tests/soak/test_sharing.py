@@ -7,8 +7,8 @@ import itertools
 from pathlib import Path
 
 from batch.weather import questions, wrong_results
-from loopback import Answer, Pause, Request, Server, completion, reply
-from process import start
+from support.process import start
+from support.servers.loopback import Answer, Pause, Request, Server, completion, reply
 
 PROCESSES, LINES, PER_SECOND = 4, 500, 100
 

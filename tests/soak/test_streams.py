@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loopback import Server, canned
-from process import sh
+from support.process import sh
+from support.servers.loopback import Server, canned
 
 ENDLESS = """yes '"hi"'"""
 

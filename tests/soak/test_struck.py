@@ -8,13 +8,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import strike
 from batch.resuming import TO_OUT, Shop, texts
 from batch.runs import command
 from commands.asking import ask
-from loopback import event_stream, serve, stream_of
-from process import Done, run
 from soak.measured import seed
+from support import strike
+from support.process import Done, run
+from support.servers.loopback import event_stream, serve, stream_of
 
 POINTS = 1_000
 # A little more than the lines that each executes under the last release: some moments never come.

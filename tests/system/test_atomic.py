@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chatpipe.system import atomic
-from parametrize import cases
+from support.parametrize import cases
 
 ABANDONED = ".out.chatpipe-0123456789ab"
 pytestmark = pytest.mark.usefixtures("folder", "all_closed")

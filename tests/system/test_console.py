@@ -13,7 +13,7 @@ from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, Unreachable
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.system import secrets
 from chatpipe.system.console import Console, error_record
-from parametrize import cases
+from support.parametrize import cases
 
 LOUD, QUIET, VERBOSE = ConsoleOptions(), ConsoleOptions(quiet=True), ConsoleOptions(verbose=True)
 

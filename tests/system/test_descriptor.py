@@ -16,7 +16,6 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pipes import pipe
 from typing import Any
 
 import pytest
@@ -36,8 +35,9 @@ from chatpipe.system.descriptor import (
     write_all_at,
 )
 from chatpipe.system.replace import open_output
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.pipes import pipe
+from support.refusals import refused
 
 
 @contextmanager

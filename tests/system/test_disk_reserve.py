@@ -13,7 +13,7 @@ from chatpipe.errors import CannotWrite
 from chatpipe.system.descriptor import DescriptorOutput
 from chatpipe.system.disk_reserve import DiskReserve
 from chatpipe.system.replace import Replacement
-from parametrize import cases
+from support.parametrize import cases
 
 
 def held() -> int:

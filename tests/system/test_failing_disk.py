@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from disk_points import SCENARIOS, Lab, Point, laboratory, violations
+from support.disk.disk_points import SCENARIOS, Lab, Point, laboratory, violations
 
 ASK = "ask -o, replaced"
 BATCH = "batch -o, resumed"

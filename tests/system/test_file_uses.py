@@ -12,9 +12,9 @@ import pytest
 from chatpipe.errors import UsageFault
 from chatpipe.options.files import FileUse, Role
 from chatpipe.system.file_uses import refuse_shared_files
-from parametrize import cases
-from process import sh
-from refusals import refused
+from support.parametrize import cases
+from support.process import sh
+from support.refusals import refused
 
 ROLES: tuple[Role, ...] = get_args(Role)
 SHARED = {

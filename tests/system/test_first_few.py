@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from chatpipe.system.console import FirstFew
-from parametrize import cases
+from support.parametrize import cases
 
 MORE = "there are more like these: elsewhere"
 

@@ -26,8 +26,8 @@ from chatpipe.system.line_index import (
     pack_location,
     unpack_location,
 )
-from parametrize import cases
-from resident import measured
+from support.parametrize import cases
+from support.resident import measured
 
 LARGEST = 2**64 - 1
 

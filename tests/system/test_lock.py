@@ -13,7 +13,7 @@ import pytest
 from chatpipe.errors import CannotWrite, Interrupted, Status, TryLater, UsageFault
 from chatpipe.system.lock import FileLocked, LockedFile, LockPatience, open_locked
 from chatpipe.system.same_file import is_current
-from refusals import refused
+from support.refusals import refused
 
 
 class Clock:

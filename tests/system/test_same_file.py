@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatpipe.system.same_file import FileId, descriptor_of, identify, is_current, resolve
-from parametrize import cases
+from support.parametrize import cases
 
 
 @pytest.fixture(autouse=True)

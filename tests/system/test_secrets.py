@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from chatpipe.system import secrets
-from parametrize import cases
+from support.parametrize import cases
 
 KEY = "sk-Canary/0123456789+abcDEF"
 SPELT = "".join(f"\\u{ord(each):04x}" for each in KEY)

@@ -6,7 +6,7 @@ import errno
 import os
 
 from chatpipe.system.temporary_file import cannot_keep
-from parametrize import cases
+from support.parametrize import cases
 
 LARGER_DISK = "set TMPDIR to a folder on a larger disk"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.system.text_width import columns_of, cut
-from parametrize import cases
+from support.parametrize import cases
 
 
 @cases(

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-import loopback
 from chatpipe.exchange import run_without_loop
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
-from senders import AsyncSender, Sender, client_context, collect_garbage, event_loop
+from support.senders import AsyncSender, Sender, client_context, collect_garbage, event_loop
+from support.servers import loopback
 from wire.servers import Resolver
 
 

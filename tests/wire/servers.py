@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from patience import PATIENCE_S
+from support.patience import PATIENCE_S
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from chatpipe.wire.proxy import ProxiedTransport
 from chatpipe.wire.sync import BlockingTransport
 from chatpipe.wire.transports import check_transport, open_transport
 from exchange.scripted import Receiver
-from senders import transport_to
+from support.senders import transport_to
 
 
 def server_of(**options: Any) -> Server:

@@ -16,7 +16,7 @@ from chatpipe.errors import (
 from chatpipe.wire import faults
 from chatpipe.wire.http1 import NO_REPLY, EarlyEnd, NotHTTP
 from chatpipe.wire.timeouts import DEADLINE
-from parametrize import cases
+from support.parametrize import cases
 
 URL = "http://127.0.0.1:9/v1/chat/completions"
 SHOWN = f"'{URL}'"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, NotHTTP, OverlongReply, ReplyParser
-from parametrize import cases
+from support.parametrize import cases
 
 
 @dataclass(frozen=True)

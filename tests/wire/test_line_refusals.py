@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatpipe.wire.line_refusals import concerns_one_line
-from parametrize import cases
+from support.parametrize import cases
 
 
 @cases(

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-import loopback
 from chatpipe.wire import connection as link_module
-from loopback import Close, Pause, Stall, chunked, event_stream, reply, serve
-from senders import Sender
+from support.senders import Sender
+from support.servers import loopback
+from support.servers.loopback import Close, Pause, Stall, chunked, event_stream, reply, serve
 from wire.servers import raw_server
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

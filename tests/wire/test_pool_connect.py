@@ -12,12 +12,12 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-import loopback
 from chatpipe.wire import connect, faults
 from chatpipe.wire.connect import Address, interleave
 from chatpipe.wire.timeouts import ATTEMPT_DELAY_S, DEADLINE
-from loopback import closed_port, reply, serve
-from senders import HI, AsyncSender, Sender, client_context, run, turns
+from support.senders import HI, AsyncSender, Sender, client_context, run, turns
+from support.servers import loopback
+from support.servers.loopback import closed_port, reply, serve
 from wire.servers import Resolver, full_backlog
 
 CLOSING = reply(200, b"hi", {"connection": "close"})

@@ -17,13 +17,23 @@ from typing import Any
 import httpx
 import pytest
 
-import loopback
 from chatpipe.serve.wakeup import Wakeup
 from chatpipe.wire.pool import PoolTransport
-from loopback import Close, Pause, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
-from parametrize import cases
-from patience import PATIENCE_S
-from senders import HI, NO_LIMITS, AsyncSender, Sender, read, run, turns, until
+from support.parametrize import cases
+from support.patience import PATIENCE_S
+from support.senders import HI, NO_LIMITS, AsyncSender, Sender, read, run, turns, until
+from support.servers import loopback
+from support.servers.loopback import (
+    Close,
+    Pause,
+    Stall,
+    WaitFor,
+    chunked,
+    event_stream,
+    in_turn,
+    reply,
+    serve,
+)
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CUT = HEAD + b"Content-Length: 10\r\n\r\nabc"

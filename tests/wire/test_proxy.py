@@ -13,16 +13,16 @@ from typing import Any
 import httpx
 import pytest
 
-import loopback
 from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import run_without_loop
 from chatpipe.wire import faults
 from chatpipe.wire.proxy import ProxiedTransport
 from chatpipe.wire.timeouts import DEADLINE
-from loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
-from parametrize import cases
-from refusals import refused
-from senders import HI, AsyncSender, Sender, collect_garbage, event_loop, transport_to
+from support.parametrize import cases
+from support.refusals import refused
+from support.senders import HI, AsyncSender, Sender, collect_garbage, event_loop, transport_to
+from support.servers import loopback
+from support.servers.loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
 from wire.servers import raw_server
 
 JOBS = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatpipe.errors import Status
 from chatpipe.wire import proxy_refusals
-from parametrize import cases
+from support.parametrize import cases
 
 NO_LOGIN, OFFER = b"\x05\x01\x00", b"\x05\x01\x02"
 LOGIN, CONNECT = b"\x01\x01u\x01p", b"\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.wire.rate_limits import ReportedLimit, reported_limits
-from parametrize import cases
+from support.parametrize import cases
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 

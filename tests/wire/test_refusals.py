@@ -24,7 +24,7 @@ from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.server.server import THROUGH_PROXY
 from chatpipe.wire import refusals
 from chatpipe.wire.retry import FailedAttempt, is_retryable
-from parametrize import cases
+from support.parametrize import cases
 
 URL = "http://127.0.0.1:9/v1/chat/completions"
 SHOWN = f"'{URL}'"

@@ -17,7 +17,7 @@ from chatpipe.wire.retry import (
     requested_delay,
     statuses_text,
 )
-from parametrize import cases
+from support.parametrize import cases
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 

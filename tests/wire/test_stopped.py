@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import pytest
 
-import loopback
-from loopback import Answer, Proxy, Request, Server, WaitFor, completion, reply, serve
-from patience import PATIENCE_S
-from process import Process, start
+from support.patience import PATIENCE_S
+from support.process import Process, start
+from support.servers import loopback
+from support.servers.loopback import Answer, Proxy, Request, Server, WaitFor, completion, reply, serve
 
 LIMIT_S = 1.0
 LONG = "hi" * 100_000  # more than one read

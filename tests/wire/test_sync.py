@@ -17,8 +17,8 @@ import pytest
 from chatpipe.wire import first_address, sync
 from chatpipe.wire.http1 import encode_head
 from chatpipe.wire.sync import BlockingTransport
-from loopback import Stall, WaitFor, chunked, reply, serve
-from senders import Sender, client_context, collect_garbage
+from support.senders import Sender, client_context, collect_garbage
+from support.servers.loopback import Stall, WaitFor, chunked, reply, serve
 
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
 

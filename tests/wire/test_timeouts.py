@@ -7,7 +7,7 @@ import time
 import pytest
 
 from chatpipe.wire.timeouts import WaitLimits
-from parametrize import cases
+from support.parametrize import cases
 
 
 @pytest.fixture

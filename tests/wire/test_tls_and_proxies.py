@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-import loopback
 from chatpipe.errors import BadConfiguration, MissingInput
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import certificates, tls
@@ -21,10 +20,11 @@ from chatpipe.server.proxies import proxy_for
 from chatpipe.server.tls import tls_context
 from chatpipe.wire import faults
 from chatpipe.wire.sync import BlockingTransport
-from loopback import reply, serve
-from parametrize import cases
-from refusals import refused
-from senders import HI, Sender, transport_to
+from support.parametrize import cases
+from support.refusals import refused
+from support.senders import HI, Sender, transport_to
+from support.servers import loopback
+from support.servers.loopback import reply, serve
 from wire.servers import raw_server
 
 Make = Callable[[httpx.AsyncBaseTransport], Sender]

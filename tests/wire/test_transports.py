@@ -13,11 +13,22 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import httpx
 import pytest
 
-import loopback
 from chatpipe.wire.http1 import NotHTTP
 from chatpipe.wire.timeouts import DEADLINE
-from loopback import Close, Pause, Reset, Stall, WaitFor, chunked, event_stream, in_turn, reply, serve
-from senders import HI, Sender
+from support.senders import HI, Sender
+from support.servers import loopback
+from support.servers.loopback import (
+    Close,
+    Pause,
+    Reset,
+    Stall,
+    WaitFor,
+    chunked,
+    event_stream,
+    in_turn,
+    reply,
+    serve,
+)
 from wire.servers import drain, drain_to_end, raw_server
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

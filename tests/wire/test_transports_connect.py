@@ -11,11 +11,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-import loopback
 from chatpipe.wire import connect, faults, first_address
 from chatpipe.wire.timeouts import ATTEMPT_DELAY_S, DEADLINE
-from loopback import closed_port, reply, serve
-from senders import HI, Sender, client_context
+from support.senders import HI, Sender, client_context
+from support.servers import loopback
+from support.servers.loopback import closed_port, reply, serve
 from wire.servers import Resolver, full_backlog, raw_server
 
 CLOSING = reply(200, b"hi", {"connection": "close"})

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-import loopback
 from chatpipe.wire import answer, connection, faults, sync
-from loopback import Close, Pause, Reset, Stall, chunked, event_stream, in_turn, reply, serve
-from senders import HI, Sender
+from support.senders import HI, Sender
+from support.servers import loopback
+from support.servers.loopback import Close, Pause, Reset, Stall, chunked, event_stream, in_turn, reply, serve
 from wire.servers import drain
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

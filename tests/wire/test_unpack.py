@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from chatpipe.wire.unpack import START_BYTES, open_unpacker
-from parametrize import cases
+from support.parametrize import cases
 
 ZSTD = ("compression.zstd", "backports.zstd")  # the first from Python 3.14 on
 TEXT = bytes(range(256)) * 400 + b" " * 300_000

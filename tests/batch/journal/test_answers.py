@@ -22,8 +22,8 @@ from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs.values import Value
 from chatpipe.options.run import ResumeOptions
-from parametrize import cases
-from resident import measured
+from support.parametrize import cases
+from support.resident import measured
 
 F1, F2, F3 = "1" * 32, "2" * 32, "3" * 32
 HEADER = b'{"chatpipe_journal":1,"chatpipe":"0.1.0"}'

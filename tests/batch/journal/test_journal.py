@@ -20,8 +20,8 @@ from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, CannotWrite, Status, TryLater
 from chatpipe.system import descriptor
 from chatpipe.system.disk_reserve import DiskReserve
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 HEADER = b'{"chatpipe_journal":1,"chatpipe":"%s"}\n' % __version__.encode()
 LINES = [b'{"id":"a","custom_id":"\xc3\xa9"}', b'{"id":"b","custom_id":"2"}', b'{"id":"c","custom_id":"3"}']

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.journal.journal import Journal
-from process import environment
+from support.process import environment
 
 # Appends lines as fast as it can, and says so after each: what it says is on disk has to be there.
 # Lines are of very different lengths, so that kills hit long writes too.

@@ -25,7 +25,7 @@ from chatpipe.options.run import ResumeOptions
 from chatpipe.options.server import ServerOptions
 from chatpipe.request.fingerprint import fingerprint
 from chatpipe.server import endpoints
-from parametrize import cases
+from support.parametrize import cases
 
 BODY = {"model": "m", "messages": []}
 SCOPE = "https://h/v1"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from parametrize import cases
-from process import run, start
 from serve.client import Running, serving
+from support.parametrize import cases
+from support.process import run, start
 
 INPUT = '"one"\n"two"\n"three"\n'
 

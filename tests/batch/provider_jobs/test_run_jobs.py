@@ -28,7 +28,7 @@ from jobs.mistral_provider import MistralProvider
 from jobs.provider import BASE_URL, Killed, Provider
 from jobs.test_submission import paid
 from jobs.together_provider import TogetherProvider
-from parametrize import cases
+from support.parametrize import cases
 
 LINES = 7
 MODELS = ["a", "b", "a", "a", "b", "a", "a"]

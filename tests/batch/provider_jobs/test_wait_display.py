@@ -8,7 +8,7 @@ import pytest
 
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.wait_display import WaitCounts, WaitDisplay, format_wait, wait_record
-from parametrize import cases
+from support.parametrize import cases
 
 COUNTS = WaitCounts(3, 1, 0, 1000, 409, 3, {"in_progress": 2}, None)
 

@@ -13,7 +13,7 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
 from chatpipe.request.build import BuiltRequest, RequestParts, TypedPart, build
-from refusals import refused
+from support.refusals import refused
 
 ROW = {"a": "A", "n": 1, "image": "https://h/i.png"}
 

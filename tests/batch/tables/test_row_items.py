@@ -16,8 +16,8 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, RowDecoder
 from chatpipe.options.request import CheckOptions
 from chatpipe.request.build import RequestParts, TypedPart, build
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 
 def reader(

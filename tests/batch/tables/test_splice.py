@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatpipe.batch.tables.splice import set_fields
-from parametrize import cases
+from support.parametrize import cases
 
 
 @cases(

@@ -9,8 +9,8 @@ import pytest
 
 from chatpipe.batch.tables.template import MissingField, parse_placeholder, parse_template, quote_name
 from chatpipe.errors import BadInput
-from parametrize import cases
-from refusals import refused
+from support.parametrize import cases
+from support.refusals import refused
 
 ROW: dict[str, Any] = {
     "text": "hello",

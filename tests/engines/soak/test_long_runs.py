@@ -6,10 +6,10 @@ from pathlib import Path
 
 import orjson
 
-import loopback
 from engines.ray_cluster import ray_cluster
 from engines.ray_runs import JOBS, Prompts, arguments, wait_for_lines, write_prompts
-from process import start
+from support.process import start
+from support.servers import loopback
 
 LINES = 20_000
 MINUTES, PER_MINUTE = 3, 600

@@ -5,7 +5,7 @@ between them pauses, stalls, resets. One thread runs an event loop for all conne
 played by call-backs, not by a task a connection, which is why two thousand cost little and why
 stopping takes no patience.
 
-As a program (`python tests/loopback.py --port 0`) it prints its URL and answers as `echo`.
+As a program (`python tests/support/servers/loopback.py --port 0`) it prints its URL and answers as `echo`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import random
 import shutil
 import socket
 import ssl
+import sys
 import tempfile
 import threading
 import time
@@ -33,7 +34,6 @@ from urllib.parse import urlsplit
 
 import orjson
 
-import patience
 from chatpipe.local import model
 from chatpipe.serve import reply_steps
 from chatpipe.serve.client_connection import ClientConnection
@@ -44,6 +44,9 @@ from chatpipe.serve.reply_steps import Reset as Reset
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.wakeup import Wakeup
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # it is a program, too
+from support import patience
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import httpx
 
-import loopback
 from chatpipe.exchange import run_without_loop
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
@@ -20,7 +19,8 @@ from chatpipe.server.server import with_key
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
 from chatpipe.wire.transports import open_transport
-from patience import PATIENCE_S
+from support.patience import PATIENCE_S
+from support.servers import loopback
 
 T = TypeVar("T")
 HI = (200, b"hi")

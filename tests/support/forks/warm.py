@@ -26,11 +26,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import warm_server
-from warm_server import LONGEST_MESSAGE, Terms
+from support.forks import warm_server
+from support.forks.warm_server import LONGEST_MESSAGE, Terms
 
 _PIPE_BYTES = 64 << 10
 _PR_SET_CHILD_SUBREAPER = 36
+_TESTS = Path(__file__).parents[2]
 
 
 def can_run(arguments: Sequence[str | bytes], env: Mapping[str, str]) -> bool:
@@ -181,8 +182,8 @@ def command() -> Path:
         listener.bind(str(folder / "socket"))
         listener.listen(64)
         passed = (theirs.fileno(), listener.fileno())
-        words = (sys.executable, warm_server.__file__, *map(str, passed))
-        server = subprocess.Popen(words, pass_fds=passed, stdin=subprocess.DEVNULL)
+        words = (sys.executable, "-m", warm_server.__name__, *map(str, passed))
+        server = subprocess.Popen(words, cwd=_TESTS, pass_fds=passed, stdin=subprocess.DEVNULL)
 
     def stop() -> None:
         ours.close()

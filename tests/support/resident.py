@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from process import environment
-from programs import missing
+from support.process import environment
+from support.programs import missing
 
 _RESIDENT = """
 import os

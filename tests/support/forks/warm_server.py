@@ -26,8 +26,8 @@ import traceback
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import failing_disk
-import strike
+from support import strike
+from support.disk import failing_disk
 
 LONGEST_MESSAGE = 64 << 10
 _MOST_DESCRIPTORS = 200

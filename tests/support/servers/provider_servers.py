@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import trustme
 
-from loopback import (
+from support.servers.loopback import (
     Answer,
     Proxy,
     Request,

@@ -24,8 +24,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import warm
-from patience import PATIENCE_S, until
+from support.forks import warm
+from support.patience import PATIENCE_S, until
 
 CHATPIPE = (sys.executable, "-m", "chatpipe")
 _BIN = Path(sys.executable).parent  # not resolved: in a virtual environment the script is beside the link

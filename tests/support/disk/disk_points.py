@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from failing_disk import FAULTS, Plan
-from loopback import Answer, Request, Server, completion, reply, serve
-from process import Done, run
+from support.disk.failing_disk import FAULTS, Plan
+from support.process import Done, run
+from support.servers.loopback import Answer, Request, Server, completion, reply, serve
 
 OLD = b"what was there before\n"
 # What differs between two runs that did the same.

@@ -1,4 +1,4 @@
-"""Mutants that behave as the original does, each with the reason; see `tests/mutate.py`."""
+"""Mutants that behave as the original does, each with the reason; see `mutate.py`."""
 
 from __future__ import annotations
 

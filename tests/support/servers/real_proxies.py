@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from loopback import closed_port
-from patience import until
-from process import Process
-from programs import program
+from support.patience import until
+from support.process import Process
+from support.programs import program
+from support.servers.loopback import closed_port
 
 
 @contextlib.contextmanager

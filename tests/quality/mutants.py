@@ -1,6 +1,6 @@
 """Mutants of a module: its source with one operator, constant, branch, call or return value changed.
 
-Only code in functions is changed, because `tests/mutate.py` puts it in the place of the old code while
+Only code in functions is changed, because `mutate.py` puts it in the place of the old code while
 everything is loaded. Assertions, `zip(strict=True)`, annotations, docstrings and f-strings are left out:
 they state what is so already, or say something for people only.
 """

@@ -1,7 +1,7 @@
 """Figures of the package's structure, measured on its source.
 
-    python tests/figures.py              this checkout
-    python tests/figures.py OLD NEW      two checkouts side by side
+    python tests/quality/figures.py              this checkout
+    python tests/quality/figures.py OLD NEW      two checkouts side by side
 
 A checkout holds cli/chatpipe and tests. schema/accept.py is generated and left out everywhere.
 Only `sources`, `read`, `lines_of_tests` and `main` do I/O. tests/test_layers.py guards the limits.
@@ -472,4 +472,4 @@ def main(roots: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [str(Path(__file__).parents[1])])
+    main(sys.argv[1:] or [str(Path(__file__).parents[2])])

@@ -1,11 +1,11 @@
 """Change one thing in a module at a time, run the tests that execute it, and print what no test noticed.
 
-    python tests/mutate.py [--count N] [--seed N] [--jobs N] [MODULE...]
+    python tests/quality/mutate.py [--count N] [--seed N] [--jobs N] [MODULE...]
 
 A module is named as in TESTS. Nothing is written: the tests are collected once, and each mutant lives in
 a fork of that process, where its code replaces that of the loaded function. Tests that start processes
 of their own do not see it, so that only tests in this process count. The status is 1 if fewer than
-95 of 100 mutants are noticed, apart from those in `tests/equivalents.py`.
+95 of 100 mutants are noticed, apart from those in `tests/quality/equivalents.py`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from typing import Any, NamedTuple
 import pytest
 from _pytest.runner import runtestprotocol
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from equivalents import EQUIVALENTS  # noqa: E402
-from mutants import Mutant, chosen, mutants  # noqa: E402
+from quality.equivalents import EQUIVALENTS  # noqa: E402
+from quality.mutants import Mutant, chosen, mutants  # noqa: E402
 
 # The modules, and the tests in this process that concern each.
 _JOURNAL = (
