@@ -1,4 +1,4 @@
-"""For the tests of this folder: an event loop for coroutines, and a shop with an input of five prompts."""
+"""For the tests of this folder: an event loop for coroutines, and a harness with an input of five prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.resuming import Shop
+from batch.resuming import RunHarness
 from chatpipe.errors import Interrupted
 from chatpipe.system.signals import interruptible, run_loop
 
@@ -34,14 +34,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    """A shop whose in.jsonl has the prompts a to e, unless a test writes another."""
-    with Shop(tmp_path) as shop:
-        shop.write(*"abcde")
-        yield shop
+def harness(tmp_path: Path) -> Iterator[RunHarness]:
+    """A harness whose in.jsonl has the prompts a to e, unless a test writes another."""
+    with RunHarness(tmp_path) as harness:
+        harness.write(*"abcde")
+        yield harness
 
 
 @pytest.fixture
-def answered(shop: Shop) -> None:
+def answered(harness: RunHarness) -> None:
     """A run of the five prompts that came to its end."""
-    assert shop.buy() == (0, [*"abcde"])
+    assert harness.status_and_prompts() == (0, [*"abcde"])

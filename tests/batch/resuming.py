@@ -1,4 +1,4 @@
-"""A server that counts what it sells, and runs of `chatpipe batch` against it, for tests of resuming."""
+"""A server that counts its prompts, and runs of `chatpipe batch` against it, for tests of resuming."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from batch.runs import command, without_get
 from support.process import Done, Process, run, start
 from support.servers.loopback import Pause, Request, Reset, Server, Step, WaitFor, completion, error, reply
 
-__all__ = ["TO_OUT", "Shop", "names", "outcomes", "records", "texts", "write_rows"]
+__all__ = ["TO_OUT", "RunHarness", "names", "outcomes", "records", "texts", "write_rows"]
 
 TO_OUT = ("in.jsonl", "-o", "out.jsonl")
 
 
-class Shop:
-    """Answers prompt `a` with `a #1` the first time it is sold, with `a #2` the second: a `with` block.
+class RunHarness:
+    """A folder with the input of a run, and the server that the run asks: a `with` block.
 
-    sales are the prompts in the order in which they came. What is in refused gets a 500, what is in dropped
-    no answer; what is in cut is cut off unless the request has max_tokens; what is in late, and all sales
-    from the held-th on, waits until gate is set.
+    The server answers prompt `a` with `a #1` the first time, with `a #2` the second. prompts are those that
+    came, in their order. A prompt in refused gets a 500, one in dropped no answer; one in cut is cut off
+    unless the request has max_tokens; one in late, and all from the held-th on, waits until gate is set.
     """
 
-    name = "batch"  # the command that buys
+    name = "batch"  # the command
     template: tuple[str, ...] = ()  # its arguments before the input
     source, target = "in.jsonl", "out.jsonl"
 
@@ -35,7 +35,7 @@ class Shop:
         self.folder = folder
         self.server = Server(without_get(self._answer), port=port)
         self.latency_s = latency_s
-        self.sales: list[str] = []
+        self.prompts: list[str] = []
         self.refused: set[str] = set()
         self.dropped: set[str] = set()
         self.cut: set[str] = set()
@@ -84,14 +84,14 @@ class Shop:
         """The same run, under way; through is a command that runs it."""
         return self.start(*self._to_out(options), through=through)
 
-    def buy(self, *options: str) -> tuple[int, list[str]]:
-        """The status of one run from source to target, and the prompts that were sent since `sold`."""
-        return self.resume(*options).status, self.sold()
+    def status_and_prompts(self, *options: str) -> tuple[int, list[str]]:
+        """The status of one run from source to target, and its new prompts."""
+        return self.resume(*options).status, self.new_prompts()
 
     def finish(self, *options: str) -> list[str]:
-        """Make such a run, which has to succeed without a word: the prompts that were sent since `sold`."""
+        """Make such a run, which has to succeed without a word: its new prompts."""
         assert self.resume(*options) == (0, b"", b"")
-        return self.sold()
+        return self.new_prompts()
 
     def batch(
         self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None
@@ -102,15 +102,15 @@ class Shop:
     def start(self, *arguments: str, through: Sequence[str] = ()) -> Process:
         return start(*self._command(arguments), cwd=self.folder, through=through)
 
-    def sold(self) -> list[str]:
+    def new_prompts(self) -> list[str]:
         """The prompts that were sent since the last call, sorted. Call it when nothing is under way."""
-        new = sorted(self.sales[self._seen :])
-        self._seen = len(self.sales)
+        new = sorted(self.prompts[self._seen :])
+        self._seen = len(self.prompts)
         return new
 
-    def until_sold(self, number: int) -> None:
+    def until_prompts(self, number: int) -> None:
         """Wait until this number of requests has come in total."""
-        self.server.until(lambda: len(self.sales) >= number)
+        self.server.until(lambda: len(self.prompts) >= number)
 
     def _to_out(self, options: Sequence[str]) -> tuple[str, ...]:
         return (*self.template, self.source, "-o", self.target, *options)
@@ -121,10 +121,10 @@ class Shop:
     def _answer(self, request: Request) -> Iterator[Step]:
         body = request.json()
         prompt = body["messages"][-1]["content"]
-        self.sales.append(prompt)
+        self.prompts.append(prompt)
         self._counts[prompt] += 1
         text = f"{prompt} #{self._counts[prompt]}"
-        number = len(self.sales)
+        number = len(self.prompts)
         if self.latency_s:
             yield Pause(self.latency_s)
         if prompt in self.late or (self.held is not None and number >= self.held):

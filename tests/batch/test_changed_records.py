@@ -50,15 +50,15 @@ def changed(record: Any, path: tuple[Any, ...], value: Any) -> bytes:
     return json.dumps(copy, separators=(",", ":")).encode() + b"\n"
 
 
-def bought(folder: Path, prompts: int) -> list[Any]:
+def answered_records(folder: Path, prompts: int) -> list[Any]:
     """Records of as many prompts, each with the usage of an earlier turn."""
     lines = (json.dumps({"prompt": f"p{number}"}) + "\n" for number in range(prompts))
     (folder / "in.jsonl").write_text("".join(lines))
     assert run("batch", *ECHO, "-o", "first", cwd=folder).status == 0
-    sold = records((folder / "first").read_bytes())
-    for record in sold:
+    recorded = records((folder / "first").read_bytes())
+    for record in recorded:
         record["chatpipe"].update(turns=2, earlier_usage=[{"prompt_tokens": 3, "total_tokens": 3}])
-    return sold
+    return recorded
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def bought(folder: Path, prompts: int) -> list[Any]:
 )
 def test_any_value_in_any_field_is_no_bug(file: str, options: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "prices").write_text("[m]\ninput=1.0\noutput=2.0\n")
-    (one,) = bought(tmp_path, 1)
+    (one,) = answered_records(tmp_path, 1)
     ways = [(path, value) for path in paths(one) for value in VALUES]
-    sold = bought(tmp_path, len(ways) + 1)
-    lines = [changed(record, *way) for record, way in zip(sold[1:], ways, strict=True)]
-    first = changed(sold[0], ("id",), "x")
+    recorded = answered_records(tmp_path, len(ways) + 1)
+    lines = [changed(record, *way) for record, way in zip(recorded[1:], ways, strict=True)]
+    first = changed(recorded[0], ("id",), "x")
     (tmp_path / file).write_bytes((HEADER if file == "out.journal" else b"") + first + b"".join(lines))
 
     reuse = ("--reuse", "old") if file == "old" else ()
@@ -83,8 +83,8 @@ def test_any_value_in_any_field_is_no_bug(file: str, options: tuple[str, ...], t
 
     assert done.status == 0, done.stderr[-500:]
     made = [json.loads(line) for line in (tmp_path / "out").read_bytes().splitlines()]
-    assert [record["custom_id"] for record in made] == [f"line-{line + 1}" for line in range(len(sold))]
-    assert [record["error"] for record in made] == [None] * len(sold)
+    assert [record["custom_id"] for record in made] == [f"line-{line + 1}" for line in range(len(recorded))]
+    assert [record["error"] for record in made] == [None] * len(recorded)
     assert all(isinstance(record["response"]["body"]["choices"], list) for record in made)
 
 
@@ -102,16 +102,16 @@ DAMAGE: dict[str, tuple[bytes, bytes]] = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_line_that_is_passed_over_is_named(kind: str, tmp_path: Path) -> None:
     data, note = DAMAGE[kind]
-    bought(tmp_path, 2)
+    answered_records(tmp_path, 2)
     (tmp_path / "old").write_bytes((tmp_path / "first").read_bytes() + data)
     done = run("batch", *ECHO, "-o", "out", "--reuse", "old", cwd=tmp_path)
     assert done == Done(0, b"", b"chatpipe: old:3: " + note + b"\n" if note else b"")
 
 
 def test_an_answer_that_is_gone_is_bought_again_and_said(tmp_path: Path) -> None:
-    sold = bought(tmp_path, 3)
-    lines = [changed(record, ("response", "body"), -1) for record in sold[1:]]
-    (tmp_path / "out.journal").write_bytes(HEADER + changed(sold[0], ("id",), "x") + b"".join(lines))
+    recorded = answered_records(tmp_path, 3)
+    lines = [changed(record, ("response", "body"), -1) for record in recorded[1:]]
+    (tmp_path / "out.journal").write_bytes(HEADER + changed(recorded[0], ("id",), "x") + b"".join(lines))
     done = run("batch", *ECHO, "-o", "out", cwd=tmp_path)
     note = b"chatpipe: out.journal:3: passed over 2 lines that are no records, the first\n"
     assert done == Done(0, b"", note)
@@ -121,8 +121,8 @@ def test_an_answer_that_is_gone_is_bought_again_and_said(tmp_path: Path) -> None
 
 
 def test_the_way_out_of_a_journal_without_its_first_page_works(tmp_path: Path) -> None:
-    sold = bought(tmp_path, 3)
-    lines = b"".join(changed(record, ("id",), "x") for record in sold)
+    recorded = answered_records(tmp_path, 3)
+    lines = b"".join(changed(record, ("id",), "x") for record in recorded)
     (tmp_path / "out.journal").write_bytes(bytes(4096) + b'"}}\n' + lines)
     done = run("batch", *ECHO, "-o", "out", cwd=tmp_path)
     assert done.status == 65

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from batch.result_lines import names, outcomes, records, texts
-from batch.resuming import TO_OUT, Shop
+from batch.resuming import TO_OUT, RunHarness
 from batch.runs import answer, batch, command, jsonl, prompt, started
 from support.parametrize import cases
 from support.process import environment, run, sh, start
@@ -32,118 +32,118 @@ def kept(count: str, path: str = "out.jsonl.journal") -> bytes:
 
 
 @pytest.mark.usefixtures("answered")
-def test_answers_to_removed_lines_are_kept_until_they_are_asked_for_again(shop: Shop) -> None:
-    shop.write(*"ae")
-    assert shop.resume() == (0, b"", kept("3 answers"))
-    assert texts(shop.out) == ["a #1", "e #1"]
-    assert texts(shop.journal) == ["b #1", "c #1", "d #1"]  # and nothing that OUT has
-    shop.write(*"edcba")
-    assert shop.resume() == (0, b"", b"")
-    assert texts(shop.out) == ["e #1", "d #1", "c #1", "b #1", "a #1"]
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
-    assert shop.sold() == []
+def test_answers_to_removed_lines_are_kept_until_they_are_asked_for_again(harness: RunHarness) -> None:
+    harness.write(*"ae")
+    assert harness.resume() == (0, b"", kept("3 answers"))
+    assert texts(harness.out) == ["a #1", "e #1"]
+    assert texts(harness.journal) == ["b #1", "c #1", "d #1"]  # and nothing that OUT has
+    harness.write(*"edcba")
+    assert harness.resume() == (0, b"", b"")
+    assert texts(harness.out) == ["e #1", "d #1", "c #1", "b #1", "a #1"]
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
+    assert harness.new_prompts() == []
 
 
 @pytest.mark.usefixtures("answered")
-def test_answers_beyond_a_limit_are_kept(shop: Shop) -> None:
-    assert shop.resume("--limit", "1") == (0, b"", kept("4 answers"))
-    assert texts(shop.out) == ["a #1"]
-    assert shop.resume().status == 0
-    assert texts(shop.out) == ["a #1", "b #1", "c #1", "d #1", "e #1"]
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
-    assert shop.sold() == []
+def test_answers_beyond_a_limit_are_kept(harness: RunHarness) -> None:
+    assert harness.resume("--limit", "1") == (0, b"", kept("4 answers"))
+    assert texts(harness.out) == ["a #1"]
+    assert harness.resume().status == 0
+    assert texts(harness.out) == ["a #1", "b #1", "c #1", "d #1", "e #1"]
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
+    assert harness.new_prompts() == []
 
 
 @pytest.mark.usefixtures("answered")
-def test_kept_answers_are_reported_once_and_stay_unchanged(shop: Shop) -> None:
-    assert shop.resume("--limit", "4") == (0, b"", kept("1 answer"))
-    before = shop.journal.read_bytes()
-    assert shop.resume("--limit", "4") == (0, b"", b"")
-    assert shop.journal.read_bytes() == before
-    assert shop.resume("--limit", "3") == (0, b"", kept("1 answer"))
-    assert texts(shop.journal) == ["d #1", "e #1"]
-    assert shop.sold() == []
+def test_kept_answers_are_reported_once_and_stay_unchanged(harness: RunHarness) -> None:
+    assert harness.resume("--limit", "4") == (0, b"", kept("1 answer"))
+    before = harness.journal.read_bytes()
+    assert harness.resume("--limit", "4") == (0, b"", b"")
+    assert harness.journal.read_bytes() == before
+    assert harness.resume("--limit", "3") == (0, b"", kept("1 answer"))
+    assert texts(harness.journal) == ["d #1", "e #1"]
+    assert harness.new_prompts() == []
 
 
 @pytest.mark.usefixtures("answered")
 @pytest.mark.parametrize("option", ["--no-keep-journal", "--fresh"])
-def test_unused_answers_are_dropped_on_request(option: str, shop: Shop) -> None:
-    assert shop.resume("--limit", "1", option) == (0, b"", b"")
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
+def test_unused_answers_are_dropped_on_request(option: str, harness: RunHarness) -> None:
+    assert harness.resume("--limit", "1", option) == (0, b"", b"")
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
 
 
-def test_an_edited_line_of_a_run_that_failed_leaves_its_answer(shop: Shop) -> None:
-    shop.write(*"abc")
-    shop.refused = {"c"}
-    assert shop.resume().status == 1
-    shop.write(*"aBc")
-    shop.refused = set()
-    assert shop.resume() == (0, b"", kept("1 answer"))
-    assert texts(shop.out) == ["a #1", "B #1", "c #2"]
-    assert texts(shop.journal) == ["b #1"]
+def test_an_edited_line_of_a_run_that_failed_leaves_its_answer(harness: RunHarness) -> None:
+    harness.write(*"abc")
+    harness.refused = {"c"}
+    assert harness.resume().status == 1
+    harness.write(*"aBc")
+    harness.refused = set()
+    assert harness.resume() == (0, b"", kept("1 answer"))
+    assert texts(harness.out) == ["a #1", "B #1", "c #2"]
+    assert texts(harness.journal) == ["b #1"]
 
 
 @pytest.mark.usefixtures("answered")
-def test_a_named_journal_keeps_answers_that_only_out_had(shop: Shop, tmp_path: Path) -> None:
-    assert shop.resume("--limit", "3", "--journal", "j") == (0, b"", kept("2 answers", "j"))
+def test_a_named_journal_keeps_answers_that_only_out_had(harness: RunHarness, tmp_path: Path) -> None:
+    assert harness.resume("--limit", "3", "--journal", "j") == (0, b"", kept("2 answers", "j"))
     assert texts(tmp_path / "j") == ["d #1", "e #1"]
-    assert shop.finish("--journal", "j") == []
+    assert harness.finish("--journal", "j") == []
 
 
 @pytest.mark.usefixtures("answered")
-def test_an_out_that_becomes_texts_loses_nothing(shop: Shop) -> None:
-    assert shop.resume("--limit", "2", "-f", "string").status == 0
-    assert shop.out.read_bytes() == b'"a #1"\n"b #1"\n'
-    assert sorted(texts(shop.journal), key=str) == ["a #1", "b #1", "c #1", "d #1", "e #1"]
-    assert shop.finish("-f", "string") == []
+def test_an_out_that_becomes_texts_loses_nothing(harness: RunHarness) -> None:
+    assert harness.resume("--limit", "2", "-f", "string").status == 0
+    assert harness.out.read_bytes() == b'"a #1"\n"b #1"\n'
+    assert sorted(texts(harness.journal), key=str) == ["a #1", "b #1", "c #1", "d #1", "e #1"]
+    assert harness.finish("-f", "string") == []
 
 
 @pytest.mark.usefixtures("answered")
-def test_a_line_found_by_its_id_is_in_use(shop: Shop) -> None:
+def test_a_line_found_by_its_id_is_in_use(harness: RunHarness) -> None:
     rows = [{"prompt": each, "custom_id": each} for each in "abcde"]
-    shop.write(*rows)
-    assert shop.resume().status == 0
-    done = shop.resume("--match", "id", "--temperature", "1", "--limit", "4")
+    harness.write(*rows)
+    assert harness.resume().status == 0
+    done = harness.resume("--match", "id", "--temperature", "1", "--limit", "4")
     assert done == (0, b"", kept("1 answer"))
-    assert texts(shop.journal) == ["e #1"]
-    assert shop.sold() == []
+    assert texts(harness.journal) == ["e #1"]
+    assert harness.new_prompts() == []
 
 
 @pytest.mark.usefixtures("answered")
-def test_a_failure_leaves_all_files_unchanged(shop: Shop) -> None:
-    before = shop.out.read_bytes()
-    shop.refused = {"x"}
-    shop.write("a", "x")
-    assert shop.resume().status == 1
-    assert shop.out.read_bytes() == before
-    shop.write(*"abcde")
-    assert shop.resume() == (0, b"", b"")
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
-    assert shop.sold() == ["x"]
+def test_a_failure_leaves_all_files_unchanged(harness: RunHarness) -> None:
+    before = harness.out.read_bytes()
+    harness.refused = {"x"}
+    harness.write("a", "x")
+    assert harness.resume().status == 1
+    assert harness.out.read_bytes() == before
+    harness.write(*"abcde")
+    assert harness.resume() == (0, b"", b"")
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
+    assert harness.new_prompts() == ["x"]
 
 
 # A budget counts each answer once, and only this job's
 
 
-def test_a_line_that_moved_does_not_cost_twice(shop: Shop) -> None:
+def test_a_line_that_moved_does_not_cost_twice(harness: RunHarness) -> None:
     """Each answer uses 7 tokens; what the next may take is estimated at some 20 to 30 with this limit."""
-    shop.write(*"abcdefgh", "x")
-    shop.refused = {"x"}
-    assert shop.resume("--max-tokens", "2").status == 1
+    harness.write(*"abcdefgh", "x")
+    harness.refused = {"x"}
+    assert harness.resume("--max-tokens", "2").status == 1
     for order in ("hgfedcba", "abcdefgh", "bahgfedc"):  # 16, 24 and 32 lines of answers in the journal
-        shop.write(*order, "x")
-        assert shop.resume("--max-tokens", "2", "--max-total-tokens", "110").status == 1
-    assert len(records(shop.journal)) > 20
-    shop.refused = set()
-    assert shop.resume("--max-tokens", "2", "--max-total-tokens", "110").status == 0
+        harness.write(*order, "x")
+        assert harness.resume("--max-tokens", "2", "--max-total-tokens", "110").status == 1
+    assert len(records(harness.journal)) > 20
+    harness.refused = set()
+    assert harness.resume("--max-tokens", "2", "--max-total-tokens", "110").status == 0
 
 
 @pytest.mark.usefixtures("answered")
-def test_leftovers_of_a_finished_run_do_not_count_against_the_budget(shop: Shop) -> None:
-    shop.write("x")
-    assert shop.resume("--max-tokens", "2") == (0, b"", kept("5 answers"))
-    shop.write("y")
-    assert shop.buy("--max-tokens", "2", "--max-total-tokens", "40") == (0, ["x", "y"])
+def test_leftovers_of_a_finished_run_do_not_count_against_the_budget(harness: RunHarness) -> None:
+    harness.write("x")
+    assert harness.resume("--max-tokens", "2") == (0, b"", kept("5 answers"))
+    harness.write("y")
+    assert harness.status_and_prompts("--max-tokens", "2", "--max-total-tokens", "40") == (0, ["x", "y"])
 
 
 @cases(
@@ -156,42 +156,42 @@ def test_leftovers_of_a_finished_run_do_not_count_against_the_budget(shop: Shop)
     },
 )
 def test_a_finished_run_does_not_count_against_the_budget(
-    options: tuple[str, ...], env: dict[str, str], shop: Shop
+    options: tuple[str, ...], env: dict[str, str], harness: RunHarness
 ) -> None:
     """Eight answers use 56 tokens, a new one 7, which is estimated at some 20 to 30."""
-    shop.write(*"abcdefgh")
+    harness.write(*"abcdefgh")
     again = ("--max-tokens", "2", *options)
-    assert shop.resume(*again, env=env).status == 0
-    shop.sold()
-    journals = [path for path in shop.folder.iterdir() if path.name in ("j", shop.journal.name)]
+    assert harness.resume(*again, env=env).status == 0
+    harness.new_prompts()
+    journals = [path for path in harness.folder.iterdir() if path.name in ("j", harness.journal.name)]
     kept_bytes = [path.read_bytes() for path in journals]
-    assert shop.resume(*again, env=env).status == 0
+    assert harness.resume(*again, env=env).status == 0
     assert [path.read_bytes() for path in journals] == kept_bytes  # one head a finished run that added to it
-    shop.write("x", *"hgfedcba", "y")  # the lines that moved are recorded under their new names
-    shop.refused = {"y"}
+    harness.write("x", *"hgfedcba", "y")  # the lines that moved are recorded under their new names
+    harness.refused = {"y"}
     for _ in range(2):
-        assert shop.resume(*again, "--max-total-tokens", "60", env=env).status == 1
-        assert "y" in shop.sold()
-    shop.refused = set()
-    assert shop.resume(*again, "--max-total-tokens", "60", env=env).status == 0
-    assert shop.sold() == ["y"]
+        assert harness.resume(*again, "--max-total-tokens", "60", env=env).status == 1
+        assert "y" in harness.new_prompts()
+    harness.refused = set()
+    assert harness.resume(*again, "--max-total-tokens", "60", env=env).status == 0
+    assert harness.new_prompts() == ["y"]
 
 
-def test_answers_that_moved_in_out_do_not_count_against_the_budget(shop: Shop) -> None:
-    shop.write(*"abcde")
-    assert shop.buy("--max-tokens", "2")[0] == 0
-    shop.write("x", *"edcba")
-    shop.refused = {"x"}
+def test_answers_that_moved_in_out_do_not_count_against_the_budget(harness: RunHarness) -> None:
+    harness.write(*"abcde")
+    assert harness.status_and_prompts("--max-tokens", "2")[0] == 0
+    harness.write("x", *"edcba")
+    harness.refused = {"x"}
     for _ in range(2):
-        assert shop.resume("--max-tokens", "2", "--max-total-tokens", "40").status == 1
-    assert "x" in shop.sold()
+        assert harness.resume("--max-tokens", "2", "--max-total-tokens", "40").status == 1
+    assert "x" in harness.new_prompts()
 
 
-def test_an_unfinished_run_counts_against_the_budget(shop: Shop) -> None:
-    shop.write(*"abcdefgh", "x")
-    shop.refused = {"x"}
-    assert shop.resume("--max-tokens", "2", "-f", "string").status == 1
-    done = shop.resume("--max-tokens", "2", "-f", "string", "--max-total-tokens", "60")
+def test_an_unfinished_run_counts_against_the_budget(harness: RunHarness) -> None:
+    harness.write(*"abcdefgh", "x")
+    harness.refused = {"x"}
+    assert harness.resume("--max-tokens", "2", "-f", "string").status == 1
+    done = harness.resume("--max-tokens", "2", "-f", "string", "--max-total-tokens", "60")
     assert done.status == 7
     assert b"is reached: 56 are spent in this run and those before it, and the next" in done.stderr
 
@@ -242,28 +242,28 @@ def test_an_output_that_is_an_input_is_refused_before_anything_is_written(
 # Kills
 
 
-def test_killed_while_it_waits_it_leaves_no_temporary_file(shop: Shop) -> None:
-    shop.write(*"ab")
-    shop.held = 2
-    with shop.begin() as process:
-        shop.until_sold(2)
+def test_killed_while_it_waits_it_leaves_no_temporary_file(harness: RunHarness) -> None:
+    harness.write(*"ab")
+    harness.held = 2
+    with harness.begin() as process:
+        harness.until_prompts(2)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    shop.gate.set()
-    assert shop.files() == ["in.jsonl", "out.jsonl.journal"]
+    harness.gate.set()
+    assert harness.files() == ["in.jsonl", "out.jsonl.journal"]
 
 
-def test_a_removed_journal_is_reported_even_if_the_run_fails(shop: Shop) -> None:
-    shop.write(*"ab")
-    shop.held = 2
-    shop.refused = {"a", "b"}
-    with shop.begin() as process:
-        shop.until_sold(2)
-        shop.journal.unlink()
-        shop.gate.set()
+def test_a_removed_journal_is_reported_even_if_the_run_fails(harness: RunHarness) -> None:
+    harness.write(*"ab")
+    harness.held = 2
+    harness.refused = {"a", "b"}
+    with harness.begin() as process:
+        harness.until_prompts(2)
+        harness.journal.unlink()
+        harness.gate.set()
         stderr = process.communicate()[1]
     assert b"the journal was removed during the run: its answers were saved as" in stderr
-    assert outcomes(shop.journal) == ["http", "http"]
+    assert outcomes(harness.journal) == ["http", "http"]
 
 
 def test_an_id_that_is_half_a_character_comes_back_as_it_is() -> None:
@@ -275,17 +275,17 @@ def test_an_id_that_is_half_a_character_comes_back_as_it_is() -> None:
 # Why a run failed
 
 
-def test_the_last_line_says_why(shop: Shop) -> None:
-    shop.write(*"abcd", {"messages": "none"})
-    shop.refused = set("abc")
-    done = shop.batch("in.jsonl")
+def test_the_last_line_says_why(harness: RunHarness) -> None:
+    harness.write(*"abcd", {"messages": "none"})
+    harness.refused = set("abc")
+    done = harness.batch("in.jsonl")
     assert done.status == 1
     why = b"chatpipe: 4 of 5 lines failed: 3 http_500, 1 input"
     advice = b"correct line 5, run it again with --reuse FILE, where FILE has these results"
     first, last = done.stderr.splitlines()
     assert first.startswith(b"chatpipe: in.jsonl:")
     assert last == why + b": see select(.error), " + advice
-    done = shop.resume()
+    done = harness.resume()
     assert done.stderr.endswith(
         b"1 input: see select(.error) in 'out.jsonl.journal', correct line 5, run the same command again\n"
     )
@@ -299,9 +299,11 @@ def test_the_last_line_says_why(shop: Shop) -> None:
         "texts": (("-f", "text", "--journal", "j"), "see select(.error) in 'j'"),
     },
 )
-def test_lines_that_are_wrong_are_to_be_mended(options: tuple[str, ...], where: str, shop: Shop) -> None:
-    shop.write("a", {"messages": "none"}, {"messages": "none"})
-    done = shop.batch("in.jsonl", *options)
+def test_lines_that_are_wrong_are_to_be_mended(
+    options: tuple[str, ...], where: str, harness: RunHarness
+) -> None:
+    harness.write("a", {"messages": "none"}, {"messages": "none"})
+    done = harness.batch("in.jsonl", *options)
     wrong = "/messages: is 'none', not an array: write an array of objects with role and content"
     assert done.stderr.decode().splitlines() == [
         f"chatpipe: in.jsonl:2: {wrong}",
@@ -309,10 +311,10 @@ def test_lines_that_are_wrong_are_to_be_mended(options: tuple[str, ...], where: 
     ]
 
 
-def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop) -> None:
-    shop.write(*"ab")
-    shop.refused = {"b"}
-    done = shop.batch("in.jsonl", "-f", "text")
+def test_of_texts_on_stdout_nothing_can_be_looked_at(harness: RunHarness) -> None:
+    harness.write(*"ab")
+    harness.refused = {"b"}
+    done = harness.batch("in.jsonl", "-f", "text")
     advice = b": run it again with --journal FILE, which keeps its answers\n"
     assert done.stderr.startswith(b"chatpipe: in.jsonl:2: 500 from ")
     assert done.stderr.endswith(b"\nchatpipe: 1 of 2 lines failed: 1 http_500" + advice)
@@ -325,9 +327,11 @@ def test_of_texts_on_stdout_nothing_can_be_looked_at(shop: Shop) -> None:
         "with one": (("--journal", "j"), "run the same command again"),
     },
 )
-def test_to_raise_a_budget_is_half_of_the_advice(options: tuple[str, ...], advice: str, shop: Shop) -> None:
-    shop.write(*"ab")
-    done = shop.batch("in.jsonl", "--max-total-tokens", "1", *options)
+def test_to_raise_a_budget_is_half_of_the_advice(
+    options: tuple[str, ...], advice: str, harness: RunHarness
+) -> None:
+    harness.write(*"ab")
+    done = harness.batch("in.jsonl", "--max-total-tokens", "1", *options)
     assert done.status == 7
     assert done.stderr.decode().endswith(f": raise --max-total-tokens, {advice}\n")
 
@@ -371,10 +375,10 @@ def test_in_order_halt_now_waits_for_nobody() -> None:
     assert time.monotonic() - began < 10
 
 
-def test_the_message_of_the_server_is_shown_if_all_lines_fail_alike(shop: Shop) -> None:
-    shop.write(*"abc")
-    shop.refused = set("abc")
-    done = shop.batch("in.jsonl")
+def test_the_message_of_the_server_is_shown_if_all_lines_fail_alike(harness: RunHarness) -> None:
+    harness.write(*"abc")
+    harness.refused = set("abc")
+    done = harness.batch("in.jsonl")
     assert done.status == 69
     assert b"chatpipe: 3 of 3 lines failed: http_500: " in done.stderr
     assert b"out of order" in done.stderr
@@ -394,25 +398,25 @@ def test_a_dry_run_shows_the_first_bad_lines_and_counts_all() -> None:
 # Large inputs
 
 
-def test_only_the_twelve_truncated_lines_of_many_are_sent_again(shop: Shop) -> None:
+def test_only_the_twelve_truncated_lines_of_many_are_sent_again(harness: RunHarness) -> None:
     cut = range(100, 2_500, 200)
     rows = [
         {"custom_id": f"id-{number}", "prompt": "many words " * 9 if number in cut else "few"}
         for number in range(2_500)
     ]
-    shop.write(*rows)
+    harness.write(*rows)
     first = ("batch", "-p", "echo", *TO_OUT, "--report", "report")
-    done = run(*first, "--max-tokens", "9", cwd=shop.folder)
+    done = run(*first, "--max-tokens", "9", cwd=harness.folder)
     assert done.status == 1
     assert b"12 of 2500 lines failed: 12 truncated" in done.stderr
     options = ("--match", "id", "--resend", "truncated", "--max-tokens", "400")
-    assert run(*first, *options, cwd=shop.folder) == (0, b"", b"")
-    report = orjson.loads((shop.folder / "report").read_bytes())
+    assert run(*first, *options, cwd=harness.folder) == (0, b"", b"")
+    report = orjson.loads((harness.folder / "report").read_bytes())
     assert (report["lines"], report["reused"], report["outcomes"]) == (2_500, 2_488, {"ok": 2_500})
-    assert names(shop.out) == [(line, f"id-{line - 1}") for line in range(1, 2_501)]
-    lengths = [len(text or "") for text in texts(shop.out)]
+    assert names(harness.out) == [(line, f"id-{line - 1}") for line in range(1, 2_501)]
+    lengths = [len(text or "") for text in texts(harness.out)]
     assert [number for number, length in enumerate(lengths) if length > 50] == list(cut)
-    assert shop.files() == ["in.jsonl", "out.jsonl", "report"]
+    assert harness.files() == ["in.jsonl", "out.jsonl", "report"]
 
 
 BAD_LINES = {1: b"{not JSON", 2: b'"\xff\xfe"', 3: b"[1]", 4: b'{"messages":[{"role":"nobody"}]}'}
@@ -455,12 +459,12 @@ def serving(port: int) -> subprocess.Popen[bytes]:
     return server
 
 
-def test_a_server_that_is_started_again_in_mid_run_loses_and_doubles_nothing(shop: Shop) -> None:
+def test_a_server_that_is_started_again_in_mid_run_loses_and_doubles_nothing(harness: RunHarness) -> None:
     port = closed_port()
-    shop.write(*(f"p{number}" for number in range(300)))
+    harness.write(*(f"p{number}" for number in range(300)))
     command_line = command(f"http://127.0.0.1:{port}/v1", "-j", "8", "--retries", "9", *TO_OUT)
-    with serving(port) as server, start(*command_line, cwd=shop.folder) as process:
-        while not shop.journal.exists() or shop.journal.read_bytes().count(b"\n") < 50:
+    with serving(port) as server, start(*command_line, cwd=harness.folder) as process:
+        while not harness.journal.exists() or harness.journal.read_bytes().count(b"\n") < 50:
             assert process.poll() is None
             time.sleep(0.005)
         server.kill()
@@ -469,8 +473,8 @@ def test_a_server_that_is_started_again_in_mid_run_loses_and_doubles_nothing(sho
             _, stderr = process.communicate()
             again.kill()
     assert (process.returncode, stderr) == (0, b"")
-    assert texts(shop.out) == [f"p{number}" for number in range(300)]
-    assert max(record["chatpipe"]["attempts"] for record in records(shop.out)) > 1
+    assert texts(harness.out) == [f"p{number}" for number in range(300)]
+    assert max(record["chatpipe"]["attempts"] for record in records(harness.out)) > 1
 
 
 MAKEFILE = """\
@@ -482,34 +486,34 @@ out.jsonl: in.jsonl
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_make_that_is_stopped_and_run_again_costs_only_the_rest(
-    number: signal.Signals, shop: Shop, tmp_path: Path
+    number: signal.Signals, harness: RunHarness, tmp_path: Path
 ) -> None:
     make = program("make")
-    shop.write(*"abcdefghij")
-    shop.out.write_text("old\n")
-    os.utime(shop.out, (1, 1))
-    (tmp_path / "Makefile").write_text(MAKEFILE.format(url=shop.server.url))
-    shop.held = 6
+    harness.write(*"abcdefghij")
+    harness.out.write_text("old\n")
+    os.utime(harness.out, (1, 1))
+    (tmp_path / "Makefile").write_text(MAKEFILE.format(url=harness.server.url))
+    harness.held = 6
     with subprocess.Popen(
         (make, "-s"), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, start_new_session=True
     ) as process:
-        shop.until_sold(7)
-        paid, rest = sorted(shop.sales[:5]), sorted({*"abcdefghij"} - {*shop.sales[:5]})
+        harness.until_prompts(7)
+        paid, rest = sorted(harness.prompts[:5]), sorted({*"abcdefghij"} - {*harness.prompts[:5]})
         os.killpg(process.pid, number)  # as Ctrl-C does: make, its shell and chatpipe
         process.communicate()
     assert process.returncode != 0
-    assert shop.out.read_text() == "old\n"
-    assert sorted(texts(shop.journal), key=str) == [f"{each} #1" for each in paid]
-    shop.held = None
-    shop.gate.set()
-    shop.sold()
+    assert harness.out.read_text() == "old\n"
+    assert sorted(texts(harness.journal), key=str) == [f"{each} #1" for each in paid]
+    harness.held = None
+    harness.gate.set()
+    harness.new_prompts()
     assert sh(f"{make} -s", cwd=tmp_path) == (
         0,
         b"",
         b"chatpipe: out.jsonl.journal: journal kept (under make)\n",
     )
-    assert shop.sold() == rest
-    assert shop.files() == ["Makefile", "in.jsonl", "out.jsonl", "out.jsonl.journal"]
+    assert harness.new_prompts() == rest
+    assert harness.files() == ["Makefile", "in.jsonl", "out.jsonl", "out.jsonl.journal"]
 
 
 # Memory

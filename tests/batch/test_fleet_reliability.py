@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from batch.result_lines import outcomes, records
-from batch.resuming import Shop
+from batch.resuming import RunHarness
 from batch.runs import jsonl, prompt, without_get
 from batch.weather import Weather, questions, right, wrong_results
 from support.patience import until
@@ -119,8 +119,8 @@ def test_in_bad_weather_every_line_gets_its_answer_and_none_is_sold_twice() -> N
         done = run(*arguments([each.url for each in three], "-j32"), stdin=questions(600))
     assert done.status == 0
     assert wrong_results(done.stdout, 600) == []
-    sold = Counter(question for each in weather for question in each.sold)
-    assert set(sold.values()) == {1}
+    answered = Counter(question for each in weather for question in each.answered)
+    assert set(answered.values()) == {1}
     assert sum(each.refused for each in weather) >= 3
     assert sum(each.faults.total() for each in weather) >= 20
 
@@ -139,14 +139,14 @@ def test_bad_lines_among_many_leave_nobody_out() -> None:
 
 def test_a_fleet_that_grew_buys_nothing_again(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(jsonl("a", "b", "c"))
-    with Shop(tmp_path) as first, Shop(tmp_path) as second:
+    with RunHarness(tmp_path) as first, RunHarness(tmp_path) as second:
         one = [first.server.url]
         assert run(*arguments(one, "in.jsonl", "-o", "out.jsonl"), cwd=tmp_path).status == 0
         (tmp_path / "in.jsonl").write_bytes(jsonl("a", "b", "c", "d"))
         two = [second.server.url, first.server.url]
         assert run(*arguments(two, "in.jsonl", "-o", "out.jsonl"), cwd=tmp_path).status == 0
         assert run(*arguments(two, "in.jsonl", "-o", "out.jsonl", "--same-server"), cwd=tmp_path).status == 0
-        assert Counter(first.sales + second.sales) == Counter("abcd")
+        assert Counter(first.prompts + second.prompts) == Counter("abcd")
 
 
 def test_rpm_is_that_of_the_run() -> None:

@@ -35,7 +35,7 @@ class Expiry:
         self.first = first
         self.valid = valid
         self.status = status
-        self.sold: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
     def __call__(self, request: Request) -> Answer:
@@ -45,7 +45,7 @@ class Expiry:
         elif key not in self.valid:
             self.refused[key] += 1
             return error(self.status, f"{key} has expired")
-        self.sold[prompt(request)] += 1
+        self.answered[prompt(request)] += 1
         return [Pause(0.005), reply(200, completion("ok"))]
 
 
@@ -71,8 +71,8 @@ def test_new_key_answers_all_lines_and_no_try_is_used_up(options: tuple[str, ...
     server = Expiry(old=10)
     done, calls = run(server, keys, *options, "--report", "report")
     assert (done.status, done.stderr, calls) == (0, b"", 2)
-    assert set(server.sold.values()) == {1}
-    assert len(server.sold) == 40
+    assert set(server.answered.values()) == {1}
+    assert len(server.answered) == 40
     assert orjson.loads((keys.parent / "report").read_bytes())["retries"] == server.refused[OLD]
     assert server.refused[OLD] >= 1
     assert {record["chatpipe"]["attempts"] for record in done.records} == {1}
@@ -113,7 +113,7 @@ def test_key_of_a_profile_is_renewed(
         stdin = jsonl(*(f"p{number}" for number in range(40)))
         done = process.run("batch", "-j4", "-m", "m", *words, stdin=stdin, env=env, cwd=folder)
     assert (done.status, done.stderr) == (0, b"")
-    assert (len(expiry.sold), set(expiry.sold.values())) == (40, {1})
+    assert (len(expiry.answered), set(expiry.answered.values())) == (40, {1})
     is_key_at_azure = printed == (TOKENS[0], NEW)
     assert headers == ({"authorization", "api-key"} if is_key_at_azure else {"authorization"})
     assert (folder / "calls").read_text().count("x") == 2
@@ -132,7 +132,7 @@ def test_a_401_before_the_first_answers_waits_for_them(keys: Path) -> None:
         return answer
 
     done = batch(*ARGUMENTS, "-j16", stdin=jsonl(*(f"p{number}" for number in range(40))), handler=handler)
-    assert (done.status, expiry.refused[OLD], len(expiry.sold)) == (0, 15, 39)
+    assert (done.status, expiry.refused[OLD], len(expiry.answered)) == (0, 15, 39)
 
 
 @pytest.mark.parametrize("options", [("-j1",), ("-j8",), ("-j40",)])
@@ -140,19 +140,19 @@ def test_each_key_that_has_succeeded_is_renewed(options: tuple[str, ...], keys: 
     """A key that expires every hour, in a run of a day."""
     left = {f"sk-key-{number}-0123456789": 10 for number in range(5)}
     keys.write_text("\n".join(left) + "\n")
-    sold: Counter[str] = Counter()
+    answered: Counter[str] = Counter()
 
     def handler(request: Request) -> Answer:
         key = request.headers["authorization"].removeprefix("Bearer ")
         if not left[key]:
             return error(401, "it has expired")
         left[key] -= 1
-        sold[prompt(request)] += 1
+        answered[prompt(request)] += 1
         return [Pause(0.005), reply(200, completion("ok"))]
 
     done, calls = run(handler, keys, *options)
     assert (done.status, done.stderr, calls) == (0, b"", 4)
-    assert (len(sold), set(sold.values())) == (40, {1})
+    assert (len(answered), set(answered.values())) == (40, {1})
     assert {record["chatpipe"]["attempts"] for record in done.records} == {1}
 
 
@@ -196,7 +196,7 @@ def test_another_401_stops_the_run(
     assert (done.status, called) == (77, calls)
     assert b"401 from" in done.stderr
     assert b"sk-" not in done.stderr + done.stdout
-    assert len(server.sold) == old
+    assert len(server.answered) == old
     assert sum(server.refused.values()) <= 2 * 16  # what was in flight, with each key
 
 
@@ -214,7 +214,7 @@ def test_command_that_prints_no_other_key_stops_the_run(printed: str, why: bytes
     done, calls = run(server, keys)
     assert (done.status, calls) == (77, 2)
     assert b"--key-command: no new key after a 401: " + why in done.stderr
-    assert len(server.sold) == 10
+    assert len(server.answered) == 10
     assert sum(server.refused.values()) <= 16
     refused = [record for record in done.records if record["chatpipe"]["outcome"] == "http"]
     assert {record["error"]["code"] for record in refused} == {"http_401"}
@@ -271,4 +271,4 @@ def test_answers_in_flight_arrive_while_the_command_runs(keys: Path) -> None:
         (keys.parent / "go").touch()
         process.communicate()
     assert process.returncode == 0
-    assert len(expiry.sold) == 39
+    assert len(expiry.answered) == 39

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from batch import runs
 from batch.result_lines import records
-from batch.resuming import Shop
+from batch.resuming import RunHarness
 from batch.runs import jsonl, prompt
 from support.parametrize import cases
 from support.process import Done, run, sh, start
@@ -682,8 +682,8 @@ def test_an_unusable_image_fails_its_row(name: Any, words: str) -> None:
 # A file of results
 
 
-class Table(Shop):
-    """A shop for the rows of in.csv, which are a to f unless a test writes others."""
+class Table(RunHarness):
+    """A harness for the rows of in.csv, which are a to f unless a test writes others."""
 
     name = "map"
     template = ("{{t}}", "--csv")
@@ -701,15 +701,15 @@ ALL = "n,t,answer\n" + "".join(f"{number},{text},{text} #1\n" for number, text i
 
 
 def test_a_file_is_replaced_when_every_row_is_good_and_the_journal_stays(table: Table) -> None:
-    for sold in ([*"abcdef"], []):
-        assert table.finish() == sold
+    for sent in ([*"abcdef"], []):
+        assert table.finish() == sent
         assert table.out.read_text() == ALL
         assert table.files() == ["in.csv", "out.csv", "out.csv.journal"]
 
 
 def test_the_report_says_which_rows_were_changed_and_which_are_new(table: Table) -> None:
     table.refused = {"b"}
-    assert table.buy()[0] == 1
+    assert table.status_and_prompts()[0] == 1
     table.refused = set()
     table.input.write_text("n,t\n1,a\n2,b\n3,c\n4,other\n5,e\n6,f\n7,g\n")
     report = table.folder / "report.json"
@@ -721,12 +721,12 @@ def test_a_killed_run_is_made_again_for_the_price_of_the_rest(table: Table) -> N
     table.out.write_text("old\n")
     table.held = 4
     with table.begin("-j", "2") as process:
-        table.until_sold(5)
+        table.until_prompts(5)
         process.send_signal(signal.SIGKILL)
         process.wait()
     table.gate.set()
     assert table.out.read_text() == "old\n"
-    assert len(table.sold()) == 5
+    assert len(table.new_prompts()) == 5
     table.held = None
     assert table.finish() == ["d", "e", "f"]
     lines = table.out.read_text().splitlines()
@@ -742,27 +742,27 @@ def test_a_failed_row_leaves_the_file_and_keeps_the_rows_beside_it(table: Table)
     assert b"what arrived is in 'out.csv.chatpipe-part', run the same command again" in done.stderr
     assert table.out.read_text() == "old\n"
     assert (table.folder / "out.csv.chatpipe-part").read_text() == ALL.replace("3,c,c #1", "3,c,")
-    table.sold()
+    table.new_prompts()
     table.refused = set()
-    assert table.buy() == (0, ["c"])
+    assert table.status_and_prompts() == (0, ["c"])
     assert table.out.read_text() == ALL.replace("c #1", "c #2")
 
 
 def test_an_interrupted_run_resumes(table: Table) -> None:
     table.held = 4
     with table.begin("-j", "2", "--grace", "0.1") as process:
-        table.until_sold(5)
+        table.until_prompts(5)
         process.send_signal(signal.SIGINT)
         assert process.wait() == -signal.SIGINT
     table.gate.set()
     assert not table.out.exists()
-    table.sold()
+    table.new_prompts()
     table.held = None
-    assert table.buy() == (0, ["d", "e", "f"])
+    assert table.status_and_prompts() == (0, ["d", "e", "f"])
 
 
 @cases(
-    "before, after, options, sold, out",
+    "before, after, options, sent, out",
     {
         "by request": (
             "n,t\n1,a\n2,b\n3,f\n",
@@ -781,12 +781,12 @@ def test_an_interrupted_run_resumes(table: Table) -> None:
     },
 )
 def test_answers_to_rows_are_found_again(
-    before: str, after: str, options: tuple[str, ...], sold: list[str], out: str, table: Table
+    before: str, after: str, options: tuple[str, ...], sent: list[str], out: str, table: Table
 ) -> None:
     table.input.write_text(before)
-    assert table.buy()[0] == 0
+    assert table.status_and_prompts()[0] == 0
     table.input.write_text(after)
-    assert table.buy(*options) == (0, sold)
+    assert table.status_and_prompts(*options) == (0, sent)
     assert table.out.read_text() == out
 
 
@@ -795,15 +795,15 @@ def test_of_two_rows_with_an_id_the_second_gets_no_answer(table: Table) -> None:
     assert table.resume().status == 0
     table.input.write_text('custom_id,t\nx,A\n"y","b\nb"\nx,c\n')
     done = table.resume("--match", "id")
-    assert (done.status, table.sold()) == (1, ["a", "b\nb"])
+    assert (done.status, table.new_prompts()) == (1, ["a", "b\nb"])
     assert done.stderr.startswith(b"chatpipe: in.csv:5: custom_id 'x' is on another line, too: ")
 
 
 def test_an_empty_cell_is_no_id(table: Table) -> None:
     table.input.write_text("custom_id,t\n,a\n,b\n")
-    assert table.buy()[0] == 0
+    assert table.status_and_prompts()[0] == 0
     table.input.write_text("custom_id,t\n,c\n,b\n")
-    assert table.buy("--match", "id") == (0, ["c"])
+    assert table.status_and_prompts("--match", "id") == (0, ["c"])
     assert table.out.read_text().splitlines()[1].startswith(",c,c")
 
 

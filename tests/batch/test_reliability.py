@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from batch.result_lines import texts
-from batch.resuming import Shop
+from batch.resuming import RunHarness
 from batch.runs import batch
 from batch.weather import Weather, questions, right, wrong_results
 from support.parametrize import cases
@@ -62,11 +62,11 @@ def test_auto_finds_the_places_of_a_server_that_refuses(status: int) -> None:
 
 
 @pytest.fixture
-def many(shop: Shop) -> list[str]:
+def many(harness: RunHarness) -> list[str]:
     """An input of 300 prompts, which are answered after some milliseconds."""
     prompts = [f"p{number}" for number in range(300)]
-    shop.write(*prompts)
-    shop.latency_s = 0.002
+    harness.write(*prompts)
+    harness.latency_s = 0.002
     return prompts
 
 
@@ -76,45 +76,47 @@ def with_files_of(blocks: int) -> tuple[str, ...]:
 
 
 def test_a_journal_that_cannot_grow_stops_sending_and_keeps_what_is_whole(
-    shop: Shop, many: list[str]
+    harness: RunHarness, many: list[str]
 ) -> None:
-    with shop.begin("-j4", through=with_files_of(64)) as process:
+    with harness.begin("-j4", through=with_files_of(64)) as process:
         stdout, stderr = process.communicate()
     assert (process.returncode, stdout) == (74, b"")
     assert b"out.jsonl.journal" in stderr
     assert stderr.count(b"\n") == 1
-    whole = shop.journal.read_bytes().rpartition(b"\n")[0]  # without a torn end
+    whole = harness.journal.read_bytes().rpartition(b"\n")[0]  # without a torn end
     recorded = [(text or "").split(" #")[0] for text in texts(whole)]
-    before = len(shop.sales)
+    before = len(harness.prompts)
     assert 20 < len(recorded) < 200
     assert len(recorded) == before  # also those in flight when there was no more room
 
-    assert shop.resume() == (0, b"", b"")
-    assert not {*recorded} & {*shop.sales[before:]}
-    assert [(text or "").split(" #")[0] for text in texts(shop.out)] == many
+    assert harness.resume() == (0, b"", b"")
+    assert not {*recorded} & {*harness.prompts[before:]}
+    assert [(text or "").split(" #")[0] for text in texts(harness.out)] == many
 
 
 @pytest.mark.usefixtures("many")
-def test_an_output_that_cannot_be_written_keeps_the_answers(shop: Shop) -> None:
+def test_an_output_that_cannot_be_written_keeps_the_answers(harness: RunHarness) -> None:
     """OUT's own directory is full only when all is answered: nothing has to be bought again."""
-    assert shop.resume("--keep-journal").status == 0
-    shop.out.unlink()
-    size = shop.journal.stat().st_size
-    with shop.begin(through=with_files_of(size // 4096)) as process:
+    assert harness.resume("--keep-journal").status == 0
+    harness.out.unlink()
+    size = harness.journal.stat().st_size
+    with harness.begin(through=with_files_of(size // 4096)) as process:
         _, stderr = process.communicate()
     assert process.returncode == 74, stderr
-    assert not shop.out.exists()
-    assert shop.resume().status == 0
-    assert len(shop.sales) == 300
+    assert not harness.out.exists()
+    assert harness.resume().status == 0
+    assert len(harness.prompts) == 300
 
 
 @pytest.mark.usefixtures("many")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_no_temporary_file_is_left_where_it_can_be_mistaken(number: signal.Signals, shop: Shop) -> None:
+def test_no_temporary_file_is_left_where_it_can_be_mistaken(
+    number: signal.Signals, harness: RunHarness
+) -> None:
     """After any end of a run, each file in the folder of OUT is OUT, its journal, or hidden."""
-    with shop.begin("-j4", "--grace", "0.1") as process:
-        shop.until_sold(50)
+    with harness.begin("-j4", "--grace", "0.1") as process:
+        harness.until_prompts(50)
         process.send_signal(number)
         process.wait()
     assert process.returncode == -number
-    assert [name for name in shop.files() if not name.startswith(".")] == ["in.jsonl", "out.jsonl.journal"]
+    assert [name for name in harness.files() if not name.startswith(".")] == ["in.jsonl", "out.jsonl.journal"]

@@ -25,12 +25,12 @@ class Moody:
     """
 
     def __init__(self) -> None:
-        self.sales: list[str] = []
+        self.prompts: list[str] = []
         self._counts: Counter[str] = Counter()
 
     def __call__(self, request: Request) -> Answer:
         body, text = request.json(), prompt(request)
-        self.sales.append(text)
+        self.prompts.append(text)
         self._counts[text] += 1
         good = '{"a": 1}' if "response_format" in body else f"{text}!"
         if text == "limited" and body.get("max_tokens", 0) < 4:
@@ -193,11 +193,11 @@ def test_each_remedy_works_as_it_stands(
         with serve(moody) as server:
             failed = Situation(tmp_path / str(number), rows, options, server)
             assert LEADS.sub("", failed.last) == remedy
-            moody.sales.clear()
+            moody.prompts.clear()
             # A second way stands in place of the options of the first.
             text = way if number == 0 else f"{re.sub(SECONDARY, '', first)} {way}"
             assert failed.follow(text).status == 0, text
-            assert "a" not in moody.sales or "--no-send" in options or "--journal" in remedy
+            assert "a" not in moody.prompts or "--no-send" in options or "--journal" in remedy
 
 
 def test_a_recorded_line_that_was_too_long_has_the_same_remedy(tmp_path: Path) -> None:

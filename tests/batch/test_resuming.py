@@ -1,4 +1,4 @@
-"""Runs that are broken off, repeated and changed: what was answered is never bought again."""
+"""Runs that are broken off, repeated and changed: what was answered is never sent again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from batch.result_lines import names, numbers, outcomes, records, texts
-from batch.resuming import TO_OUT, Shop, write_rows
+from batch.resuming import TO_OUT, RunHarness, write_rows
 from batch.runs import command
 from chatpipe.response.result_line import parse_timestamp
 from support.parametrize import cases
@@ -32,25 +32,25 @@ FIVE_ANSWERS = ["a #1", "b #1", "c #1", "d #1", "e #1"]
 # OUT: whole and in order, or as it was
 
 
-def test_out_is_whole_and_in_the_order_of_the_input(shop: Shop) -> None:
+def test_out_is_whole_and_in_the_order_of_the_input(harness: RunHarness) -> None:
     prompts = [f"p{number}" for number in range(40)]
-    shop.write(*prompts)
-    shop.latency_s = 0.002
-    done = shop.resume()
+    harness.write(*prompts)
+    harness.latency_s = 0.002
+    done = harness.resume()
     assert done == (0, b"", b"")
-    assert texts(shop.out) == [f"{prompt} #1" for prompt in prompts]
-    assert names(shop.out) == [(line, f"line-{line}") for line in range(1, 41)]
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
+    assert texts(harness.out) == [f"{prompt} #1" for prompt in prompts]
+    assert names(harness.out) == [(line, f"line-{line}") for line in range(1, 41)]
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
 
 
-def test_answers_that_come_in_another_order_are_put_in_the_inputs(shop: Shop) -> None:
-    shop.late = {"a"}
-    journal = shop.journal
-    with shop.begin("-j", "2") as process:
-        shop.server.until(lambda: journal.exists() and len(records(journal)) == 4)
-        shop.gate.set()
+def test_answers_that_come_in_another_order_are_put_in_the_inputs(harness: RunHarness) -> None:
+    harness.late = {"a"}
+    journal = harness.journal
+    with harness.begin("-j", "2") as process:
+        harness.server.until(lambda: journal.exists() and len(records(journal)) == 4)
+        harness.gate.set()
         assert process.wait() == 0
-    assert texts(shop.out) == FIVE_ANSWERS
+    assert texts(harness.out) == FIVE_ANSWERS
 
 
 @cases(
@@ -63,46 +63,46 @@ def test_answers_that_come_in_another_order_are_put_in_the_inputs(shop: Shop) ->
     },
 )
 def test_a_failed_line_leaves_out_as_it_was_and_keeps_the_journal(
-    line: str, outcome: str, shop: Shop
+    line: str, outcome: str, harness: RunHarness
 ) -> None:
-    shop.refused, shop.cut = {"refused"}, {"cut"}
-    shop.input.write_text(f'{{"prompt": "a"}}\n{line}\n{{"prompt": "b"}}\n')
-    shop.out.write_text("old\n")
-    done = shop.resume()
+    harness.refused, harness.cut = {"refused"}, {"cut"}
+    harness.input.write_text(f'{{"prompt": "a"}}\n{line}\n{{"prompt": "b"}}\n')
+    harness.out.write_text("old\n")
+    done = harness.resume()
     assert (done.status, done.stdout) == (1, b"")
     assert b"1 of 3 lines failed" in done.stderr
-    assert shop.out.read_text() == "old\n"
-    assert shop.files() == ["in.jsonl", "out.jsonl", "out.jsonl.journal"]
-    kept = sorted(records(shop.journal), key=lambda record: record["chatpipe"]["line"])
+    assert harness.out.read_text() == "old\n"
+    assert harness.files() == ["in.jsonl", "out.jsonl", "out.jsonl.journal"]
+    kept = sorted(records(harness.journal), key=lambda record: record["chatpipe"]["line"])
     assert [record["chatpipe"]["line"] for record in kept] == [1, 2, 3]
     assert [record["chatpipe"]["outcome"] for record in kept] == ["ok", outcome, "ok"]
     assert [record["error"] is None for record in kept] == [True, False, True]
 
 
-def test_the_next_run_sends_the_failed_lines_only_and_removes_the_journal(shop: Shop) -> None:
-    shop.refused = {"b", "d"}
-    assert shop.buy() == (1, ["a", "b", "c", "d", "e"])
-    shop.refused = {"d"}
-    assert shop.buy() == (1, ["b", "d"])
-    assert not shop.out.exists()
-    shop.refused = set()
-    assert shop.finish() == ["d"]
-    assert texts(shop.out) == ["a #1", "b #2", "c #1", "d #3", "e #1"]
-    assert outcomes(shop.out) == ["ok", "ok", "ok", "ok", "ok"]
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
+def test_the_next_run_sends_the_failed_lines_only_and_removes_the_journal(harness: RunHarness) -> None:
+    harness.refused = {"b", "d"}
+    assert harness.status_and_prompts() == (1, ["a", "b", "c", "d", "e"])
+    harness.refused = {"d"}
+    assert harness.status_and_prompts() == (1, ["b", "d"])
+    assert not harness.out.exists()
+    harness.refused = set()
+    assert harness.finish() == ["d"]
+    assert texts(harness.out) == ["a #1", "b #2", "c #1", "d #3", "e #1"]
+    assert outcomes(harness.out) == ["ok", "ok", "ok", "ok", "ok"]
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
 
 
 @pytest.mark.usefixtures("answered")
-def test_a_run_that_is_done_sends_nothing_and_writes_the_same(shop: Shop) -> None:
-    before = shop.out.read_bytes()
-    assert shop.finish() == []
-    assert shop.out.read_bytes() == before
+def test_a_run_that_is_done_sends_nothing_and_writes_the_same(harness: RunHarness) -> None:
+    before = harness.out.read_bytes()
+    assert harness.finish() == []
+    assert harness.out.read_bytes() == before
 
 
-def test_all_lines_that_fail_alike_give_their_status_and_no_out(shop: Shop) -> None:
-    shop.refused = {*FIVE}
-    assert shop.resume().status == 69
-    assert shop.files() == ["in.jsonl", "out.jsonl.journal"]
+def test_all_lines_that_fail_alike_give_their_status_and_no_out(harness: RunHarness) -> None:
+    harness.refused = {*FIVE}
+    assert harness.resume().status == 69
+    assert harness.files() == ["in.jsonl", "out.jsonl.journal"]
 
 
 @cases(
@@ -120,113 +120,117 @@ def test_all_lines_that_fail_alike_give_their_status_and_no_out(shop: Shop) -> N
         },
     },
 )
-def test_a_file_that_a_run_needs_may_not_be_written_twice(arguments: str, shop: Shop, tmp_path: Path) -> None:
+def test_a_file_that_a_run_needs_may_not_be_written_twice(
+    arguments: str, harness: RunHarness, tmp_path: Path
+) -> None:
     (tmp_path / "soft.jsonl").symlink_to("in.jsonl")
-    os.link(shop.input, tmp_path / "hard.jsonl")
-    before = shop.input.read_bytes()
-    done = shop.batch("in.jsonl", *arguments.split())
-    assert (done.status, shop.sold()) == (2, [])
+    os.link(harness.input, tmp_path / "hard.jsonl")
+    before = harness.input.read_bytes()
+    done = harness.batch("in.jsonl", *arguments.split())
+    assert (done.status, harness.new_prompts()) == (2, [])
     if arguments == "-o in.jsonl":
         assert b"'in.jsonl' is the input FILE, too" in done.stderr
-    assert shop.files() == ["hard.jsonl", "in.jsonl", "soft.jsonl"]
-    assert shop.input.read_bytes() == before
+    assert harness.files() == ["hard.jsonl", "in.jsonl", "soft.jsonl"]
+    assert harness.input.read_bytes() == before
 
 
 # Broken off
 
 
-def test_killed_at_any_moment_nothing_that_was_answered_is_sent_again(shop: Shop) -> None:
+def test_killed_at_any_moment_nothing_that_was_answered_is_sent_again(harness: RunHarness) -> None:
     """Only requests in flight may be sent again: at most -j of them for each kill."""
     kills, jobs, lines = 8, 16, 300
     prompts = [f"p{number}" for number in range(lines)]
-    shop.write(*prompts)
-    shop.latency_s = 0.005
+    harness.write(*prompts)
+    harness.latency_s = 0.005
     moments = random.Random(11)
-    again: list[tuple[set[str], int]] = []  # what the journal had at each kill, and the sales by then
+    again: list[
+        tuple[set[str], int]
+    ] = []  # what the journal had at each kill, and the number of prompts by then
     for _ in range(kills):
-        with shop.begin("-j", str(jobs)) as process:
-            shop.until_sold(len(shop.sales) + moments.randrange(1, 44))
+        with harness.begin("-j", str(jobs)) as process:
+            harness.until_prompts(len(harness.prompts) + moments.randrange(1, 44))
             time.sleep(moments.uniform(0, 0.005))
             process.kill()
             process.wait()
         assert process.returncode == -signal.SIGKILL
-        whole = shop.journal.read_bytes().rpartition(b"\n")[0] if shop.journal.exists() else b""
-        again.append(({text.split()[0] for text in texts(whole) if text}, len(shop.sales)))
-        assert not shop.out.exists()
-    assert shop.resume("-j", str(jobs)) == (0, b"", b"")
-    sales = Counter(shop.sales)
+        whole = harness.journal.read_bytes().rpartition(b"\n")[0] if harness.journal.exists() else b""
+        again.append(({text.split()[0] for text in texts(whole) if text}, len(harness.prompts)))
+        assert not harness.out.exists()
+    assert harness.resume("-j", str(jobs)) == (0, b"", b"")
+    times_sent = Counter(harness.prompts)
 
     for answered, by_then in again:
-        assert not answered & {*shop.sales[by_then:]}
+        assert not answered & {*harness.prompts[by_then:]}
     assert len(again[-1][0]) > 40  # else the kills came too early to show anything
-    assert names(shop.out) == [(line, f"line-{line}") for line in range(1, lines + 1)]
-    assert [(text or "").split(" #")[0] for text in texts(shop.out)] == prompts
-    assert {*sales} == {*prompts}
-    assert max(sales.values()) <= 1 + kills
-    assert sum(sales.values()) - lines <= kills * jobs
+    assert names(harness.out) == [(line, f"line-{line}") for line in range(1, lines + 1)]
+    assert [(text or "").split(" #")[0] for text in texts(harness.out)] == prompts
+    assert {*times_sent} == {*prompts}
+    assert max(times_sent.values()) <= 1 + kills
+    assert sum(times_sent.values()) - lines <= kills * jobs
     # Nothing can be tidied after kill -9: the temporary files have random names, out of the way
-    assert [name for name in shop.files() if not name.startswith(".")] == ["in.jsonl", "out.jsonl"]
+    assert [name for name in harness.files() if not name.startswith(".")] == ["in.jsonl", "out.jsonl"]
 
 
 @cases("number", {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM})
 def test_a_signal_waits_for_what_is_in_flight_and_the_next_run_sends_the_rest(
-    number: signal.Signals, shop: Shop
+    number: signal.Signals, harness: RunHarness
 ) -> None:
-    shop.write(*"abcdefghij")
-    shop.out.write_text("old\n")
-    shop.held = 5
-    with shop.begin("-j", "2") as process:
-        shop.until_sold(6)
+    harness.write(*"abcdefghij")
+    harness.out.write_text("old\n")
+    harness.held = 5
+    with harness.begin("-j", "2") as process:
+        harness.until_prompts(6)
         process.deliver(number)  # an answer that comes before it would let another request go
-        shop.gate.set()
+        harness.gate.set()
         stdout, stderr = process.communicate()
     assert process.returncode == -number
     assert stdout == b""
     assert stderr == b"chatpipe: interrupted after 6 lines: run the same command again\n"
-    assert shop.sold() == [*"abcdef"]
-    assert shop.out.read_text() == "old\n"
-    assert sorted(texts(shop.journal), key=str) == [f"{each} #1" for each in "abcdef"]
+    assert harness.new_prompts() == [*"abcdef"]
+    assert harness.out.read_text() == "old\n"
+    assert sorted(texts(harness.journal), key=str) == [f"{each} #1" for each in "abcdef"]
 
-    assert shop.finish("-j", "2") == [*"ghij"]
-    assert texts(shop.out) == [f"{each} #1" for each in "abcdefghij"]
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
+    assert harness.finish("-j", "2") == [*"ghij"]
+    assert texts(harness.out) == [f"{each} #1" for each in "abcdefghij"]
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
 
 
-def test_after_a_signal_with_no_grace_what_was_answered_stays_answered(shop: Shop) -> None:
-    shop.held = 3
-    with shop.begin("-j", "1", "--grace", "0.01") as process:
-        shop.until_sold(3)
+def test_after_a_signal_with_no_grace_what_was_answered_stays_answered(harness: RunHarness) -> None:
+    harness.held = 3
+    with harness.begin("-j", "1", "--grace", "0.01") as process:
+        harness.until_prompts(3)
         process.send_signal(signal.SIGINT)
         process.wait()
     assert process.returncode == -signal.SIGINT
-    assert texts(shop.journal) == ["a #1", "b #1"]
-    shop.sold()
-    shop.held = None
-    assert shop.buy() == (0, ["c", "d", "e"])
-    assert texts(shop.out) == ["a #1", "b #1", "c #2", "d #1", "e #1"]
+    assert texts(harness.journal) == ["a #1", "b #1"]
+    harness.new_prompts()
+    harness.held = None
+    assert harness.status_and_prompts() == (0, ["c", "d", "e"])
+    assert texts(harness.out) == ["a #1", "b #1", "c #2", "d #1", "e #1"]
 
 
-def test_a_last_line_that_is_torn_is_dropped(shop: Shop) -> None:
-    shop.refused = {"d"}
-    assert shop.buy()[0] == 1
-    shop.refused = set()
-    with shop.journal.open("ab") as journal:
+def test_a_last_line_that_is_torn_is_dropped(harness: RunHarness) -> None:
+    harness.refused = {"d"}
+    assert harness.status_and_prompts()[0] == 1
+    harness.refused = set()
+    with harness.journal.open("ab") as journal:
         journal.write(b'{"id":"chatpipe-0","custom_id":"line-4","response":{"status_c')
-    assert shop.finish() == ["d"]
-    assert texts(shop.out) == ["a #1", "b #1", "c #1", "d #2", "e #1"]
+    assert harness.finish() == ["d"]
+    assert texts(harness.out) == ["a #1", "b #1", "c #1", "d #2", "e #1"]
 
 
 @pytest.mark.parametrize("kept_bytes", [1, 40, -1])
-def test_only_a_torn_answer_is_sent_again(kept_bytes: int, shop: Shop) -> None:
+def test_only_a_torn_answer_is_sent_again(kept_bytes: int, harness: RunHarness) -> None:
     """The refused line comes first, so that the journal ends with an answer: that to e."""
-    shop.refused = {"a"}
-    assert shop.buy("-j", "1")[0] == 1
-    shop.refused = set()
-    journal = shop.journal
+    harness.refused = {"a"}
+    assert harness.status_and_prompts("-j", "1")[0] == 1
+    harness.refused = set()
+    journal = harness.journal
     *whole, last, _ = journal.read_bytes().split(b"\n")
     journal.write_bytes(b"\n".join([*whole, last[:kept_bytes]]))
-    assert shop.finish() == ["a", "e"]
-    assert texts(shop.out) == ["a #2", "b #1", "c #1", "d #1", "e #2"]
+    assert harness.finish() == ["a", "e"]
+    assert texts(harness.out) == ["a #2", "b #1", "c #1", "d #1", "e #2"]
 
 
 KEPT = b"chatpipe: out.jsonl.journal: journal kept (under make)\n"
@@ -239,24 +243,24 @@ out.jsonl: in.jsonl
 
 def test_make_again_costs_only_the_rest_after_the_server_died(tmp_path: Path) -> None:
     make = program("make")
-    with Shop(tmp_path) as shop:
-        shop.write(*"abcdefghij")
-        (tmp_path / "Makefile").write_text(MAKEFILE.format(url=shop.server.url))
-        shop.held = 6
+    with RunHarness(tmp_path) as harness:
+        harness.write(*"abcdefghij")
+        (tmp_path / "Makefile").write_text(MAKEFILE.format(url=harness.server.url))
+        harness.held = 6
         process = subprocess.Popen((make, "-s"), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE)
-        shop.until_sold(7)
+        harness.until_prompts(7)
     with process:  # which nobody answers any more
         _, stderr = process.communicate()
     assert process.returncode == 2
     assert b"chatpipe: 5 of 10 lines failed" in stderr
-    assert not shop.out.exists()
+    assert not harness.out.exists()
 
-    with Shop(tmp_path, port=shop.port) as shop:
+    with RunHarness(tmp_path, port=harness.port) as harness:
         assert sh(f"{make} -s", cwd=tmp_path) == (0, b"", KEPT)
-        assert shop.sold() == [*"fghij"]
-        assert texts(shop.out) == [f"{each} #1" for each in "abcdefghij"]
+        assert harness.new_prompts() == [*"fghij"]
+        assert texts(harness.out) == [f"{each} #1" for each in "abcdefghij"]
         assert sh(f"{make} -s", cwd=tmp_path).status == 0
-        assert shop.sold() == []
+        assert harness.new_prompts() == []
 
 
 @cases(
@@ -268,10 +272,10 @@ def test_make_again_costs_only_the_rest_after_the_server_died(tmp_path: Path) ->
     },
 )
 def test_a_run_under_make_keeps_its_journal(
-    options: tuple[str, ...], level: str, is_kept: bool, shop: Shop
+    options: tuple[str, ...], level: str, is_kept: bool, harness: RunHarness
 ) -> None:
-    done = shop.resume(*options, env={"MAKELEVEL": level})
-    assert (done.status, shop.journal.exists()) == (0, is_kept)
+    done = harness.resume(*options, env={"MAKELEVEL": level})
+    assert (done.status, harness.journal.exists()) == (0, is_kept)
     assert done.stderr == (KEPT if is_kept else b"")
 
 
@@ -284,21 +288,21 @@ all: a.out b.out c.out d.out
 """
 
 
-def test_what_make_deletes_is_not_bought_again(shop: Shop) -> None:
-    run = shlex.join(command(shop.server))
-    (shop.folder / "Makefile").write_text(RECIPE_OF_TWO_LINES)
-    (shop.folder / "a-later-line-fails").touch()
+def test_what_make_deletes_is_not_bought_again(harness: RunHarness) -> None:
+    run = shlex.join(command(harness.server))
+    (harness.folder / "Makefile").write_text(RECIPE_OF_TWO_LINES)
+    (harness.folder / "a-later-line-fails").touch()
     make = f"{program('make')} -k -j4 RUN={shlex.quote(run)}"
-    assert sh(make, cwd=shop.folder).status == 2
-    assert shop.sold() == sorted("abcde" * 4)
-    assert list(shop.folder.glob("*.out")) == []
-    (shop.folder / "a-later-line-fails").unlink()
-    done = sh(make, cwd=shop.folder)
+    assert sh(make, cwd=harness.folder).status == 2
+    assert harness.new_prompts() == sorted("abcde" * 4)
+    assert list(harness.folder.glob("*.out")) == []
+    (harness.folder / "a-later-line-fails").unlink()
+    done = sh(make, cwd=harness.folder)
     kept = sorted(KEPT.replace(b"out.jsonl", f"{each}.out".encode()) for each in "abcd")
     assert (done.status, sorted(done.stderr.splitlines(keepends=True))) == (0, kept)
-    assert sh(f"chatpipe {run} -m a -o a.out in.jsonl", cwd=shop.folder) == (0, b"", b"")
-    assert shop.sold() == []
-    assert sorted(path.name for path in shop.folder.glob("*.out*")) == [
+    assert sh(f"chatpipe {run} -m a -o a.out in.jsonl", cwd=harness.folder) == (0, b"", b"")
+    assert harness.new_prompts() == []
+    assert sorted(path.name for path in harness.folder.glob("*.out*")) == [
         *("a.out", "b.out", "b.out.journal", "c.out", "c.out.journal", "d.out", "d.out.journal")
     ]
 
@@ -308,23 +312,25 @@ def test_what_make_deletes_is_not_bought_again(shop: Shop) -> None:
 
 @pytest.mark.usefixtures("answered")
 @cases(
-    "rows, sold",
+    "rows, sent",
     {"edited": ("aBCDe", ["B", "C", "D"]), "removed": ("ae", []), "added": ("abcdef", ["f"])},
 )
-def test_only_new_lines_of_an_input_that_changed_are_sent(rows: str, sold: list[str], shop: Shop) -> None:
-    shop.write(*rows)
-    assert shop.buy() == (0, sold)
-    assert texts(shop.out) == [f"{each} #1" for each in rows]
-    assert names(shop.out) == [(line, f"line-{line}") for line in range(1, len(rows) + 1)]
+def test_only_new_lines_of_an_input_that_changed_are_sent(
+    rows: str, sent: list[str], harness: RunHarness
+) -> None:
+    harness.write(*rows)
+    assert harness.status_and_prompts() == (0, sent)
+    assert texts(harness.out) == [f"{each} #1" for each in rows]
+    assert names(harness.out) == [(line, f"line-{line}") for line in range(1, len(rows) + 1)]
 
 
-def test_lines_that_moved_are_not_sent_and_have_their_new_names(shop: Shop) -> None:
-    shop.write("a", "b", {"prompt": "c", "custom_id": "sea"})
-    assert shop.buy()[0] == 0
-    shop.write({"prompt": "c", "custom_id": "ocean"}, "a", "new", "b")
-    assert shop.buy() == (0, ["new"])
-    assert texts(shop.out) == ["c #1", "a #1", "new #1", "b #1"]
-    assert names(shop.out) == [(1, "ocean"), (2, "line-2"), (3, "line-3"), (4, "line-4")]
+def test_lines_that_moved_are_not_sent_and_have_their_new_names(harness: RunHarness) -> None:
+    harness.write("a", "b", {"prompt": "c", "custom_id": "sea"})
+    assert harness.status_and_prompts()[0] == 0
+    harness.write({"prompt": "c", "custom_id": "ocean"}, "a", "new", "b")
+    assert harness.status_and_prompts() == (0, ["new"])
+    assert texts(harness.out) == ["c #1", "a #1", "new #1", "b #1"]
+    assert names(harness.out) == [(1, "ocean"), (2, "line-2"), (3, "line-3"), (4, "line-4")]
 
 
 @pytest.mark.usefixtures("answered")
@@ -338,10 +344,10 @@ def test_lines_that_moved_are_not_sent_and_have_their_new_names(shop: Shop) -> N
         "no request is looked up": ("--fresh",),
     },
 )
-def test_a_changed_request_is_sent(option: tuple[str, ...], shop: Shop) -> None:
-    assert shop.buy(*option) == (0, [*FIVE])
-    assert texts(shop.out) == [f"{each} #2" for each in FIVE]
-    assert option != ("--fresh",) or shop.files() == ["in.jsonl", "out.jsonl"]
+def test_a_changed_request_is_sent(option: tuple[str, ...], harness: RunHarness) -> None:
+    assert harness.status_and_prompts(*option) == (0, [*FIVE])
+    assert texts(harness.out) == [f"{each} #2" for each in FIVE]
+    assert option != ("--fresh",) or harness.files() == ["in.jsonl", "out.jsonl"]
 
 
 @pytest.mark.usefixtures("answered")
@@ -356,15 +362,17 @@ def test_a_changed_request_is_sent(option: tuple[str, ...], shop: Shop) -> None:
         "order": ("-k",),
     },
 )
-def test_an_option_that_is_no_part_of_the_request_may_change(option: tuple[str, ...], shop: Shop) -> None:
-    assert shop.buy(*option) == (0, [])
+def test_an_option_that_is_no_part_of_the_request_may_change(
+    option: tuple[str, ...], harness: RunHarness
+) -> None:
+    assert harness.status_and_prompts(*option) == (0, [])
 
 
-def test_the_order_of_keys_does_not_change_a_request(shop: Shop) -> None:
-    shop.input.write_text('{"messages":[{"role":"user","content":"a"}],"seed":1,"n":1}\n')
-    assert shop.buy() == (0, ["a"])
-    shop.input.write_text('{"n": 1, "seed": 1, "messages": [{"content": "a", "role": "user"}]}\n')
-    assert shop.buy() == (0, [])
+def test_the_order_of_keys_does_not_change_a_request(harness: RunHarness) -> None:
+    harness.input.write_text('{"messages":[{"role":"user","content":"a"}],"seed":1,"n":1}\n')
+    assert harness.status_and_prompts() == (0, ["a"])
+    harness.input.write_text('{"n": 1, "seed": 1, "messages": [{"content": "a", "role": "user"}]}\n')
+    assert harness.status_and_prompts() == (0, [])
 
 
 # Whoever answered
@@ -372,89 +380,89 @@ def test_the_order_of_keys_does_not_change_a_request(shop: Shop) -> None:
 
 @pytest.mark.usefixtures("answered")
 def test_a_server_that_moved_sells_nothing_again_unless_the_same_is_asked_for(
-    shop: Shop, tmp_path: Path
+    harness: RunHarness, tmp_path: Path
 ) -> None:
-    with Shop(tmp_path) as moved:
-        assert moved.buy() == (0, [])
+    with RunHarness(tmp_path) as moved:
+        assert moved.status_and_prompts() == (0, [])
         assert moved.resume("--same-server").status == 0
-        assert moved.sold() == [*FIVE]
-        assert moved.buy("--same-server") == (0, [])
-    assert shop.buy("--same-server") == (0, [])
-    assert texts(shop.out) == FIVE_ANSWERS
+        assert moved.new_prompts() == [*FIVE]
+        assert moved.status_and_prompts("--same-server") == (0, [])
+    assert harness.status_and_prompts("--same-server") == (0, [])
+    assert texts(harness.out) == FIVE_ANSWERS
 
 
 @cases("name", {"localhost": "localhost", "another address": "127.8.8.8", "any address": "0.0.0.0"})
 @cases("options", {"a model": (), "no model": ("--no-check", "--override", "--unset", "model")})
 @pytest.mark.usefixtures("answered")
 def test_another_name_of_this_machine_is_the_same_server(
-    name: str, options: tuple[str, ...], shop: Shop
+    name: str, options: tuple[str, ...], harness: RunHarness
 ) -> None:
-    assert shop.resume(*options).status == 0
-    shop.sold()
-    base_url = f"http://{name}:{shop.port}/v1"
-    assert shop.buy(*options, "--same-server", "--base-url", base_url) == (0, [])
+    assert harness.resume(*options).status == 0
+    harness.new_prompts()
+    base_url = f"http://{name}:{harness.port}/v1"
+    assert harness.status_and_prompts(*options, "--same-server", "--base-url", base_url) == (0, [])
 
 
-def test_without_a_model_another_server_is_another_request(shop: Shop, tmp_path: Path) -> None:
+def test_without_a_model_another_server_is_another_request(harness: RunHarness, tmp_path: Path) -> None:
     options = ("--no-check", "--override", "--unset", "model")
-    assert shop.buy(*options) == (0, [*FIVE])
-    with Shop(tmp_path) as other:
-        assert other.buy(*options) == (0, [*FIVE])
-    assert shop.buy(*options) == (0, [])
+    assert harness.status_and_prompts(*options) == (0, [*FIVE])
+    with RunHarness(tmp_path) as other:
+        assert other.status_and_prompts(*options) == (0, [*FIVE])
+    assert harness.status_and_prompts(*options) == (0, [])
 
 
-def test_a_stream_is_no_part_of_a_request(shop: Shop) -> None:
-    assert shop.buy()[0] == 0
+def test_a_stream_is_no_part_of_a_request(harness: RunHarness) -> None:
+    assert harness.status_and_prompts()[0] == 0
     rows = [{"messages": [{"role": "user", "content": each}], "stream": False} for each in FIVE]
-    shop.write(*rows)
-    assert shop.buy("--include-usage", "--stream") == (0, [])
+    harness.write(*rows)
+    assert harness.status_and_prompts("--include-usage", "--stream") == (0, [])
 
 
 ECHO = ("batch", "-p", "echo", "-m", "m", *TO_OUT)
 
 
-def test_answers_of_echo_are_never_taken_for_real_ones(shop: Shop) -> None:
+def test_answers_of_echo_are_never_taken_for_real_ones(harness: RunHarness) -> None:
     """They are a rehearsal: nobody paid for them, and they go when real ones come."""
-    assert run(*ECHO, cwd=shop.folder).status == 0
-    assert texts(shop.out) == [*FIVE]
-    assert shop.finish() == [*FIVE]
-    assert texts(shop.out) == FIVE_ANSWERS
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
+    assert run(*ECHO, cwd=harness.folder).status == 0
+    assert texts(harness.out) == [*FIVE]
+    assert harness.finish() == [*FIVE]
+    assert texts(harness.out) == FIVE_ANSWERS
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
 
 
-def test_echo_takes_real_answers_and_buys_none_of_its_own(shop: Shop) -> None:
-    assert shop.resume().status == 0
-    assert run(*ECHO, cwd=shop.folder) == (0, b"", b"")
-    assert texts(shop.out) == FIVE_ANSWERS
+def test_echo_takes_real_answers_and_buys_none_of_its_own(harness: RunHarness) -> None:
+    assert harness.resume().status == 0
+    assert run(*ECHO, cwd=harness.folder) == (0, b"", b"")
+    assert texts(harness.out) == FIVE_ANSWERS
 
 
-def test_records_say_when_they_were_made_and_by_whom(shop: Shop) -> None:
+def test_records_say_when_they_were_made_and_by_whom(harness: RunHarness) -> None:
     before = time.time()
-    assert shop.resume().status == 0
-    about = [record["chatpipe"] for record in records(shop.out)]
-    assert {each["server"] for each in about} == {f"http://127.0.0.1:{shop.port}/v1"}
+    assert harness.resume().status == 0
+    about = [record["chatpipe"] for record in records(harness.out)]
+    assert {each["server"] for each in about} == {f"http://127.0.0.1:{harness.port}/v1"}
     assert all(before - 0.001 <= parse_timestamp(each["at"]) <= time.time() for each in about)
 
 
-def test_a_journal_of_other_fingerprints_is_no_obstacle_and_is_kept(shop: Shop) -> None:
+def test_a_journal_of_other_fingerprints_is_no_obstacle_and_is_kept(harness: RunHarness) -> None:
     """Those of the development versions had the server in every fingerprint."""
-    assert shop.resume("--keep-journal").status == 0
-    for path in (shop.out, shop.journal):
+    assert harness.resume("--keep-journal").status == 0
+    for path in (harness.out, harness.journal):
         lines = path.read_bytes().replace(b'"fingerprint":"', b'"fingerprint":"0').splitlines(True)
         path.write_bytes(b"".join(lines))
-    done = shop.resume()
-    assert (done.status, shop.sold()) == (0, sorted([*FIVE] * 2))
+    done = harness.resume()
+    assert (done.status, harness.new_prompts()) == (0, sorted([*FIVE] * 2))
     assert b"kept 5 answers that no line of the input asks for in 'out.jsonl.journal'" in done.stderr
 
 
-def test_answers_of_a_fresh_run_take_precedence(shop: Shop) -> None:
-    assert shop.resume().status == 0
-    shop.refused = {"e"}
-    assert shop.resume("--fresh").status == 1
-    shop.refused = set()
-    shop.sold()
-    assert shop.buy() == (0, [])
-    assert texts(shop.out) == ["a #2", "b #2", "c #2", "d #2", "e #1"]
+def test_answers_of_a_fresh_run_take_precedence(harness: RunHarness) -> None:
+    assert harness.resume().status == 0
+    harness.refused = {"e"}
+    assert harness.resume("--fresh").status == 1
+    harness.refused = set()
+    harness.new_prompts()
+    assert harness.status_and_prompts() == (0, [])
+    assert texts(harness.out) == ["a #2", "b #2", "c #2", "d #2", "e #1"]
 
 
 # Answers that are not welcome
@@ -465,34 +473,34 @@ def named(name: str, prompts: str = "abcde") -> list[dict[str, str]]:
     return [{"prompt": prompt, "custom_id": name.format(prompt)} for prompt in prompts]
 
 
-def test_an_unwelcome_answer_is_not_sent_again_by_itself(shop: Shop) -> None:
-    shop.write(*named("id-{}"))
-    shop.cut = {"b", "d"}
-    assert shop.buy()[0] == 1
-    assert shop.buy() == (1, [])
-    assert shop.buy("--allow", "truncated") == (0, [])
-    assert texts(shop.out) == FIVE_ANSWERS
-    assert [record["error"] for record in records(shop.out)] == [None] * 5
-    assert outcomes(shop.out) == ["ok", "truncated", "ok", "truncated", "ok"]
-    assert shop.buy() == (1, [])
-    refused = [record["error"] for record in records(shop.journal) if record.get("error")]
+def test_an_unwelcome_answer_is_not_sent_again_by_itself(harness: RunHarness) -> None:
+    harness.write(*named("id-{}"))
+    harness.cut = {"b", "d"}
+    assert harness.status_and_prompts()[0] == 1
+    assert harness.status_and_prompts() == (1, [])
+    assert harness.status_and_prompts("--allow", "truncated") == (0, [])
+    assert texts(harness.out) == FIVE_ANSWERS
+    assert [record["error"] for record in records(harness.out)] == [None] * 5
+    assert outcomes(harness.out) == ["ok", "truncated", "ok", "truncated", "ok"]
+    assert harness.status_and_prompts() == (1, [])
+    refused = [record["error"] for record in records(harness.journal) if record.get("error")]
     assert refused[-1] == {"code": "truncated", "message": "the answer was cut off (finish_reason 'length')"}
 
 
-def test_resend_buys_only_the_cut_ones_with_their_new_limit(shop: Shop) -> None:
-    shop.write(*named("id-{}"))
-    shop.cut = {"b", "d"}
+def test_resend_buys_only_the_cut_ones_with_their_new_limit(harness: RunHarness) -> None:
+    harness.write(*named("id-{}"))
+    harness.cut = {"b", "d"}
     again = ("--match", "id", "--resend", "truncated", "--max-tokens", "4000")
-    assert shop.buy()[0] == 1
+    assert harness.status_and_prompts()[0] == 1
 
-    shop.refused = {"d"}
-    assert shop.buy(*again) == (1, ["b", "d"])
-    assert [request.json().get("max_tokens") for request in shop.server.requests[-2:]] == [4000, 4000]
-    shop.refused = set()
-    assert shop.finish(*again) == ["d"]
-    assert texts(shop.out) == ["a #1", "b #2", "c #1", "d #3", "e #1"]
-    assert names(shop.out) == [(line, f"id-{each}") for line, each in enumerate(FIVE, 1)]
-    assert shop.finish(*again) == []
+    harness.refused = {"d"}
+    assert harness.status_and_prompts(*again) == (1, ["b", "d"])
+    assert [request.json().get("max_tokens") for request in harness.server.requests[-2:]] == [4000, 4000]
+    harness.refused = set()
+    assert harness.finish(*again) == ["d"]
+    assert texts(harness.out) == ["a #1", "b #2", "c #1", "d #3", "e #1"]
+    assert names(harness.out) == [(line, f"id-{each}") for line, each in enumerate(FIVE, 1)]
+    assert harness.finish(*again) == []
 
 
 @cases(
@@ -504,38 +512,38 @@ def test_resend_buys_only_the_cut_ones_with_their_new_limit(shop: Shop) -> None:
         "another model": (["-m", "n"], 0),
     },
 )
-def test_a_dry_run_counts_what_would_be_reused(options: list[str], reused: int, shop: Shop) -> None:
-    shop.write(*"abc")
-    shop.cut = {"b"}
-    assert shop.buy()[0] == 1
-    shop.write(*"abcd")
-    before = shop.files(), shop.journal.read_bytes()
-    done = shop.resume("--dry-run", *options)
+def test_a_dry_run_counts_what_would_be_reused(options: list[str], reused: int, harness: RunHarness) -> None:
+    harness.write(*"abc")
+    harness.cut = {"b"}
+    assert harness.status_and_prompts()[0] == 1
+    harness.write(*"abcd")
+    before = harness.files(), harness.journal.read_bytes()
+    done = harness.resume("--dry-run", *options)
     record = json.loads(done.stdout)
-    assert (done.status, record["lines"], record["reused"], shop.sold()) == (0, 4, reused, [])
-    assert (shop.files(), shop.journal.read_bytes()) == before
+    assert (done.status, record["lines"], record["reused"], harness.new_prompts()) == (0, 4, reused, [])
+    assert (harness.files(), harness.journal.read_bytes()) == before
 
 
-def test_resend_leaves_what_it_does_not_name(shop: Shop) -> None:
-    shop.write(*named("id-{}"))
-    shop.cut = {"b"}
-    assert shop.buy()[0] == 1
-    assert shop.buy("--resend", "refused,empty") == (1, [])
+def test_resend_leaves_what_it_does_not_name(harness: RunHarness) -> None:
+    harness.write(*named("id-{}"))
+    harness.cut = {"b"}
+    assert harness.status_and_prompts()[0] == 1
+    assert harness.status_and_prompts("--resend", "refused,empty") == (1, [])
 
 
-def test_match_id_is_by_the_lines_own_ids_and_never_by_their_numbers(shop: Shop) -> None:
-    shop.write("a", {"prompt": "b", "custom_id": "mine"}, "c")
-    assert shop.buy()[0] == 0
-    shop.write("new", "a", {"prompt": "B", "custom_id": "mine"}, "c")
-    assert shop.buy("--match", "id") == (0, ["new"])
-    assert texts(shop.out) == ["new #1", "a #1", "b #1", "c #1"]
+def test_match_id_is_by_the_lines_own_ids_and_never_by_their_numbers(harness: RunHarness) -> None:
+    harness.write("a", {"prompt": "b", "custom_id": "mine"}, "c")
+    assert harness.status_and_prompts()[0] == 0
+    harness.write("new", "a", {"prompt": "B", "custom_id": "mine"}, "c")
+    assert harness.status_and_prompts("--match", "id") == (0, ["new"])
+    assert texts(harness.out) == ["new #1", "a #1", "b #1", "c #1"]
 
 
-def test_match_id_gives_no_line_the_answer_to_another_of_the_same_id(shop: Shop) -> None:
-    shop.write(*named("twin", "ab"))
-    assert shop.buy()[0] == 0
-    done = shop.batch("in.jsonl", "--reuse", "out.jsonl", "--match", "id")
-    assert (done.status, shop.sold()) == (1, [])
+def test_match_id_gives_no_line_the_answer_to_another_of_the_same_id(harness: RunHarness) -> None:
+    harness.write(*named("twin", "ab"))
+    assert harness.status_and_prompts()[0] == 0
+    done = harness.batch("in.jsonl", "--reuse", "out.jsonl", "--match", "id")
+    assert (done.status, harness.new_prompts()) == (1, [])
     one, two = records(done.stdout)
     assert one["response"]["body"]["choices"][0]["message"]["content"] == "a #1"
     assert (two["chatpipe"]["outcome"], two["response"]) == ("input", None)
@@ -544,105 +552,105 @@ def test_match_id_gives_no_line_the_answer_to_another_of_the_same_id(shop: Shop)
     )
 
 
-def test_match_id_counts_the_ids_of_all_shards(shop: Shop) -> None:
-    shop.write(*({"prompt": f"p{line}", "custom_id": each} for line, each in enumerate("xyxyzx")))
+def test_match_id_counts_the_ids_of_all_shards(harness: RunHarness) -> None:
+    harness.write(*({"prompt": f"p{line}", "custom_id": each} for line, each in enumerate("xyxyzx")))
     found: list[tuple[int, str]] = []
     for shard in ("1/2", "2/2"):
-        done = shop.batch("in.jsonl", "--match", "id", "--journal", f"j{shard[0]}", "--shard", shard)
+        done = harness.batch("in.jsonl", "--match", "id", "--journal", f"j{shard[0]}", "--shard", shard)
         assert done.status == 1
         found += zip(numbers(done.stdout), outcomes(done.stdout), strict=True)
     assert [line for line, outcome in sorted(found) if outcome == "ok"] == [1, 2, 5]
     assert [line for line, outcome in sorted(found) if outcome == "input"] == [3, 4, 6]
 
 
-def test_an_empty_id_is_none(shop: Shop) -> None:
-    shop.write(*named("", "ab"))
-    assert shop.buy()[0] == 0
-    shop.write(*named("", "cb"))
-    assert shop.buy("--match", "id") == (0, ["c"])
-    assert texts(shop.out) == ["c #1", "b #1"]
+def test_an_empty_id_is_none(harness: RunHarness) -> None:
+    harness.write(*named("", "ab"))
+    assert harness.status_and_prompts()[0] == 0
+    harness.write(*named("", "cb"))
+    assert harness.status_and_prompts("--match", "id") == (0, ["c"])
+    assert texts(harness.out) == ["c #1", "b #1"]
 
 
-def test_without_match_id_twins_are_two_lines(shop: Shop) -> None:
-    shop.write(*named("twin", "ab"))
-    assert shop.resume().status == 0
-    assert texts(shop.out) == ["a #1", "b #1"]
+def test_without_match_id_twins_are_two_lines(harness: RunHarness) -> None:
+    harness.write(*named("twin", "ab"))
+    assert harness.resume().status == 0
+    assert texts(harness.out) == ["a #1", "b #1"]
 
 
 # Files of answers
 
 
 @cases("to_out", {"of -o": True, "of stdout": False})
-def test_shards_are_gathered_without_sending(to_out: bool, shop: Shop, tmp_path: Path) -> None:
+def test_shards_are_gathered_without_sending(to_out: bool, harness: RunHarness, tmp_path: Path) -> None:
     """At least one of five equal prompts is in each of three shards."""
     prompts = ["same", "b", "same", "same", "e", "f", "same", "h", "i", "j", "same"]
-    shop.write(*prompts)
+    harness.write(*prompts)
     for shard in (1, 2, 3):
         part = tmp_path / f"part-{shard}"
-        done = shop.batch("in.jsonl", "--shard", f"{shard}/3", *(("-o", part.name) if to_out else ("-k",)))
+        done = harness.batch("in.jsonl", "--shard", f"{shard}/3", *(("-o", part.name) if to_out else ("-k",)))
         assert done.status == 0
         if not to_out:
             part.write_bytes(done.stdout)
-    assert shop.sold() == sorted(prompts)
+    assert harness.new_prompts() == sorted(prompts)
     assert names(tmp_path / "part-2") == [(line, f"line-{line}") for line in (2, 5, 8, 11)]
 
-    assert shop.finish("--reuse", "part-*", "--no-send") == []
-    assert names(shop.out) == [(line, f"line-{line}") for line in range(1, 12)]
-    answers = texts(shop.out)
+    assert harness.finish("--reuse", "part-*", "--no-send") == []
+    assert names(harness.out) == [(line, f"line-{line}") for line in range(1, 12)]
+    answers = texts(harness.out)
     assert [(text or "").split(" #")[0] for text in answers] == prompts
     assert len({*answers}) == 11  # none of them stands for two
 
 
-def test_shards_that_failed_in_part_are_gathered_from_their_journals(shop: Shop) -> None:
-    shop.write(*FIVE, "f")
-    shop.refused = {"c"}
+def test_shards_that_failed_in_part_are_gathered_from_their_journals(harness: RunHarness) -> None:
+    harness.write(*FIVE, "f")
+    harness.refused = {"c"}
     for shard, status in (("1", 1), ("2", 0)):
-        assert shop.batch("in.jsonl", "--shard", f"{shard}/2", "-o", f"part-{shard}").status == status
-    assert shop.files() == ["in.jsonl", "part-1.journal", "part-2"]
-    shop.sold()
+        assert harness.batch("in.jsonl", "--shard", f"{shard}/2", "-o", f"part-{shard}").status == status
+    assert harness.files() == ["in.jsonl", "part-1.journal", "part-2"]
+    harness.new_prompts()
 
-    assert shop.buy("--reuse", "part-*", "--no-send") == (1, [])
-    assert not shop.out.exists()
-    shop.refused = set()
-    assert shop.buy("--reuse", "part-*") == (0, ["c"])
-    assert texts(shop.out) == ["a #1", "b #1", "c #2", "d #1", "e #1", "f #1"]
+    assert harness.status_and_prompts("--reuse", "part-*", "--no-send") == (1, [])
+    assert not harness.out.exists()
+    harness.refused = set()
+    assert harness.status_and_prompts("--reuse", "part-*") == (0, ["c"])
+    assert texts(harness.out) == ["a #1", "b #1", "c #2", "d #1", "e #1", "f #1"]
 
 
-def test_partly_gathered_answers_are_in_the_journal(shop: Shop, tmp_path: Path) -> None:
-    assert shop.batch("in.jsonl", "--shard", "2/2", "-o", "part-2").status == 0
-    assert shop.resume("--reuse", "part-2", "--no-send").status == 1
-    assert outcomes(shop.journal) == ["unsent", "ok", "unsent", "ok", "unsent"]
+def test_partly_gathered_answers_are_in_the_journal(harness: RunHarness, tmp_path: Path) -> None:
+    assert harness.batch("in.jsonl", "--shard", "2/2", "-o", "part-2").status == 0
+    assert harness.resume("--reuse", "part-2", "--no-send").status == 1
+    assert outcomes(harness.journal) == ["unsent", "ok", "unsent", "ok", "unsent"]
     (tmp_path / "part-2").unlink()
-    shop.sold()
-    assert shop.buy() == (0, ["a", "c", "e"])
+    harness.new_prompts()
+    assert harness.status_and_prompts() == (0, ["a", "c", "e"])
 
 
-def test_no_send_marks_missing_answers(shop: Shop, tmp_path: Path) -> None:
+def test_no_send_marks_missing_answers(harness: RunHarness, tmp_path: Path) -> None:
     write_rows(tmp_path / "some.jsonl", "b", "d")
-    assert shop.batch("some.jsonl", "-o", "answers.jsonl").status == 0
-    shop.sold()
-    done = shop.batch("in.jsonl", "--reuse", "answers.jsonl", "--no-send", "-k")
-    assert (done.status, shop.sold()) == (1, [])
+    assert harness.batch("some.jsonl", "-o", "answers.jsonl").status == 0
+    harness.new_prompts()
+    done = harness.batch("in.jsonl", "--reuse", "answers.jsonl", "--no-send", "-k")
+    assert (done.status, harness.new_prompts()) == (1, [])
     assert texts(done.stdout) == [None, "b #1", None, "d #1", None]
     assert outcomes(done.stdout) == ["unsent", "ok", "unsent", "ok", "unsent"]
     codes = [record["error"] and record["error"]["code"] for record in records(done.stdout)]
     assert codes == ["unsent", None, "unsent", None, "unsent"]
 
 
-def test_unsent_lines_are_sent_by_a_later_run(shop: Shop) -> None:
-    assert shop.buy("--no-send") == (1, [])
-    assert shop.buy() == (0, ["a", "b", "c", "d", "e"])
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
+def test_unsent_lines_are_sent_by_a_later_run(harness: RunHarness) -> None:
+    assert harness.status_and_prompts("--no-send") == (1, [])
+    assert harness.status_and_prompts() == (0, ["a", "b", "c", "d", "e"])
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
 
 
-def test_an_input_of_reuse_is_only_read(shop: Shop, tmp_path: Path) -> None:
-    assert shop.batch("in.jsonl", "-o", "old.jsonl").status == 0
+def test_an_input_of_reuse_is_only_read(harness: RunHarness, tmp_path: Path) -> None:
+    assert harness.batch("in.jsonl", "-o", "old.jsonl").status == 0
     before = (tmp_path / "old.jsonl").read_bytes()
-    shop.write(*FIVE, "f")
-    shop.sold()
-    assert shop.buy("--reuse", "old.jsonl") == (0, ["f"])
+    harness.write(*FIVE, "f")
+    harness.new_prompts()
+    assert harness.status_and_prompts("--reuse", "old.jsonl") == (0, ["f"])
     assert (tmp_path / "old.jsonl").read_bytes() == before
-    assert texts(shop.out) == [*FIVE_ANSWERS, "f #1"]
+    assert texts(harness.out) == [*FIVE_ANSWERS, "f #1"]
 
 
 @cases(
@@ -653,150 +661,152 @@ def test_an_input_of_reuse_is_only_read(shop: Shop, tmp_path: Path) -> None:
         "no result lines": ("in.jsonl", 65),
     },
 )
-def test_a_wrong_reuse_is_reported_before_anything_is_sent(name: str, status: int, shop: Shop) -> None:
-    done = shop.resume("--reuse", name)
-    assert (done.status, shop.sold()) == (status, [])
+def test_a_wrong_reuse_is_reported_before_anything_is_sent(
+    name: str, status: int, harness: RunHarness
+) -> None:
+    done = harness.resume("--reuse", name)
+    assert (done.status, harness.new_prompts()) == (status, [])
     assert name.encode() in done.stderr
 
 
 # The same request more than once
 
 
-def test_each_of_the_same_requests_gets_an_answer_of_its_own(shop: Shop) -> None:
-    shop.write("same", "same", "b", "same")
-    assert shop.buy("-j", "1") == (0, ["b", "same", "same", "same"])
-    assert texts(shop.out) == ["same #1", "same #2", "b #1", "same #3"]
-    assert shop.buy() == (0, [])
-    assert texts(shop.out) == ["same #1", "same #2", "b #1", "same #3"]
+def test_each_of_the_same_requests_gets_an_answer_of_its_own(harness: RunHarness) -> None:
+    harness.write("same", "same", "b", "same")
+    assert harness.status_and_prompts("-j", "1") == (0, ["b", "same", "same", "same"])
+    assert texts(harness.out) == ["same #1", "same #2", "b #1", "same #3"]
+    assert harness.status_and_prompts() == (0, [])
+    assert texts(harness.out) == ["same #1", "same #2", "b #1", "same #3"]
 
 
-def test_one_more_of_the_same_request_is_one_more_sale(shop: Shop) -> None:
-    shop.write("same", "same")
-    assert shop.buy("-j", "1")[0] == 0
-    shop.write("same", "same", "same")
-    assert shop.buy() == (0, ["same"])
-    assert texts(shop.out) == ["same #1", "same #2", "same #3"]
+def test_one_more_of_the_same_request_is_one_more_sale(harness: RunHarness) -> None:
+    harness.write("same", "same")
+    assert harness.status_and_prompts("-j", "1")[0] == 0
+    harness.write("same", "same", "same")
+    assert harness.status_and_prompts() == (0, ["same"])
+    assert texts(harness.out) == ["same #1", "same #2", "same #3"]
 
 
 @cases("jobs", {"in turn": "1", "all in flight": "16"})
 @cases("to_out", {"to a file": True, "to stdout": False})
-def test_dedupe_sends_the_same_request_once(to_out: bool, jobs: str, shop: Shop) -> None:
-    shop.write("a", "a", "b", {"prompt": "a", "custom_id": "mine"}, "b", "a")
-    shop.latency_s = 0.02
+def test_dedupe_sends_the_same_request_once(to_out: bool, jobs: str, harness: RunHarness) -> None:
+    harness.write("a", "a", "b", {"prompt": "a", "custom_id": "mine"}, "b", "a")
+    harness.latency_s = 0.02
     target = ("-o", "out.jsonl") if to_out else ("-k",)
-    done = shop.batch("in.jsonl", "--dedupe", "-j", jobs, *target)
+    done = harness.batch("in.jsonl", "--dedupe", "-j", jobs, *target)
     assert (done.status, done.stderr) == (0, b"")
-    assert shop.sold() == ["a", "b"]
-    written = shop.out if to_out else done.stdout
+    assert harness.new_prompts() == ["a", "b"]
+    written = harness.out if to_out else done.stdout
     assert texts(written) == ["a #1", "a #1", "b #1", "a #1", "b #1", "a #1"]
     assert names(written) == [(line, "mine" if line == 4 else f"line-{line}") for line in range(1, 7)]
-    assert shop.files() == (["in.jsonl", "out.jsonl"] if to_out else ["in.jsonl"])
+    assert harness.files() == (["in.jsonl", "out.jsonl"] if to_out else ["in.jsonl"])
 
 
-def test_dedupe_in_completion_order_answers_every_line(shop: Shop) -> None:
-    shop.write(*["a", "b"] * 20)
-    shop.latency_s = 0.02
-    done = shop.batch("in.jsonl", "--dedupe")
-    assert shop.sold() == ["a", "b"]
+def test_dedupe_in_completion_order_answers_every_line(harness: RunHarness) -> None:
+    harness.write(*["a", "b"] * 20)
+    harness.latency_s = 0.02
+    done = harness.batch("in.jsonl", "--dedupe")
+    assert harness.new_prompts() == ["a", "b"]
     assert sorted(names(done.stdout)) == [(line, f"line-{line}") for line in range(1, 41)]
 
 
-def test_a_failure_of_a_request_that_many_lines_make_is_theirs_too(shop: Shop) -> None:
-    shop.write("a", "a", "a")
-    shop.refused = {"a"}
-    shop.latency_s = 0.02
-    assert shop.resume("--dedupe").status == 69  # as of all lines that fail alike
-    assert shop.sold() == ["a"]
-    assert outcomes(shop.journal) == ["http", "http", "http"]
-    shop.refused = set()
-    assert shop.buy("--dedupe") == (0, ["a"])
-    assert texts(shop.out) == ["a #2", "a #2", "a #2"]
+def test_a_failure_of_a_request_that_many_lines_make_is_theirs_too(harness: RunHarness) -> None:
+    harness.write("a", "a", "a")
+    harness.refused = {"a"}
+    harness.latency_s = 0.02
+    assert harness.resume("--dedupe").status == 69  # as of all lines that fail alike
+    assert harness.new_prompts() == ["a"]
+    assert outcomes(harness.journal) == ["http", "http", "http"]
+    harness.refused = set()
+    assert harness.status_and_prompts("--dedupe") == (0, ["a"])
+    assert texts(harness.out) == ["a #2", "a #2", "a #2"]
 
 
-def test_dedupe_resumes_where_it_stopped(shop: Shop) -> None:
-    shop.write("a", "b", "a", "b")
-    shop.refused = {"b"}
-    assert shop.buy("--dedupe")[0] == 1
-    shop.refused = set()
-    assert shop.buy("--dedupe") == (0, ["b"])
-    assert [(text or "")[:1] for text in texts(shop.out)] == ["a", "b", "a", "b"]
+def test_dedupe_resumes_where_it_stopped(harness: RunHarness) -> None:
+    harness.write("a", "b", "a", "b")
+    harness.refused = {"b"}
+    assert harness.status_and_prompts("--dedupe")[0] == 1
+    harness.refused = set()
+    assert harness.status_and_prompts("--dedupe") == (0, ["b"])
+    assert [(text or "")[:1] for text in texts(harness.out)] == ["a", "b", "a", "b"]
 
 
-def test_dedupe_holds_for_a_fresh_run_too(shop: Shop) -> None:
-    shop.write("a", "b", "a", "a")
-    assert shop.buy("--dedupe")[0] == 0
-    assert shop.buy("--dedupe", "--fresh", "-j", "1") == (0, ["a", "b"])
-    assert texts(shop.out) == ["a #2", "b #2", "a #2", "a #2"]
+def test_dedupe_holds_for_a_fresh_run_too(harness: RunHarness) -> None:
+    harness.write("a", "b", "a", "a")
+    assert harness.status_and_prompts("--dedupe")[0] == 0
+    assert harness.status_and_prompts("--dedupe", "--fresh", "-j", "1") == (0, ["a", "b"])
+    assert texts(harness.out) == ["a #2", "b #2", "a #2", "a #2"]
 
 
-def test_dedupe_is_by_the_request_also_where_answers_are_found_by_id(shop: Shop) -> None:
-    shop.write(*({"prompt": prompt, "custom_id": name} for prompt, name in ("a1", "b2", "a3", "b4")))
-    assert shop.buy("--dedupe", "--match", "id", "-j", "1") == (0, ["a", "b"])
-    assert texts(shop.out) == ["a #1", "b #1", "a #1", "b #1"]
-    assert names(shop.out) == [(1, "1"), (2, "2"), (3, "3"), (4, "4")]
+def test_dedupe_is_by_the_request_also_where_answers_are_found_by_id(harness: RunHarness) -> None:
+    harness.write(*({"prompt": prompt, "custom_id": name} for prompt, name in ("a1", "b2", "a3", "b4")))
+    assert harness.status_and_prompts("--dedupe", "--match", "id", "-j", "1") == (0, ["a", "b"])
+    assert texts(harness.out) == ["a #1", "b #1", "a #1", "b #1"]
+    assert names(harness.out) == [(1, "1"), (2, "2"), (3, "3"), (4, "4")]
 
 
 # The journal
 
 
-def test_a_journal_without_out_does_the_same(shop: Shop) -> None:
+def test_a_journal_without_out_does_the_same(harness: RunHarness) -> None:
     kept = ("in.jsonl", "--journal", "kept", "-k")
-    shop.refused = {"b"}
-    done = shop.batch(*kept)
+    harness.refused = {"b"}
+    done = harness.batch(*kept)
     assert done.status == 1
     assert texts(done.stdout) == ["a #1", None, "c #1", "d #1", "e #1"]
-    shop.sold()
-    shop.refused = set()
-    done = shop.batch(*kept)
-    assert (done.status, done.stderr, shop.sold()) == (0, b"", ["b"])
+    harness.new_prompts()
+    harness.refused = set()
+    done = harness.batch(*kept)
+    assert (done.status, done.stderr, harness.new_prompts()) == (0, b"", ["b"])
     assert texts(done.stdout) == ["a #1", "b #2", "c #1", "d #1", "e #1"]
-    assert shop.files() == ["in.jsonl", "kept"]
-    assert (shop.batch(*kept[:-1]).status, shop.sold()) == (0, [])
+    assert harness.files() == ["in.jsonl", "kept"]
+    assert (harness.batch(*kept[:-1]).status, harness.new_prompts()) == (0, [])
 
 
-def test_a_journal_may_be_named_beside_out(shop: Shop) -> None:
-    shop.refused = {"b"}
-    assert shop.buy("--journal", "elsewhere")[0] == 1
-    assert shop.files() == ["elsewhere", "in.jsonl"]
-    shop.refused = set()
-    assert shop.buy("--journal", "elsewhere") == (0, ["b"])
-    assert shop.out.exists()
+def test_a_journal_may_be_named_beside_out(harness: RunHarness) -> None:
+    harness.refused = {"b"}
+    assert harness.status_and_prompts("--journal", "elsewhere")[0] == 1
+    assert harness.files() == ["elsewhere", "in.jsonl"]
+    harness.refused = set()
+    assert harness.status_and_prompts("--journal", "elsewhere") == (0, ["b"])
+    assert harness.out.exists()
 
 
-def test_of_texts_the_journal_is_the_memory(shop: Shop, tmp_path: Path) -> None:
+def test_of_texts_the_journal_is_the_memory(harness: RunHarness, tmp_path: Path) -> None:
     command, out = ("in.jsonl", "-f", "string", "-o", "out.txt"), tmp_path / "out.txt"
-    for sold in ([*FIVE], []):
-        assert shop.batch(*command) == (0, b"", b"")
+    for sent in ([*FIVE], []):
+        assert harness.batch(*command) == (0, b"", b"")
         assert out.read_text() == '"a #1"\n"b #1"\n"c #1"\n"d #1"\n"e #1"\n'
-        assert shop.files() == ["in.jsonl", "out.txt", "out.txt.journal"]
-        assert shop.sold() == sold
-    shop.write("new", *FIVE)
-    assert (shop.batch(*command).status, shop.sold()) == (0, ["new"])
+        assert harness.files() == ["in.jsonl", "out.txt", "out.txt.journal"]
+        assert harness.new_prompts() == sent
+    harness.write("new", *FIVE)
+    assert (harness.batch(*command).status, harness.new_prompts()) == (0, ["new"])
     assert json.loads(out.read_text().splitlines()[0]) == "new #1"
 
 
-def test_answers_outlive_an_out_that_changes_its_format(shop: Shop) -> None:
+def test_answers_outlive_an_out_that_changes_its_format(harness: RunHarness) -> None:
     """They were in OUT only, which holds texts now."""
-    assert shop.buy()[0] == 0
-    assert shop.resume("-f", "text").status == 0
-    assert shop.out.read_text() == "a #1\nb #1\nc #1\nd #1\ne #1\n"
-    assert shop.finish() == []
-    assert texts(shop.out) == FIVE_ANSWERS
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
+    assert harness.status_and_prompts()[0] == 0
+    assert harness.resume("-f", "text").status == 0
+    assert harness.out.read_text() == "a #1\nb #1\nc #1\nd #1\ne #1\n"
+    assert harness.finish() == []
+    assert texts(harness.out) == FIVE_ANSWERS
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
 
 
-def test_a_run_that_learns_nothing_new_leaves_the_journal_as_it_is(shop: Shop) -> None:
-    shop.cut = {"b"}
-    assert shop.resume().status == 1
-    before = shop.journal.read_bytes()
-    assert shop.resume().status == 1
-    assert shop.journal.read_bytes() == before
+def test_a_run_that_learns_nothing_new_leaves_the_journal_as_it_is(harness: RunHarness) -> None:
+    harness.cut = {"b"}
+    assert harness.resume().status == 1
+    before = harness.journal.read_bytes()
+    assert harness.resume().status == 1
+    assert harness.journal.read_bytes() == before
 
 
-def test_a_limit_that_is_lifted_costs_only_the_rest(shop: Shop) -> None:
-    assert shop.buy("--limit", "2") == (0, ["a", "b"])
-    assert shop.buy() == (0, ["c", "d", "e"])
-    assert texts(shop.out) == FIVE_ANSWERS
+def test_a_limit_that_is_lifted_costs_only_the_rest(harness: RunHarness) -> None:
+    assert harness.status_and_prompts("--limit", "2") == (0, ["a", "b"])
+    assert harness.status_and_prompts() == (0, ["c", "d", "e"])
+    assert texts(harness.out) == FIVE_ANSWERS
 
 
 @cases(
@@ -811,38 +821,38 @@ def test_a_limit_that_is_lifted_costs_only_the_rest(shop: Shop) -> None:
     },
 )
 def test_whether_a_run_that_is_done_keeps_its_journal(
-    options: tuple[str, ...], is_kept: bool, shop: Shop
+    options: tuple[str, ...], is_kept: bool, harness: RunHarness
 ) -> None:
-    assert shop.resume(*options).status == 0
-    assert shop.journal.exists() is is_kept
+    assert harness.resume(*options).status == 0
+    assert harness.journal.exists() is is_kept
 
 
-def test_no_keep_journal_keeps_the_journal_of_a_run_that_failed(shop: Shop) -> None:
-    shop.refused = {"b"}
-    assert shop.resume("--no-keep-journal").status == 1
-    assert texts(shop.journal).count(None) == 1
+def test_no_keep_journal_keeps_the_journal_of_a_run_that_failed(harness: RunHarness) -> None:
+    harness.refused = {"b"}
+    assert harness.resume("--no-keep-journal").status == 1
+    assert texts(harness.journal).count(None) == 1
 
 
-def test_a_journal_beside_a_whole_out_is_used_and_removed(shop: Shop) -> None:
+def test_a_journal_beside_a_whole_out_is_used_and_removed(harness: RunHarness) -> None:
     """A run that is killed between its last two steps leaves both."""
-    assert shop.buy("--keep-journal")[0] == 0
-    assert shop.finish() == []
-    assert texts(shop.out) == FIVE_ANSWERS
-    assert shop.files() == ["in.jsonl", "out.jsonl"]
+    assert harness.status_and_prompts("--keep-journal")[0] == 0
+    assert harness.finish() == []
+    assert texts(harness.out) == FIVE_ANSWERS
+    assert harness.files() == ["in.jsonl", "out.jsonl"]
 
 
-def test_a_second_run_on_a_journal_that_is_held_sends_nothing(shop: Shop) -> None:
-    shop.held = 3
-    with shop.begin("-j", "1") as process:
-        shop.until_sold(3)
-        done = shop.resume()
+def test_a_second_run_on_a_journal_that_is_held_sends_nothing(harness: RunHarness) -> None:
+    harness.held = 3
+    with harness.begin("-j", "1") as process:
+        harness.until_prompts(3)
+        done = harness.resume()
         assert done.status == 75
         assert b"out.jsonl.journal: another run holds this journal" in done.stderr
-        assert len(shop.sales) == 3
-        shop.gate.set()
+        assert len(harness.prompts) == 3
+        harness.gate.set()
         assert process.wait() == 0
-    assert shop.sold() == ["a", "b", "c", "d", "e"]
-    assert texts(shop.out) == FIVE_ANSWERS
+    assert harness.new_prompts() == ["a", "b", "c", "d", "e"]
+    assert texts(harness.out) == FIVE_ANSWERS
 
 
 @cases(
@@ -853,13 +863,13 @@ def test_a_second_run_on_a_journal_that_is_held_sends_nothing(shop: Shop) -> Non
         "a journal of a later version": b'{"chatpipe_journal":2}\n',
     },
 )
-def test_a_foreign_file_in_the_journals_place_is_not_touched(content: bytes, shop: Shop) -> None:
-    shop.journal.write_bytes(content)
-    done = shop.resume()
-    assert (done.status, shop.sold()) == (65, [])
+def test_a_foreign_file_in_the_journals_place_is_not_touched(content: bytes, harness: RunHarness) -> None:
+    harness.journal.write_bytes(content)
+    done = harness.resume()
+    assert (done.status, harness.new_prompts()) == (65, [])
     assert b"out.jsonl.journal: " in done.stderr
-    assert shop.journal.read_bytes() == content
-    assert shop.files() == ["in.jsonl", "out.jsonl.journal"]
+    assert harness.journal.read_bytes() == content
+    assert harness.files() == ["in.jsonl", "out.jsonl.journal"]
 
 
 # Files of --reuse of which nothing is used

@@ -7,33 +7,33 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from batch.resuming import Shop
+from batch.resuming import RunHarness
 from support.parametrize import cases
 
 TROUBLE = {"http": 1, "network": 1}
 
 
-def sent(shop: Shop, *options: str) -> dict[str, int]:
+def sent(harness: RunHarness, *options: str) -> dict[str, int]:
     """The `sent` of a dry run, which a run with these options confirms. It sends as many lines."""
-    estimate = json.loads(shop.resume("--dry-run", *options).stdout)
-    assert shop.sold() == []
-    shop.resume("--report", "report.json", *options)
-    report = json.loads((shop.folder / "report.json").read_bytes())
+    estimate = json.loads(harness.resume("--dry-run", *options).stdout)
+    assert harness.new_prompts() == []
+    harness.resume("--report", "report.json", *options)
+    report = json.loads((harness.folder / "report.json").read_bytes())
     assert (estimate["sent"], estimate["reused"]) == (report["sent"], report["reused"])
-    assert sum(report["sent"].values()) == len(shop.sold())
+    assert sum(report["sent"].values()) == len(harness.new_prompts())
     found: dict[str, int] = report["sent"]
     return found
 
 
 @pytest.fixture
-def troubled(shop: Shop) -> Shop:
+def troubled(harness: RunHarness) -> RunHarness:
     """A run in which b was refused, c was cut off, d got no answer, and line 6 was wrong."""
-    shop.refused, shop.cut, shop.dropped = {"b"}, {"c"}, {"d"}
-    with shop.input.open("a") as file:
+    harness.refused, harness.cut, harness.dropped = {"b"}, {"c"}, {"d"}
+    with harness.input.open("a") as file:
         file.write("{\n")
-    assert shop.buy() == (1, [*"abcde"])
-    shop.refused, shop.cut, shop.dropped = set(), set(), set()
-    return shop
+    assert harness.status_and_prompts() == (1, [*"abcde"])
+    harness.refused, harness.cut, harness.dropped = set(), set(), set()
+    return harness
 
 
 class Second(NamedTuple):
@@ -65,21 +65,21 @@ class Second(NamedTuple):
         "by the place, for lines without an id": Second("abcdX", "--match id", {"changed": 1, **TROUBLE}),
     },
 )
-def test_a_line_is_sent_for_a_reason(second: Second, troubled: Shop) -> None:
+def test_a_line_is_sent_for_a_reason(second: Second, troubled: RunHarness) -> None:
     troubled.write(*second.prompts)
     assert sent(troubled, *second.options.split()) == second.sent
 
 
-def test_the_reasons_are_those_of_all_files(troubled: Shop) -> None:
+def test_the_reasons_are_those_of_all_files(troubled: RunHarness) -> None:
     troubled.journal.rename(troubled.folder / "old")
     troubled.write(*"abXdef")
     assert sent(troubled, "--reuse", "old") == {"changed": 1, "input": 1, **TROUBLE}
 
 
-def test_the_last_failure_counts(troubled: Shop) -> None:
+def test_the_last_failure_counts(troubled: RunHarness) -> None:
     troubled.dropped = {"b"}
     troubled.write(*"abcde")
-    assert troubled.buy() == (1, ["b", "d"])
+    assert troubled.status_and_prompts() == (1, ["b", "d"])
     troubled.dropped = set()
     assert sent(troubled) == {"network": 1}
 
@@ -92,14 +92,14 @@ def test_the_last_failure_counts(troubled: Shop) -> None:
     },
 )
 def test_by_id_the_record_of_the_id_is_the_reason(
-    options: tuple[str, ...], found: dict[str, int], shop: Shop
+    options: tuple[str, ...], found: dict[str, int], harness: RunHarness
 ) -> None:
     rows: list[Any] = [{"custom_id": f"id-{each}", "prompt": each} for each in "abc"]
-    shop.write(*rows, "d", "e", "f", "g")
-    shop.refused, shop.cut = {"b"}, {"c"}
-    assert shop.buy()[0] == 1
-    shop.refused = shop.cut = set()
-    assert sent(shop, "--match", "id", "-m", "n", *options) == found
+    harness.write(*rows, "d", "e", "f", "g")
+    harness.refused, harness.cut = {"b"}, {"c"}
+    assert harness.status_and_prompts()[0] == 1
+    harness.refused = harness.cut = set()
+    assert sent(harness, "--match", "id", "-m", "n", *options) == found
 
 
 @cases(
@@ -110,24 +110,26 @@ def test_by_id_the_record_of_the_id_is_the_reason(
         "no records are looked for": (["--journal", "other"], {"new": 5}),
     },
 )
-def test_a_line_that_was_not_sent_before(first: list[str], found: dict[str, int], shop: Shop) -> None:
-    shop.refused = {"b"}
-    shop.resume(*first)
-    shop.refused = set()
-    shop.sold()
-    shop.out.unlink(missing_ok=True)
-    assert sent(shop) == found
+def test_a_line_that_was_not_sent_before(
+    first: list[str], found: dict[str, int], harness: RunHarness
+) -> None:
+    harness.refused = {"b"}
+    harness.resume(*first)
+    harness.refused = set()
+    harness.new_prompts()
+    harness.out.unlink(missing_ok=True)
+    assert sent(harness) == found
 
 
-def test_lines_that_were_in_flight_at_a_signal_are_new(shop: Shop) -> None:
-    shop.held = 3
-    with shop.begin("-j", "2", "--grace", "0.01", "--report", "report.json") as process:
-        shop.until_sold(4)
+def test_lines_that_were_in_flight_at_a_signal_are_new(harness: RunHarness) -> None:
+    harness.held = 3
+    with harness.begin("-j", "2", "--grace", "0.01", "--report", "report.json") as process:
+        harness.until_prompts(4)
         process.send_signal(2)
         process.wait()
-    report = json.loads((shop.folder / "report.json").read_bytes())
+    report = json.loads((harness.folder / "report.json").read_bytes())
     assert (report["lines"], report["sent"]) == (2, {"new": 2})
-    shop.held = None
-    shop.gate.set()
-    shop.sold()
-    assert sent(shop) == {"new": 3}
+    harness.held = None
+    harness.gate.set()
+    harness.new_prompts()
+    assert sent(harness) == {"new": 3}

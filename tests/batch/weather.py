@@ -79,7 +79,7 @@ class Weather:
         self.broken: list[str] = []
         self.refused = 0
         self.faults: Counter[str] = Counter()
-        self.sold: set[str] = set()
+        self.answered: set[str] = set()
         self._random = random.Random(seed)
         self._in_flight = in_flight
         self._calm = calm
@@ -110,11 +110,11 @@ class Weather:
             at_once = fault.is_silent and was_used
             self._allowed[question] = request.at + (0.0 if at_once else fault.wait_s)
             return fault.steps(answer)
-        self.sold.add(question)
+        self.answered.add(question)
         return answer
 
     def _look(self, prompt: str, now: float) -> None:
-        if prompt in self.sold:
+        if prompt in self.answered:
             self.broken.append(f"{prompt} came again after its answer")
         early_s = self._allowed.get(prompt, 0.0) - now
         if early_s > 0:

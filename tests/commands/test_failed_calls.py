@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.resuming import TO_OUT, Shop, texts
+from batch.resuming import TO_OUT, RunHarness, texts
 from batch.runs import command
 from commands.asking import ask
 from support import strike
@@ -83,10 +83,10 @@ def test_what_came_is_kept_and_named(
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    with Shop(tmp_path) as shop:
-        shop.write(*"ab")
-        yield shop
+def harness(tmp_path: Path) -> Iterator[RunHarness]:
+    with RunHarness(tmp_path) as harness:
+        harness.write(*"ab")
+        yield harness
 
 
 @cases(
@@ -107,18 +107,18 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     },
 )
 def test_what_fails_behind_the_output_is_a_note(
-    options: tuple[str, ...], place: str, nth: int, said: str, shop: Shop
+    options: tuple[str, ...], place: str, nth: int, said: str, harness: RunHarness
 ) -> None:
     moment = strike.at((place, nth, "fail", [errno.EACCES]))
-    done = run(*command(shop.server, *TO_OUT, *options), cwd=shop.folder, env=moment)
+    done = run(*command(harness.server, *TO_OUT, *options), cwd=harness.folder, env=moment)
     assert done == (0, b"", f"chatpipe: out.jsonl.journal: {said}\n".encode())
-    assert sorted(text or "" for text in texts(shop.out)) == ["a #1", "b #1"]
+    assert sorted(text or "" for text in texts(harness.out)) == ["a #1", "b #1"]
 
 
-def test_a_journal_that_fails_before_the_output_is_written_is_a_fault(shop: Shop) -> None:
-    shop.refused = {"b"}
+def test_a_journal_that_fails_before_the_output_is_written_is_a_fault(harness: RunHarness) -> None:
+    harness.refused = {"b"}
     moment = strike.at(("chatpipe.batch.journal.journal:_sync", 1, "fail", [errno.EIO]))
-    done = run(*command(shop.server, *TO_OUT, "--retries", "0"), cwd=shop.folder, env=moment)
+    done = run(*command(harness.server, *TO_OUT, "--retries", "0"), cwd=harness.folder, env=moment)
     assert done.status == 74
     assert b"cannot write the journal" in done.stderr
-    assert not shop.out.exists()
+    assert not harness.out.exists()

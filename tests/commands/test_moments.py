@@ -1,7 +1,7 @@
 """Signals at exact moments of a call and of a run, alone and two in a row.
 
 The process always dies by the first of them. The file of -o is the old one or the new one, whole. No answer
-is lost or bought twice, no temporary file stays, and nothing is said that is not so.
+is lost or paid twice, no temporary file stays, and nothing is said that is not so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from batch.resuming import TO_OUT, Shop, texts
+from batch.resuming import TO_OUT, RunHarness, texts
 from batch.runs import command
 from commands.asking import ask
 from support import strike
@@ -164,32 +164,34 @@ def test_a_second_signal_does_not_end_the_keeping_of_what_came(tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def bought(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop whose run has ended with the answers to a, b and c."""
-    with Shop(tmp_path_factory.mktemp("shop")) as shop:
-        shop.write(*"abc")
-        shop.finish()
-        yield shop
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunHarness]:
+    """A harness whose run has ended with the answers to a, b and c."""
+    with RunHarness(tmp_path_factory.mktemp("harness")) as harness:
+        harness.write(*"abc")
+        harness.finish()
+        yield harness
 
 
 @cases("struck", table(RUNS))
-def test_a_run_struck_at_an_exact_moment(struck: Struck, bought: Shop) -> None:
+def test_a_run_struck_at_an_exact_moment(struck: Struck, finished: RunHarness) -> None:
     """The run has new input: it needs one of the old answers, two new ones, and keeps the other old ones."""
-    shop, old = bought, bought.out.read_bytes()
-    shop.write(*"ade")
+    harness, old = finished, finished.out.read_bytes()
+    harness.write(*"ade")
     try:
-        arguments = command(shop.server, *TO_OUT)
-        done = run(*arguments, cwd=shop.folder, env=strike.at((*struck.moment, struck.numbers)))
+        arguments = command(harness.server, *TO_OUT)
+        done = run(*arguments, cwd=harness.folder, env=strike.at((*struck.moment, struck.numbers)))
 
         assert (done.status, done.stdout) == (-struck.numbers[0], b"")
-        assert (shop.out.read_bytes() != old) is (struck.expected == "new")
+        assert (harness.out.read_bytes() != old) is (struck.expected == "new")
         assert re.fullmatch(SAID[struck.expected], done.stderr)
-        assert {*shop.files()} <= {"in.jsonl", "out.jsonl", "out.jsonl.journal"}
+        assert {*harness.files()} <= {"in.jsonl", "out.jsonl", "out.jsonl.journal"}
         if len(struck.numbers) == 1:  # a second signal gives up what is in flight
-            assert run(*arguments, cwd=shop.folder).status == 0
-            assert shop.sold() == ["d", "e"]
-            assert {text.split()[0] for text in texts(shop.out) + texts(shop.journal) if text} == {*"abcde"}
+            assert run(*arguments, cwd=harness.folder).status == 0
+            assert harness.new_prompts() == ["d", "e"]
+            assert {text.split()[0] for text in texts(harness.out) + texts(harness.journal) if text} == {
+                *"abcde"
+            }
     finally:
-        shop.out.write_bytes(old)
-        shop.journal.unlink(missing_ok=True)
-        shop.sold()
+        harness.out.write_bytes(old)
+        harness.journal.unlink(missing_ok=True)
+        harness.new_prompts()

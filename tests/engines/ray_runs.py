@@ -16,22 +16,22 @@ JOBS = 64
 
 
 class Prompts:
-    """A server that sells an answer to each prompt after a while, and keeps count."""
+    """A server that answers each prompt after a while, and counts the answers."""
 
     def __init__(self, latency_s: float = 0.05) -> None:
         self.latency_s = latency_s
-        self.sold: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
         self.times: list[float] = []
 
     def answer(self, request: loopback.Request) -> loopback.Answer:
         prompt = orjson.loads(request.body)["messages"][0]["content"]
-        self.sold[prompt] += 1
+        self.answered[prompt] += 1
         self.times.append(time.monotonic())
         return [loopback.Pause(self.latency_s), loopback.reply(200, loopback.completion(f"{prompt}!"))]
 
     @property
-    def bought_twice(self) -> int:
-        return sum(count - 1 for count in self.sold.values())
+    def answered_twice(self) -> int:
+        return sum(count - 1 for count in self.answered.values())
 
 
 def write_prompts(folder: Path, count: int) -> None:

@@ -60,7 +60,7 @@ def test_two_nodes_die_and_one_joins(cluster: RayCluster, prompts: Prompts, url:
         cluster.add()  # for the tests that follow, too
         assert process.wait() == 0
     check_output(tmp_path, 8000)
-    assert prompts.bought_twice <= 2 * JOBS
+    assert prompts.answered_twice <= 2 * JOBS
 
 
 def test_a_run_that_is_killed_goes_on(
@@ -73,7 +73,7 @@ def test_a_run_that_is_killed_goes_on(
     with started(cluster, tmp_path, url) as process:
         assert process.wait() == 0
     check_output(tmp_path, 2000)
-    assert prompts.bought_twice <= JOBS
+    assert prompts.answered_twice <= JOBS
 
 
 def test_a_limit_per_minute_holds_for_all_workers(
@@ -149,7 +149,7 @@ def test_a_key_that_expires_is_renewed_by_each_worker(cluster: RayCluster, tmp_p
     with loopback.serve(expiry.answer) as server, started(cluster, tmp_path, server.url, *command) as process:
         assert process.wait() == 0
     check_output(tmp_path, 300)
-    assert not expiry.bought_twice
+    assert not expiry.answered_twice
     assert not [key for key in expiry.keys if files_with(cluster.folder, key.encode())]
 
 
@@ -165,7 +165,7 @@ def test_a_command_without_another_key_ends_the_run(cluster: RayCluster, tmp_pat
         done = run(*given, env=cluster.env, cwd=tmp_path, timeout=60)
     assert done.status == 77
     assert b"no new key: --key-command" in done.stderr
-    assert sum(expiry.sold.values()) == 100
+    assert sum(expiry.answered.values()) == 100
 
 
 BAD = {
@@ -197,7 +197,7 @@ def test_bad_input_is_one_line_before_anything_is_sent(
     assert (done.status, done.stdout) == (status, b"")
     assert done.stderr.count(b"\n") == 1
     assert words in done.stderr
-    assert not prompts.sold
+    assert not prompts.answered
 
 
 def test_a_cluster_whose_cpus_are_all_taken(prompts: Prompts, url: str, tmp_path: Path) -> None:
@@ -248,4 +248,4 @@ def test_a_signal_does_not_wait_for_a_head_that_is_silent(tmp_path: Path) -> Non
             process.send_signal(signal.SIGINT)
             assert process.wait() == -signal.SIGINT
             assert time.monotonic() - began < 8  # it took 10 s, and Ray itself would wait for a minute
-    assert prompts.bought_twice == 0
+    assert prompts.answered_twice == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.resuming import Shop, records, texts
+from batch.resuming import RunHarness, records, texts
 from engines.slurm_cluster import SlurmCluster, slurm_cluster, until
 from manual import pages
 from manual.test_engines_page import PAGE, slurm_script
@@ -29,11 +29,11 @@ def cluster() -> Iterator[SlurmCluster]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def harness(tmp_path: Path) -> Iterator[RunHarness]:
     """A server, and beside its input the script and a key."""
     (tmp_path / "key").write_text(KEY)
     (tmp_path / "answers.sh").write_text(slurm_script())
-    with Shop(tmp_path) as running:
+    with RunHarness(tmp_path) as running:
         running.write(*PROMPTS)
         yield running
 
@@ -43,7 +43,9 @@ def gather(folder: Path, env: dict[str, str]) -> tuple[int, bytes]:
     return done.status, done.stderr
 
 
-def test_array_against_a_server_with_faults(cluster: SlurmCluster, shop: Shop, tmp_path: Path) -> None:
+def test_array_against_a_server_with_faults(
+    cluster: SlurmCluster, harness: RunHarness, tmp_path: Path
+) -> None:
     """Tasks whose lines fail are queued again, and ask only for those."""
     faults = ("status=429,retry_after=0:p=0.2", "reset:p=0.1")
     flags = [word for fault in faults for word in ("--fault", fault)]
@@ -84,16 +86,16 @@ def is_reached(process: int) -> bool:
 
 
 def test_tasks_that_are_stopped_in_the_middle_buy_nothing_twice(
-    cluster: SlurmCluster, shop: Shop, tmp_path: Path
+    cluster: SlurmCluster, harness: RunHarness, tmp_path: Path
 ) -> None:
     """One loses its process, one is queued again, one is near its time limit."""
     at_once = PROMPTS[: 3 * TASKS]  # three of each shard, before two that wait
-    shop.late = set(PROMPTS) - set(at_once)
+    harness.late = set(PROMPTS) - set(at_once)
     script = tmp_path / "answers.sh"
     script.write_text(script.read_text().replace("--grace", "-j 2 --grace"))
-    env = {"CHATPIPE_BASE_URL": shop.server.url, "CHATPIPE_MODEL": "m"}
+    env = {"CHATPIPE_BASE_URL": harness.server.url, "CHATPIPE_MODEL": "m"}
     job = cluster.submit(script, env=env)
-    until(lambda: len(shop.sales) == len(at_once) + 2 * TASKS)
+    until(lambda: len(harness.prompts) == len(at_once) + 2 * TASKS)
     journals = [tmp_path / f"part-{shard}.jsonl.journal" for shard in range(1, TASKS + 1)]
     until(lambda: sum(len(records(journal)) for journal in journals) == len(at_once))
     killed, queued, timed_out = (process_of(shard, tmp_path) for shard in (1, 2, 3))
@@ -105,23 +107,25 @@ def test_tasks_that_are_stopped_in_the_middle_buy_nothing_twice(
     until(lambda: is_reached(queued) and is_reached(timed_out))
     for process in (queued, timed_out):
         os.kill(process, signal.SIGCONT)
-    shop.gate.set()
+    harness.gate.set()
     cluster.wait(job)
     assert gather(tmp_path, env) == (0, b"")
-    assert [text.partition(" ")[0] for text in texts(shop.out) if text is not None] == PROMPTS
-    twice = {prompt for prompt, sales in Counter(shop.sales).items() if sales > 1}
+    assert [text.partition(" ")[0] for text in texts(harness.out) if text is not None] == PROMPTS
+    twice = {prompt for prompt, count in Counter(harness.prompts).items() if count > 1}
     assert len(twice) <= 2
     assert twice <= set(PROMPTS[0::TASKS]) - set(at_once)
     said = {shard: (tmp_path / f"slurm-{job}_{shard}.out").read_text() for shard in (2, 3)}
     assert all("interrupted after" in words for words in said.values()), said
 
 
-def test_cancelled_task_is_not_queued_again(cluster: SlurmCluster, shop: Shop, tmp_path: Path) -> None:
-    shop.held = 1
-    env = {"CHATPIPE_BASE_URL": shop.server.url, "CHATPIPE_MODEL": "m"}
+def test_cancelled_task_is_not_queued_again(
+    cluster: SlurmCluster, harness: RunHarness, tmp_path: Path
+) -> None:
+    harness.held = 1
+    env = {"CHATPIPE_BASE_URL": harness.server.url, "CHATPIPE_MODEL": "m"}
     job = cluster.submit(tmp_path / "answers.sh", "--array=1", env=env)
-    shop.until_sold(10)
+    harness.until_prompts(10)
     cluster.command("scancel", job)
-    shop.gate.set()
+    harness.gate.set()
     cluster.wait(job)
-    assert len(shop.sales) == 10
+    assert len(harness.prompts) == 10

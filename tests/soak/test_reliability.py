@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.resuming import Shop, names, texts, write_rows
+from batch.resuming import RunHarness, names, texts, write_rows
 from batch.runs import without_get
 from batch.test_reliability import Crowded
 from batch.weather import Weather, questions, wrong_results
@@ -36,19 +36,21 @@ def test_days_of_bad_weather(stream: tuple[str, ...]) -> None:
 
 
 def test_killed_again_and_again_until_it_is_finished(tmp_path: Path) -> None:
-    """Every line is answered once; of a kill at most what was in flight is bought a second time."""
+    """Every line is answered once; of a kill at most what was in flight is sent a second time."""
     jobs = 64
     prompts = [f"p{number}" for number in range(LINES)]
     write_rows(tmp_path / "in.jsonl", *prompts)
     journal = tmp_path / "out.jsonl.journal"
     moments = random.Random(seed())
     kills = 0
-    with Shop(tmp_path, latency_s=0.01) as shop:
-        kept: list[tuple[set[str], int]] = []  # what each kill left in the journal, and the sales by then
+    with RunHarness(tmp_path, latency_s=0.01) as harness:
+        kept: list[
+            tuple[set[str], int]
+        ] = []  # what each kill left in the journal, and the number of prompts by then
         while True:
-            enough = len(shop.sales) + moments.randrange(1, 1_500)
-            with shop.start("in.jsonl", "-o", "out.jsonl", "-j", str(jobs)) as process:
-                while process.poll() is None and len(shop.sales) < enough:
+            enough = len(harness.prompts) + moments.randrange(1, 1_500)
+            with harness.start("in.jsonl", "-o", "out.jsonl", "-j", str(jobs)) as process:
+                while process.poll() is None and len(harness.prompts) < enough:
                     time.sleep(0.001)
                 time.sleep(moments.uniform(0, 0.01))
                 process.kill()
@@ -58,16 +60,16 @@ def test_killed_again_and_again_until_it_is_finished(tmp_path: Path) -> None:
             assert process.returncode == -signal.SIGKILL, stderr
             kills += 1
             whole = journal.read_bytes().rpartition(b"\n")[0] if journal.exists() else b""
-            kept.append(({text.split()[0] for text in texts(whole) if text}, len(shop.sales)))
+            kept.append(({text.split()[0] for text in texts(whole) if text}, len(harness.prompts)))
             assert not (tmp_path / "out.jsonl").exists()
 
-    print(f"\n{LINES} lines, {kills} kills: {len(shop.sales) - LINES} bought twice", end="")
+    print(f"\n{LINES} lines, {kills} kills: {len(harness.prompts) - LINES} sent twice", end="")
     assert (stdout, stderr) == (b"", b"")
     assert kills >= 20
     for answered, by_then in kept:
-        assert not answered & {*shop.sales[by_then:]}
-    assert {*shop.sales} == {*prompts}
-    assert len(shop.sales) - LINES <= kills * jobs
+        assert not answered & {*harness.prompts[by_then:]}
+    assert {*harness.prompts} == {*prompts}
+    assert len(harness.prompts) - LINES <= kills * jobs
     assert names(tmp_path / "out.jsonl") == [(line, f"line-{line}") for line in range(1, LINES + 1)]
     assert [(text or "").split(" #")[0] for text in texts(tmp_path / "out.jsonl")] == prompts
 
@@ -79,11 +81,11 @@ def test_a_disk_that_fills_up_again_and_again(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", *prompts)
     journal = tmp_path / "out.jsonl.journal"
     full = 0
-    with Shop(tmp_path) as shop:
+    with RunHarness(tmp_path) as harness:
         command = (
             "batch",
             "--base-url",
-            shop.server.url,
+            harness.server.url,
             "-m",
             "m",
             f"-j{jobs}",
@@ -93,19 +95,19 @@ def test_a_disk_that_fills_up_again_and_again(tmp_path: Path) -> None:
         )
         for room in range(400, 100_000, 400):
             limited = ("sh", "-c", f'ulimit -f {room}; exec "$@"', "-")
-            before = len(shop.sales)
+            before = len(harness.prompts)
             whole = journal.read_bytes().rpartition(b"\n")[0] if journal.exists() else b""
             answered = {(text or "").split()[0] for text in texts(whole)}
             with start(*command, cwd=tmp_path, through=limited) as process:
                 _, stderr = process.communicate(timeout=60)
-            assert not answered & {*shop.sales[before:]}
+            assert not answered & {*harness.prompts[before:]}
             if process.returncode == 0:
                 break
             full += 1
             assert (process.returncode, stderr.count(b"\n")) == (74, 1), stderr
             assert not (tmp_path / "out.jsonl").exists()
     assert full >= 3
-    assert len(shop.sales) - lines <= full * jobs
+    assert len(harness.prompts) - lines <= full * jobs
     assert [(text or "").split(" #")[0] for text in texts(tmp_path / "out.jsonl")] == prompts
 
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from batch.resuming import TO_OUT, Shop, texts
+from batch.resuming import TO_OUT, RunHarness, texts
 from batch.runs import command
 from commands.asking import ask
 from soak.measured import seed
@@ -67,25 +67,25 @@ def test_a_call(tmp_path: Path) -> None:
 
 def test_a_run(tmp_path: Path) -> None:
     broken, struck = [], 0
-    with Shop(tmp_path) as shop:
-        shop.write(*"abc")
-        arguments = command(shop.server, *TO_OUT)
+    with RunHarness(tmp_path) as harness:
+        harness.write(*"abc")
+        arguments = command(harness.server, *TO_OUT)
         for line, numbers in moments(RUN_LINES):
-            shop.out.write_text("old\n")
-            shop.journal.unlink(missing_ok=True)
-            shop.sold()
+            harness.out.write_text("old\n")
+            harness.journal.unlink(missing_ok=True)
+            harness.new_prompts()
             moment = strike.at(("line", line, "before", numbers))
             done = run(*arguments, cwd=tmp_path, env=moment)
             wrong = ends(done, numbers, NOTE)
             struck += done.status != 0
-            if (left := shop.files()) not in FILES:
+            if (left := harness.files()) not in FILES:
                 wrong.append(f"left {left}")
-            if shop.out.read_text() != "old\n" and len(texts(shop.out)) != 3:
-                wrong.append(f"out {shop.out.read_text()!r}")
+            if harness.out.read_text() != "old\n" and len(texts(harness.out)) != 3:
+                wrong.append(f"out {harness.out.read_text()!r}")
             if len(numbers) == 1 and run(*arguments, cwd=tmp_path)[::2] != (0, b""):
                 wrong.append("the next run fails")
-            if len(numbers) == 1 and (sold := shop.sold()) != ["a", "b", "c"]:
-                wrong.append(f"bought {sold}")
+            if len(numbers) == 1 and (sent := harness.new_prompts()) != ["a", "b", "c"]:
+                wrong.append(f"sent {sent}")
             broken += [f"line {line}, {numbers}: {each}" for each in wrong]
     print(f"\n{struck} runs struck, {len(broken)} violations", end="")
     assert broken == []

@@ -31,8 +31,8 @@ def test_one_of_two_nodes_dies_in_the_middle(tmp_path: Path) -> None:
     assert [row["chatpipe"]["line"] for row in rows] == list(range(1, LINES + 1))
     texts = [row["response"]["body"]["choices"][0]["message"]["content"] for row in rows]
     assert texts == [f"p{number}!" for number in range(LINES)]
-    assert prompts.bought_twice <= JOBS
-    print(f"\n{LINES} lines, one of two nodes killed: {prompts.bought_twice} bought twice", end="")
+    assert prompts.answered_twice <= JOBS
+    print(f"\n{LINES} lines, one of two nodes killed: {prompts.answered_twice} answered twice", end="")
 
 
 def test_three_workers_keep_a_limit_per_minute_together(tmp_path: Path) -> None:
