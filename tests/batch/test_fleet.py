@@ -147,7 +147,6 @@ def test_what_others_accept_is_no_failure_and_who_refuses_it_is_left_out(answer:
 @cases(
     "body",
     {
-        "cut off": b'{"id": "x", "choices": [{"index"',
         "no choices": b"{}",
         "none of them": b'{"choices": []}',
         "no message": b'{"choices": [{"index": 0, "message": null, "finish_reason": "stop"}]}',
@@ -165,6 +164,21 @@ def test_a_server_whose_answers_are_broken_swallows_few_lines(body: bytes) -> No
     assert {each["chatpipe"]["server"] for each in failed} == {two[1].url}
     assert len(failed) == asked(two[1]) < 12
     assert done.stderr.count(f"'{two[1].url}' is held back: ".encode()) == 1
+
+
+def test_a_line_whose_answer_was_cut_goes_on_at_another_server_as_a_try() -> None:
+    """It may have been paid for, as a stream that was cut: without a try left the line fails."""
+    cut = reply(200, b'{"id": "x", "choices": [{"index"', {"content-type": "application/json"})
+    with servers(right, failing(cut)) as two:
+        done = batch(two, "--retries", "1", "-j4", lines=100)
+        assert (done.status, wrong_results(done.stdout, 100)) == (0, [])
+        assert Counter(each["chatpipe"]["attempts"] for each in records(done.stdout))[2] == asked(two[1])
+        assert 0 < asked(two[1]) < 12
+        failed = batch(two, *NO_RETRY, "-j4", lines=100)
+    assert failed.status == 1
+    lost = [each for each in records(failed.stdout) if each["error"]]
+    assert {each["chatpipe"]["server"] for each in lost} == {two[1].url}
+    assert 0 < len(lost) < 12
 
 
 def test_lines_at_a_server_that_hangs_go_on_elsewhere_after_the_timeout() -> None:

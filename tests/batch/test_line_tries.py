@@ -71,6 +71,7 @@ def tries_after(fault: ChatpipeError | None, failure: FailedAttempt | None) -> t
         "the server's": (TryLater("408", http_status=408), FailedAttempt(408), Diagnosis.SPENT),
         "a gateway's": (Unreachable("504", http_status=504), FailedAttempt(504), Diagnosis.SPENT),
         "a stream that was cut": (BrokenAnswer("cut"), FailedAttempt(), Diagnosis.SPENT),
+        "JSON that was cut": (BrokenAnswer("not JSON"), FailedAttempt(), Diagnosis.SPENT),
         "a page": (BrokenAnswer("not JSON"), None, Diagnosis.REFUSED),
         "a reply beyond the limit": (ReplyTooLong("too long"), None, Diagnosis.FINAL),
         "the deadline": (TryLater("deadline"), None, Diagnosis.FINAL),
@@ -97,9 +98,9 @@ def test_an_answer_without_anything_in_it_is_broken(answer: dict[str, Any]) -> N
     assert tries.judge(Answer(answer, None, None)) is Diagnosis.BROKEN
 
 
-def test_a_broken_object_may_have_been_paid_for() -> None:
-    tries, answer = tries_after(BrokenAnswer("not JSON"), None)
-    assert tries.judge(answer._replace(body=b'{"choices": [')) is Diagnosis.BROKEN
+def test_an_object_that_is_no_completion_may_have_been_paid_for() -> None:
+    tries, answer = tries_after(BrokenAnswer("the reply is another API's"), None)
+    assert tries.judge(answer._replace(body=b'{"output": []}')) is Diagnosis.BROKEN
 
 
 def test_a_line_that_breaks_a_second_connection_costs_a_try() -> None:

@@ -37,6 +37,7 @@ def moved(status: int, location: str) -> httpx.Response:
         "an error in 200, then there": ([plain(b'{"error":{"message":"x","code":429}}'), plain(LIST)], LIST),
         "cut, then there": ([plain(LIST[:9], httpx.ReadError("reset")), plain(LIST)], LIST),
         "empty, then there": ([plain(b""), plain(LIST)], LIST),
+        "cut JSON, then there": ([plain(LIST[:9]), plain(LIST)], LIST),
         **{f"moved by {s}": ([moved(s, "/v2/models"), plain(LIST)], LIST) for s in (301, 302, 303, 307, 308)},
     },
 )

@@ -7,6 +7,7 @@ anything else -> one JSON body
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Literal, Protocol
@@ -40,6 +41,8 @@ from chatpipe.wire.retry import FailedAttempt
 
 # Far more than any error needs, and an endless one ends here.
 _ERROR_BYTES = 1_000_000
+# An object, or an array of objects.
+_JSON_START = rb"\{|\[\s*\{"
 _PIECE = BodyForm.PIECE  # see OK in options/outcomes.py
 
 # The extension of a request that says how many choices it asks for.
@@ -228,7 +231,8 @@ async def _read_whole(
             return _without_json(body, broken, request)
         if (refused := _refused_in_words(headers, request, body)) is not None:
             return refused
-        return Answer(None, body, not_json(body, error)), None
+        fault, failure = not_json(body, error)
+        return Answer(None, body, fault), failure
     if not is_usual(value):
         value, body = sole_completion(value, body)
         if (events := as_event_stream(value, body)) is not None:
@@ -271,8 +275,12 @@ def _without_json(body: bytes, broken: Exception | None, request: httpx.Request)
     return (answer._replace(body=body), None) if isinstance(broken, OverlongReply) else (answer, failure)
 
 
-def not_json(body: bytes, error: NotJSON) -> BrokenAnswer:
-    """The fault for a page or another text."""
+def not_json(body: bytes, error: NotJSON) -> tuple[BrokenAnswer, FailedAttempt | None]:
+    """The fault of a body that came whole and is no JSON.
+
+    JSON that was cut or garbled on its way may come whole the next time. A page or another text would come
+    again.
+    """
     from chatpipe.wire import refusals  # see read_error
 
     title = refusals.page_title(body)
@@ -280,9 +288,9 @@ def not_json(body: bytes, error: NotJSON) -> BrokenAnswer:
         what = f"the answer is a web page, '{shorten(title, 80)}'"
     else:
         what = f"the answer is not JSON ({error.what}): '{_excerpt(body)}'"
-    # A broken object is no sign of a wrong address.
-    fix = "try again" if body.lstrip().startswith(b"{") else "check the base URL"
-    return BrokenAnswer(what, fix=fix, body=body)
+    if re.match(_JSON_START, without_prefix(body)):
+        return BrokenAnswer(what, fix="try again", body=body), FailedAttempt()
+    return BrokenAnswer(what, fix="check the base URL", body=body), None
 
 
 def read_error(status: int, headers: Mapping[str, str], request: httpx.Request, body: bytes) -> AttemptResult:

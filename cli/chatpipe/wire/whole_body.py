@@ -77,7 +77,8 @@ async def _read(
     try:
         value = values.loads(body)
     except NotJSON as error:
-        return Answer(None, None, not_json(body, error)), None
+        fault, failure = not_json(body, error)
+        return Answer(None, None, fault), failure
     if error_of(value) is not None and not _is_content(value):
         return read_error(response.status_code, headers, request, body)
     return Answer(None, body), None
