@@ -15,6 +15,7 @@ from support.parametrize import cases
 
 A, B, C = (json.dumps({"custom_id": id_}) + "\n" for id_ in "abc")
 ALL_SAID = len(A + B)
+COUNTS = JobCounts(3, 2, 1)
 
 
 def results(
@@ -23,6 +24,8 @@ def results(
     errors: str | None = None,
     size: int | None = None,
     ended_at: float = BEGIN,
+    counts: JobCounts = COUNTS,
+    lines: int = 0,
 ) -> tuple[list[str], int, list[str]]:
     """The files of a job with two answers, the number of downloads of the output, and the notes.
 
@@ -49,8 +52,8 @@ def results(
         return spool
 
     error_id = None if errors is None else "err"
-    job = ProviderJob("batch_1", "completed", {}, JobCounts(3, 2, 1), "in", "out", error_id, BEGIN, ended_at)
-    files = whole_results(api, job, download)
+    job = ProviderJob("batch_1", "completed", {}, counts, "in", "out", error_id, BEGIN, ended_at)
+    files = whole_results(api, job, download, lines)
     texts = [file.spool.read(0, file.spool.size).decode() for file in files.values()]
     return texts, asked.count("out"), provider.notes
 
@@ -107,6 +110,29 @@ def test_files_that_stay_in_doubt(
     texts, asked, _ = results(monkeypatch, came, size=size, ended_at=BEGIN - 2 * 86400)
     assert texts == [came]
     assert asked == (3 if came or size != 0 else 1)
+
+
+@cases(
+    ("downloads", "lines", "taken", "tries"),
+    {
+        "all of them": ([A + B], 2, A + B, 1),
+        "cut at the end of a line": ([A, A + B], 2, A + B, 2),
+        "a job of which nobody knows the lines": ([A, A + B], 0, A, 1),
+    },
+)
+def test_results_of_a_provider_that_counts_none_are_compared_with_the_lines(
+    monkeypatch: pytest.MonkeyPatch, downloads: list[str], lines: int, taken: str, tries: int
+) -> None:
+    texts, asked, _ = results(monkeypatch, *downloads, size=ALL_SAID, counts=JobCounts(), lines=lines)
+    assert (texts, asked) == ([taken], tries)
+
+
+def test_of_several_short_downloads_the_best_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that have come are not given up for a download that broke earlier."""
+    long_ago = BEGIN - 2 * 86400
+    counts = JobCounts(3, 3, 0)
+    texts, asked, _ = results(monkeypatch, A, A + B, C, counts=counts, size=999, ended_at=long_ago)
+    assert (texts, asked) == ([A + B], 3)
 
 
 NAMELESS = ProviderJob("batch_1", "completed", {}, JobCounts(3, 2, 1), "in", None, "err", BEGIN, BEGIN)

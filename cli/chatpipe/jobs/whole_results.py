@@ -24,19 +24,21 @@ _SETTLED_S = 86400.0  # a file of a job that ended later may be not visible yet,
 
 
 def whole_results(
-    api: JobApi, job: ProviderJob, download: Callable[[str], Spool | None]
+    api: JobApi, job: ProviderJob, download: Callable[[str], Spool | None], lines: int = 0
 ) -> Mapping[str, ResultFile]:
     """The files of a job by their ids, the output first. download gives one, None if it is gone.
 
-    Raises BrokenAnswer if files stay in doubt, unless the job ended long ago: then they stay as they are.
+    lines is the number of its requests, 0 if nobody knows it. Raises BrokenAnswer if files stay in doubt,
+    unless the job ended long ago: then each is the one of its downloads with the most results.
     """
     files: dict[str, ResultFile | None] = {}
+    earlier: dict[str, ResultFile] = {}
     for attempt in count(1):
         for id_ in _ids(job):
             if id_ not in files:
                 spool = download(id_)
-                files[id_] = None if spool is None else ResultFile(spool)
-        doubt = _doubt(job, files.get(job.output_file_id or ""), files.get(job.error_file_id or ""))
+                files[id_] = None if spool is None else _better(ResultFile(spool), earlier.pop(id_, None))
+        doubt = _doubt(job, files.get(job.output_file_id or ""), files.get(job.error_file_id or ""), lines)
         found = {id_: file for id_, file in files.items() if file is not None}
         doubtful = [id_ for id_, file in found.items() if doubt and not has_its_size(api, id_, file)]
         if not doubtful:
@@ -44,9 +46,18 @@ def whole_results(
         if not _wait(api, job, attempt, doubt, "downloading again"):
             break
         for id_ in doubtful:
-            found[id_].spool.close()
+            earlier[id_] = found[id_]
             del files[id_]
     return found
+
+
+def _better(file: ResultFile, earlier: ResultFile | None) -> ResultFile:
+    """The one with more results of two downloads of a file. Closes the other one."""
+    if earlier is None:
+        return file
+    better, other = (file, earlier) if len(file) >= len(earlier) else (earlier, file)
+    other.spool.close()
+    return better
 
 
 def settled_job(api: JobApi, job: ProviderJob) -> ProviderJob:
@@ -99,12 +110,14 @@ def _ids(job: ProviderJob) -> list[str]:
     return [id_ for id_ in (job.output_file_id, job.error_file_id) if id_ is not None]
 
 
-def _doubt(job: ProviderJob, output: ResultFile | None, errors: ResultFile | None) -> str:
+def _doubt(job: ProviderJob, output: ResultFile | None, errors: ResultFile | None, lines: int) -> str:
     """The reason why files may be not whole, empty without one. None stands for a file that is not there."""
     files = [file for file in (output, errors) if file is not None]
     if broken := sum(file.broken for file in files):
         return f"{quantity(broken, 'line')} of its result files cannot be read"
     expected = job.counts.completed * (output is not None) + job.counts.failed * (errors is not None)
+    if not job.counts.total and job.status == "completed":  # Together counts nothing
+        expected = lines
     results = sum(map(len, files))
     return "" if results >= expected else f"its result files have {results} of {quantity(expected, 'result')}"
 
