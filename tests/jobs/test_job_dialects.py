@@ -8,10 +8,13 @@ import pytest
 
 from chatpipe.errors import BadConfiguration, BrokenAnswer
 from chatpipe.jobs.job_dialects import DIALECTS, JobCounts, dialect_of, job_of, jobs_of
+from chatpipe.jobs.job_reasons import JobReason
 from chatpipe.jobs.job_shapes import CreateOrder
+from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profile_file import names, read_profile
 from chatpipe.server.profiles import DEFAULT, ECHO, Profile, ProfileServer
+from parametrize import cases
 
 OPENAI = DIALECTS["openai"]
 
@@ -100,30 +103,55 @@ def test_a_job_of_mistral_is_read_as_one_of_openai() -> None:
     job = job_of({**value, **counts}, MISTRAL)
     assert (job.status, job.counts, job.created_at) == ("expired", JobCounts(5, 2, 1), 7.0)
     assert (job.input_file_id, job.output_file_id, job.error_file_id) == ("f", "o", None)
-    assert job.faults == ["too slow"]
+    assert job.reasons == [JobReason("", "too slow")]
 
 
 @pytest.mark.parametrize(
-    ("errors", "faults"),
+    ("errors", "reasons", "texts"),
     [
-        (None, []),
-        ([], []),
-        ({}, []),
-        ({"object": "list", "data": []}, []),
-        ("it failed", ["it failed"]),
-        ({"data": [{"code": "c", "message": "m", "line": 3}]}, ["line 3: c: m"]),
-        ([{"code": "c", "message": None, "line": None}, "odd"], ["c"]),
+        (None, [], []),
+        ([], [], []),
+        ({}, [], []),
+        ({"object": "list", "data": []}, [], []),
+        ("it failed", [JobReason("", "it failed")], ["it failed"]),
+        ({"data": [{"code": "c", "message": "m", "line": 3}]}, [JobReason("c", "m", 3)], ["line 3: c: m"]),
+        ([{"code": "c", "message": None, "line": None}, "odd"], [JobReason("c", "")], ["c"]),
+        ([{"code": 7, "message": "m", "line": True}], [JobReason("7", "m")], ["7: m"]),
     ],
 )
-def test_reasons_of_a_failure_in_any_form(errors: object, faults: list[str]) -> None:
-    assert job_of({"id": "b", "status": "failed", "errors": errors}, OPENAI).faults == faults
+def test_reasons_of_a_failure_in_any_form(errors: object, reasons: list[JobReason], texts: list[str]) -> None:
+    job = job_of({"id": "b", "status": "failed", "errors": errors}, OPENAI)
+    assert (job.reasons, LineReasons(job).summary()) == (reasons, texts)
+
+
+@cases(
+    ("code", "line", "is_lasting", "is_too_large"),
+    {
+        "a line": ("invalid_json_line", 3, True, False),
+        "a line, for a reason that nobody knows": ("odd", 3, True, False),
+        "the file": ("empty_file", None, True, False),
+        "the model": ("model_not_found", None, True, False),
+        "the tokens in the queue": ("token_limit_exceeded", None, False, True),
+        "the number of lines": ("too_many_tasks", 50_001, False, True),
+        "a fault of the provider": ("internal_error", None, False, False),
+        "no code": (None, None, False, False),
+    },
+)
+def test_failures_that_come_again(
+    code: str | None, line: int | None, is_lasting: bool, is_too_large: bool
+) -> None:
+    value = {"id": "b", "status": "failed", "errors": [{"code": code, "message": "m", "line": line}]}
+    job = job_of(value, OPENAI)
+    assert (job.has_bad_file, job.is_too_large) == (is_lasting, is_too_large)
+    running = job_of({**value, "status": "in_progress"}, OPENAI)
+    assert (running.has_bad_file, running.is_too_large) == (False, False)
 
 
 def test_a_job_of_together_has_its_own_words() -> None:
     value = {"id": "b", "status": "FAILED", "error": "no such model", "input_file_id": "f"}
     times = {"created_at": "2026-11-28T10:00:00Z", "completed_at": "2026-11-28T11:00:00.500Z"}
     job = job_of({"job": {**value, **times}, "warning": "w"}, DIALECTS["together"])
-    assert (job.status, job.faults, job.input_file_id) == ("failed", ["no such model"], "f")
+    assert (job.status, job.reasons, job.input_file_id) == ("failed", [JobReason("", "no such model")], "f")
     assert job.ended_at - job.created_at == 3600.5
 
 

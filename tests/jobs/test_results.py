@@ -15,6 +15,7 @@ from chatpipe.errors import BadConfiguration, BadInput, BrokenAnswer, ChatpipeEr
 from chatpipe.jobs.file_download import FileDownload
 from chatpipe.jobs.job_api import UploadContent
 from chatpipe.jobs.job_dialects import JobCounts, ProviderJob
+from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
 from chatpipe.system.spool import Room, Spool
 from jobs.provider import Provider
@@ -213,7 +214,7 @@ def merged(
         spools.append(spool)
     job = ProviderJob("batch_1", status, {"errors": None}, JobCounts(total))
     warnings: list[str] = []
-    results = MergedResults([JobFiles(job, spools)], warnings.append)
+    results = MergedResults([JobFiles(job, spools, LineReasons(job))], warnings.append)
     written: list[bytes] = []
     if ids is None:
         counts = results.write_as_they_come(written.append)

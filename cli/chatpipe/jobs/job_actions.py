@@ -10,21 +10,20 @@ from typing import BinaryIO
 from chatpipe.errors import BadInput, MissingInput, OutcomeFault, Status, reason
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.file_download import FileDownload
 from chatpipe.jobs.input_parts import PartReader
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import LOST, ProviderJob
+from chatpipe.jobs.job_lookup import JobLookup
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.jobs.jobs_file import SUFFIX, JobsFile
-from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
+from chatpipe.jobs.merged_results import MergedCounts, MergedResults
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.submission import Submission, SubmitTerms
-from chatpipe.jobs.whole_results import settled_job, whole_results
 from chatpipe.options.jobs import JobsOptions
 from chatpipe.system.console import Console
 
 _JOURNAL_START = b'{"chatpipe_journal":'  # of the journal of a run
-_BAD_ENDS = ("failed", "expired", "cancelled")
+_BAD_ENDS = ("failed", "expired", "cancelled", LOST)
 
 Write = Callable[[bytes], None]
 
@@ -37,6 +36,7 @@ class JobActions:
         self._options = options
         self._console = console
         self._out = write
+        self._lookup = JobLookup(api)
 
     def submit(self, path: str, server: str) -> Status:
         """Submit the lines of a file, once."""
@@ -60,25 +60,27 @@ class JobActions:
         return Status.OK
 
     def status(self, ids: Sequence[str]) -> Status:
-        """Write jobs as they are now. SOME_FAILED if one has not come to a good end."""
-        return _status_of([self._show(self._api.retrieve(id_)) for id_ in ids])
+        """Write jobs as they are now. SOME_FAILED if one has not come to a good end. Raises like cancel()."""
+        return _status_of(self._show_each(ids, self._api.retrieve))
 
     def cancel(self, ids: Sequence[str]) -> Status:
         """Cancel jobs. Those that have ended stay as they are.
 
         Raises the fault of the first one that is refused, after the others.
         """
-        refusals: list[BadInput] = []
+        self._show_each(ids, self._cancelled)
+        return Status.OK
+
+    def _show_each(self, ids: Sequence[str], act: Callable[[str], ProviderJob]) -> Sequence[ProviderJob]:
+        """Do it with each job, and write it. Raises the first refusal, after the others."""
+        jobs = []
         for id_ in ids:
             try:
-                self._show(self._cancelled(id_))
+                jobs.append(self._show(act(id_)))
             except BadInput as fault:
-                refusals.append(fault)
-        for other in refusals[1:]:
-            self._console.warning(str(other))
-        if refusals:
-            raise refusals[0]
-        return Status.OK
+                self._lookup.refusals.append(fault)
+        self._lookup.raise_refusals()
+        return jobs
 
     def _cancelled(self, id_: str) -> ProviderJob:
         job = self._api.retrieve(id_)
@@ -91,25 +93,35 @@ class JobActions:
     def wait(self, ids: Sequence[str], records: Mapping[str, PartRecord]) -> Status:
         """Write each job at its end. Raises OutcomeFault at the end of the wait.
 
-        Jobs with a record are known to be there, and may be not visible yet.
+        Jobs with a record are known to be there, and may be not visible yet. For one that stays so, the
+        refusal of the provider is raised after the others have ended.
         """
         waits = self._options.waits
         patience_s = waits.settle_s if all(id_ in records for id_ in ids) else None
         watch = JobWatch(self._api, self._console, waits, patience_s)
-        ends = (self._api.retrieve(job.id) if job.status == LOST else job for job in watch.ends(ids))
-        return _status_of([self._show(job) for job in ends])
+        ends = []
+        for end in watch.ends(ids):
+            job = self._lookup.job(end.id, records.get(end.id)) if end.status == LOST else end
+            if job.status != LOST:
+                ends.append(self._show(job))
+        self._lookup.raise_refusals()
+        return _status_of(ends)
 
     def results(self, ids: Sequence[str], input_: str | None, records: Mapping[str, PartRecord]) -> Status:
         """Write the results of jobs that have ended, in the order of an input if it is known.
 
-        records are those of the parts, by the ids of their jobs, as far as they are known.
+        records are those of the parts, by the ids of their jobs, as far as they are known. What the provider
+        does not have any more is missing. Raises the first refusal if it has nothing.
         """
-        jobs = [self._api.retrieve(id_) for id_ in ids]
+        jobs = [self._lookup.job(id_, records.get(id_)) for id_ in ids]
         for job in jobs:
             if not job.has_ended:
                 fix = self._api.command("wait", job.id)
                 raise OutcomeFault(f"{job.id} has not ended: {job.progress}", Status.OUT_OF_TIME, fix=fix)
-        merged = MergedResults([self._download(job, records) for job in jobs], self._console.warning)
+        files = [self._lookup.files(job, records.get(job.id)) for job in jobs]
+        if self._lookup.refusals and not any(each.spools for each in files):
+            raise self._lookup.refusals[0]
+        merged = MergedResults(files, self._console.warning)
         if input_ is None:
             counts = merged.write_as_they_come(self._out)
         else:
@@ -118,15 +130,6 @@ class JobActions:
         self._console.note(_summary(counts))
         ended_well = _status_of(jobs) is Status.OK
         return Status.OK if ended_well and counts.are_all_good else Status.SOME_FAILED
-
-    def _download(self, job: ProviderJob, records: Mapping[str, PartRecord]) -> JobFiles:
-        job = settled_job(self._api, job)
-        record = records.get(job.id)
-        faults = job.faults if record is None else job.faults_by(record.number)
-        for fault in faults:
-            self._console.warning(f"{job.id} {job.status}: {fault}")
-        files = whole_results(self._api, job, lambda id_: FileDownload(self._api, id_).run())
-        return JobFiles(job, [file.spool for file in files.values()], faults)
 
     def _show(self, job: ProviderJob) -> ProviderJob:
         self._write(job.shown())

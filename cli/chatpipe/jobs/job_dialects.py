@@ -6,11 +6,12 @@ Source: the vendors' own SDKs and pages, as of November 2026.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from chatpipe.errors import BadConfiguration, BrokenAnswer, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.jobs.job_reasons import NO_ROOM, TOO_MANY, JobReason, reasons_in
 from chatpipe.jobs.job_shapes import MISTRAL_SHAPE, OPENAI_SHAPE, JobShape
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.result_line import parse_timestamp
@@ -45,11 +46,6 @@ _MOST_SECONDS = 100_000_000_000  # of a Unix time; a larger number counts millis
 _WINDOW = re.compile(r"(\d{1,4})([hd])")
 _UNIT_S = {"h": 3600, "d": 86400}
 _END_TIMES = ("completed_at", "expired_at", "cancelled_at", "failed_at")
-
-
-# The codes of a job that has too many lines, or of whose tokens too many would be in the queue.
-TOO_MANY = "too_many_tasks"
-TOO_LARGE = (TOO_MANY, "token_limit_exceeded")
 
 
 def smaller(lines: int) -> str:
@@ -171,31 +167,31 @@ class ProviderJob(NamedTuple):
         return self.counts.completed if self.counts.total else lines * self.percent // 100
 
     @property
-    def faults(self) -> list[str]:
-        """The reasons why it failed as a whole, each as a phrase."""
-        return self.faults_by(int)
-
-    def faults_by(self, number: Callable[[int], int]) -> list[str]:
-        """The reasons. number gives the one that a line of its file has for the user."""
-        for name in ("errors", "error"):  # Together has a text in `error`
-            if isinstance(text := self.value.get(name), str) and text:
-                return [text]
-        return [_phrase(each, number) for each in self._errors()]
-
-    @property
-    def codes(self) -> list[Value]:
-        """The codes of the reasons."""
-        return [each.get("code") for each in self._errors()]
+    def reasons(self) -> list[JobReason]:
+        """The reasons why it failed as a whole."""
+        return reasons_in(self.value)
 
     @property
     def is_too_large(self) -> bool:
         """True if it failed as a whole because of the number of its lines or of their tokens."""
-        return self.status == "failed" and any(code in self.codes for code in TOO_LARGE)
+        return self.lacks_room or self.has_too_many_lines
 
-    def _errors(self) -> list[dict[str, Value]]:
-        errors = self.value.get("errors")
-        data = errors.get("data") if isinstance(errors, dict) else errors
-        return [each for each in data if isinstance(each, dict)] if isinstance(data, list) else []
+    @property
+    def lacks_room(self) -> bool:
+        """True if it failed because too many tokens of the account are in the queue."""
+        return self._failed_for(NO_ROOM)
+
+    @property
+    def has_too_many_lines(self) -> bool:
+        return self._failed_for(TOO_MANY)
+
+    @property
+    def has_bad_file(self) -> bool:
+        """True if it failed as a whole, and the same file will fail again."""
+        return self.status == "failed" and any(each.is_lasting for each in self.reasons)
+
+    def _failed_for(self, code: str) -> bool:
+        return self.status == "failed" and any(each.code == code for each in self.reasons)
 
     def shown(self) -> dict[str, Value]:
         """Its object, with the words and the types of OpenAI."""
@@ -253,11 +249,6 @@ def _status(value: Value) -> str:
     for beginning in _BEGINNINGS:
         word = word.removeprefix(beginning)
     return _STATUSES.get(word, word)
-
-
-def _phrase(error: Mapping[str, Value], number: Callable[[int], int]) -> str:
-    text = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
-    return f"line {number(error['line'])}: {text}" if isinstance(error.get("line"), int) else text
 
 
 def _id(value: Value) -> str | None:

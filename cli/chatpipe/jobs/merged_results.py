@@ -13,6 +13,8 @@ from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import ProviderJob
+from chatpipe.jobs.line_reasons import LineReasons
+from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.result_file import is_good_record, lines_of, record_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.key_pieces import without_keys
@@ -22,11 +24,15 @@ from chatpipe.wire.key_filter import may_hold
 
 
 class JobFiles(NamedTuple):
-    """A job that has ended, its files, the output first, and the reasons why it failed as a whole."""
+    """A job that has ended, its files, the output first, and the reasons for what is missing there.
+
+    part knows the lines of the input, None if nobody does.
+    """
 
     job: ProviderJob
     spools: Sequence[Spool]
-    faults: Sequence[str] = ()
+    reasons: LineReasons
+    part: PartRecord | None = None
 
 
 class MergedCounts(NamedTuple):
@@ -74,12 +80,11 @@ class MergedResults:
         """Write a result for each line of the input, an error of ours where there is none."""
         self._index()
         used = good = failed = missing = 0
-        why = self._why_missing()
-        for custom_id in _custom_ids(lines):
+        for number, custom_id in _custom_ids(lines):
             found = self._found.get(hash(custom_id))
             if found is None:
                 missing += 1
-                write(_missing_line(custom_id, why))
+                write(_missing_line(custom_id, self._why_missing(number)))
                 continue
             used += 1
             good, failed = good + found.is_good, failed + (not found.is_good)
@@ -125,15 +130,13 @@ class MergedResults:
             return without_keys(record, self._keys)
         return {**secrets.hide_value(record), "custom_id": custom_id}
 
-    def _why_missing(self) -> str:
-        """The reason why lines have no result."""
-        reasons = []
-        for job, _, faults in self._files:
-            if faults:
-                reasons.append(f"{job.id} {job.status}: {faults[0]}")
-            elif job.status != "completed":
-                reasons.append(f"{job.id} {job.status}")
-        return "; ".join(reasons) or "it is in neither result file"
+    def _why_missing(self, number: int) -> str:
+        """The reason why a line of the input has no result."""
+        for _, _, reasons, part in self._files:
+            if part is not None and (position := part.lines.position(number)) is not None:
+                return reasons.of(position)
+        of_all = "; ".join(filter(None, (files.reasons.of_all for files in self._files)))
+        return of_all or "it is in neither result file"
 
     def _report(self, foreign: int) -> None:
         if foreign:
@@ -148,12 +151,12 @@ class MergedResults:
             self._warn(f"{quantity(self._broken, 'line')} of the result files that cannot be read: left out")
 
 
-def _custom_ids(lines: Iterable[bytes]) -> Iterator[str]:
-    """The custom_ids of Batch lines. What is none has none."""
-    for line in lines:
+def _custom_ids(lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    """The custom_ids of Batch lines, with their numbers. What is none has none."""
+    for number, line in enumerate(lines, 1):
         record = record_of(line.removeprefix(b"\xef\xbb\xbf"))
         if record is not None:
-            yield record["custom_id"]
+            yield number, record["custom_id"]
 
 
 def _missing_line(custom_id: str, why: str) -> bytes:

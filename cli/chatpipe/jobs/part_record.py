@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, Protocol
 
 from chatpipe.inputs.values import Value
+
+
+class LineRuns:
+    """The lines of an input that a part has, in their order. runs are a first line and a count each."""
+
+    def __init__(self, runs: Sequence[Sequence[int]]) -> None:
+        self._firsts = [first for first, _ in runs]
+        self._starts = list(accumulate((count for _, count in runs), initial=1))
+
+    def number(self, position: int) -> int:
+        """The line of the input that a line of the part was, from 1. The position itself if nobody knows."""
+        run = bisect_right(self._starts, position) - 1
+        is_known = 0 <= run < len(self._firsts)
+        return self._firsts[run] + position - self._starts[run] if is_known else position
+
+    def position(self, number: int) -> int | None:
+        """The line of the part that a line of the input is, None if it is in another one."""
+        run = bisect_right(self._firsts, number) - 1
+        if run < 0:
+            return None
+        position = self._starts[run] + number - self._firsts[run]
+        return position if position < self._starts[run + 1] else None
 
 
 class PartRecord:
@@ -34,14 +60,16 @@ class PartRecord:
         """True if its job has answers that are not collected, or may have been created."""
         return not self.is_over and (self.job_id or self.creating_at) is not None
 
-    def number(self, position: int) -> int:
-        """The line of the input that a line of the part was, from 1. The position itself if nobody knows."""
-        left = position
-        for first, count in self.fields.get("numbers") or ():
-            if left <= count:
-                return int(first) + left - 1
-            left -= count
-        return position
+    @property
+    def size(self) -> int:
+        """The number of its lines, 0 if nobody knows it."""
+        lines = self.fields.get("lines")
+        return lines if isinstance(lines, int) else 0
+
+    @cached_property
+    def lines(self) -> LineRuns:
+        """Its lines in the input."""
+        return LineRuns(self.fields.get("numbers") or ())
 
     def take(self, name: str, event: dict[str, Any]) -> None:
         """Take over an event of this name."""

@@ -16,8 +16,10 @@ from chatpipe.errors import BadInput, ChatpipeError, SomeFailed, Status, TryLate
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent, is_unseen
-from chatpipe.jobs.job_dialects import TOO_LARGE, TOO_MANY, ProviderJob, smaller
+from chatpipe.jobs.job_dialects import ProviderJob, smaller
+from chatpipe.jobs.job_reasons import NO_ROOM, TOO_LARGE
 from chatpipe.jobs.job_shapes import CreateOrder
+from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.part_record import JobState, PartRecord
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import secrets
@@ -27,6 +29,7 @@ _TOKEN = "chatpipe_job"  # noqa: S105
 _CLOCKS_S = 600.0  # the clock of the provider may be that far behind ours
 _LOOK_S = 5.0
 _UNSEEN_TRIES = 6
+_SHOWN = 3  # reasons of a job that failed
 _PROCESSING_S = 900.0  # the provider may take that long for a file before a job can be created of it
 _MAY_BE_EARLY = frozenset({400, 404, 409, 422})
 
@@ -103,10 +106,10 @@ class Submission:
             job = self._api.retrieve(record.job_id)
             if job.status != "failed":
                 return job, False
-            # With other parts in the queue there may be room for its tokens later.
-            is_final = TOO_MANY in job.codes or number.total == 1
-            if job.is_too_large and is_final and (fix := smaller(part.count)):
-                what = f"{job.id} has failed as a whole: {'; '.join(job.faults)}"
+            if fix := self._bad_end(job, record, number):
+                what = (
+                    f"{job.id} has failed as a whole: {'; '.join(LineReasons(job, record).summary(_SHOWN))}"
+                )
                 raise BadInput(what, place=file.name, fix=fix)
             self._context.note(f"{job.id} has failed as a whole, and nothing of it was paid: submitted again")
             record = self._plan(part, number, record.file_id)
@@ -117,6 +120,16 @@ class Submission:
         if record.file_id is None:
             self._upload(record, part, file)
         return self._create(record, part, file), True
+
+    def _bad_end(self, job: ProviderJob, record: PartRecord, number: PartNumber) -> str:
+        """The remedy for a job that failed as a whole, and would again. Empty for any other."""
+        # With other parts in the queue there may be room for its tokens later.
+        if job.has_too_many_lines or (job.is_too_large and number.total == 1):
+            return smaller(record.size)
+        if not job.has_bad_file:
+            return ""
+        away = f", or move '{self._state.path}' away to submit it again as it is"
+        return "correct the file" + (away if number.total == 1 else "")  # else it has other jobs
 
     def _plan(self, part: InputPart, number: PartNumber, file_id: str | None) -> PartRecord:
         record = self._state.plan(
@@ -245,6 +258,11 @@ class Submission:
                 token = metadata.get(_TOKEN) if isinstance(metadata, dict) else None
                 if record.token == token or (record.file_id and job.input_file_id == record.file_id):
                     yield job
+
+
+def lacks_room(fault: ChatpipeError) -> bool:
+    """Return True for a create that was refused because too many tokens of the account are in the queue."""
+    return NO_ROOM.encode() in (fault.body or b"")
 
 
 def smaller_fix(fault: ChatpipeError, lines: int) -> str:

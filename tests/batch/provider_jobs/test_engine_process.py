@@ -102,3 +102,16 @@ def test_what_takes_a_further_turn_is_left_for_another_engine(
         assert first.stderr.decode().endswith(f"run the same command again with {remedy}\n")
         again = run(*call, *remedy.partition(",")[0].split(), cwd=tmp_path)
     assert (again.status, again.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("code", ["invalid_json_line", "empty_file"])
+def test_a_job_that_fails_each_time_has_a_way_out(tmp_path: Path, code: str) -> None:
+    with serving("--batch-life", "1", "--fault", f"batch-fail={code}") as server:
+        call = words(server, tmp_path, "-q")
+        for _ in range(2):
+            failed = run(*call)
+            assert failed.status == 1
+            assert failed.stderr.endswith(b", add --engine local, run the same command again\n")
+        again = run(*call, "--engine", "local")
+    assert (again.status, again.stderr) == (0, b"")
+    assert (tmp_path / "out.jsonl").read_text() == INPUT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from chatpipe.options.serve import BatchLife
 from chatpipe.system.spool import Room, Spool
 from jobs.mistral_provider import MistralProvider
 from jobs.provider import BASE_URL, Killed, Provider
+from jobs.test_job_actions import BadLines
 from jobs.test_submission import paid
 from jobs.together_provider import TogetherProvider
 from support.parametrize import cases
@@ -241,6 +242,28 @@ def test_a_job_that_is_too_large_alone_names_the_option_for_smaller_ones(
     assert made.run("--job-lines", "1") == (0, "")
     assert [job["request_counts"]["total"] for job in made.provider.jobs()] == [1, 1, 1, 0]
     assert made.answers() == ["say 0", "say 2", "say 3"]
+
+
+@pytest.mark.parametrize("numbers", [range(LINES), [6, 3, 0, 2]])
+def test_each_line_of_a_job_that_failed_has_its_own_reason(
+    shop: Callable[..., Shop], numbers: Sequence[int]
+) -> None:
+    """By the number that it had when the job was created: the input may be another one now."""
+    made = shop("batch-fail=invalid_json_line:of=all:times=1", kind=BadLines)
+    assert made.run("--no-wait")[0] == 124
+    (failed, *_) = [record["id"] for record in reversed(made.provider.jobs())]
+    made.write(numbers)
+    status, words = made.run()
+    assert (status, words.endswith(", add --engine local, run the same command again")) == (1, True)
+    own = {
+        0: "3: invalid_json_line: second",
+        2: "3: invalid_json_line: second",
+        3: "4: invalid_json_line: third",
+    }
+    reasons = {numbers[line - 1]: message for line, (_, message) in made.failures().items()}
+    assert reasons == {number: f"{failed} failed: line {text}" for number, text in own.items()}
+    found = made.run(engine="local")
+    assert "--engine local" not in found[1]
 
 
 def test_parts_wait_for_room_in_the_queue_of_the_provider(shop: Callable[..., Shop]) -> None:

@@ -13,18 +13,22 @@ from typing import Any
 import httpx
 
 from chatpipe.batch.driver import CollectedAnswer
-from chatpipe.batch.provider_jobs.job_answers import answer_of, reason_of, unsent
+from chatpipe.batch.provider_jobs.job_answers import answer_of, unsent
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.errors import BadInput, BrokenAnswer, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.file_download import GONE, FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob, smaller
+from chatpipe.jobs.line_reasons import LineReasons
+from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
 from chatpipe.jobs.whole_results import has_its_size, is_old, settled_job, whole_results
 from chatpipe.system.spool import Spool
 
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
+# The option that sends each line by itself: one that is refused then holds up no other.
+_ALONE = "add --engine local"
 
 
 class _JobFile:
@@ -54,13 +58,15 @@ class CollectedResults:
     of our requests, once unused() has gone through those that find() did not return.
     """
 
-    def __init__(self, records: JobRecords, url: str) -> None:
+    def __init__(self, records: JobRecords, url: str, *, is_engine: bool) -> None:
+        """is_engine: the run sends its lines in jobs."""
         self._records = records
+        self._is_engine = is_engine
         self._request = httpx.Request("POST", url)
         self._files: list[_JobFile] = []
         self._search_order: list[_JobFile] = []  # that in which a result was found last comes first
         self._jobs: dict[str, ProviderJob] = {}  # by token
-        self._gone: dict[str, str] = {}  # by token: the id of a file that the provider keeps no longer
+        self._reasons: dict[str, LineReasons] = {}  # by token
         self.strange = 0
 
     def collect(self, api: JobApi, token: str, job: ProviderJob) -> None:
@@ -70,8 +76,9 @@ class CollectedResults:
         """
         job = settled_job(api, job)
         are_old = is_old(job, api.connection.context.now())
-        for fault in job.faults_by(self._records.records[token].number):
-            api.connection.console.warning(f"{job.id} {job.status}: {fault}")
+        part = self._records.records[token]
+        reasons = self._reasons[token] = LineReasons(job, part)
+        api.connection.console.warnings(f"{job.id} {job.status}: {text}" for text in reasons.summary())
 
         def download(id_: str) -> Spool | None:
             try:
@@ -80,11 +87,11 @@ class CollectedResults:
                 if fault.http_status not in GONE or not are_old:
                     raise
                 api.connection.console.warning(f"{job.id}: {fault.what}")
-                self._gone[token] = id_
+                reasons.missing_file = id_
                 return None
 
         latency_s = max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0
-        for id_, file in whole_results(api, job, download).items():
+        for id_, file in whole_results(api, job, download, part.size).items():
             is_final = (lambda: True) if are_old else cache(partial(has_its_size, api, id_, file))
             self._files.append(_JobFile(file, token, latency_s, is_final))
             self.strange += file.strange
@@ -99,17 +106,20 @@ class CollectedResults:
         found = self._found(fingerprint)
         if found is not None:
             return self._take(found)
-        part = self._records.job_of(fingerprint)
-        if part is None or (job := self._jobs.get(part.token)) is None:
+        place = self._records.place_of(fingerprint)
+        if place is None or place.part.token not in self._jobs:
             return None
-        gone = self._gone.get(part.token)
-        why = (
-            reason_of(job, part)
-            if gone is None
-            else f"{job.id}: the provider has not kept its results {gone}"
-        )
-        fix = smaller(int(part.fields.get("lines", 0))) if job.is_too_large else ""
-        return CollectedAnswer(unsent(why, fix), 0.0)
+        why = self._reasons[place.part.token].of(place.position)
+        return CollectedAnswer(unsent(why, self._fix(place.part)), 0.0)
+
+    def _fix(self, part: PartRecord) -> str:
+        """The option with which a line gets an answer that its job could not have, empty without one."""
+        job = self._jobs[part.token]
+        if not self._is_engine:
+            return ""
+        if job.is_too_large:
+            return smaller(part.size)
+        return _ALONE if job.has_bad_file else ""
 
     def has_new(self, fingerprint: str) -> bool:
         """Return True if a job has given a good answer to a request, and find() has not returned it yet.
@@ -189,8 +199,7 @@ class CollectedResults:
         job_file.used[number] = 1
         answer = answer_of(record, line, self._request)
         if answer is None:
-            token = job_file.token
-            answer = unsent(reason_of(self._jobs[token], self._records.records[token]))
+            answer = unsent(self._reasons[job_file.token].of(None))
         return CollectedAnswer(answer, job_file.latency_s)
 
 

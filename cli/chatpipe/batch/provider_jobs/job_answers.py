@@ -14,8 +14,6 @@ from chatpipe.errors import SomeFailed, Status, TryLater
 from chatpipe.exchange import run_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.job_dialects import ProviderJob
-from chatpipe.jobs.part_record import PartRecord
 from chatpipe.response.assemble import within_limits
 from chatpipe.response.body_form import is_usual
 from chatpipe.response.result_line import BY_JOBS
@@ -66,15 +64,6 @@ def _request_id(response: Mapping[str, Value]) -> str | None:
 def unsent(why: str, fix: str = "") -> Answer:
     """The answer to a request that a job has not answered."""
     return Answer(None, None, SomeFailed(why, Status.SOME_FAILED, fix=fix), attempts=0)
-
-
-def reason_of(job: ProviderJob, part: PartRecord) -> str:
-    """The reason why a line of a job has no answer."""
-    if faults := job.faults_by(part.number):
-        return f"{job.id} {job.status}: {faults[0]}"
-    return (
-        f"{job.id} {job.status}" if job.status != "completed" else f"{job.id}: it is in neither result file"
-    )
 
 
 def _error_text(error: Value) -> str:

@@ -22,11 +22,10 @@ from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import LOST, ProviderJob, lost_job
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.jobs.part_record import PartRecord
-from chatpipe.jobs.submission import PartNumber, Submission, SubmitTerms, smaller_fix
+from chatpipe.jobs.submission import PartNumber, Submission, SubmitTerms, lacks_room, smaller_fix
 from chatpipe.options.run import EngineOptions
 
 _NOT_FOUND = 404
-_NO_ROOM = "token_limit_exceeded"
 
 
 class JobPhase:
@@ -44,7 +43,8 @@ class JobPhase:
         self._parts: JobParts
         self._numbers: dict[str, int] = {}  # of the part of a job that this run has created
         self._held: list[int] = []  # parts for which the provider had no room
-        self.results = CollectedResults(records, str(api.connection.server.completions_url()))
+        url = str(api.connection.server.completions_url())
+        self.results = CollectedResults(records, url, is_engine=options.is_jobs)
         self.late: ChatpipeError | None = None
 
     def collect_ended(self) -> None:
@@ -124,7 +124,7 @@ class JobPhase:
         known = [float(cost) for cost in costs if isinstance(cost, int | float)]
         return OpenCounts(
             len(waiting),
-            sum(int(each.fields.get("lines", 0)) for each in waiting),
+            sum(each.size for each in waiting),
             round(sum(known), 6) if known else None,
         )
 
@@ -156,7 +156,7 @@ class JobPhase:
         try:
             job, _ = self._submission.submit(part, self._parts.file, part_number)
         except ChatpipeError as fault:
-            if _NO_ROOM.encode() not in (fault.body or b"") or not self._waiting():
+            if not lacks_room(fault) or not self._waiting():
                 fault.fix = ", or ".join(filter(None, (fault.fix, smaller_fix(fault, part.count))))
                 raise
             self._note(f"{fault.what.removesuffix('.')}: submitted again when another job has ended")
@@ -193,7 +193,7 @@ class JobPhase:
         """The counts of all jobs of this run. seen are those that it waits for, by their ids."""
         records = self._own_open()
         jobs = [self.results.job(each.token) or seen.get(str(each.job_id)) for each in records]
-        lines = [int(each.fields.get("lines", 0)) for each in records]
+        lines = [each.size for each in records]
         held = [self._parts.parts[number].count for number in self._held]
         costs = [each.fields.get("expected_cost") for each in records]
         known = [float(cost) for cost in costs if isinstance(cost, int | float)]
@@ -219,14 +219,9 @@ class JobPhase:
 
     def _end(self, record: PartRecord, job: ProviderJob, others: int) -> None:
         number = self._numbers.get(job.id)
-        if number is not None and others and _lacks_room(job):
+        if number is not None and others and job.lacks_room:
             self._note(f"{job.id}: no room for it at the provider: submitted again when another has ended")
             self._records.note(record, "collected")
             self._held.append(number)
         else:
             self.results.collect(self._api, record.token, job)
-
-
-def _lacks_room(job: ProviderJob) -> bool:
-    """Return True for a job that failed because too much of the account is in the queue."""
-    return job.status == "failed" and _NO_ROOM in job.codes

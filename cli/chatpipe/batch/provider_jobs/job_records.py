@@ -7,6 +7,7 @@ interest any more. A lost one may be found again, by another key.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 
 from chatpipe.batch.journal.answers import JOB_EVENT
@@ -32,6 +33,13 @@ class PlannedLines(NamedTuple):
     expected_cost: float | None = None
 
 
+class LinePlace(NamedTuple):
+    """The part that a line lies in, and its number among the lines there, from 1."""
+
+    part: PartRecord
+    position: int
+
+
 class JobRecords:
     """The parts that the journal names. Their fingerprints are indexed, 12 bytes each.
 
@@ -45,9 +53,11 @@ class JobRecords:
         # By the digest of a part that is about to be planned
         self.lines_of: dict[str, PlannedLines] = {}
         self._journal = journal
+        # The token of each part, and the number of lines before it. The index has the number of a line.
         self._tokens: list[str] = []
+        self._starts: list[int] = [0]
         self._index = SortedIndex("I")
-        self._not_indexed: list[tuple[int, str]] = []  # number of a part, fingerprints
+        self._not_indexed: list[tuple[int, str]] = []  # number of the first line, fingerprints
         for event in events:
             self._take(dict(event))
 
@@ -91,20 +101,24 @@ class JobRecords:
 
     def job_of(self, fingerprint: str) -> PartRecord | None:
         """The record of the open job that a request lies in, also of one that may have been created."""
-        if not self._tokens:
-            return None
+        found = self.place_of(fingerprint) if self._tokens else None
+        return None if found is None else found.part
+
+    def place_of(self, fingerprint: str) -> LinePlace | None:
+        """The open job that a request lies in, and its line there."""
         self._index_all()
         for number in self._index.find(key_of(fingerprint)):
-            record = self.records[self._tokens[number]]
+            part_number = bisect_right(self._starts, number) - 1
+            record = self.records[self._tokens[part_number]]
             if record.is_in_flight:
-                return record
+                return LinePlace(record, number - self._starts[part_number] + 1)
         return None
 
     def _index_all(self) -> None:
         """Index what was planned since the last search: most runs search for none of it."""
         while self._not_indexed:
-            number, fingerprints = self._not_indexed.pop()
-            for each in split_fingerprints(fingerprints):
+            start, fingerprints = self._not_indexed.pop()
+            for number, each in enumerate(split_fingerprints(fingerprints), start):
                 self._index.add(key_of(each), number)
 
     def _append(self, event: dict[str, Value]) -> None:
@@ -118,9 +132,10 @@ class JobRecords:
         if not isinstance(token, str):
             return
         if event.get(JOB_EVENT) == "planned":
-            number = len(self._tokens)
+            fingerprints, start = str(event.pop("fingerprints", "")), self._starts[-1]
             self._tokens.append(token)
-            self._not_indexed.append((number, str(event.pop("fingerprints", ""))))
+            self._starts.append(start + len(fingerprints) // FINGERPRINT_DIGITS)
+            self._not_indexed.append((start, fingerprints))
             self.records[token] = PartRecord(token, event)
         elif token in self.records:
             self.records[token].take(str(event.get(JOB_EVENT)), event)
