@@ -17,7 +17,7 @@ from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system.console import Console
 from jobs.provider import Provider, changed
 from jobs.test_submission import submit, write_input
-from parametrize import cases
+from support.parametrize import cases
 
 
 def actions(provider: Provider) -> tuple[JobActions, list[dict[str, Any]]]:

@@ -14,7 +14,7 @@ from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profile_file import names, read_profile
 from chatpipe.server.profiles import DEFAULT, ECHO, Profile, ProfileServer
-from parametrize import cases
+from support.parametrize import cases
 
 OPENAI = DIALECTS["openai"]
 
