@@ -177,7 +177,10 @@ def test_a_proxy_that_is_not_there_is_69() -> None:
     assert (done.status, codes(done)) == (69, {"network"})
     there = f"{server.url}/chat/completions"
     assert messages(done) == {
-        f"no way to '{there}' through the proxy: the proxy itself cannot be reached: connection refused"
+        (
+            f"no way to '{there}' through the proxy '{gone}' (http_proxy): "
+            "the proxy itself cannot be reached: connection refused"
+        )
     }
 
 
@@ -276,7 +279,10 @@ def test_a_deadline_holds_for_an_answer_that_never_ends() -> None:
             False,
             "407 from '{there}' through the proxy '{proxy}' (--proxy): proxy authentication required",
         ),
-        "https": (True, "no way to '{there}' through the proxy: 407 Proxy Authentication Required"),
+        "https": (
+            True,
+            "no way to '{there}' through the proxy '{proxy}' (--proxy): 407 Proxy Authentication Required",
+        ),
     },
 )
 def test_a_proxy_that_asks_for_a_password(is_secure: bool, said: str) -> None:

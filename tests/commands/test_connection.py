@@ -197,6 +197,28 @@ def test_a_proxy_that_is_not_there_is_69() -> None:
     assert b"proxy" in done.stderr
 
 
+@cases(
+    ("scheme", "variable", "secure"),
+    {
+        "http": ("http", "http_proxy", False),
+        "https": ("http", "HTTPS_PROXY", True),
+        "SOCKS": ("socks5", "all_proxy", False),
+        "SOCKS, https": ("socks5h", "ALL_PROXY", True),
+    },
+)
+def test_a_proxy_of_a_variable_that_is_not_there_is_named_by_it(
+    scheme: str, variable: str, *, secure: bool
+) -> None:
+    proxy = f"{scheme}://127.0.0.1:{closed_port()}"
+    url = f"{'https' if secure else 'http'}://h.example/v1"
+    done = ask(url, "--retries", "0", env={variable: proxy})
+    assert done.status == 69
+    assert done.stderr.decode() == (
+        f"chatpipe: no way to '{url}/chat/completions' through the proxy '{proxy}' ({variable}): "
+        f"the proxy itself cannot be reached: connection refused: check {variable}\n"
+    )
+
+
 def test_a_proxy_that_says_no_is_77() -> None:
     with Proxy(refuse=407) as proxy, serve() as server:
         done = ask(server.url, "--retries", "0", env={"http_proxy": proxy.url})

@@ -60,5 +60,34 @@ def test_a_socks_answer_that_is_no_success_has_a_reason(
     },
 )
 def test_a_refusal_has_a_status_and_may_pass(text: str, status: Status, is_passing: bool) -> None:
-    assert proxy_refusals.fault("x", text).status == status
+    assert proxy_refusals.fault("'http://h'", text, None).status == status
     assert proxy_refusals.is_passing(text) is is_passing
+
+
+@cases(
+    ("text", "place", "fix"),
+    {
+        "gone, by the option": ("the proxy itself", "--proxy", "check --proxy"),
+        "gone, by a variable": ("the proxy itself", "all_proxy", "check all_proxy"),
+        "password": ("407 x", "HTTPS_PROXY", "it wants a name and a password: HTTPS_PROXY"),
+        "wrong password": ("401 x", "https_proxy", "check the name and the password in https_proxy"),
+        "forbidden, by the option": ("403 x", "--proxy", "ask who runs the proxy, or leave out --proxy"),
+        "forbidden, by a variable": (
+            "403 x",
+            "ALL_PROXY",
+            "ask who runs the proxy, or name the host in NO_PROXY",
+        ),
+        "SOCKS wants a login": (
+            proxy_refusals.WANTS_LOGIN,
+            "all_proxy",
+            "write socks5://NAME:PASSWORD@HOST:PORT in all_proxy",
+        ),
+        "SOCKS takes no login": (proxy_refusals.TAKES_NO_LOGIN, "all_proxy", "leave them out of all_proxy"),
+    },
+)
+def test_a_remedy_names_the_place_that_names_the_proxy(text: str, place: str, fix: str) -> None:
+    fault = proxy_refusals.fault("'http://h'", text, ("socks5://p:1", place))
+    assert (fault.what, fault.fix) == (
+        f"no way to 'http://h' through the proxy 'socks5://p:1' ({place}): {text}",
+        fix,
+    )

@@ -69,6 +69,21 @@ def test_a_reply_through_a_proxy_that_is_not_json_names_the_proxy(
     assert (through in str(fault)) is (not body.startswith(b"{"))
 
 
+@cases(
+    "url, proxy",
+    {
+        "a tunnel": ("https://h.example/v1/chat/completions", "http://p:3128"),
+        "SOCKS": (URL.replace("https:", "http:"), "socks5://p:1080"),
+    },
+)
+def test_a_proxy_that_only_carries_bytes_is_not_blamed(url: str, proxy: str) -> None:
+    request = httpx.Request("POST", url, headers={"Authorization": "Bearer k"})
+    request.extensions = {THROUGH_PROXY: (proxy, "ALL_PROXY")}
+    fault, _ = refusals.from_reply(502, {}, b"bad gateway", request)
+    assert "proxy" not in str(fault)
+    assert fault.fix == "try later"
+
+
 @pytest.mark.parametrize(
     ("status", "exit_status", "fix"),
     [

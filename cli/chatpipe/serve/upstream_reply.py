@@ -86,7 +86,8 @@ class UpstreamReply:
             yield _ending(error)
             return
         else:
-            fault = wire_faults.from_exception(error, str(self._make_request().url))
+            request = self._make_request()
+            fault = wire_faults.from_exception(error, str(request.url), request.extensions)
             reply = error_reply(502, str(fault), type=UPSTREAM_ERROR)
         plan.status, plan.headers, plan.pieces = reply.status, (*reply.headers, *plan.headers), reply.pieces
 

@@ -81,7 +81,7 @@ class Server(NamedTuple):
         """The extensions of each request. The words about a refusal need them."""
         ways = self.endpoint.ways_to_a_key
         found: dict[str, Any] = {WAYS_TO_A_KEY: ways} if ways else {}
-        if self.proxy is not None and self.proxy_place and self.endpoint.base_url.startswith("http:"):
+        if self.proxy is not None and self.proxy_place:
             found[THROUGH_PROXY] = (redact.url(self.proxy), self.proxy_place)
         return found
 

@@ -439,7 +439,7 @@ def answer_from_error(error: Exception, request: httpx.Request) -> AttemptResult
     """The answer if no complete reply arrived."""
     from chatpipe.wire import faults  # see read_error
 
-    fault = faults.from_exception(error, str(request.url))
+    fault = faults.from_exception(error, str(request.url), request.extensions)
     if not faults.is_transient(error):
         return Answer(None, None, fault), None
     lost_kept = request.extensions.get(LOST_KEPT, False)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import httpx
 
@@ -19,6 +22,7 @@ from chatpipe.errors import (
     Unreachable,
 )
 from chatpipe.server import redact
+from chatpipe.server.server import THROUGH_PROXY
 from chatpipe.system import secrets
 from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire.http1 import NO_REPLY, NotHTTP, OverlongReply
@@ -37,8 +41,12 @@ class CarriedFault(httpx.TransportError):
         super().__init__(str(fault))
 
 
-def from_exception(error: Exception, where: str) -> ChatpipeError:
+def from_exception(
+    error: Exception, where: str, extensions: Mapping[str, Any] = MappingProxyType({})
+) -> ChatpipeError:
     """Convert an exception of a transport. where is the URL, or "" to say "the server".
+
+    extensions are those of the request. They name the proxy on its way.
 
     An error of ours is returned unchanged. Exceptions that httpx raises for incorrect use, and
     unknown exceptions, are bugs of ours (status 70).
@@ -49,6 +57,8 @@ def from_exception(error: Exception, where: str) -> ChatpipeError:
         return error.fault
     url = f"'{printable_line(redact.url(where), is_ours=True)}'" if where else "the server"
     text = _message_of(error)
+    if isinstance(error, httpx.ProxyError):
+        return _proxy_error(url, text, extensions.get(THROUGH_PROXY))
     for classes, convert in _BY_CLASS:
         if isinstance(error, classes):
             fault = convert(url, text, error)
@@ -154,10 +164,12 @@ def _broken(url: str, text: str, error: Exception) -> ChatpipeError:
     return BrokenAnswer(f"broken answer from {url}: {text}", fix=fix)
 
 
-def _proxy_error(url: str, text: str, error: Exception) -> ChatpipeError:
+def _proxy_error(url: str, text: str, route: tuple[str, str] | None) -> ChatpipeError:
     from chatpipe.wire import proxy_refusals
 
-    return proxy_refusals.fault(f"no way to {url} through the proxy: {text}", text)
+    fault = proxy_refusals.fault(url, text, route)
+    fault.reached_server = False
+    return fault
 
 
 def _unsendable(url: str, text: str, error: Exception) -> ChatpipeError:
@@ -179,7 +191,7 @@ def _bug(url: str, text: str, error: Exception) -> ChatpipeError:
 
 
 # No connection to the server came about, or it leads to something else.
-_NO_SERVER = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, NotHTTP)
+_NO_SERVER = (httpx.ConnectError, httpx.ConnectTimeout, NotHTTP)
 
 # The first match wins, so a class must precede its bases.
 _BY_CLASS = (
@@ -191,7 +203,6 @@ _BY_CLASS = (
     (OverlongReply, _overlong),
     (NotHTTP, _not_http),
     (httpx.ProtocolError, _broken),
-    (httpx.ProxyError, _proxy_error),
     ((httpx.UnsupportedProtocol, httpx.InvalidURL), _bad_url),
     (httpx.DecodingError, _broken),
     (httpx.TooManyRedirects, _redirect_loop),

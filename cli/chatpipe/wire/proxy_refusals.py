@@ -20,18 +20,20 @@ FORBIDS = "it forbids this connection"
 NO_SERVER = "it cannot reach the server"
 NO_SOCKS = "it does not speak SOCKS 5"
 
-_CHECK_LOGIN = "check the name and the password in --proxy"
-_FORBIDDEN = "ask who runs the proxy, or name the host in NO_PROXY"
+OPTION = "--proxy"
+
+_CHECK_LOGIN = "check the name and the password in {place}"
+_FORBIDDEN = "ask who runs the proxy, or {way_around}"
 # The beginning of a refusal -> its error and its fix. A number is the status that answers CONNECT.
 _FAULTS: tuple[tuple[str, type[NoAccess | Unreachable], str], ...] = (
-    ("407", NoAccess, "it wants a name and a password: --proxy"),
+    ("407", NoAccess, "it wants a name and a password: {place}"),
     ("401", NoAccess, _CHECK_LOGIN),
     ("403", Unreachable, _FORBIDDEN),
     ("408", Unreachable, "try later"),
     ("429", Unreachable, "try later"),
     ("5", Unreachable, "try later"),
-    (WANTS_LOGIN, NoAccess, "--proxy socks5://NAME:PASSWORD@HOST:PORT"),
-    (TAKES_NO_LOGIN, NoAccess, "leave them out of --proxy"),
+    (WANTS_LOGIN, NoAccess, "write socks5://NAME:PASSWORD@HOST:PORT in {place}"),
+    (TAKES_NO_LOGIN, NoAccess, "leave them out of {place}"),
     (WRONG_LOGIN, NoAccess, _CHECK_LOGIN),
     (FORBIDS, Unreachable, _FORBIDDEN),
     (NO_SERVER, Unreachable, "check the base URL and that the server runs"),
@@ -54,12 +56,19 @@ _FAILURES = {
 }
 
 
-def fault(what: str, text: str) -> ChatpipeError:
-    """The error for a proxy's refusal, whose text it is. what is the whole line without the fix."""
-    for beginning, kind, fix in _FAULTS:
-        if text.startswith(beginning):
-            return kind(what, fix=fix)
-    return Unreachable(what, fix="check --proxy")
+def fault(url: str, text: str, route: tuple[str, str] | None) -> ChatpipeError:
+    """The error for a proxy's refusal, whose text it is. url is that of the request, in quotes.
+
+    route is the URL of the proxy and the option or variable that names it, None if they are not known.
+    """
+    proxy, place = route or ("", OPTION)
+    through = f"the proxy '{proxy}' ({place})" if proxy else "the proxy"
+    # NO_PROXY has no effect on the option.
+    way_around = f"leave out {OPTION}" if place == OPTION else "name the host in NO_PROXY"
+    found = (each for each in _FAULTS if text.startswith(each[0]))
+    _, error_class, fix = next(found, ("", Unreachable, "check {place}"))
+    what = f"no way to {url} through {through}: {text}"
+    return error_class(what, fix=fix.format(place=place, way_around=way_around))
 
 
 def http_remedy(

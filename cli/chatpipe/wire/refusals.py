@@ -82,8 +82,8 @@ def from_reply(
     message = printable_line(error.message) or _status_phrase(status)
     where = printable_line(redact.url(str(request.url)), is_ours=True)
     through = ""
-    if not is_json and status >= 400 and THROUGH_PROXY in request.extensions:
-        proxy, place = request.extensions[THROUGH_PROXY]
+    if not is_json and status >= 400 and (route := _replying_proxy(request)) is not None:
+        proxy, place = route
         through = f" through the proxy '{proxy}' ({place})"
         error_class, fix = proxy_refusals.http_remedy(status, headers, place) or (error_class, fix)
         if proxy_refusals.is_about_login(status, headers):
@@ -100,6 +100,17 @@ def from_reply(
     fault.refusal_status = counted
     quoted = {**error.headers, **headers} if error.headers else headers
     return fault, FailedAttempt(counted, quoted, error.codes, error.delay_s)
+
+
+def _replying_proxy(request: httpx.Request) -> tuple[str, str] | None:
+    """The proxy that may send a reply of its own, and the place that names it; None if there is none.
+
+    A tunnel to https and a SOCKS proxy only carry bytes.
+    """
+    route: tuple[str, str] | None = request.extensions.get(THROUGH_PROXY)
+    if route is None or request.url.scheme != "http" or route[0].startswith("socks"):
+        return None
+    return route
 
 
 def from_event(
