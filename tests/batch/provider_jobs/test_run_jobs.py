@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.provider_jobs import open_jobs
 from chatpipe.batch.provider_jobs.job_phase import JobPhase
 from chatpipe.commands.batch import batch
-from chatpipe.errors import BadInput, ChatpipeError, Unreachable
+from chatpipe.errors import BadInput, ChatpipeError, Interrupted, NoAccess, Unreachable
 from chatpipe.jobs.file_download import FileDownload
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import DIALECTS
@@ -314,6 +315,55 @@ def test_jobs_of_a_server_that_is_gone_have_a_way_out(
     assert made.run() == (69, "cannot reach it: check it")
 
 
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_a_signal_in_a_download_says_that_the_jobs_have_ended(
+    shop: Callable[..., Shop],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    engine: str,
+) -> None:
+    def interrupted(_: FileDownload) -> Spool:
+        raise Interrupted(signal.SIGINT)
+
+    made = shop()
+    made.run("--no-wait")
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    with monkeypatch.context() as patch:
+        patch.setattr(FileDownload, "run", interrupted)
+        with pytest.raises(Interrupted):
+            made.run("--progress", "none", engine=engine)
+    words = "3 jobs have ended, and not all results are here: run the same command again"
+    assert capfd.readouterr().err == f"chatpipe: {words}\n"
+    assert made.run() == (0, "")
+
+
+@cases(
+    ("fault", "words"),
+    {
+        "it cannot be reached": (Unreachable("cannot reach it"), "another --journal gives them up"),
+        "the key is not good": (NoAccess("401 from it"), "another --journal gives them up"),
+        "it answers": (None, f" --base-url {BASE_URL} gives them up"),
+    },
+)
+def test_the_way_out_of_a_job_is_one_that_works(
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, fault: ChatpipeError | None, words: str
+) -> None:
+    """Nothing can be cancelled at a server that does not answer."""
+
+    def refused(*_: object) -> None:
+        if fault is not None:
+            raise fault
+
+    made = shop()
+    assert made.run("--no-wait")[0] == 124
+    monkeypatch.setattr(JobPhase, "collect_ended", refused)
+    status, said = made.run(engine="local")
+    assert (status, said.endswith(words)) == (1, True)
+    if fault is not None:
+        assert "jobs cancel" not in said
+
+
 def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
     made = shop()
     status, words = made.run("--no-wait")
@@ -326,7 +376,7 @@ def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
     assert first[1].startswith("it lies in job batch_")
     assert "--engine batch-api waits for batch_" in words
     assert "chatpipe jobs cancel batch_" in words
-    assert f" --base-url {BASE_URL} gives it up" in words
+    assert f" --base-url {BASE_URL} gives them up" in words
     status, words = made.run("--fresh")
     assert (status, "leave it out in the next run, which collects them" in words) == (2, True)
     reports = []

@@ -42,6 +42,7 @@ class JobPhase:
         self._submission = Submission(api, records, terms, lambda record: None)
         self._parts: JobParts
         self._numbers: dict[str, int] = {}  # of the part of a job that this run has created
+        self._ended: set[str] = set()  # tokens of the parts whose jobs have ended, as far as is known
         self._held: list[int] = []  # parts for which the provider had no room
         url = str(api.connection.server.completions_url())
         self.results = CollectedResults(records, url, is_engine=options.is_jobs)
@@ -56,10 +57,14 @@ class JobPhase:
             if self._records.is_own(record) and self._submission.look_for(record) is None:
                 self._records.note(record, "refused", why="it is not in the list")
         self._find_lost()
+        ended = []
         for record in self._own_open():
             job = self._look(record)
             if job is not None and job.has_ended:
-                self.results.collect(self._api, record.token, job)
+                self._ended.add(record.token)
+                ended.append((record, job))
+        for record, job in ended:
+            self._collect(record, job)
 
     def _find_lost(self) -> None:
         """Look for jobs that an earlier run did not find: it may have had the key of another account."""
@@ -98,22 +103,29 @@ class JobPhase:
                 self._records.note(record, "collected")
 
     def interrupted_text(self) -> str:
-        """The message after a signal: the jobs go on."""
+        """The message after a signal: the jobs go on, or have ended and are collected later."""
+        waiting = self._waiting()
+        running = [each for each in waiting if each.token not in self._ended]
+        if running:
+            jobs, them = ("the job goes", "it") if len(running) == 1 else (f"{len(running)} jobs go", "them")
+            return f"{jobs} on at the provider: {LATER}, or stop {them} with {self._cancel_command(running)}"
+        if waiting:
+            jobs = "the job has ended" if len(waiting) == 1 else f"{len(waiting)} jobs have ended"
+            return f"{jobs}, and not all results are here: run the same command again"
+        is_unsure = bool(self._records.unconfirmed())
+        return f"a job may have been created at the provider: {LATER}, which finds it" if is_unsure else ""
+
+    def ways_out(self, *, in_reach: bool) -> str:
+        """The ways out of the wait for jobs that another engine does not end, empty if there are none.
+
+        in_reach: the provider has answered this run.
+        """
         waiting = self._waiting()
         if not waiting:
-            is_unsure = bool(self._records.unconfirmed())
-            return (
-                f"a job may have been created at the provider: {LATER}, which finds it" if is_unsure else ""
-            )
-        jobs = "the job goes" if len(waiting) == 1 else f"{len(waiting)} jobs go"
-        return f"{jobs} on at the provider: {LATER}, or stop it with {self._cancel_command(waiting)}"
-
-    def ways_out(self) -> str:
-        """The ways out of the wait for jobs that another engine does not end, empty if there are none."""
-        waiting = self._waiting()
-        ids = " ".join(str(record.job_id) for record in waiting)
-        cancel = self._cancel_command(waiting)
-        return f"--engine batch-api waits for {ids}, {cancel} gives it up" if waiting else ""
+            return ""
+        cancel = self._cancel_command(waiting) if in_reach else "another --journal"
+        ids, them = " ".join(str(each.job_id) for each in waiting), "it" if len(waiting) == 1 else "them"
+        return f"--engine batch-api waits for {ids}, {cancel} gives {them} up"
 
     def open_counts(self) -> OpenCounts | None:
         """The counts of the jobs that have not ended, None without any."""
@@ -224,4 +236,8 @@ class JobPhase:
             self._records.note(record, "collected")
             self._held.append(number)
         else:
-            self.results.collect(self._api, record.token, job)
+            self._collect(record, job)
+
+    def _collect(self, record: PartRecord, job: ProviderJob) -> None:
+        self._ended.add(record.token)
+        self.results.collect(self._api, record.token, job)

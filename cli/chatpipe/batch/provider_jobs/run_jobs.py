@@ -29,6 +29,7 @@ class RunJobs:
         self.phase = phase
         self._parts: JobParts | None = None
         self._budget: JobBudget | None = None
+        self._is_in_reach = True
 
     def close(self) -> None:
         """Give up the temporary files."""
@@ -76,6 +77,7 @@ class RunJobs:
         try:
             phase.collect_ended()
         except ChatpipeError as fault:
+            self._is_in_reach = False
             self._spec.console.warning(f"{fault}: the lines of its jobs wait")
 
     def policy(self, policy: StopPolicy) -> StopPolicy:
@@ -118,7 +120,11 @@ class RunJobs:
             return fault
         keep_unused(self._spec, self._store, self.phase.results)
         self.phase.finish()
-        if fault is not None and not self.is_engine and (ways := self.phase.ways_out()):
+        if (
+            fault is not None
+            and not self.is_engine
+            and (ways := self.phase.ways_out(in_reach=self._is_in_reach))
+        ):
             fault.fix += f", {ways}"
         if self._budget is not None:
             are_open = self.phase.late is not None
