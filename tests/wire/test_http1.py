@@ -30,6 +30,15 @@ SAMPLES = {
         b"hello",
         headers=((b"Content-Length", b"5"), (b"X-A", b"b c"), (b"X-Empty", b"")),
     ),
+    "its length twice": Sample(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\ncontent-length:5\r\n\r\nhello",
+        200,
+        b"hello",
+        headers=((b"X", b"y"), (b"Content-Length", b"5")),
+    ),
+    "its length three times, in a list": Sample(
+        b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\nHTTP/1.1 404 Not\nContent-Length: 2, 2 ,2\n\nhi", 404, b"hi"
+    ),
     "length 0": Sample(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, b""),
     "no reason phrase": Sample(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi"),
     "line ends before it": Sample(b"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi"),
@@ -213,6 +222,19 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         "length not a number": (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "content-length"),
         "two lengths": (
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "content-length",
+        ),
+        "two lengths in a list": (b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n", "content-length"),
+        "one length, and none": (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length:\r\n\r\n",
+            "content-length",
+        ),
+        "a length with a sign, twice": (
+            b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\nContent-Length: +1\r\n\r\n",
+            "content-length",
+        ),
+        "too long a length, twice": (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9%d\r\nContent-Length: 9%d\r\n\r\n" % (10**40, 10**40),
             "content-length",
         ),
         "identity with a length": (

@@ -47,6 +47,7 @@ REPLIES: dict[str, tuple[loopback.Answer, int, bytes]] = {
     "length": (reply(200, b"hello"), 200, b"hello"),
     "length, byte by byte": (one_byte_each(reply(200, b"hello")), 200, b"hello"),
     "length 0": (reply(200, b""), 200, b""),
+    "its length twice": ([HEAD + b"Content-Length: 2\r\n" * 2 + b"\r\nhi"], 200, b"hi"),
     "chunked": (chunked([b"a", b"bc", b"d" * 100_000]), 200, b"abc" + b"d" * 100_000),
     "chunked, byte by byte": (one_byte_each(CHUNKED + b"2\r\nhi\r\n0\r\n\r\n"), 200, b"hi"),
     "chunked, extensions and trailers": (CHUNKED + b"2;x=1\r\nhi\r\n0\r\nX-T: 1\r\n\r\n", 200, b"hi"),

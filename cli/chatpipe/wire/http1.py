@@ -6,13 +6,14 @@ limits, replies without a body, replies that end with the connection, and the en
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import httpx
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from chatpipe.errors import quantity
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.wire.repeated_length import HeadRepair, is_about_length
 
 READ_BYTES = 64 * 1024
 # A body up to this size is sent in one write with its head. A larger one is sent in pieces of this
@@ -105,6 +106,7 @@ class ReplyParser:
         # The bound method itself, because this callback runs once per chunk: it saves a Python frame.
         self.on_body = self._pieces.append
         self._parser = self._new_parser()
+        self._feed_data: Callable[[bytes | memoryview], object] = self._parser.feed_data
         self._is_spent = False  # llhttp may take no further reply
         self._has_parsed = False  # a head, maybe of an earlier reply
         self.begin(method, max_bytes)
@@ -124,6 +126,7 @@ class ReplyParser:
         self._pieces.clear()
         if self._is_spent:
             self._parser, self._is_spent = self._new_parser(), False
+            self._feed_data = self._parser.feed_data
         self.head: Head | None = None
         self.done = False
         self.started = False
@@ -132,6 +135,8 @@ class ReplyParser:
         self._has_extra_bytes = False
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._head_data = b""  # of a head that is not whole yet
+        self._is_repaired = False
         self._bytes_without_body = 0
         self._max_bytes_left = None if max_bytes is None else max_bytes + BESIDE_BODY_BYTES
         self._bytes_left = 0  # received, and not taken as body
@@ -155,18 +160,23 @@ class ReplyParser:
         is_first, self.started = not (self.started or self._has_parsed), True
         self._bytes_left += len(data)
         pieces_before = len(self._pieces)
+        stop: HttpParserError | HttpParserUpgrade | None = None
         try:
-            self._parser.feed_data(data)
+            self._feed_data(data)
         # HttpParserUpgrade is not an HttpParserError.
         except (HttpParserError, HttpParserUpgrade) as error:
+            stop = error
+        if stop is not None:
             if is_first and not bytes(data[:64]).lstrip(b"\r\n").startswith(_FIRST_BYTES):
-                raise _not_http(bytes(data[:64])) from error
-            self._handle_stop(error)
+                raise _not_http(bytes(data[:64])) from stop
+            self._handle_stop(stop, data)
         if len(self._pieces) > pieces_before:
             self._bytes_without_body = 0
         elif not self.done:
             # No callback sees an endless header line, trailer or chunk extension.
             self._bytes_without_body += len(data)
+            if self.head is None:
+                self._head_data += data
             if self._bytes_without_body > MAX_HEAD_BYTES:
                 raise OverlongReply(f"more than {MAX_HEAD_BYTES} bytes of head or trailers")
         if self._max_bytes_left is not None and self._bytes_left > self._max_bytes_left:
@@ -185,16 +195,42 @@ class ReplyParser:
             raise EarlyEnd("peer closed connection before the end of its reply")
         self.done = True
 
-    def _handle_stop(self, error: HttpParserError | HttpParserUpgrade) -> None:
-        """Raise the error that stopped llhttp, unless the reply has merely ended."""
+    def _handle_stop(
+        self, error: HttpParserError | HttpParserUpgrade, data: bytes | memoryview | None = None
+    ) -> None:
+        """Raise the error that stopped llhttp, unless the reply has merely ended.
+
+        data are the bytes that it stopped in, None if its head has been repaired.
+        """
         # httptools wraps an exception of a callback, Ctrl-C included, as the context of its own error.
         raised = error.__context__ if isinstance(error, HttpParserCallbackError) else None
         if raised is not None and not isinstance(raised, _ParserStop):
             raise raised
+        if data is not None and self.head is None and not self._is_repaired and is_about_length(error):
+            self._repair(error, data)
+            return
         if not self.done:
             raise httpx.RemoteProtocolError(f"not a reply in HTTP: {_lower_first(str(error))}") from error
         # Ignore the bytes after the reply. A reply to HEAD stops before they are parsed.
         self._has_extra_bytes = True
+
+    def _repair(self, error: Exception, data: bytes | memoryview) -> None:
+        """Parse the head again without its repeated length. data are the last bytes that came of it."""
+        self._feed_data = HeadRepair(error, self._resume).feed_data
+        self._is_repaired = True
+        stop = None
+        try:
+            self._feed_data(self._head_data + data)
+        except (HttpParserError, HttpParserUpgrade) as again:
+            stop = again
+        if stop is not None:
+            self._handle_stop(stop)
+
+    def _resume(self, data: bytes) -> None:
+        self._headers, self._reason = [], b""
+        self._parser = self._new_parser()
+        self._feed_data = self._parser.feed_data
+        self._feed_data(data)
 
     def on_message_begin(self) -> None:
         if self.done:
