@@ -83,7 +83,7 @@ def _members(functions, value):
 
 TAIL = '''
 
-_BESIDE_MESSAGES = {key: accept for key, accept in _BODY.items() if key != "messages"}
+MemberChecks = tuple[tuple[str, object], ...]
 
 
 def accepts(body: object) -> bool:
@@ -91,9 +91,24 @@ def accepts(body: object) -> bool:
     return _body(body)
 
 
-def accepts_beside_messages(body: dict[str, object]) -> bool:
-    """The same for a body whose messages the schema is known to accept."""
-    return "model" in body and _members(_BESIDE_MESSAGES, body)
+def checks_beside_messages(keys: tuple[str, ...]) -> MemberChecks | None:
+    """The keys that the schema knows, but for messages, each with the function that accepts its value.
+
+    None if a key is missing that must be there.
+    """
+    if "model" not in keys:
+        return None
+    return tuple((key, _BODY[key]) for key in keys if key in _BODY and key != "messages")
+
+
+def accepts_beside_messages(body: dict[str, object], checks: MemberChecks | None) -> bool:
+    """The same as accepts() for a body whose messages the schema is known to accept."""
+    if checks is None:
+        return False
+    for key, accept in checks:
+        if not accept(body[key]):
+            return False
+    return True
 '''
 
 

@@ -7,8 +7,8 @@ file. jsonschema decides and supplies the pointers; this module writes the messa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,12 @@ from chatpipe.inputs.names import did_you_mean, or_list
 from chatpipe.inputs.place import pointer_of, steps_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.schema import rules
-from chatpipe.schema.accept import accepts, accepts_beside_messages
+from chatpipe.schema.accept import (
+    MemberChecks,
+    accepts,
+    accepts_beside_messages,
+    checks_beside_messages,
+)
 from chatpipe.schema.phrases import ARTICLES, quote
 
 if TYPE_CHECKING:
@@ -82,18 +87,28 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
     if "messages" not in body and (other := _other_kind(body) or _misspelt_prompt(body)) is not None:
         return [other]
     is_plain = rules.are_plain(body.get("messages"))
-    is_accepted = accepts_beside_messages(body) if is_plain else accepts(body)
+    checks, relevant_rules = _checks_for(tuple(body), is_plain, strict)
+    is_accepted = accepts_beside_messages(body, checks) if is_plain else accepts(body)
     problems = [] if is_accepted else _schema_problems(body)
-    for rule in rules.rules_for(tuple(body), is_plain, strict):
-        for breach in rule.check(body):
-            severity: Literal["error", "warning"] = "error"
-            if rule.severity == "warning" and not strict:
-                severity = "warning"
-            hint = breach.hint or rule.hint
-            problems.append(Problem(breach.pointer, rule.name, breach.message, hint, severity))
-    if len(problems) > 1:
-        problems.sort(key=lambda problem: _document_order(problem.pointer, body))
-    return problems
+    for rule in relevant_rules:
+        if breaches := rule.check(body):
+            problems += _rule_problems(rule, breaches, strict=strict)
+    return problems if len(problems) < 2 else _in_document_order(problems, body)
+
+
+@lru_cache(maxsize=64)  # most lines of a run have the same keys
+def _checks_for(
+    keys: tuple[str, ...], is_plain: bool, strict: bool
+) -> tuple[MemberChecks | None, tuple[rules.Rule, ...]]:
+    """The checks of the schema beside plain messages, and the rules, for all bodies with these keys."""
+    return checks_beside_messages(keys), rules.rules_for(keys, is_plain, strict)
+
+
+def _rule_problems(rule: rules.Rule, breaches: Iterable[rules.Breach], *, strict: bool) -> Iterator[Problem]:
+    is_warning = rule.severity == "warning" and not strict
+    severity: Literal["error", "warning"] = "warning" if is_warning else "error"
+    for breach in breaches:
+        yield Problem(breach.pointer, rule.name, breach.message, breach.hint or rule.hint, severity)
 
 
 def _other_kind(body: dict[str, Any]) -> Problem | None:
@@ -215,6 +230,10 @@ def _summary(value: object) -> str:
         return "an integer of more than 60 digits"
     is_plain = value is None or isinstance(value, (bool, int, float))
     return values.dumps(value).decode() if is_plain else type(value).__name__
+
+
+def _in_document_order(problems: list[Problem], body: object) -> list[Problem]:
+    return sorted(problems, key=lambda problem: _document_order(problem.pointer, body))
 
 
 def _document_order(pointer: str, body: object) -> list[int]:

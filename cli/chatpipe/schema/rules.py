@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Literal
 
 from chatpipe.inputs.data_url import find_fault, is_data_url
@@ -147,7 +146,6 @@ class Rule(LineRecord):
     hint: str
 
 
-@lru_cache(maxsize=64)  # most lines of a run have the same keys
 def rules_for(keys: tuple[str, ...], has_plain_messages: bool, strict: bool) -> tuple[Rule, ...]:
     """The rules that may find something in bodies with these keys, in the order of the table.
 
