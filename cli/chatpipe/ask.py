@@ -33,6 +33,10 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
         format = choose_format(format, output, prepared.body)
         decide_stream(prepared.body, format, prepared.built.place("/stream"))
         draft.check(prepared)
+        new = []
+        if history is not None:
+            new = new_messages(prepared.built, is_new_transcript=not past)
+            history.reserve(new)
         with (
             _open_servers(prepared, draft, call) as servers,
             open_target(output, draft.sources.names, escape=format.escape, is_only_copy=True) as out,
@@ -41,7 +45,6 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
             result = sending.run(prepared.body, out)
             if history is None or not result.is_worth_keeping:
                 return finish_output(out, result.fault)
-            new = new_messages(prepared.built, is_new_transcript=not past)
             with history.appended([*new, *result.steps, answer_message(result.answer.completion)]):
                 return finish_output(out, result.fault)
 

@@ -12,7 +12,7 @@ import pytest
 
 from support.parametrize import cases
 from support.process import NO_BYTECODE, run, sh, start
-from support.servers.loopback import Server, Stall, chunk, echoing, event, event_stream, serve
+from support.servers.loopback import Server, Stall, chunk, echoing, event, event_stream, serve, stream_of
 
 OLD = b'{"role":"user","content":"q"}\n{"role":"assistant","content":"a"}\n'
 
@@ -161,17 +161,29 @@ def test_input_that_is_the_transcript_is_status_2(talk: Path) -> None:
         assert talk.read_bytes() == OLD
 
 
-def test_full_disk_is_status_74_and_the_answer_is_on_stdout(talk: Path) -> None:
-    talk.write_bytes(OLD * 20)
-    done = sh(
-        f"ulimit -f 1 && exec chatpipe ask -p echo --transcript {talk.name} -u {'x' * 2000}",
-        cwd=talk.parent,
-        env=NO_BYTECODE,
-        is_new=True,
-    )
-    assert (done.status, done.stdout) == (74, b"x" * 2000 + b"\n")
-    assert done.stderr.startswith(b"chatpipe: talk.jsonl: cannot append: file too large")
-    assert talk.read_bytes() == OLD * 20
+@cases(
+    "length, said, stdout",
+    {
+        "the answer is too long": (40_000, b"cannot append: file too large", b"x" * 40_000 + b"\n"),
+        "the disk is full before it": (5, b"no room for an answer: file too large", b""),
+    },
+)
+def test_full_disk_is_status_74_and_nothing_is_paid_that_never_had_room(
+    talk: Path, length: int, said: bytes, stdout: bytes
+) -> None:
+    old = OLD * (20 if stdout else 400)  # 1.3 or 26 kB, of 40
+    talk.write_bytes(old)
+    with serve(lambda _: event_stream(stream_of("x" * length))) as server:
+        done = sh(
+            f"ulimit -f 80; exec chatpipe ask --base-url {server.url} -m m --transcript {talk.name} hi",
+            cwd=talk.parent,
+            env=NO_BYTECODE,
+            is_new=True,
+        )
+        assert len(server.requests) == bool(stdout)
+    assert (done.status, done.stdout) == (74, stdout)
+    assert done.stderr.startswith(b"chatpipe: talk.jsonl: " + said)
+    assert talk.read_bytes() == old
 
 
 def test_side_file_that_fails_takes_the_turn_back(talk: Path) -> None:

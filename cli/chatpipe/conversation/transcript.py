@@ -20,6 +20,7 @@ from chatpipe.inputs.sources import missing_input
 from chatpipe.inputs.text_decoder import refuse_other_kinds
 from chatpipe.inputs.values import NotJSON, Value, dumps, json_type, loads
 from chatpipe.system.descriptor import cannot_write, close_quietly, last_line, read_at, read_blocks, write_all
+from chatpipe.system.disk_reserve import DiskReserve, largest_file, refuse_growth
 from chatpipe.system.lock import LockPatience, open_locked
 from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import delay_signals, interruptible
@@ -27,6 +28,8 @@ from chatpipe.system.signals import delay_signals, interruptible
 _OPTION = "--transcript"
 # Conversations are private.
 _MODE = 0o600
+# Room for an answer whose length is not known yet: few are longer.
+_ANSWER_BYTES = 16 << 10
 
 
 class Transcript:
@@ -37,10 +40,28 @@ class Transcript:
         self._fd = fd
         self._note = note
         self._size_before: int | None = None
+        self._reserve = DiskReserve(os.path.realpath(path))
 
     def messages(self) -> list[LocatedValue]:
         """All messages, each with its line; none if the file is new. Raises BadInput for an invalid line."""
         return _messages(self._path, self._fd, self._note)
+
+    def reserve(self, new: Sequence[Value]) -> None:
+        """Keep room on the disk for messages and an answer to them, until they are appended.
+
+        Raises CannotWrite if there is none, so that no answer is paid for that cannot be stored.
+        """
+        size = len(_lines(new)) + _ANSWER_BYTES
+        try:
+            if (largest := largest_file()) is not None:
+                refuse_growth(self._fd, size, largest)
+            self._reserve.grow(size)
+        except OSError as error:
+            raise cannot_write(self._path, error, "no room for an answer") from error
+
+    def release(self) -> None:
+        """Give back the room that was kept."""
+        self._reserve.release()
 
     def append(self, new: Sequence[Value]) -> None:
         """Append messages and sync them to disk, all or none. A last line that was cut off goes.
@@ -50,7 +71,8 @@ class Transcript:
         """
         if not self._is_current():
             raise CannotWrite("was replaced during the call: nothing was appended", place=self._path)
-        lines = b"".join(dumps(message) + b"\n" for message in new)
+        lines = _lines(new)
+        self.release()
         try:
             size = os.fstat(self._fd).st_size
             start = last_line(self._fd, size)
@@ -122,6 +144,7 @@ def open_transcript(
                 transcript.roll_back()
             raise
         finally:
+            transcript.release()
             with contextlib.suppress(OSError):
                 if is_new and os.fstat(fd).st_size == 0 and is_current(path, fd):
                     os.unlink(os.path.realpath(path))
@@ -145,6 +168,11 @@ def read_messages(path: str | None, note: Callable[[str], None]) -> list[Located
         return _messages(path, fd, note)
     finally:
         close_quietly(fd)
+
+
+def _lines(messages: Sequence[Value]) -> bytes:
+    """The messages, one a line."""
+    return b"".join(dumps(message) + b"\n" for message in messages)
 
 
 def _messages(path: str, fd: int, note: Callable[[str], None]) -> list[LocatedValue]:
