@@ -41,7 +41,7 @@ from chatpipe.wire.answer import (
     answer_from_error,
 )
 from chatpipe.wire.http1 import MAX_REPLY
-from chatpipe.wire.key_filter import read_arrived_without_secrets, read_without_secrets
+from chatpipe.wire.key_filter import CleanResult, read_arrived_without_secrets, read_without_secrets
 from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
@@ -198,33 +198,44 @@ async def ask(
 
     An exception of the receiver (a full disk, a closed pipe) closes the connection and propagates.
     """
+    request.extensions.update({"timeout": _timeouts(limits), MAX_REPLY: limits.max_reply_bytes})
     deadline: float | None = request.extensions.get("deadline")  # of a request that is sent again
-    request.extensions["timeout"] = _timeouts(limits)
-    request.extensions[MAX_REPLY] = limits.max_reply_bytes
     tries = 1
     while True:
         if (wait := hooks.before_attempt()) is not None:
             await wait
         if deadline is None:  # the wait before the first attempt does not count
-            deadline = context.monotonic() + limits.deadline_s if limits.deadline_s is not None else math.inf
-            request.extensions["deadline"] = None if limits.deadline_s is None else deadline
+            deadline = _set_deadline(request, limits, context)
         answer, failure = await _attempt(request, context, receiver, hooks)
         answer = answer if tries == 1 else answer._replace(attempts=tries)
         if answer.fault is None:
             return answer
-        decision = None if failure is None else hooks.decide(failure)
-        if failure is None or receiver.started:  # no retry can help, or part of the answer is written
+        if failure is None:  # no retry can help
+            return _final_answer(answer, None)
+        decision = hooks.decide(failure)  # which also learns from it
+        if receiver.started:  # part of the answer is written
             return _final_answer(answer, None)
         if decision is None:
             decision = retry.decide(tries, failure, policy, now=context.now(), random=context.random)
-        if isinstance(decision, RetryAfter) and was_replayed(request):
-            decision = decision._replace(seconds=0.0)
-        if not isinstance(decision, RetryAfter) or context.monotonic() + decision.seconds >= deadline:
+        if not isinstance(decision, RetryAfter):
+            return _final_answer(answer, decision)
+        seconds = 0.0 if was_replayed(request) else decision.seconds
+        if context.monotonic() + seconds >= deadline:
             return _final_answer(answer, decision)
         if not decision.uncounted:
             context.note(f"{_clause(answer.fault)}: {decision.notice} ({tries} of {policy.retries})")
             tries += 1
-        await context.sleep(decision.seconds)
+        await context.sleep(seconds)
+
+
+def _set_deadline(request: httpx.Request, limits: ExchangeLimits, context: ExchangeContext) -> float:
+    """Begin the time of a request for all of its attempts. Returns its end, infinity without one."""
+    if limits.deadline_s is None:
+        request.extensions["deadline"] = None
+        return math.inf
+    deadline = context.monotonic() + limits.deadline_s
+    request.extensions["deadline"] = deadline
+    return deadline
 
 
 async def fetch(
@@ -299,15 +310,12 @@ async def _attempt(
     assert isinstance(stream, httpx.AsyncByteStream)
     try:
         hooks.on_reply(response.status_code, headers)
+        # In a run nearly all replies have come whole with their heads, and need no coroutine.
         read = None
-        if receiver.takes == "nothing":  # in a run: a reply that came whole needs no coroutine
+        if receiver.takes == "nothing":
             read = read_arrived_without_secrets(response, headers, request)
-        elif receiver.takes == "body":
-            from chatpipe.wire.whole_body import read_whole  # see fetch()
-
-            read = await read_whole(response, headers, request)
         if read is None:
-            read = await read_without_secrets(response, headers, request, receiver)
+            read = await _read_reply(response, headers, request, receiver)
         answer, failure, has_key = read
         if has_key and context.warn is not None:
             context.warn(("the server sent the key back in its answer: it is replaced by '***'",))
@@ -317,6 +325,17 @@ async def _attempt(
             await stream.aclose()
         if context.detail is not None:
             context.detail(f"< end after {context.monotonic() - started:.3f} s")
+
+
+async def _read_reply(
+    response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, receiver: Receiver
+) -> CleanResult:
+    """Read a reply, after its head. A receiver of bodies is for a reply that is no completion."""
+    if receiver.takes == "body":
+        from chatpipe.wire.whole_body import read_whole  # see fetch()
+
+        return await read_whole(response, headers, request)
+    return await read_without_secrets(response, headers, request, receiver)
 
 
 async def _followed(
