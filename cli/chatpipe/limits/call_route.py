@@ -53,8 +53,6 @@ class Route:
     renew gives the server its next key, None for a key that stays: see send().
     """
 
-    renew: Callable[[Server], Server] | None = None
-
     def __init__(
         self,
         server: Server,
@@ -62,6 +60,7 @@ class Route:
         policy: RetryPolicy,
         pacer: CallPacer | None,
         pause: TurnPause | None,
+        renew: Callable[[Server], Server] | None,
     ) -> None:
         self.server = server
         self.deadline: float | None = None
@@ -69,6 +68,7 @@ class Route:
         self._policy = policy
         self._pacer = pacer
         self._pause = pause
+        self._renew = renew
         self._report = once(context.detail)
         self._has_succeeded = False  # with this key
 
@@ -81,13 +81,13 @@ class Route:
         sent once more, with the next one.
         """
         answer = await self._send(body, receiver, hooks, deadline)
-        if self.renew is None or answer.fault is None:
+        if self._renew is None or answer.fault is None:
             self._has_succeeded = True
             return answer
         if answer.fault.refusal_status != _UNAUTHORIZED or not self._has_succeeded:
             return answer
         before = self.server.key
-        self.server, self._has_succeeded = self.renew(self.server), False
+        self.server, self._has_succeeded = self._renew(self.server), False
         if before is not None and self.server.key is not None and before.text == self.server.key.text:
             return answer
         again = await self._send(body, receiver, hooks, self.deadline)
@@ -198,12 +198,17 @@ def _open_route(server: Server, setup: RouteSetup) -> Iterator[Route]:
     pause = _turn_pause(server, context, setup)
     try:
         with _open_pacer(server, context, setup.options) as pacer:
-            route = Route(server, context, setup.options.retry, pacer, pause)
-            if setup.has_turns and server.may_renew_key:
-                route.renew = lambda server: renewed(server, setup.environ, KeyWaits(console.note_once))
-            yield route
+            yield Route(server, context, setup.options.retry, pacer, pause, _renewal(server, setup))
     finally:
         run_without_loop(transport.aclose())
+
+
+def _renewal(server: Server, setup: RouteSetup) -> Callable[[Server], Server] | None:
+    """The function that gives a server its next key, None for a key that stays or a call of one turn."""
+    if not setup.has_turns or not server.may_renew_key:
+        return None
+    waits = KeyWaits(setup.console.note_once)
+    return lambda server: renewed(server, setup.environ, waits)
 
 
 def _turn_pause(server: Server, context: ExchangeContext, setup: RouteSetup) -> TurnPause | None:
