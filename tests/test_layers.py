@@ -220,7 +220,7 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.result": {"time": "default of what is passed in"},
     "batch.journal.answers": {"os": "which files there are, and the journal's descriptor"},
     "batch.key_renewal": {"asyncio": "a thread, and requests that wait for it"},
-    "batch.async_engine": {"asyncio": "a task for each slot in flight"},
+    "batch.engine": {"asyncio": "a task for each slot in flight"},
     "batch.fleet.dispatcher": {"asyncio": "the queue of a run, and a time-out that ends what is given up"},
     "batch.fleet.fleet": {"asyncio": "health checks beside the run"},
     "batch.fleet.health_checks": {"asyncio": "a task for each check"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -11,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from chatpipe.batch.async_engine import AsyncEngine
 from chatpipe.batch.driver import Driver, DriverOptions
-from chatpipe.batch.engine import Callbacks, RunRequest
+from chatpipe.batch.engine import Engine, RunRequest
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
-from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput, NoAccess
+from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput
 from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.options.output import FORMATS
 from chatpipe.wire.answer import Answer
@@ -77,7 +75,7 @@ class Run:
         self.is_kept = False
         self.room = 1000  # answers in flight for which there is room on the disk
         self.driver = Driver(
-            AsyncEngine(self, self.capacity), self, self, MAKER, self._emit, DriverOptions(window, dedupe)
+            Engine(self, self.capacity), self, self, MAKER, self._emit, DriverOptions(window, dedupe)
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -616,107 +614,3 @@ async def test_a_budget_that_fails_in_the_turn_of_an_answer_is_the_end_of_the_ru
     with pytest.raises(ChatpipeError, match="no price"):
         await run.end()
     assert run.logged("out") == ["a", "b"]
-
-
-# The seam
-
-
-class FileEngine:
-    """Another engine: it sends requests in files of four, and all answers to a file come at once."""
-
-    def __init__(self) -> None:
-        self.files: list[str] = []
-        self._queue: list[RunRequest] = []
-        self._open: list[RunRequest] = []
-        self._sent: list[list[RunRequest]] = []
-        self._replied = asyncio.Event()
-
-    def start(self, callbacks: Callbacks) -> None:
-        self._callbacks = callbacks
-
-    def submit(self, request: RunRequest) -> None:
-        self._queue.append(pickle.loads(pickle.dumps(request)))
-        self._collect()
-
-    async def room(self) -> None:
-        while self._queue:
-            await self._reply_after_flush()
-
-    def flush(self) -> None:
-        if self._open:
-            self.files.append("".join(request.custom_id for request in self._open))
-            self._sent.append(self._open)
-            self._open = []
-            asyncio.get_running_loop().call_soon(self._reply)
-
-    async def drain(self) -> None:
-        while self._open or self._sent:
-            await self._reply_after_flush()
-
-    def stop(self, *, now: bool) -> None:
-        """Requests in the queue are refused by the driver."""
-
-    def _collect(self) -> None:
-        while self._queue and self._callbacks.may_send(self._queue[0]):
-            self._open.append(self._queue.pop(0))
-            if len(self._open) == 4:
-                self.flush()
-
-    async def _reply_after_flush(self) -> None:
-        self.flush()
-        self._replied.clear()
-        await self._replied.wait()
-
-    def _reply(self) -> None:
-        for request in reversed(self._sent.pop(0)):
-            copy = pickle.loads(pickle.dumps(answer(request.custom_id)))
-            self._callbacks.answered(request.number, copy, 3600.0)
-        self._collect()
-        self._replied.set()
-
-
-class FileRun(Run):
-    """A run with another engine."""
-
-    def __init__(self, options: DriverOptions, **more: Any) -> None:
-        super().__init__(**more)
-        self.file_engine = FileEngine()
-        self.driver = Driver(self.file_engine, self, self, MAKER, self._emit, options)
-
-
-@cases(
-    "options, files, out",
-    {
-        "whole files": (DriverOptions(), ["abcd", "efga"], "dcbaagfe"),
-        "in order": (DriverOptions(window=100), ["abcd", "efga"], "abcdefga"),
-        "a window smaller than a file": (DriverOptions(window=3), ["abc", "def", "ga"], "abcdefga"),
-        "duplicates": (DriverOptions(dedupe=True), ["abcd", "efg"], "dcbaagfe"),
-    },
-)
-async def test_a_driver_needs_no_more_of_an_engine_than_the_protocol(
-    options: DriverOptions, files: list[str], out: str
-) -> None:
-    run = FileRun(options)
-    await run.begin(lines("abcdefga"))
-    await run.end()
-    assert run.file_engine.files == files
-    assert sorted(run.logged("out")) == sorted(out)
-    assert options.window is None or run.logged("out") == list(out)
-    assert sorted(run.kept) == list(range(8))
-
-
-async def test_a_budget_ends_another_engine_too() -> None:
-    run = FileRun(DriverOptions(), budget=6)
-    await run.begin(lines("abcdefgh"))
-    await run.end()
-    assert run.file_engine.files == ["abcd", "ef"]
-    assert sorted(run.logged("out")) == list("abcdef")
-    assert run.driver.stop is not None
-
-
-def test_records_that_cross_the_seam_can_be_pickled() -> None:
-    request = RunRequest(0, 1, "a", {"model": "m", "messages": []}, "f")
-    assert pickle.loads(pickle.dumps(request)) == request
-    fault = NoAccess("no", place="here", fix="look", http_status=403, request_id="r", body=b"{}")
-    copy = pickle.loads(pickle.dumps(Answer(None, None, fault))).fault
-    assert (str(copy), vars(copy), type(copy)) == (str(fault), vars(fault), NoAccess)

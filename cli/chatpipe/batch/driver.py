@@ -49,7 +49,7 @@ class AnswerStore(Protocol):
 
     @property
     def is_kept(self) -> bool:
-        """True if record() keeps results."""
+        """True if record() writes results to a journal."""
 
     def make_room(self, answers: int) -> None:
         """Make room for the answers to this many requests in flight. Raises CannotWrite."""
@@ -191,7 +191,6 @@ class Driver:
             await self._wait_until_moved()
 
     async def _wait_until_moved(self) -> None:
-        self._engine.flush()
         self._moved.clear()
         self._awaits_move = True
         await self._moved.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from chatpipe.batch.async_engine import AsyncEngine
 from chatpipe.batch.driver import AnswerStore, Driver, DriverOptions, StopPolicy
 from chatpipe.batch.emit import ResultEmitter
 from chatpipe.batch.engine import Engine
@@ -73,7 +72,7 @@ class Session:
     def _driver(self, outbound: Outbound) -> Driver:
         limits = self._spec.limits
         first = self._first_lines(outbound.capacity.limit)
-        engine: Engine = AsyncEngine(outbound.sender, outbound.capacity)
+        engine = Engine(outbound.sender, outbound.capacity)
         policy: StopPolicy = StopRules(outbound.pauses, limits, outbound.budget, first, self._notice)
         store: AnswerStore = self._resources.store
         if self._resources.jobs is not None:
