@@ -72,7 +72,7 @@ class Run:
         self._halts = halts or {}
         self._flying: dict[int, tuple[str, asyncio.Future[Answer]]] = {}
         self.write: Callable[[Result], None] = lambda result: None
-        self.is_kept = False
+        self.has_journal = False
         self.room = 1000  # answers in flight for which there is room on the disk
         self.driver = Driver(
             Engine(self, self.capacity), self, self, MAKER, self._emit, DriverOptions(window, dedupe)
@@ -518,7 +518,7 @@ async def test_an_output_that_fails_loses_no_answer_if_there_is_a_journal() -> N
         raise CannotWrite("no space")
 
     run = await begun("abcdefgh", places=4)
-    run.is_kept = True
+    run.has_journal = True
     run.write = full
     await run.reply("a", "b")
     run.write = lambda result: None
@@ -532,7 +532,7 @@ async def test_an_output_that_fails_loses_no_answer_if_there_is_a_journal() -> N
 async def test_as_many_are_in_flight_as_there_is_room_for_answers() -> None:
     """Once there is none for any, nothing more is sent, and those in flight are kept."""
     run = Run(places=4)
-    run.is_kept = True
+    run.has_journal = True
     run.room = 2
     await run.begin(lines("abcdefgh"))
     assert run.flying == ["a", "b"]

@@ -48,7 +48,7 @@ class AnswerStore(Protocol):
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | CollectedAnswer | None: ...
 
     @property
-    def is_kept(self) -> bool:
+    def has_journal(self) -> bool:
         """True if record() writes results to a journal."""
 
     def make_room(self, answers: int) -> None:
@@ -260,7 +260,7 @@ class Driver:
         if isinstance(error, TryLater):  # its request was not sent, those in flight will be answered
             self._halt(Stop(error))
         else:
-            self._fail(error, now=not (isinstance(error, CannotWrite) and self._store.is_kept))
+            self._fail(error, now=not (isinstance(error, CannotWrite) and self._store.has_journal))
 
     # Results
 
@@ -317,7 +317,7 @@ class Driver:
     def _with_lost(self, error: BaseException) -> BaseException:
         """Let an output that cannot be written say how many answers nothing else has."""
         lost = self._unwritten + self._in_flight
-        if isinstance(error, CannotWrite) and lost and not self._store.is_kept:
+        if isinstance(error, CannotWrite) and lost and not self._store.has_journal:
             error.what = f"{error.what}: {quantity(lost, 'answer')} {'is' if lost == 1 else 'are'} lost"
         return error
 

@@ -166,7 +166,7 @@ class RunStore:
         return f"{what}: the custom_id of one is {_quoted(theirs)}, {ours_text}"
 
     @property
-    def is_kept(self) -> bool:
+    def has_journal(self) -> bool:
         """True if results are recorded in a journal."""
         return self._journal is not None
 

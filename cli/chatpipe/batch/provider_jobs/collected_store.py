@@ -43,8 +43,8 @@ class CollectedStore:
         self.record = store.record
 
     @property
-    def is_kept(self) -> bool:
-        return self._store.is_kept
+    def has_journal(self) -> bool:
+        return self._store.has_journal
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | CollectedAnswer | None:
         results = self._results
