@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from chatpipe.batch.items import Item
 from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.output.target import OpenOutput
 from chatpipe.request.batch_line import batch_line
-from chatpipe.server.patches import Patch, patch_body
+from chatpipe.server.patches import patch_body
+from chatpipe.server.profiles import Profile
 from chatpipe.system.console import Console, FirstFew, once
 from chatpipe.system.signals import run_loop
 
 
-def write_requests(
-    items: AsyncIterator[Item], out: OpenOutput, console: Console, patches: Sequence[Patch] = ()
-) -> int:
+def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console, profile: Profile) -> int:
     """Write the Batch lines that would be sent, and print the errors of bad lines. Returns the status.
 
-    The changes of patches are printed, too, each once.
+    The changes of a profile are printed, too, each once.
     """
-    return run_loop(_write_requests(items, out, console, patches))
+    return run_loop(_write_requests(items, out, console, profile))
 
 
 async def _write_requests(
-    items: AsyncIterator[Item], out: OpenOutput, console: Console, patches: Sequence[Patch]
+    items: AsyncIterator[Item], out: OpenOutput, console: Console, profile: Profile
 ) -> int:
     bad, report = bad_lines(console), once(console.note)
+    patches, url = profile.patches, profile.batch_url
     async for item in items:
         if not item.is_ours:
             continue
@@ -36,7 +36,7 @@ async def _write_requests(
             continue
         assert item.body is not None
         body = patch_body(item.body, patches, report) if patches else item.body
-        out.write(values.dumps(batch_line(item.custom_id, body)) + b"\n")
+        out.write(values.dumps(batch_line(item.custom_id, body, url)) + b"\n")
     if bad.count:
         out.keep()
         return Status.BAD_INPUT

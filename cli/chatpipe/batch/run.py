@@ -34,8 +34,8 @@ def run_batch(spec: RunSpec) -> int:
         inputs, is_only_copy = [*sources.names, *spec.input_files], spec.journal_path is None
         with open_target(spec.output, inputs, escape=True, is_only_copy=is_only_copy) as out:
             if spec.only_requests:
-                patches = spec.endpoint.patches
-                return requests_only.write_requests(source.items(), out, spec.console, patches)
+                profile = spec.endpoint.profile
+                return requests_only.write_requests(source.items(), out, spec.console, profile)
             return live_run.answer(spec, source.items(), out, display)
 
 

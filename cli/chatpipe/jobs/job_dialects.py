@@ -17,7 +17,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.result_line import parse_timestamp
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profile_file import names
-from chatpipe.server.profiles import DEFAULT
+from chatpipe.server.profiles import BATCH_URL, BATCH_URLS, DEFAULT
 from chatpipe.system import secrets
 from chatpipe.system.escape import shorten
 
@@ -70,7 +70,7 @@ class JobDialect(NamedTuple):
     most_bytes: int = 200_000_000
     longest_id: int | None = None
     envelope: str = ""
-    url: str = "/v1/chat/completions"
+    url: str = BATCH_URL
     has_metadata: bool = True
     shape: JobShape = OPENAI_SHAPE
 
@@ -84,7 +84,7 @@ DIALECTS: Mapping[str, JobDialect] = {
     "openai": JobDialect(),
     "azure": JobDialect(),
     "groq": JobDialect(most_bytes=100_000_000),
-    "zai": JobDialect(most_bytes=100_000_000, url="/v4/chat/completions"),
+    "zai": JobDialect(most_bytes=100_000_000, url=BATCH_URLS["zai"]),
     "together": JobDialect(
         purpose="batch-api",
         upload_route="/files/upload",

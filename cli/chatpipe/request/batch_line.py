@@ -62,12 +62,12 @@ def parse_line(value: Value) -> RequestLine | None:
     return RequestLine("body", value)
 
 
-def batch_line(custom_id: str, body: Mapping[str, Value]) -> dict[str, Value]:
+def batch_line(custom_id: str, body: Mapping[str, Value], url: str) -> dict[str, Value]:
     """The line of the Batch API's input file for one request.
 
-    Source: the Batch API guide of OpenAI. Its url is the path at that API, whatever the server is.
+    url is that of all lines of a provider. Source: the Batch API guide of OpenAI.
     """
-    return {"custom_id": custom_id, "method": "POST", "url": _PATH, "body": body}
+    return {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
 
 
 def _body_of_row(row: dict[str, Value]) -> dict[str, Any]:

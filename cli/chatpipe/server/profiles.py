@@ -38,6 +38,12 @@ class ProfileServer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+# The url of lines for the Batch API of nearly all providers, wherever their APIs are, and those of other
+# dialects. Source: the batch guides of OpenAI and Z.ai.
+BATCH_URL = "/v1/chat/completions"
+BATCH_URLS = {"zai": "/v4/chat/completions"}
+
+
 class Profile(NamedTuple):
     """The defaults of a provider.
 
@@ -73,6 +79,11 @@ class Profile(NamedTuple):
     allow_http: bool = False
     batch: str | None = None
     in_process: bool = False
+
+    @property
+    def batch_url(self) -> str:
+        """The url of lines for its Batch API."""
+        return BATCH_URLS.get(self.batch or "", BATCH_URL)
 
     @property
     def auth_header(self) -> AuthHeader | None:
