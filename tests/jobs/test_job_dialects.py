@@ -72,6 +72,23 @@ MISTRAL = DIALECTS["mistral"]
 
 
 @pytest.mark.parametrize(
+    ("value", "cursor", "found"),
+    [
+        ({"data": [{"id": "a"}, {"id": "b"}], "has_more": True}, "", "2"),
+        ({"data": [{"id": "a"}, {"id": "b"}], "has_more": True}, "2", "4"),
+        ({"data": [{"id": "a"}, {"id": "b"}]}, "4", "6"),
+        ({"data": [{"id": "a"}]}, "4", None),
+        ({"data": [{"id": "a"}, {"id": "b"}], "has_more": False}, "4", None),
+        ({}, "", None),
+    ],
+)
+def test_the_next_page_of_morph(value: Any, cursor: str, found: str | None) -> None:
+    shape = DIALECTS["morph"].shape
+    assert shape.next_cursor(value, 2, cursor) == found
+    assert shape.page_query(2, "4") == {"limit": "2", "after": "4"}
+
+
+@pytest.mark.parametrize(
     ("total", "cursor", "found"), [(0, "", None), (2, "", None), (3, "", "1"), (5, "1", "2"), (4, "1", None)]
 )
 def test_the_next_page_of_mistral(total: int, cursor: str, found: str | None) -> None:
@@ -257,7 +274,8 @@ def test_each_provider_has_a_dialect_or_is_refused_by_its_name() -> None:
             found[name] = "yes"
     shape = "a Batch API of another shape than OpenAI's"
     assert [name for name, text in found.items() if text == "yes"] == [
-        *("openai", "azure", "groq", "mistral", "together", "moonshot", "zai", "dashscope", "litellm")
+        *("openai", "azure", "groq", "mistral", "together", "cerebras"),
+        *("moonshot", "zai", "dashscope", "litellm"),
     ]
     assert set(found.values()) == {"yes", shape, "no Batch API"}
     assert [name for name, text in found.items() if text == shape] == [
@@ -275,7 +293,8 @@ def test_the_url_of_lines(profile: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "dialect"), [(None, "openai"), ("openai", "openai"), ("groq", "groq"), ("mistral", "mistral")]
+    ("batch", "dialect"),
+    [(None, "openai"), *((name, name) for name in ("openai", "groq", "morph", "mistral"))],
 )
 def test_a_profile_of_ones_own_may_name_its_dialect(batch: str | None, dialect: str) -> None:
     own = Profile("mine", (ProfileServer("https://a.test/v1"),), batch=batch)

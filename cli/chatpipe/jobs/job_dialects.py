@@ -12,7 +12,7 @@ from chatpipe.errors import BadConfiguration, BrokenAnswer, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_reasons import NO_ROOM, TOO_MANY, JobReason, reasons_in
-from chatpipe.jobs.job_shapes import MISTRAL_SHAPE, OPENAI_SHAPE, JobShape
+from chatpipe.jobs.job_shapes import MISTRAL_SHAPE, MORPH_SHAPE, OPENAI_SHAPE, JobShape
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.result_line import parse_timestamp
 from chatpipe.server.endpoints import Endpoint
@@ -94,6 +94,7 @@ DIALECTS: Mapping[str, JobDialect] = {
         envelope="job",
         has_metadata=False,
     ),
+    "morph": JobDialect(shape=MORPH_SHAPE),
     "mistral": JobDialect(most_lines=1_000_000, most_bytes=512_000_000, shape=MISTRAL_SHAPE),
 }
 

@@ -1,6 +1,6 @@
-"""The two forms that the calls for jobs have: that of OpenAI and of those like it, and that of Mistral. Pure.
+"""The forms that the calls for jobs have: that of OpenAI and of those like it, and those of others. Pure.
 
-Source: the vendors' own SDKs, as of November 2026.
+Source: the vendors' own SDKs and pages, as of November 2026.
 """
 
 from __future__ import annotations
@@ -62,16 +62,24 @@ def _openai_query(size: int, cursor: str) -> dict[str, str]:
 
 
 def _openai_next(value: Value, size: int, cursor: str) -> str | None:
-    """The id of the last job of a page. A full page may have another after it, unless it says no."""
-    data = value.get("data") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or not isinstance(data, list) or not data:
-        return None
-    has_more = value.get("has_more")
-    if not (len(data) >= size if has_more is None else has_more is True):
-        return None
-    last = data[-1]
-    found = last.get("id") if isinstance(last, dict) else None
+    """The id of the last job of a page, if another page follows."""
+    jobs = _page_before_another(value, size)
+    found = jobs[-1].get("id") if jobs and isinstance(jobs[-1], dict) else None
     return found if isinstance(found, str) else None
+
+
+def _page_before_another(value: Value, size: int) -> list[Value]:
+    """The jobs of a page, none if it is the last. A full one may have another after it, unless it says no."""
+    data = value.get("data") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(data, list):
+        return []
+    has_more = value.get("has_more")
+    return data if (len(data) >= size if has_more is None else has_more is True) else []
+
+
+def _morph_next(value: Value, size: int, cursor: str) -> str | None:
+    """The number of jobs before the next page. A job that is created meanwhile moves others to that page."""
+    return str(int(cursor or 0) + size) if _page_before_another(value, size) else None
 
 
 def _mistral_body(order: CreateOrder) -> dict[str, Value]:
@@ -110,6 +118,7 @@ def _mistral_next(value: Value, size: int, cursor: str) -> str | None:
 
 
 OPENAI_SHAPE = JobShape("/batches", _openai_body, _as_it_is, _openai_query, _openai_next)
+MORPH_SHAPE = OPENAI_SHAPE._replace(next_cursor=_morph_next)
 MISTRAL_SHAPE = JobShape(
     "/batch/jobs", _mistral_body, _mistral_value, _mistral_query, _mistral_next, model_is_of_job=True
 )
