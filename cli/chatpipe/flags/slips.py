@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import foreign
 from chatpipe.flags.types import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES, FileName, OptionalValue, are_alike
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.parameters import TABLE
 
 _FALSE = ("false", "no", "off", "0")
@@ -29,6 +30,28 @@ _FREE_TEXT = ("--system", "--developer", "--user", "--assistant", "--tool-result
 _MAY_BE_OPTION = ("--stop", "--set")
 
 
+class _GivenWord(NamedTuple):
+    """A word of the command line: an option, or an operand.
+
+    option is the one that it names, following are the words after it, options all options by their names.
+    """
+
+    text: str
+    option: click.Option | None
+    following: Sequence[str]
+    options: Mapping[str, click.Option]
+    context: click.Context
+
+    @property
+    def has_one_dash(self) -> bool:
+        """True for an option of letters, or what looks like one."""
+        return self.text[0] == "-" and self.text[1:2] not in ("", "-")
+
+    @property
+    def is_of_prompt_command(self) -> bool:
+        return self.context.command.name in _PROMPT_COMMANDS
+
+
 def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
     """Raise UsageFault for the first slip, or NoSuchOption for a misspelled option of another tool."""
     options = {
@@ -38,24 +61,9 @@ def refuse_slips(context: click.Context, arguments: Sequence[str]) -> None:
         for name in (*option.opts, *option.secondary_opts)
     }
     for at, option in read_words(options, arguments):
-        word = arguments[at]
-        if not TYPOGRAPHIC_DASHES.isdisjoint(word[:2]):
-            _refuse_dash(word, options, context)
-        if word[0] == "-" and word[1:2] not in ("", "-"):
-            _refuse_file(word, options)
-            _refuse_single_dash(word, options, context)
-            _refuse_equals(word, options)
-        if option is not None and word.startswith("--") and "=" in word:
-            _refuse_flag_value(word, option)
-        if option is not None and _takes_value(option):
-            _refuse_option_as_value(option, arguments[at : at + 2], options)
-            _refuse_quoted_value(option, arguments, at)
-            if isinstance(option.type, FileName) and context.command.name in _PROMPT_COMMANDS:
-                _refuse_second_file(option, arguments, at)
-        elif option is None and context.command.name not in _PROMPT_COMMANDS and _is_quote(arguments, at):
-            raise _quote_fault(word)
-        if word == "-o":
-            _refuse_parameter(arguments[at + 1 : at + 3])
+        word = _GivenWord(arguments[at], option, arguments[at + 1 :], options, context)
+        for refuse in _CHECKS:
+            refuse(word)
 
 
 def read_words(
@@ -93,24 +101,28 @@ def long_name(word: str) -> str:
     return f"--{foreign.normalize(word.lstrip(_DASHES).partition('=')[0])}"
 
 
-def _refuse_dash(word: str, options: Mapping[str, click.Option], context: click.Context) -> None:
+def _refuse_dash(word: _GivenWord) -> None:
     """Refuse an option that begins with a typographic dash."""
-    name = word.lstrip(_DASHES).partition("=")[0]
-    right = f"-{name}" if len(name) == 1 else long_name(word)
-    _refuse_foreign(right, options, context)
-    if right in options:
-        shown = word.partition("=")[0]
+    if TYPOGRAPHIC_DASHES.isdisjoint(word.text[:2]):
+        return
+    name = word.text.lstrip(_DASHES).partition("=")[0]
+    right = f"-{name}" if len(name) == 1 else long_name(word.text)
+    _refuse_foreign(right, word)
+    if right in word.options:
+        shown = word.text.partition("=")[0]
         raise UsageFault(f"'{shown}' begins with a typographic dash", fix=f"write {right}")
 
 
-def _refuse_file(word: str, options: Mapping[str, click.Option]) -> None:
+def _refuse_file(word: _GivenWord) -> None:
     """Refuse `-sketch.png`, which a shell makes of `*`: it would be a system message, or no option at all."""
-    if len(word) == 2 and word in options:
+    if not word.has_one_dash or (len(word.text) == 2 and word.text in word.options):
         return
     from chatpipe.inputs.sources import is_file
 
-    if is_file(word):
-        raise file_fault(word, f", or {word[:2]} and its value as two words" if word[:2] in options else "")
+    if is_file(word.text):
+        letter = word.text[:2]
+        otherwise = f", or {letter} and its value as two words" if letter in word.options else ""
+        raise file_fault(word.text, otherwise)
 
 
 def file_fault(word: str, otherwise: str = "") -> UsageFault:
@@ -120,25 +132,30 @@ def file_fault(word: str, otherwise: str = "") -> UsageFault:
     )
 
 
-def _refuse_single_dash(word: str, options: Mapping[str, click.Option], context: click.Context) -> None:
+def _refuse_single_dash(word: _GivenWord) -> None:
     """Refuse the name of a long option after one dash."""
-    right = long_name(word)
+    if not word.has_one_dash:
+        return
+    right = long_name(word.text)
     if len(right) > _LEAST_FOREIGN:
-        _refuse_foreign(right, options, context)
-    if right in options and len(right) > 3:
-        raise UsageFault(f"'{word.partition('=')[0]}' has one dash", fix=f"write {right}")
+        _refuse_foreign(right, word)
+    if right in word.options and len(right) > 3:
+        raise UsageFault(f"'{word.text.partition('=')[0]}' has one dash", fix=f"write {right}")
 
 
-def _refuse_foreign(name: str, options: Mapping[str, click.Option], context: click.Context) -> None:
+def _refuse_foreign(name: str, word: _GivenWord) -> None:
     """Raise NoSuchOption for a long option of another tool, or one that would take a key."""
-    if len(name) > 2 and (name in foreign.KEY_WORDS or (name not in options and foreign.find_remedies(name))):
-        raise click.NoSuchOption(name, ctx=context)
+    is_foreign = name not in word.options and foreign.find_remedies(name)
+    if len(name) > 2 and (name in foreign.KEY_WORDS or is_foreign):
+        raise click.NoSuchOption(name, ctx=word.context)
 
 
-def _refuse_equals(word: str, options: Mapping[str, click.Option]) -> None:
+def _refuse_equals(word: _GivenWord) -> None:
     """Refuse `-m=gpt`, whose value would be `=gpt`. The value may be a secret and is not shown."""
-    letters, separator, _ = word[1:].partition("=")
-    *flags, option = (options.get(f"-{letter}") for letter in letters or " ")
+    if not word.has_one_dash:
+        return
+    letters, separator, _ = word.text[1:].partition("=")
+    *flags, option = (word.options.get(f"-{letter}") for letter in letters or " ")
     if not separator or option is None or not _takes_value(option):
         return
     if all(flag is not None and not _takes_value(flag) for flag in flags):
@@ -147,9 +164,11 @@ def _refuse_equals(word: str, options: Mapping[str, click.Option]) -> None:
         raise UsageFault(f"the value of '{letter}=' would begin with '='", fix=fix)
 
 
-def _refuse_flag_value(word: str, option: click.Option) -> None:
+def _refuse_flag_value(word: _GivenWord) -> None:
     """Refuse `--stream=false` and `--json=true`."""
-    name, _, value = word.partition("=")
+    option, (name, separator, value) = word.option, word.text.partition("=")
+    if option is None or not name.startswith("--") or not separator:
+        return
     if _takes_value(option) or isinstance(option, OptionalValue):
         return
     fix = f"write {name}"
@@ -159,24 +178,29 @@ def _refuse_flag_value(word: str, option: click.Option) -> None:
     raise UsageFault(f"'{name}' takes no value", fix=fix)
 
 
-def _refuse_option_as_value(
-    option: click.Option, words: Sequence[str], options: Mapping[str, click.Option]
-) -> None:
+def _refuse_option_as_value(word: _GivenWord) -> None:
     """Refuse `-o --json`, which a shell makes of `-o $OUT --json` if OUT is empty."""
-    name, *values = words
-    if name in options and values and values[0] in options and option.opts[0] not in _MAY_BE_OPTION:
-        fix = f"give it a value, or write {option.opts[0]}={values[0]}"
-        raise UsageFault(f"'{values[0]}' is an option", place=option.opts[0], fix=fix)
+    option, value = word.option, "".join(word.following[:1])
+    if option is None or not _takes_value(option) or option.opts[0] in _MAY_BE_OPTION:
+        return
+    if word.text in word.options and value in word.options:
+        fix = f"give it a value, or write {option.opts[0]}={value}"
+        raise UsageFault(f"'{value}' is an option", place=option.opts[0], fix=fix)
 
 
-def _refuse_second_file(option: click.Option, arguments: Sequence[str], at: int) -> None:
+def _refuse_second_file(word: _GivenWord) -> None:
     """Refuse `--image *.png`, where only the first file is the value, and the others are words of the prompt.
 
     A word of a prompt that names a file is rare, and one of the same kind as the value rarer.
     """
-    value = _attached_value(option, arguments[at])
+    option = word.option
+    if option is None or not isinstance(option.type, FileName) or not _takes_value(option):
+        return
+    if not word.is_of_prompt_command:
+        return
+    value = _attached_value(option, word.text)
     values = [value] if value else []
-    first, second = (*values, *arguments[at + 1 :], "", "")[:2]
+    first, second = (*values, *word.following, "", "")[:2]
     if second[:1] in ("", "-") or not are_alike(first, second):
         return
     from chatpipe.inputs.sources import is_file
@@ -194,27 +218,35 @@ def _attached_value(option: click.Option, word: str) -> str:
     return word.partition(mark)[2]
 
 
-def _refuse_quoted_value(option: click.Option, arguments: Sequence[str], at: int) -> None:
+def _refuse_quoted_value(word: _GivenWord) -> None:
     """Refuse typographic quotes around the value of an option."""
-    _, separator, value = arguments[at].partition("=")
+    option = word.option
+    if option is None or not _takes_value(option):
+        return
+    _, separator, value = word.text.partition("=")
+    following = word.following
     if not separator:
-        at += 1
-        value = "".join(arguments[at : at + 1])
-    if _is_quote((value,), 0) and option.opts[0] not in _FREE_TEXT:
-        raise _quote_fault(value, option.opts[0])
-    if not value.endswith(tuple(TYPOGRAPHIC_QUOTES)) and _is_quote((value, *arguments[at + 1 :]), 0):
+        value, following = "".join(following[:1]), following[1:]
+    is_in_quotes = _is_quote(value, ()) and option.opts[0] not in _FREE_TEXT
+    ends_later = not value.endswith(tuple(TYPOGRAPHIC_QUOTES)) and _is_quote(value, following)
+    if is_in_quotes or ends_later:
         raise _quote_fault(value, option.opts[0])
 
 
-def _is_quote(words: Sequence[str], at: int) -> bool:
-    """Return True if words[at] begins with a typographic quote, and it or a later word ends with one.
+def _refuse_quoted_operand(word: _GivenWord) -> None:
+    """Refuse typographic quotes around an operand, which is no prompt."""
+    if word.option is None and not word.is_of_prompt_command and _is_quote(word.text, word.following):
+        raise _quote_fault(word.text)
+
+
+def _is_quote(word: str, following: Sequence[str]) -> bool:
+    """Return True if a word begins with a typographic quote, and it or a later word ends with one.
 
     A word with a space stood in quotes that the shell has read.
     """
-    word = words[at]
     if _OPENING.isdisjoint(word[:1]) or len(word.split()) != 1:
         return False
-    ends = (word[1:][-1:], *(each[-1:] for each in words[at + 1 :]))
+    ends = (word[1:][-1:], *(each[-1:] for each in following))
     return not TYPOGRAPHIC_QUOTES.isdisjoint(ends)
 
 
@@ -222,11 +254,27 @@ def _quote_fault(word: str, place: str = "") -> UsageFault:
     return UsageFault(f"{word[0]} is no quote for a shell", place=place, fix="write ' or \" instead")
 
 
-def _refuse_parameter(following: Sequence[str]) -> None:
+def _refuse_parameter(word: _GivenWord) -> None:
     """Refuse `-o temperature 0.5`, as llm has it, which would write to a file called temperature."""
-    if len(following) < 2 or not _PARAMETER_VALUE.fullmatch(following[1]):
+    if word.text != "-o" or len(word.following) < 2:
         return
-    name = foreign.normalize(following[0])
-    if name in [parameter.option for parameter in TABLE]:
-        fix = f"write --{name} {following[1]}, or -o ./{following[0]} for the file"
-        raise UsageFault(f"'{following[0]}' is the name of a parameter", place="-o", fix=fix)
+    file, value = word.following[:2]
+    name = foreign.normalize(file)
+    if _PARAMETER_VALUE.fullmatch(value) and name in [parameter.option for parameter in TABLE]:
+        fix = f"write --{name} {value}, or -o ./{file} for the file"
+        raise UsageFault(f"'{file}' is the name of a parameter", place="-o", fix=fix)
+
+
+# In their order: the first that knows a word reports it.
+_CHECKS: tuple[Callable[[_GivenWord], None], ...] = (
+    _refuse_dash,
+    _refuse_file,
+    _refuse_single_dash,
+    _refuse_equals,
+    _refuse_flag_value,
+    _refuse_option_as_value,
+    _refuse_quoted_value,
+    _refuse_second_file,
+    _refuse_quoted_operand,
+    _refuse_parameter,
+)
