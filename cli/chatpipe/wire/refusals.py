@@ -7,7 +7,7 @@ refusal_words.status_of(): the exit status, the fix and the retries follow from 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import httpx
 
@@ -44,6 +44,7 @@ _WAYS_TO_A_KEY = ("pass --key-file FILE", "--key-command CMD", "--key-env NAME")
 _WRONG_URL = "check the base URL"
 _OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
 _ROUTE = "/chat/completions"
+_RECORD = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
 _NOT_RECORDED = "no_recording"  # the type of the error of `chatpipe serve --replay`
 
 _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
@@ -78,7 +79,7 @@ def from_reply(
     """
     error, is_wrapped, is_json = _read(body)
     counted = refusal_words.status_of(status, error)
-    error_class, fix = _classify(counted, error, is_wrapped=is_wrapped, request=request)
+    error_class, fix = _classify(counted, _Refusal(error, is_wrapped, request))
     message = printable_line(error.message) or _status_phrase(status)
     where = printable_line(redact.url(str(request.url)), is_ours=True)
     through = ""
@@ -122,7 +123,7 @@ def from_event(
     """
     counted = refusal_words.status_of(200, error)
     exits_as = None if counted == 500 else counted
-    error_class, fix = _classify(exits_as, error, is_wrapped=True, request=request)
+    error_class, fix = _classify(exits_as, _Refusal(error, True, request))
     what = f"the server reports an error in mid-stream: {shorten(error.message)}"
     fault = error_class(what, fix=fix, http_status=200, body=payload)
     fault.refusal_status = counted
@@ -169,45 +170,75 @@ def _value_of(body: bytes) -> Value:
         return values.loads(payloads[0] if payloads else b"")
 
 
-def _classify(
-    status: int | None, error: ServerError, *, is_wrapped: bool, request: httpx.Request
-) -> tuple[type[ChatpipeError], str]:
+class _Refusal(NamedTuple):
+    """An error, and the request that got it. is_wrapped: see _Body."""
+
+    error: ServerError
+    is_wrapped: bool
+    request: httpx.Request
+
+
+class _SpecialCase(NamedTuple):
+    """The error class and the fix of a status, for the refusals of which `holds` is true."""
+
+    statuses: tuple[int, ...]
+    holds: Callable[[_Refusal], bool]
+    error_class: type[ChatpipeError]
+    fix: Callable[[_Refusal], str]
+
+
+def _classify(status: int | None, refusal: _Refusal) -> tuple[type[ChatpipeError], str]:
     """The error class and the fix. status is the one that the error counts as."""
     if status is None:
         return BrokenAnswer, "try again"
-    if status in (401, 403) and not _has_key(request):
-        return NoAccess, _no_key(request)
-    if status == 402 and refusal_words.has_credit_code(error):
-        return NoCredit, "add credit to the account, or use another key"
-    if status in (400, 404) and refusal_words.is_about_version(error):
-        is_data = status == 400 and refusal_words.wants_newer_version(error)
-        return BadInput if is_data else BadConfiguration, _OTHER_VERSION
-    if status == 404:
-        if _NOT_RECORDED in error.codes:
-            fix = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
-            return NotRecorded, fix
-        if refusal_words.is_about_route(error, is_wrapped=is_wrapped):
-            return BadConfiguration, _wrong_url(request)
-        return BadInput, "is the model one that the server offers?"
-    if status == 405:
-        return BadConfiguration, _wrong_url(request)
+    for case in _SPECIAL_CASES:
+        if status in case.statuses and case.holds(refusal):
+            return case.error_class, case.fix(refusal)
     error_class, fix = _BY_STATUS.get(status) or _by_range(status)
-    if error_class is BadInput and refusal_words.is_too_long(error):
+    if error_class is BadInput and refusal_words.is_too_long(refusal.error):
         fix = "shorten the messages or lower --max-tokens"
-    elif error_class is BadInput and refusal_words.is_filtered(error):
+    elif error_class is BadInput and refusal_words.is_filtered(refusal.error):
         fix = "change the prompt: a filter of the provider held it back"
     return error_class, fix
 
 
-def _no_key(request: httpx.Request) -> str:
+def _lacks_key(refusal: _Refusal) -> bool:
+    return not _has_key(refusal.request)
+
+
+def _has_credit_code(refusal: _Refusal) -> bool:
+    return refusal_words.has_credit_code(refusal.error)
+
+
+def _wants_newer_version(refusal: _Refusal) -> bool:
+    return _is_about_version(refusal) and refusal_words.wants_newer_version(refusal.error)
+
+
+def _is_about_version(refusal: _Refusal) -> bool:
+    return refusal_words.is_about_version(refusal.error)
+
+
+def _is_not_recorded(refusal: _Refusal) -> bool:
+    return _NOT_RECORDED in refusal.error.codes
+
+
+def _is_about_route(refusal: _Refusal) -> bool:
+    return refusal_words.is_about_route(refusal.error, is_wrapped=refusal.is_wrapped)
+
+
+def _always(_: _Refusal) -> bool:
+    return True
+
+
+def _ways_to_key(refusal: _Refusal) -> str:
     """The fix for a call without a key: how to send one to this server."""
-    *ways, last = request.extensions.get(WAYS_TO_A_KEY) or _WAYS_TO_A_KEY
+    *ways, last = refusal.request.extensions.get(WAYS_TO_A_KEY) or _WAYS_TO_A_KEY
     return f"no key was sent: {', '.join(ways)} or {last}" if ways else f"no key was sent: {last}"
 
 
-def _wrong_url(request: httpx.Request) -> str:
+def _wrong_url(refusal: _Refusal) -> str:
     """The question about the base URL, with the usual end unless it has that."""
-    ends_well = request.url.path.removesuffix(_ROUTE).endswith("/v1")
+    ends_well = refusal.request.url.path.removesuffix(_ROUTE).endswith("/v1")
     return _WRONG_URL if ends_well else f"{_WRONG_URL} most end in /v1"
 
 
@@ -228,6 +259,21 @@ def _has_key(request: httpx.Request) -> bool:
     if redact.holds_secret(request.url.query.decode("ascii", "replace")):
         return True
     return any(redact.header(name, value) != value for name, value in headers)
+
+
+# Refusals that say more than their status. The first row that holds counts.
+_SPECIAL_CASES = (
+    _SpecialCase((401, 403), _lacks_key, NoAccess, _ways_to_key),
+    _SpecialCase(
+        (402,), _has_credit_code, NoCredit, lambda _: "add credit to the account, or use another key"
+    ),
+    _SpecialCase((400,), _wants_newer_version, BadInput, lambda _: _OTHER_VERSION),
+    _SpecialCase((400, 404), _is_about_version, BadConfiguration, lambda _: _OTHER_VERSION),
+    _SpecialCase((404,), _is_not_recorded, NotRecorded, lambda _: _RECORD),
+    _SpecialCase((404,), _is_about_route, BadConfiguration, _wrong_url),
+    _SpecialCase((404,), _always, BadInput, lambda _: "is the model one that the server offers?"),
+    _SpecialCase((405,), _always, BadConfiguration, _wrong_url),
+)
 
 
 # The time for each of these grows with the length of the page: no search goes on beyond the next `<`, or a
