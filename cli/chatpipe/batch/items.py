@@ -18,7 +18,7 @@ from chatpipe.options.parameters import Edit
 from chatpipe.options.request import CheckOptions
 from chatpipe.request import edits
 from chatpipe.request.batch_line import OTHER_ENDPOINT, USUAL_URLS, RequestLine, parse_line
-from chatpipe.schema.check import check
+from chatpipe.schema.check import Problem, check
 from chatpipe.schema.refuse import describe, line_hint
 from chatpipe.system.escape import shorten
 
@@ -94,13 +94,15 @@ class LineTemplate:
         self._examples: list[Value] = messages[length:]
         self._fields = {key: value for key, value in body.items() if key != "messages"}
         self._override = override
-        # Most runs of Batch lines have no such options.
-        self._is_empty = not (body or self._removals or default_model is not None)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if requests stay as they are. Most runs of Batch lines have no such options."""
+        has_messages = bool(self._head or self._examples)
+        return not (has_messages or self._fields or self._removals or self._default_model is not None)
 
     def apply(self, body: dict[str, Value]) -> dict[str, Value]:
         """The request of a line's body, which stays as it is."""
-        if self._is_empty:
-            return body
         if self._removals:
             body = body.copy()
             for each in self._removals:
@@ -136,9 +138,10 @@ class RequestReader:
 
     def __init__(self, template: LineTemplate, *, plain: bool, check: CheckOptions) -> None:
         self.form = InputForm.TEXT if plain else InputForm.JSONL
-        self._template = template
+        self._template = None if template.is_empty else template
         self._plain = plain
-        self._check = check
+        self._is_checked = not check.off
+        self._is_strict = check.strict
 
     def item(self, source: Source) -> Item | None:
         """The item of a line, None for a blank line. Never raises: an error is the fault of the item."""
@@ -148,16 +151,21 @@ class RequestReader:
             line = self._line(source)
         except BadInput as fault:
             return Item(source.line, f"line-{source.line}", None, fault=fault)
-        custom_id = line.custom_id if isinstance(line.custom_id, str) else f"line-{source.line}"
+        body, custom_id = line.body, line.custom_id
+        if custom_id is None:
+            custom_id = f"line-{source.line}"
         if line.url not in USUAL_URLS and line.is_of_other_endpoint:
             what = f"/url: '{shorten(line.url, _URL_SHOWN, is_ours=True)}' {OTHER_ENDPOINT}"
             return Item(source.line, custom_id, None, fault=BadInput(what, place=source.place()))
-        if not isinstance(line.body, dict):
-            what = f"{line.pointer}: is {json_type(line.body)}, not an object"
+        if not isinstance(body, dict):
+            what = f"{line.pointer}: is {json_type(body)}, not an object"
             return Item(source.line, custom_id, None, fault=BadInput(what, place=source.place()))
-        body = self._template.apply(line.body)
+        if self._template is not None:
+            body = self._template.apply(body)
         item = Item(source.line, custom_id, body, bool(line.custom_id))
-        return item if self._check.off else check_item(item, source, strict=self._check.strict)
+        if self._is_checked and (problems := check(body, strict=self._is_strict)):
+            return with_problems(item, problems, source)
+        return item
 
     def finish(self) -> None:
         """Return None: no item spans lines."""
@@ -179,11 +187,8 @@ class RequestReader:
         return line
 
 
-def check_item(item: Item, source: Source, *, strict: bool) -> Item:
-    """Check the body of an item: warnings are added, and errors become its fault."""
-    problems = check(item.body, strict=strict)
-    if not problems:
-        return item
+def with_problems(item: Item, problems: Sequence[Problem], source: Source) -> Item:
+    """An item with the problems of its body: warnings are added, and errors become its fault."""
     texts = [": ".join(filter(None, (describe(each), line_hint(each)))) for each in problems]
     if any(each.severity == "error" for each in problems):
         errors = [text for text, each in zip(texts, problems, strict=True) if each.severity == "error"]

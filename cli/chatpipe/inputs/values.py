@@ -103,9 +103,18 @@ def loads_strict(data: bytes) -> Value:
     For data from the user: the search for long integers is too slow for each chunk of a stream.
     Values that could not be written again also raise NotJSON: non-finite numbers and deep nesting.
     """
+    if len(data) > _MAX_DEPTH or has_long_number(data):
+        return _loads_carefully(data)
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _loads_carefully(data)
+
+
+def _loads_carefully(data: bytes) -> Value:
     value = _loads_strictly(data)
-    is_long = len(data) > _MAX_DEPTH  # to count brackets takes half as long as to parse
-    if is_long and data.count(b"[") + data.count(b"{") > _MAX_DEPTH and _depth(value) > _MAX_DEPTH:
+    # To count brackets takes half as long as to parse.
+    if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and _depth(value) > _MAX_DEPTH:
         text = data.decode("utf-8-sig")
         raise _fault_at(text, too_deep_at(text) or 0, f"nested too deeply, more than {_MAX_DEPTH} levels")
     return value

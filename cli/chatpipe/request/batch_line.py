@@ -51,15 +51,17 @@ class RequestLine(LineRecord):
 
 def parse_line(value: Value) -> RequestLine | None:
     """The request in a value; None if the value cannot hold a request."""
+    if isinstance(value, dict):
+        if "messages" not in value:
+            if "body" in value:
+                body, custom_id, url = value["body"], value.get("custom_id"), value.get("url")
+                return RequestLine("Batch line", body, custom_id, "/body", url)
+            if "prompt" in value:
+                return RequestLine("row", _body_of_row(value), value.get("custom_id"))
+        return RequestLine("body", value)
     if isinstance(value, str):
         return RequestLine("string", {"messages": [{"role": "user", "content": value}]})
-    if not isinstance(value, dict):
-        return None
-    if "messages" not in value and "body" in value:
-        return RequestLine("Batch line", value["body"], value.get("custom_id"), "/body", value.get("url"))
-    if "messages" not in value and "prompt" in value:
-        return RequestLine("row", _body_of_row(value), value.get("custom_id"))
-    return RequestLine("body", value)
+    return None
 
 
 def batch_line(custom_id: str, body: Mapping[str, Value], url: str) -> dict[str, Value]:

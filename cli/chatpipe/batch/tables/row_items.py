@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
-from chatpipe.batch.items import Item, check_item
+from chatpipe.batch.items import Item, with_problems
 from chatpipe.batch.tables.bodies import RowTemplate
 from chatpipe.batch.tables.template import MissingField, as_text, quote_name
 from chatpipe.errors import BadInput, UsageFault
@@ -18,6 +18,7 @@ from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.request import CheckOptions
+from chatpipe.schema.check import check
 
 _ID = "custom_id"
 _COLUMNS_SHOWN = 8
@@ -105,9 +106,9 @@ class RowReader:
             row=row,
             row_number=row.number,
         )
-        if body is None or self._check.off:
+        if body is None or self._check.off or not (problems := check(body, strict=self._check.strict)):
             return item
-        return check_item(item, row.source, strict=self._check.strict)
+        return with_problems(item, problems, row.source)
 
     def _request(self, row: Row) -> tuple[dict[str, Value] | None, BadInput | None]:
         """The request of a row, or the fault that prevents it."""
