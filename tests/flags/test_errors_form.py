@@ -132,6 +132,29 @@ def test_a_fault_is_one_line(chatpipe: Chatpipe, words: str, status: int, line: 
     assert chatpipe(*shlex.split(words)) == (status, "", f"chatpipe: {line}\n")
 
 
+@cases(
+    "words, fix",
+    {
+        "a table of answers": ("ask -f table hi", "chatpipe show -f table reads answers that are saved"),
+        "CSV, of one answer": ("ask -f CSV hi", "chatpipe map reads and writes tables: --to csv"),
+        "CSV, of many": ("batch -f tsv f", "chatpipe map reads and writes tables: --to tsv"),
+        "CSV, of rows": ("map -f csv hi f", "write --to csv"),
+        "the form of an answer": (
+            "ask -f yaml hi",
+            "-f is the form of the output: ask for yaml in the prompt",
+        ),
+        "of build": ("ask -f curl hi", "chatpipe build -f curl"),
+        "of batch": ("build -f requests hi", "chatpipe batch -f requests"),
+        "of check": ("show -f problems f", "chatpipe check -f problems"),
+        "a synonym": ("models -f csv", "did you mean 'tsv'?"),
+    },
+)
+def test_a_format_of_another_command_names_the_way_to_it(chatpipe: Chatpipe, words: str, fix: str) -> None:
+    ran = chatpipe(*words.split())
+    assert ran.status == 2
+    assert ran.stderr.endswith(f": {fix}\n")
+
+
 def test_unknown_option_is_named_with_where_help_is(chatpipe: Chatpipe) -> None:
     """The words in between are Click's, and differ among its versions."""
     ran = chatpipe("ask", "--nope", "hi")

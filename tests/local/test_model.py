@@ -378,6 +378,16 @@ def test_calls_of_several_choices_have_ids_of_their_own() -> None:
     assert len({choice["message"]["tool_calls"][0]["id"] for choice in choices}) == 2
 
 
+def test_a_very_long_text_is_streamed_in_larger_pieces() -> None:
+    """A prompt of 3 MB would otherwise be cut by --max-reply for the JSON around its words."""
+    text = "ab " * 120_000
+    *first, last = chunks(messages=[{"role": "user", "content": text}])
+    contents = [chunk["choices"][0]["delta"].get("content", "") for chunk in first]
+    assert "".join(contents) == text
+    assert len(contents) < 50_010
+    assert last["choices"][0]["finish_reason"] == "stop"
+
+
 def test_streamed_choices_take_turns_by_token() -> None:
     found = [chunk["choices"][0] for chunk in chunks(n=2, max_tokens=2)]
     assert [choice["index"] for choice in found] == [0, 1] * 4

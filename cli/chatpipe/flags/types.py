@@ -295,9 +295,13 @@ class Pair(TextType):
 
 
 class WrongChoice(click.BadParameter):
-    """A value that is not among those of an option or operand. meant is the likely one, or None."""
+    """A value that is not among those of an option or operand. meant is the likely one, or None.
+
+    format is the value if it stands for a format that has no synonym here, else empty.
+    """
 
     meant: str | None = None
+    format: str = ""
 
 
 class OneOf(ClickChoice):
@@ -332,6 +336,8 @@ def _wrong_choice(error: click.BadParameter, word: str, known: Iterable[str]) ->
     wrong = WrongChoice(error.message, error.ctx, error.param, hint)
     synonyms = (each for each in _SYNONYMS.get(word.lower(), ()) if each in known)
     wrong.meant = next(synonyms, None)
+    if wrong.meant is None and error.param is not None and error.param.name == "format":
+        wrong.format = word
     if wrong.meant is None and word not in _NO_TYPOS:
         wrong.meant = nearest(word, frozenset(known), least=3)
     return wrong

@@ -77,9 +77,20 @@ def click_fault(group: click.Group, error: click.UsageError, arguments: Sequence
             return file_fault(error.option_name)
         return unknown_option(group, error.option_name, command.removeprefix("chatpipe").strip())
     text = " ".join(error.format_message().split()).removesuffix(".")
-    meant = error.meant if isinstance(error, WrongChoice) else None
-    fix = f"did you mean '{meant}'?" if meant else f"see {command} --help"
+    fix = f"see {command} --help"
+    if isinstance(error, WrongChoice):
+        fix = _other_value(error, command.removeprefix("chatpipe").strip()) or fix
     return UsageFault(text[:1].lower() + text[1:], fix=fix)
+
+
+def _other_value(wrong: WrongChoice, command: str) -> str:
+    """The value that was meant, or the way to what was meant; empty if neither is known."""
+    if wrong.format:
+        from chatpipe.flags.other_formats import other_format
+
+        if remedy := other_format(wrong.format, command):
+            return remedy
+    return f"did you mean '{wrong.meant}'?" if wrong.meant else ""
 
 
 def unknown_option(group: click.Group, name: str, command: str) -> UsageFault:

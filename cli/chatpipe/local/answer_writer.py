@@ -27,6 +27,7 @@ _Object = dict[str, Any]
 _SAMPLES = 2400
 _AUDIO_END = {"expires_at": CREATED + 3600}
 
+_MOST_EVENTS = 50_000  # of the text of a streamed answer
 _PROMPT_DETAILS = {"cached_tokens": 0, "audio_tokens": 0}
 _COMPLETION_DETAILS = {
     "reasoning_tokens": 0,
@@ -289,11 +290,21 @@ def _deltas(answer: ModelAnswer, index: int) -> Iterator[tuple[_Object, Sequence
     else:
         if answer.reasoning:
             yield from (({"reasoning_content": token}, ()) for token in tokens_of(answer.reasoning))
-        yield from (({"content": token}, (token,)) for token in answer.tokens)
+        yield from (({"content": "".join(tokens)}, tokens) for tokens in _events_of_text(answer))
         if answer.refusal:
             yield from (({"refusal": token}, ()) for token in tokens_of(answer.refusal))
         for at in range(len(answer.calls)):
             yield from ((delta, ()) for delta in _call_deltas(answer, index, at))
+
+
+def _events_of_text(answer: ModelAnswer) -> Iterator[Sequence[str]]:
+    """The tokens of the text, by event: one each, or more of a very long text.
+
+    An event takes some 250 bytes more than its text. Of millions of them, these would reach --max-reply.
+    """
+    tokens = answer.tokens
+    step = 1 if answer.pieces is not None else -(-len(tokens) // _MOST_EVENTS) or 1
+    return (tokens[at : at + step] for at in range(0, len(tokens), step))
 
 
 def _call_deltas(answer: ModelAnswer, index: int, at: int) -> Iterator[_Object]:
