@@ -62,8 +62,8 @@ def test_latency_is_that_of_the_seed_the_body_and_its_occurrence() -> None:
     """Whatever else arrives in between, as under many requests in flight."""
     options = ServeOptions(latency=Latency(0.05, 0.5), seed=7)
     first, second = Planner(options), Planner(options)
-    one = [first.plan(chat("a"), NOW).latency_s for _ in range(3)]
-    other = [second.plan(chat(content), NOW).latency_s for content in "bacaba"]
+    one = [first.plan(chat("a"), NOW).pace.latency_s for _ in range(3)]
+    other = [second.plan(chat(content), NOW).pace.latency_s for content in "bacaba"]
     assert len({*one}) == 3
     assert [other[at] for at in (1, 3, 5)] == one
 
@@ -71,7 +71,7 @@ def test_latency_is_that_of_the_seed_the_body_and_its_occurrence() -> None:
 def test_latency_is_for_completions_only() -> None:
     planner = Planner(ServeOptions(latency=Latency(5.0)))
     assert next(steps_of(planner.plan(chat(), NOW), chat())) == Pause(5.0)
-    assert planner.plan(METRICS, NOW).latency_s == 0
+    assert planner.plan(METRICS, NOW).pace.latency_s == 0
 
 
 def test_a_request_beyond_the_slots_is_refused_until_one_is_free() -> None:

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, note_cut, steps_of, whole_reply
+from chatpipe.serve.reply_steps import (
+    Close,
+    Pause,
+    ReplyPace,
+    ReplyPlan,
+    Reset,
+    Step,
+    note_cut,
+    steps_of,
+    whole_reply,
+)
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.slots_in_use import Slots
 
@@ -70,9 +80,9 @@ def test_what_takes_steps_is_not_written_whole() -> None:
         "a pause": plan_of_body(Pause(1)),
         "large": plan_of_body(b"x" * 20_000),
         "no body": plan_of_body(b"", status=204),
-        "a latency": plan_of_body(BODY, latency_s=1.0),
-        "slices": plan_of_body(BODY, slice_bytes=1),
-        "a close": plan_of_body(BODY, first=Close()),
+        "a latency": plan_of_body(BODY, pace=ReplyPace(latency_s=1.0)),
+        "slices": plan_of_body(BODY, pace=ReplyPace(slice_bytes=1)),
+        "a close": plan_of_body(BODY, ending=Close()),
         "chunked": plan_of_body(BODY, framing="chunked"),
         "waits for a slot": plan_of_body(BODY, ticket=slots.enter()),
     }

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chatpipe.local.model import Reply
-from chatpipe.serve.reply_steps import Close, Pause, plan_of, steps_of
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPace, plan_of, steps_of
 from chatpipe.serve.router import Router
 from chatpipe.serve.served_request import ServedRequest
 
@@ -94,7 +94,7 @@ def test_an_error_has_the_shape_of_the_api() -> None:
 def written(asked: ServedRequest, delay: float = 0.0) -> tuple[bytes, list[object]]:
     """The bytes of the reply, and its other steps."""
     plan = plan_of(router().reply_to(asked))
-    plan.chunk_delay_s = delay
+    plan.pace = ReplyPace(chunk_delay_s=delay)
     steps = list(steps_of(plan, asked))
     return b"".join(step for step in steps if isinstance(step, bytes)), [
         step for step in steps if not isinstance(step, bytes)

@@ -9,7 +9,7 @@ from chatpipe.inputs import values
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
 from chatpipe.options.serve import ServeOptions
-from chatpipe.serve.attempts import Outcome, credential_of
+from chatpipe.serve.attempts import Attempt, Outcome, credential_of
 from chatpipe.serve.reply_steps import ReplyPlan
 from chatpipe.serve.request_log import LogEntry, RequestLog, open_log
 from chatpipe.serve.router import json_reply
@@ -42,15 +42,12 @@ class Observer:
         if self._options.verdict is not None:
             check_side_file(self._options.verdict)
 
-    def arrived(self, request: ServedRequest, plan: ReplyPlan, connections: int, now: float) -> None:
-        """Judge a request for a completion, and remember it in the plan of its reply.
+    def arrived(self, request: ServedRequest, body: ChatBody, connections: int, now: float) -> Attempt:
+        """Judge a request for a completion, whose reply has this attempt.
 
         connections are those that are open. now is monotonic.
         """
-        if plan.sent is not None:
-            credential = credential_of(request.raw_headers)
-            plan.attempt = self._verdict.begin(plan.sent, credential, connections, now)
-            plan.sent = None  # it can be large, and the reply may take long
+        return self._verdict.begin(body, credential_of(request.raw_headers), connections, now)
 
     def answered(self, request: ServedRequest, body: ChatBody, connections: int, now: float) -> None:
         """Judge a request for a completion whose good answer is sent as it arrives. now is monotonic."""
@@ -98,7 +95,7 @@ def _outcome(plan: ReplyPlan, *, is_complete: bool, is_stopping: bool) -> Outcom
         return "stopped" if is_stopping else "left"
     if plan.status >= 400:
         return "refused"
-    if plan.first is not None or not plan.status:
+    if plan.ending is not None or not plan.status:
         return "lost"
     if plan.is_cut:
         return "cut"

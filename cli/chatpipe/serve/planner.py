@@ -22,7 +22,7 @@ from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.draws import draw, latency_s
 from chatpipe.serve.fault_rules import FaultRules
 from chatpipe.serve.reply_faults import apply_ahead, apply_faults
-from chatpipe.serve.reply_steps import LaterReply, ReplyPlan, TimedReply, note_cut
+from chatpipe.serve.reply_steps import LaterReply, ReplyPace, ReplyPlan, TimedReply, note_cut
 from chatpipe.serve.router import OwnRoutes, Router, error_reply, is_chat, is_own
 from chatpipe.serve.served_request import ServedRequest
 
@@ -83,6 +83,7 @@ class Planner:
         own_routes = {**(own or {}), "/metrics": self.metrics.reply}
         self._router = Router(key, own_routes, None if script is None else script.reply_to)
         self._rules = FaultRules(options.faults, options.seed)
+        self._pace = ReplyPace(options.latency.median_s, options.chunk_delay_s)
         self._seen: Counter[str] = Counter()
         self._draws = bool(options.faults or options.latency.sigma)
         self._batches = BatchApi(options, self._rules, self._router.reply_to)
@@ -111,7 +112,6 @@ class Planner:
             plan = self._admitted(reply, source, now)
             if plan.ticket is not None and (timed is not None or source is not None or self._draws):
                 self._add_faults(plan, timed, body)
-        plan.sent = body
         return plan
 
     def _plan_other(self, request: ServedRequest, now: Times) -> ReplyPlan:
@@ -149,26 +149,31 @@ class Planner:
         headers = (*reply.headers, *limits)
         plan = ReplyPlan(reply.status, headers, reply.pieces, usage=reply.usage, source=source)
         plan.ticket = ticket
-        plan.chunk_delay_s = self._options.chunk_delay_s
-        plan.latency_s = self._options.latency.median_s
+        plan.pace = self._pace
         return plan
 
     def _add_faults(self, plan: ReplyPlan, timed: TimedReply | None, body: ChatBody) -> None:
         """Add the latency that is drawn, and the faults: those of the reply, and those of the rules."""
         source = plan.source
         body_id = (timed is None and plan.request_id) or body.request_id
-        plan.latency_s = self._latency_s(body_id)
+        plan.pace = self._pace_of(body_id, timed)
         is_good = source is not None or plan.status == 200
         faults = self._rules.faults_of(body_id, body.value) if is_good else []
         if timed is not None:
-            plan.latency_s += timed.latency_s
-            plan.chunk_delay_s = plan.chunk_delay_s if timed.chunk_delay_s is None else timed.chunk_delay_s
             faults = [*timed.faults, *faults]
             plan.pieces = note_cut(plan, plan.pieces)
         if source is not None:
             source.faults = apply_ahead(plan, faults)
         else:
             apply_faults(plan, faults)
+
+    def _pace_of(self, body_id: str, timed: TimedReply | None) -> ReplyPace:
+        """The pace of the server, with the latency that is drawn, and the times that a reply itself has."""
+        latency_s, chunk_delay_s = self._latency_s(body_id), self._pace.chunk_delay_s
+        if timed is not None:
+            latency_s += timed.latency_s
+            chunk_delay_s = chunk_delay_s if timed.chunk_delay_s is None else timed.chunk_delay_s
+        return ReplyPace(latency_s, chunk_delay_s)
 
     def count(self, plan: ReplyPlan) -> None:
         """Count a reply that was sent whole."""

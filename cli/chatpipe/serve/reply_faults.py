@@ -225,13 +225,13 @@ def _stall(plan: ReplyPlan, value: Any) -> None:
 def _reset(plan: ReplyPlan, value: Any) -> None:
     """Reset the connection before the first byte, or after as many events as the value says."""
     if value is None:
-        plan.first = Reset()
+        plan.ending = Reset()
     else:
         _break_off(Reset())(plan, value)
 
 
 def _close(plan: ReplyPlan, _: Any) -> None:
-    plan.first = Close()
+    plan.ending = Close()
 
 
 def _halves(plan: ReplyPlan, count: int | None) -> tuple[list[Step], list[Step]]:
@@ -287,7 +287,7 @@ def _body(plan: ReplyPlan) -> bytes:
 
 
 def _delay(plan: ReplyPlan, value: Any) -> None:
-    plan.latency_s += value
+    plan.pace = plan.pace._replace(latency_s=plan.pace.latency_s + value)
 
 
 def _delay_first_event(plan: ReplyPlan, value: Any) -> None:
@@ -295,15 +295,15 @@ def _delay_first_event(plan: ReplyPlan, value: Any) -> None:
     if plan.is_stream:
         plan.pieces = [Pause(value), *plan.pieces]
     else:
-        plan.latency_s += value
+        _delay(plan, value)
 
 
 def _slow_down(plan: ReplyPlan, value: Any) -> None:
-    plan.chunk_delay_s = value
+    plan.pace = plan.pace._replace(chunk_delay_s=value)
 
 
 def _slice(plan: ReplyPlan, value: Any) -> None:
-    plan.slice_bytes = value
+    plan.pace = plan.pace._replace(slice_bytes=value)
 
 
 # They return False if they leave a reply as it is.

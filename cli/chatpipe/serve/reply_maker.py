@@ -31,20 +31,23 @@ class ReplyMaker:
 
     def reply_to(self, request: ServedRequest, connections: int) -> bytes | ReplyPlan:
         """The reply to a request, which can be written now. connections are those that are open."""
-        if not self._is_plain or not is_chat(request):
-            return self.plan(request, connections)
-        body = ChatBody(request.body)
-        if request.keep_alive and request.can_chunk and (plain := plain_reply(body)) is not None:
+        body = ChatBody(request.body) if is_chat(request) else None
+        is_usual = self._is_plain and request.keep_alive and request.can_chunk
+        if is_usual and body is not None and (plain := plain_reply(body)) is not None:
             digest, data, usage = plain
             if len(data) <= MOST_WHOLE:
                 self._planner.metrics.count(usage)
                 self._observer.answered(request, body, connections, time.monotonic())
                 return _PLAIN_HEAD % (digest.encode(), len(data)) + data
-        return self.plan(request, connections, body)
+        return self._plan(request, body, connections)
 
-    def plan(self, request: ServedRequest, connections: int, body: ChatBody | None = None) -> ReplyPlan:
-        """The plan of the reply to a request. body is that of the request, if it is known already."""
+    def plan(self, request: ServedRequest, connections: int) -> ReplyPlan:
+        """The plan of the reply to a request that has to wait for others before it is written."""
+        return self._plan(request, ChatBody(request.body) if is_chat(request) else None, connections)
+
+    def _plan(self, request: ServedRequest, body: ChatBody | None, connections: int) -> ReplyPlan:
         now = time.monotonic()
         plan = self._planner.plan(request, Times(now, time.time()), body)
-        self._observer.arrived(request, plan, connections, now)
+        if body is not None:
+            plan.attempt = self._observer.arrived(request, body, connections, now)
         return plan

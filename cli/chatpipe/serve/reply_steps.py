@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from http.client import responses
 from typing import Literal, Protocol
 
-from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.serve import FaultRule
@@ -70,36 +69,40 @@ class LaterReply(Protocol):
         """Give up the rest of it. It may have come to its end."""
 
 
-class ReplyPlan:
-    """A reply, and the way in which it is written. usage is its prompt and completion tokens.
+class ReplyPace(NamedTuple):
+    """The times of a reply, and the sizes of its pieces.
 
-    ticket is its place in a slot or in the queue, which its steps wait for and give back. latency_s is the
-    time in the slot before its first byte. pieces is its body, one piece an event of a stream, and can be
-    read once. Steps may stand between the pieces of a stream. chunk_delay_s is the time before each piece
-    of a stream but the first. first is a step before the first byte. slice_bytes is the most that is
-    written at a time, 0 for no limit. faults are the kinds of those that it has, and is_cut is True if a good
-    answer comes without its end. source is asked for the reply when its time has come; until then the status
-    is 0, and the headers are those that are added. sent is the body of a request for a completion, until the
-    verdict has it as attempt.
+    latency_s is the time in the slot before its first byte, chunk_delay_s that before each piece of a stream
+    but the first. slice_bytes is the most that is written at a time, 0 for no limit.
+    """
+
+    latency_s: float = 0.0
+    chunk_delay_s: float = 0.0
+    slice_bytes: int = 0
+
+
+AT_ONCE = ReplyPace()
+
+
+class ReplyPlan:
+    """A reply, and the way in which it is written.
+
+    The reply: pieces is its body, one piece an event of a stream, and can be read once. Steps may stand
+    between the pieces of a stream. usage is its prompt and completion tokens. source is asked for the reply
+    when its time has come; until then the status is 0, and the headers are those that are added.
+
+    Its way: ticket is its place in a slot or in the queue, which its steps wait for and give back. ending is
+    the end of the connection in place of the first byte.
+
+    For the observer: faults are the kinds of those that it has, and is_cut is True if a good answer comes
+    without its end. attempt is the part of the verdict about a request for a completion.
     """
 
     __slots__ = (
+        *("status", "headers", "pieces", "usage", "framing", "source"),
+        *("ticket", "pace", "ending"),
+        *("faults", "is_cut", "attempt"),
         "__weakref__",
-        "attempt",
-        "chunk_delay_s",
-        "faults",
-        "first",
-        "framing",
-        "headers",
-        "is_cut",
-        "latency_s",
-        "pieces",
-        "sent",
-        "slice_bytes",
-        "source",
-        "status",
-        "ticket",
-        "usage",
     )
 
     def __init__(
@@ -118,13 +121,11 @@ class ReplyPlan:
         self.usage = usage
         self.framing = framing
         self.source = source
-        self.chunk_delay_s = self.latency_s = 0.0
         self.ticket: Ticket | None = None
-        self.first: Step | None = None
-        self.slice_bytes = 0
+        self.pace = AT_ONCE
+        self.ending: Close | Reset | None = None
         self.faults: tuple[str, ...] = ()
         self.is_cut = False
-        self.sent: ChatBody | None = None
         self.attempt: Attempt | None = None
 
     @property
@@ -167,13 +168,8 @@ def whole_reply(plan: ReplyPlan, request: ServedRequest) -> bytes:
     pieces, ticket = plan.pieces, plan.ticket
     if type(pieces) is not tuple or len(pieces) != 1 or (ticket is not None and not ticket.is_running):
         return b""
-    if (
-        plan.latency_s
-        or plan.first is not None
-        or plan.slice_bytes
-        or plan.framing
-        or plan.source is not None
-    ):
+    is_usual = plan.ending is None and plan.source is None and not plan.framing
+    if not is_usual or plan.pace.latency_s or plan.pace.slice_bytes:
         return b""
     body = pieces[0]
     if type(body) is not bytes or len(body) > MOST_WHOLE or plan.status == 204:
@@ -189,14 +185,14 @@ def steps_of(plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, N
     try:
         if ticket is not None and not ticket.is_running:
             yield ticket
-        if plan.latency_s:
-            yield Pause(plan.latency_s)
-        if plan.first is not None:
-            yield plan.first
+        if plan.pace.latency_s:
+            yield Pause(plan.pace.latency_s)
+        if plan.ending is not None:
+            yield plan.ending
         if plan.source is not None:
             yield from plan.source.begin(plan)
         writes = _writes(plan, request)
-        yield from _sliced(writes, plan.slice_bytes) if plan.slice_bytes else writes
+        yield from _sliced(writes, plan.pace.slice_bytes) if plan.pace.slice_bytes else writes
     finally:
         if plan.source is not None:
             plan.source.close()
@@ -227,8 +223,8 @@ def _stream_steps(plan: ReplyPlan, request: ServedRequest) -> Iterator[Step]:
     framing = (("transfer-encoding", "chunked"),) if is_chunked else ()
     yield head_of(plan.status, (*plan.headers, *framing, *_connection(request)))
     pieces = plan.pieces
-    if plan.is_stream and plan.chunk_delay_s:
-        pieces = _delayed(pieces, plan.chunk_delay_s)
+    if plan.is_stream and plan.pace.chunk_delay_s:
+        pieces = _delayed(pieces, plan.pace.chunk_delay_s)
     if is_chunked:
         for piece in pieces:
             yield b"%x\r\n%b\r\n" % (len(piece), piece) if isinstance(piece, bytes) else piece
