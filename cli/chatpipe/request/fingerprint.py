@@ -13,6 +13,7 @@ changes, no recorded answer is found, and all of them are paid for again.
 from __future__ import annotations
 
 import json
+from binascii import hexlify
 from collections.abc import Mapping
 from hashlib import blake2b
 
@@ -50,11 +51,10 @@ def body_digest(body: Mapping[str, Value]) -> bytes:
 
 def fingerprint_of(body_digest: bytes, scope: str | None, occurrence: int) -> str:
     """Fingerprint of the body with this digest."""
-    text = f"{body_digest.hex()} {occurrence}"
-    if scope is not None:
-        text = f"{text} {scope}"
     hashed = _EMPTY_HASH.copy()
-    hashed.update(text.encode("utf-8", "surrogateescape"))
+    hashed.update(b"%b %d" % (hexlify(body_digest), occurrence))
+    if scope is not None:
+        hashed.update(f" {scope}".encode("utf-8", "surrogateescape"))
     return hashed.hexdigest()
 
 
