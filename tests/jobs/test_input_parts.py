@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatpipe.errors import BadInput, Problems
-from chatpipe.jobs.input_parts import InputPart, PartReader
+from chatpipe.jobs.input_parts import FilePart, PartReader
 from chatpipe.jobs.job_dialects import JobDialect
 
 URL = "/v1/chat/completions"
@@ -18,14 +18,14 @@ def line(custom_id: object = "a", method: object = "POST", url: object = URL, **
     return json.dumps({"custom_id": custom_id, "method": method, "url": url, "body": body})
 
 
-def read(folder: Path, text: str, dialect: JobDialect | None = None) -> list[InputPart]:
+def read(folder: Path, text: str, dialect: JobDialect | None = None) -> list[FilePart]:
     path = folder / "in.jsonl"
     path.write_bytes(text.encode())
     with path.open("rb") as file:
         return PartReader("in.jsonl", dialect or JobDialect()).read(file)
 
 
-def content(folder: Path, part: InputPart) -> str:
+def content(folder: Path, part: FilePart) -> str:
     with (folder / "in.jsonl").open("rb") as file:
         return b"".join(part.pieces(file.fileno())).decode()
 

@@ -10,7 +10,7 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from chatpipe.errors import BadInput, MissingInput, Problems, TooLarge, quantity, reason
 from chatpipe.inputs import values
@@ -73,11 +73,19 @@ class InputPart:
         return [[first, last - first + 1] for first, last in zip(self._runs[::2], lasts, strict=True)]
 
     def pieces(self, descriptor: int) -> Iterator[bytes]:
-        """Its bytes, in pieces. Raises BadInput if the file has changed since it was read."""
-        found = hashlib.sha256()
+        """Its bytes, in pieces."""
         for start, end in zip(self._starts, self._ends, strict=True):
             # The newline of a last line that has none is ours.
-            piece = os.pread(descriptor, end - start, start) + b"\n"
+            yield os.pread(descriptor, end - start, start) + b"\n"
+
+
+class FilePart(InputPart):
+    """A part of a file that others may change."""
+
+    def pieces(self, descriptor: int) -> Iterator[bytes]:
+        """Its bytes, in pieces. Raises BadInput if the file has changed since it was read."""
+        found = hashlib.sha256()
+        for piece in super().pieces(descriptor):
             found.update(piece)
             yield piece
         if found.hexdigest() != self.digest:
@@ -89,11 +97,15 @@ def alone(number: int) -> str:
     return f"--shard {number}/{max(number, _MOST_NUMBERS)}"
 
 
-class PartSplitter:
+Part = TypeVar("Part", bound=InputPart)
+
+
+class PartSplitter(Generic[Part]):
     """Finds the part that a line goes to. parts are all, in the order of their first lines."""
 
-    def __init__(self, dialect: JobDialect) -> None:
-        self.parts: list[InputPart] = []
+    def __init__(self, dialect: JobDialect, part_class: type[Part]) -> None:
+        self.parts: list[Part] = []
+        self._part_class = part_class
         self._most_lines = dialect.most_lines
         self._most_bytes = int(dialect.most_bytes * _MARGIN)
         self._numbers: dict[tuple[str, str | None], int] = {}  # of the parts that have room
@@ -113,7 +125,7 @@ class PartSplitter:
             what = f"the request has {quantity(size, 'byte')}, and a file of the provider at most"
             raise TooLarge(f"{what} {self._most_bytes}")
         number = self._numbers[key] = len(self.parts)
-        self.parts.append(InputPart(url, model))
+        self.parts.append(self._part_class(url, model))
         return number
 
 
@@ -131,11 +143,11 @@ class PartReader:
     def __init__(self, name: str, dialect: JobDialect) -> None:
         self._name = name
         self._dialect = dialect
-        self._splitter = PartSplitter(dialect)
+        self._splitter = PartSplitter(dialect, FilePart)
         self._ids: set[int] = set()
         self._too_large: list[TooLarge] = []
 
-    def read(self, file: BinaryIO) -> list[InputPart]:
+    def read(self, file: BinaryIO) -> list[FilePart]:
         """The parts, in the order of their first lines. Raises BadInput and MissingInput."""
         at = 0
         try:

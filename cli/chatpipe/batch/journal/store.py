@@ -72,8 +72,8 @@ class _Fault(NamedTuple):
 class RunStore:
     """Recorded and new answers of one run; it has neither without a journal, --reuse and --dedupe.
 
-    send_reasons, by line number, say why lines without an answer are sent that are not new. Who counts the
-    result of a line removes its reason.
+    has_answers is true if has_answer() can find one. send_reasons, by line number, say why lines without an
+    answer are sent that are not new. Who counts the result of a line removes its reason.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class RunStore:
         self._locations: array[int] | None = array("Q") if options.keeps_order else None
         self._found: dict[int, RecordedAnswer] = {}  # by line number
         self._has_records = files.recorded is not None and files.recorded.has_records
-        self._has_answers = any(len(each) for each in (files.recorded, files.by_id) if each is not None)
+        self.has_answers = any(len(each) for each in (files.recorded, files.by_id) if each is not None)
         self.send_reasons: dict[int, SendReason] = {}
-        self._finds_answers = self._has_answers or options.dedupe
+        self._finds_answers = self.has_answers or options.dedupe
         self._have_changed = False  # lines whose own custom_id had another request
         self._example_id: str | None = None  # the first that was looked up
         self._lost: list[int] = []  # lines whose answers could not be recorded
@@ -117,7 +117,7 @@ class RunStore:
 
     def has_answer(self, item: Item, fingerprint: str) -> bool:
         """Return True if an item has an answer that was recorded before this run. Takes no note of it."""
-        if self._recorded is None or not self._has_answers:
+        if self._recorded is None or not self.has_answers:
             return False
         found = self._recorded.find(fingerprint) or self._find_by_id(item)
         return found is not None and not self._is_resent(item, fingerprint, found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import orjson
@@ -31,10 +31,13 @@ class ItemFile:
     def __init__(self) -> None:
         """Raises CannotWrite."""
         self._file = open_temporary()
-        self._block: list[tuple[Any, ...]] = []  # the fields of items, in their order
+        self._block: list[tuple[Any, ...]] = []  # the fields of items, in their order, and the part
 
-    def add(self, item: Item, fingerprint: str) -> None:
-        """Add an item with the fingerprint of its request, empty without one. Raises CannotWrite."""
+    def add(self, item: Item, fingerprint: str, part: int) -> None:
+        """Add an item, the fingerprint of its request, empty without one, and the number of its part.
+
+        Raises CannotWrite.
+        """
         rest = item.body
         if rest is not None:
             rest = rest.copy()
@@ -51,13 +54,17 @@ class ItemFile:
                 item.row,
                 item.row_number,
                 fingerprint,
+                part,
             )
         )
         if len(self._block) >= _BLOCK_ITEMS:
             self._write_block()
 
-    async def read(self) -> AsyncIterator[Item]:
-        """All items. Between blocks the event loop can run, for the display. Raises CannotWrite."""
+    async def read(self, is_left_out: Callable[[Item, int], bool] | None = None) -> AsyncIterator[Item]:
+        """All items but those that are left out: is_left_out gets the number of the part, too.
+
+        Between blocks the event loop can run, for the display. Raises CannotWrite.
+        """
         self._write_block()
         self._file.seek(0)
         while True:
@@ -68,7 +75,12 @@ class ItemFile:
             except OSError as error:
                 raise MissingInput(f"cannot read a temporary file: {reason(error)}") from error
             size = max(map(len, block))
-            for item in map(Item, *(column if len(column) == size else column * size for column in block)):
+            *fields, parts = (column if len(column) == size else column * size for column in block)
+            items: Iterator[Item] = map(Item, *fields)
+            if is_left_out is not None:
+                pairs = zip(items, parts, strict=True)
+                items = (item for item, part in pairs if not is_left_out(item, part))
+            for item in items:
                 yield item
             await asyncio.sleep(0)
 

@@ -27,7 +27,7 @@ LATER = "run the same command later"
 class JobBudget:
     """The stop policy of a run at a provider, too: it stops none, and counts the answers of jobs.
 
-    expected_cost() is that of Budget, at the prices of the Batch API.
+    expected_cost() is that of Budget, at the prices of the Batch API, if it has_prices.
     """
 
     def __init__(
@@ -42,12 +42,14 @@ class JobBudget:
         self._recorded = recorded
         self._records = records
         self._results = results
+        self.is_unlimited = budget.is_unlimited
+        self.has_prices = bool(budget.prices)
         self.expected_cost = budget.expected_cost
         self.currency = budget.currency
 
     def leaves_out(self, item: Item) -> bool:
         """Reserve a line that has to be sent. Returns True if there is no room for it, or was none before."""
-        if self._budget.is_unlimited:
+        if self.is_unlimited:
             return False
         if self._first_left_out is None and self._budget.reserve(item) is not None:
             self._first_left_out = item
@@ -75,12 +77,12 @@ class JobBudget:
 
     def observe(self, number: int, result: Result) -> None:
         """Count the answer of a job, unless the journal had it already: see count_known()."""
-        if not self._budget.is_unlimited and self._budget.has_reserved(result.item):
+        if not self.is_unlimited and self._budget.has_reserved(result.item):
             self._budget.settle(result)
 
     def count_known(self, item: Item, fingerprint: str) -> None:
         """Count a line that is not sent, if it lies in a job: nothing else has counted it yet."""
-        if self._budget.is_unlimited or self._records.job_of(fingerprint) is None:
+        if self.is_unlimited or self._records.job_of(fingerprint) is None:
             return
         completion = self._results.completion(fingerprint)
         if completion is None and self._results.holds(fingerprint):

@@ -5,7 +5,6 @@ A line is in no part if it has an answer, or lies in a job that has not been col
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import AsyncIterator
 
 from chatpipe.batch.items import Item
@@ -27,20 +26,37 @@ NO_PART = -1
 _BLOCK_BYTES = 1 << 16
 
 
-class _PartLines:
-    """The lines of a part that are not in the file yet. fingerprints and cost are those of all its lines."""
+class RunPart(InputPart):
+    """A part whose lines are written in blocks. unwritten are those that are not in the file yet.
 
-    def __init__(self) -> None:
+    fingerprints are those of all its lines, one after the other.
+    """
+
+    def __init__(self, url: str, model: str | None) -> None:
+        super().__init__(url, model)
         self.unwritten: list[bytes] = []
         self.fingerprints = bytearray()
-        self.cost: float | None = None
+        self._cost: float | None = None
+
+    def add_cost(self, cost: float | None) -> None:
+        """Add the expected cost of a line."""
+        if cost is not None:
+            self._cost = (self._cost or 0.0) + cost
+
+    @property
+    def cost(self) -> float | None:
+        """The expected cost of all lines, None without prices."""
+        return None if self._cost is None else round(self._cost, 6)
+
+    def planned_lines(self) -> PlannedLines:
+        return PlannedLines(self.fingerprints.decode(), self.numbers, self.cost)
 
 
 class JobParts:
     """The parts, and the file with their lines.
 
-    items has all items of this run but those that the budget leaves out. numbers has that of the part that
-    each of them is in, NO_PART for one that is in none.
+    items has all items of this run but those that the budget leaves out, each with the number of the part
+    that it is in, NO_PART for one that is in none.
     """
 
     def __init__(
@@ -50,22 +66,18 @@ class JobParts:
         self._url = dialect.url
         self._store = store
         self._records = records
+        self._are_new = records.is_empty and not store.has_answers  # as all lines of a first run are
         self._budget = budget
         self._input_name = spec.input_name
         self._encoder = LineEncoder(spec, dialect)
         self.items = ItemFile()
-        self.numbers = array("i")
-        self._splitter = PartSplitter(dialect)
+        self._splitter = PartSplitter(dialect, RunPart)
+        self.parts = self._splitter.parts
         self._too_large: list[TooLarge] = []
         self._at = 0
         self._seen = SortedIndex("B") if spec.input.dedupe else None
-        self._lines: list[_PartLines] = []  # by the number of a part
         self._unwritten_bytes = 0
         self.file = open_temporary()
-
-    @property
-    def parts(self) -> list[InputPart]:
-        return self._splitter.parts
 
     def close_lines(self) -> None:
         """Give up the lines, which are all submitted."""
@@ -75,16 +87,6 @@ class JobParts:
         """Give up both files. May be called again."""
         close_temporary(self.file)
         self.items.close()
-
-    def lines(self, number: int) -> PlannedLines:
-        """The lines of a part."""
-        fingerprints = self._lines[number].fingerprints.decode()
-        return PlannedLines(fingerprints, self.parts[number].numbers, self.cost(number))
-
-    def cost(self, number: int) -> float | None:
-        """The expected cost of a part, None without prices."""
-        cost = self._lines[number].cost
-        return None if cost is None else round(cost, 6)
 
     @property
     def currency(self) -> str:
@@ -109,8 +111,7 @@ class JobParts:
                 continue
             number = NO_PART if item.fault is not None else self._put(item, fingerprint)
             if number is not None:
-                self.items.add(item, fingerprint)
-                self.numbers.append(number)
+                self.items.add(item, fingerprint, number)
 
     def _put(self, item: Item, fingerprint: str) -> int | None:
         """Put an item into a part, if it has to be sent, and return its number.
@@ -121,9 +122,9 @@ class JobParts:
         if seen is not None and seen.find(key_of(fingerprint)):
             return NO_PART
         number = NO_PART
-        if self._records.job_of(fingerprint) is not None or self._store.has_answer(item, fingerprint):
+        if not self._are_new and self._is_known(item, fingerprint):
             self._budget.count_known(item, fingerprint)
-        elif self._budget.leaves_out(item):
+        elif not self._budget.is_unlimited and self._budget.leaves_out(item):
             return None
         else:
             number = self._add(item, fingerprint)
@@ -131,10 +132,14 @@ class JobParts:
             seen.add(key_of(fingerprint), 0)
         return number
 
+    def _is_known(self, item: Item, fingerprint: str) -> bool:
+        return self._records.job_of(fingerprint) is not None or self._store.has_answer(item, fingerprint)
+
     def _add(self, item: Item, fingerprint: str) -> int:
         """Add an item to a part. Returns its number."""
+        digits = fingerprint.encode()
         try:
-            line, model = self._encoder.encode(item, fingerprint)
+            line, model = self._encoder.encode(item, digits)
             number = self._splitter.number(self._url, model, len(line))
         except BadInput as fault:
             fault.place = f"{self._input_name}:{item.line}"
@@ -144,27 +149,25 @@ class JobParts:
             fault.fix = f"add --engine local {only} to send it alone, then leave them out to send the rest"
             self._too_large.append(fault)
             return NO_PART
-        if number == len(self._lines):
-            self._lines.append(_PartLines())
-        self._splitter.parts[number].add(len(line), item.line)
-        lines = self._lines[number]
-        lines.unwritten.append(line)
-        lines.fingerprints += fingerprint.encode()
-        if (cost := self._budget.expected_cost(item)) is not None:
-            lines.cost = (lines.cost or 0.0) + cost
+        part = self.parts[number]
+        part.add(len(line), item.line)
+        part.unwritten.append(line)
+        part.fingerprints += digits
+        if self._budget.has_prices:
+            part.add_cost(self._budget.expected_cost(item))
         self._unwritten_bytes += len(line)
         if self._unwritten_bytes >= _BLOCK_BYTES:
             self._write_lines()
         return number
 
     def _write_lines(self) -> None:
-        for part, lines in zip(self.parts, self._lines, strict=True):
-            if data := b"".join(lines.unwritten):
+        for part in self.parts:
+            if data := b"".join(part.unwritten):
                 try:
                     self.file.write(data)
                 except OSError as error:
                     raise cannot_keep(error) from error
                 part.add_bytes(data, self._at)
                 self._at += len(data)
-                lines.unwritten.clear()
+                part.unwritten.clear()
         self._unwritten_bytes = 0

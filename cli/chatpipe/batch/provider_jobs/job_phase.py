@@ -163,7 +163,7 @@ class JobPhase:
     def _create(self, number: int) -> None:
         """Create the job of a part, or hold the part back while other jobs have all the room."""
         part = self._parts.parts[number]
-        self._records.lines_of[part.digest] = self._parts.lines(number)
+        self._records.lines_of[part.digest] = part.planned_lines()
         part_number = PartNumber(number + 1, len(self._parts.parts))
         try:
             job, _ = self._submission.submit(part, self._parts.file, part_number)
@@ -176,7 +176,7 @@ class JobPhase:
             return
         self._numbers[job.id] = number
         part_text = f", {part_number}" if part_number.total > 1 else ""
-        cost = self._parts.cost(number)
+        cost = part.cost
         cost_text = "" if cost is None else f", expected cost {cost:.4g} {self._parts.currency}"
         self._note(f"{job.id}: {quantity(part.count, 'line')} submitted{part_text}{cost_text}")
 
@@ -209,7 +209,7 @@ class JobPhase:
         held = [self._parts.parts[number].count for number in self._held]
         costs = [each.fields.get("expected_cost") for each in records]
         known = [float(cost) for cost in costs if isinstance(cost, int | float)]
-        known += [cost for number in self._held if (cost := self._parts.cost(number)) is not None]
+        known += [cost for number in self._held if (cost := self._parts.parts[number].cost) is not None]
         return WaitCounts(
             len(records),
             len(self.results.tokens),

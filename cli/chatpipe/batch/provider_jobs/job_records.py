@@ -99,6 +99,11 @@ class JobRecords:
         """The records of jobs that may have been created."""
         return [each for each in self.records.values() if each.creating_at is not None]
 
+    @property
+    def is_empty(self) -> bool:
+        """True if no part was ever planned, so that job_of() finds none."""
+        return not self._tokens
+
     def job_of(self, fingerprint: str) -> PartRecord | None:
         """The record of the open job that a request lies in, also of one that may have been created."""
         found = self.place_of(fingerprint) if self._tokens else None

@@ -24,7 +24,7 @@ class LineEncoder:
         envelope = "" if self._is_of_job else f'"method":"POST","url":{values.dumps(dialect.url).decode()},'
         self._form = b'{"custom_id":"%%b",%b"body":%%b}\n' % envelope.encode()
 
-    def encode(self, item: Item, fingerprint: str) -> tuple[bytes, str | None]:
+    def encode(self, item: Item, fingerprint: bytes) -> tuple[bytes, str | None]:
         """The line of an item without a fault, with its newline, and the model of the request.
 
         Raises BadInput, without a place, for a request without a model that the provider needs.
@@ -36,4 +36,4 @@ class LineEncoder:
         model = model_of(body, self._dialect)
         if self._is_of_job:
             body = {name: value for name, value in body.items() if name != "model"}
-        return self._form % (fingerprint.encode(), values.dumps(body)), model
+        return self._form % (fingerprint, values.dumps(body)), model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from chatpipe.batch.driver import AnswerStore, StopPolicy
 from chatpipe.batch.items import Item
@@ -70,7 +70,7 @@ class RunJobs:
             if self.records.open_records():  # the server may be gone for good
                 fault.fix += ", or give the jobs up with another --journal"
             raise
-        return parts.items.read() if phase.late is None else self._visible(parts, phase)
+        return parts.items.read(None if phase.late is None else self._left_out(parts, phase))
 
     def _collect_if_possible(self, phase: JobPhase) -> None:
         """Collect what has ended. A run that sends its requests itself does without, if it has to."""
@@ -90,17 +90,17 @@ class RunJobs:
         results = None if self.phase is None else self.phase.results
         return CollectedStore(self._store, results, self.records, answers_all=self.is_engine)
 
-    async def _visible(self, parts: JobParts, phase: JobPhase) -> AsyncIterator[Item]:
-        """The items without those that the run has waited for in vain."""
+    def _left_out(self, parts: JobParts, phase: JobPhase) -> Callable[[Item, int], bool]:
+        """A function that returns True for the items that the run has waited for in vain."""
         collected, server = phase.results.tokens, self.records.server
         records = [self.records.with_digest(part.digest, server) for part in parts.parts]
         # A part without a record was not created yet.
         are_awaited = [record is None or record.token not in collected for record in records]
-        numbers = iter(parts.numbers)
-        async for item in parts.items.read():
-            number = next(numbers)
-            if not (self._is_awaited(item, phase) if number == NO_PART else are_awaited[number]):
-                yield item
+
+        def is_left_out(item: Item, part: int) -> bool:
+            return self._is_awaited(item, phase) if part == NO_PART else are_awaited[part]
+
+        return is_left_out
 
     def _is_awaited(self, item: Item, phase: JobPhase) -> bool:
         """Return True for a line in no part of this run if its job, at this server, has not ended."""
