@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import orjson
 
-from chatpipe.wire.answer import Answer, read_reply
+from chatpipe.wire.answer import Answer
 from chatpipe.wire.http1 import REPLY_MEMORY
 from chatpipe.wire.reply_memory import ReplyMemory
+from chatpipe.wire.reply_reader import read_reply
 from exchange.scripted import URL, Receiver, content
 from support.senders import event_loop
 from support.servers.loopback import completion

@@ -624,7 +624,14 @@ UNTRIED = {
         "main.py",
     },
     "they need a server, its certificate, or a proxy": {
-        *("wire/answer.py", "wire/faults.py", "wire/refusals.py", "server/server.py", "server/tls.py"),
+        *(
+            "wire/stream_answer.py",
+            "wire/whole_answer.py",
+            "wire/faults.py",
+            "wire/refusals.py",
+            "server/server.py",
+            "server/tls.py",
+        ),
         *("models/catalog.py", "models/models_route.py", "configuration/trial.py"),
         *("jobs/input_parts.py", "jobs/job_actions.py", "jobs/jobs_command.py", "jobs/jobs_file.py"),
         *("batch/provider_jobs/open_jobs.py", "batch/provider_jobs/job_parts.py"),

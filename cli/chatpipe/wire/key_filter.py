@@ -17,7 +17,8 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import HeldChunk, KeyPieces, masked, without_keys
 from chatpipe.response.sse import EventDecoder
 from chatpipe.system import secrets
-from chatpipe.wire.answer import Answer, Receiver, read_arrived, read_reply
+from chatpipe.wire.answer import Answer, Receiver
+from chatpipe.wire.reply_reader import read_arrived, read_reply
 from chatpipe.wire.retry import FailedAttempt
 
 # The members of a completion that are the answer. In a failure the others may tell about it.

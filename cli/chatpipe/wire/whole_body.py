@@ -17,10 +17,11 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import without_keys
 from chatpipe.response.server_error import error_of
 from chatpipe.system import secrets
-from chatpipe.wire.answer import Answer, AttemptResult, answer_from_error, collect, not_json, read_error
+from chatpipe.wire.answer import Answer, AttemptResult, answer_from_error, answer_from_refusal
 from chatpipe.wire.key_filter import CleanResult, may_hold, read_without_secrets
 from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.retry import FailedAttempt
+from chatpipe.wire.whole_answer import collect, not_json
 
 # An object with one of these is what was asked for, although it may have a `message` or a `status`, too.
 _CONTENT = ("id", "name", "data", "models", "endpoints")
@@ -80,7 +81,7 @@ async def _read(
         fault, failure = not_json(body, error)
         return Answer(None, None, fault), failure
     if error_of(value) is not None and not _is_content(value):
-        return read_error(response.status_code, headers, request, body)
+        return answer_from_refusal(response.status_code, headers, request, body)
     return Answer(None, body), None
 
 

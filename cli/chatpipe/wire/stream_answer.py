@@ -1,0 +1,124 @@
+"""The body of a streamed answer -> its chunks, each passed on at once, and the Answer that they make."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+
+from chatpipe.errors import BrokenAnswer, ChatpipeError, Interrupted, ReplyTooLong
+from chatpipe.inputs.values import NotJSON, Value, loads
+from chatpipe.response.server_error import ServerError, error_of
+from chatpipe.response.stream_reader import StreamReader
+from chatpipe.system.signals import hold_signals
+from chatpipe.wire.answer import CHOICES, Answer, AttemptResult, Receiver
+from chatpipe.wire.http1 import OverlongReply
+from chatpipe.wire.retry import FailedAttempt
+
+# The fault of a stream, and its failure for the retry decision. Neither for one that came whole.
+_Ending = tuple[ChatpipeError | None, FailedAttempt | None]
+_WHOLE: _Ending = (None, None)
+
+
+async def read_stream(
+    first: bytes, pieces: AsyncIterator[bytes], receiver: Receiver, request: httpx.Request
+) -> AttemptResult:
+    """Read a streamed answer and pass on each chunk at once. first are its bytes before those of pieces.
+
+    A signal propagates with the part that came; once that is the whole answer, signals are held.
+    """
+    stream = StreamReader(receiver, request.extensions.get(CHOICES, 1))
+    fault, failure = await _read_to_end(stream, first, pieces, request)
+    assembly = stream.answer.assembly
+    if assembly.excess:
+        fault, failure = excess_fault(assembly.excess, fix="see what the server sends with -f sse"), None
+    if fault is None and (flaw := stream.answer.flaw()):
+        fault, failure = BrokenAnswer(flaw, fix="try again"), None
+    completion = assembly.completion()
+    return Answer(completion if completion["choices"] or fault is None else None, None, fault), failure
+
+
+async def _read_to_end(
+    stream: StreamReader, first: bytes, pieces: AsyncIterator[bytes], request: httpx.Request
+) -> _Ending:
+    """Read until `[DONE]`, because a server may keep the connection open after it, or until the body ends."""
+    try:
+        data: bytes | None = first
+        while data is not None and not stream.done:
+            stream.feed(data)
+            data = None if stream.done else await anext(pieces, None)
+        stream.end()
+        if stream.answer.error is not None:
+            return _event_fault(stream.answer.error, stream.error_payload, request)
+        if not stream.is_whole():
+            return _end_fault(stream)
+        hold_signals()  # until it is written: see call.py
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        stream.end()
+        if not stream.is_whole():
+            return _cut_fault(error), None if isinstance(error, OverlongReply) else FailedAttempt()
+    except BrokenAnswer as error:  # an event that is not a JSON object
+        stream.answer.end()
+        return _broken_event_fault(error, request)
+    except Interrupted as interruption:
+        interruption.completion = stream.answer.assembly.completion()
+        raise
+    return _WHOLE
+
+
+async def broken_rest(error: Exception | None) -> AsyncIterator[bytes]:
+    """The rest of a body that is read to its end, or to the error that ended it."""
+    if error is not None:
+        raise error
+    return
+    yield b""  # makes it a generator
+
+
+def _end_fault(stream: StreamReader) -> tuple[ChatpipeError, FailedAttempt | None]:
+    """The fault for a stream that ended too early, or that is one of another API and has no choice."""
+    completion = stream.answer.assembly.completion()
+    if not completion["choices"] and (other := other_fault(completion)) is not None:
+        return other, None
+    return BrokenAnswer(
+        "the stream was cut: neither finish_reason nor [DONE]", fix="try again"
+    ), FailedAttempt()
+
+
+def _event_fault(
+    error: ServerError, payload: bytes, request: httpx.Request
+) -> tuple[ChatpipeError, FailedAttempt]:
+    """The fault for an error event in the middle of a stream."""
+    from chatpipe.wire import refusals  # see answer_from_refusal
+
+    return refusals.from_event(error, payload, request)
+
+
+def _broken_event_fault(broken: BrokenAnswer, request: httpx.Request) -> tuple[ChatpipeError, FailedAttempt]:
+    """The fault for an event that is not a JSON object. Gemini sends its errors in a list, others as text."""
+    from chatpipe.wire import refusals  # see answer_from_refusal
+
+    payload = broken.body or b""
+    try:
+        error = error_of(loads(payload))
+    except NotJSON:
+        error = None
+    error = error or refusals.error_in_words(payload)
+    return (broken, FailedAttempt()) if error is None else _event_fault(error, payload, request)
+
+
+def _cut_fault(error: Exception) -> ChatpipeError:
+    from chatpipe.wire import faults  # see answer_from_refusal
+
+    return faults.from_cut_stream(error)
+
+
+def other_fault(value: Value) -> BrokenAnswer | None:
+    """The fault for a reply that is no completion, if it is known what it is."""
+    from chatpipe.response.other_json import other_json  # hardly any reply needs its table
+
+    other = other_json(value)
+    return None if other is None else BrokenAnswer(f"the reply is {other.what}", fix=other.fix)
+
+
+def excess_fault(excess: str, fix: str) -> ReplyTooLong:
+    return ReplyTooLong(f"the answer was cut off: {excess}", fix=fix)
