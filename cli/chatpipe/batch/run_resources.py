@@ -35,7 +35,7 @@ def _open_jobs(spec: RunSpec, servers: Servers, store: RunStore, stack: ExitStac
     recorded = store.files.recorded
     if not spec.options.engine.is_jobs and (recorded is None or not recorded.has_jobs):
         return None
-    from chatpipe.batch.provider_jobs.open_jobs import open_run_jobs  # few runs have them
+    from chatpipe.batch.provider_jobs.open_run_jobs import open_run_jobs  # few runs have them
 
     return stack.enter_context(open_run_jobs(spec, servers, store))
 

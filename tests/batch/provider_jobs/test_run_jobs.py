@@ -15,8 +15,8 @@ import pytest
 
 from chatpipe.batch.journal import journal as journal_module
 from chatpipe.batch.journal.journal import Journal
-from chatpipe.batch.provider_jobs import open_jobs
-from chatpipe.batch.provider_jobs.job_phase import JobPhase
+from chatpipe.batch.provider_jobs import open_run_jobs
+from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.commands.batch import batch
 from chatpipe.errors import BadInput, ChatpipeError, Interrupted, NoAccess, Unreachable
 from chatpipe.jobs.file_download import FileDownload
@@ -95,8 +95,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]
             yield provider.api().connection._replace(words=words)
 
         few = DIALECTS[kind.dialect]._replace(most_lines=3)
-        monkeypatch.setattr(open_jobs, "connect", connect)
-        monkeypatch.setattr(open_jobs, "dialect_of", lambda *_: few)
+        monkeypatch.setattr(open_run_jobs, "connect", connect)
+        monkeypatch.setattr(open_run_jobs, "dialect_of", lambda *_: few)
         folder = tmp_path / str(next(places))
         folder.mkdir()
         return Shop(folder, provider)
@@ -308,7 +308,7 @@ def test_jobs_of_a_server_that_is_gone_have_a_way_out(
 
     made = shop()
     assert made.run("--no-wait")[0] == 124
-    monkeypatch.setattr(JobPhase, "collect_ended", gone)
+    monkeypatch.setattr(JobLifecycle, "collect_ended", gone)
     found = made.run()
     assert found == (69, "cannot reach it: check it, or give the jobs up with another --journal")
     made.journal.unlink()
@@ -357,7 +357,7 @@ def test_the_way_out_of_a_job_is_one_that_works(
 
     made = shop()
     assert made.run("--no-wait")[0] == 124
-    monkeypatch.setattr(JobPhase, "collect_ended", refused)
+    monkeypatch.setattr(JobLifecycle, "collect_ended", refused)
     status, said = made.run(engine="local")
     assert (status, said.endswith(words)) == (1, True)
     if fault is not None:
@@ -463,14 +463,14 @@ def test_a_line_that_is_too_large_goes_alone(
     lines[3] = lines[3].replace("say 3", "say 3" + " " * 2000)
     (made.folder / "in.jsonl").write_text("\n".join(lines))
     small, large = (DIALECTS["openai"]._replace(most_bytes=most) for most in (1000, 10_000))
-    monkeypatch.setattr(open_jobs, "dialect_of", lambda *_: small)
+    monkeypatch.setattr(open_run_jobs, "dialect_of", lambda *_: small)
     status, words = made.run()
     assert (status, paid(made.provider)) == (65, [])
     assert "in.jsonl:4: the request has 2162 bytes" in words
     assert "add --engine local --shard 4/1000000000 to send it alone" in words
-    monkeypatch.setattr(open_jobs, "dialect_of", lambda *_: large)  # as if it were the other engine
+    monkeypatch.setattr(open_run_jobs, "dialect_of", lambda *_: large)  # as if it were the other engine
     assert made.run("--shard", "4/1000000000") == (0, "")
-    monkeypatch.setattr(open_jobs, "dialect_of", lambda *_: small)
+    monkeypatch.setattr(open_run_jobs, "dialect_of", lambda *_: small)
     assert made.run() == (0, "")
     assert [each.strip() for each in made.answers()] == ALL
     assert len(paid(made.provider)) == LINES
@@ -604,7 +604,7 @@ def test_answers_that_a_killed_run_recorded_are_spent_once(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(JobPhase, "finish", killed)
+        patched.setattr(JobLifecycle, "finish", killed)
         with pytest.raises(Killed):
             made.run(*options)
     assert made.journal.read_text().count('"response"') == len(numbers)

@@ -45,7 +45,7 @@ _ANY = Acceptance()
 
 
 _HEADER_ENTRY = LineKey(None, None)
-# The key of a line about a job of the Batch API: see batch/provider_jobs/job_records.py. It is the first one.
+# The key of a line about a job of the Batch API: see batch/provider_jobs/job_journal.py. It is the first one.
 JOB_EVENT = "chatpipe_job"
 _JOB_START = b'{"chatpipe_job":'
 

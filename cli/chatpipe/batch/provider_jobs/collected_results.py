@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from chatpipe.batch.driver import CollectedAnswer
-from chatpipe.batch.provider_jobs.job_answers import answer_of, unsent
-from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.provider_jobs.job_journal import JobJournal
+from chatpipe.batch.provider_jobs.result_answer import answer_of, unsent
 from chatpipe.errors import BadInput, BrokenAnswer, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.file_download import GONE, FileDownload
@@ -58,7 +58,7 @@ class CollectedResults:
     of our requests, once unused() has gone through those that find() did not return.
     """
 
-    def __init__(self, records: JobRecords, url: str, *, is_engine: bool) -> None:
+    def __init__(self, records: JobJournal, url: str, *, is_engine: bool) -> None:
         """is_engine: the run sends its lines in jobs."""
         self._records = records
         self._is_engine = is_engine

@@ -10,7 +10,7 @@ from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
-from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BudgetReached, ChatpipeError, quantity
@@ -31,7 +31,7 @@ class JobBudget:
     """
 
     def __init__(
-        self, spec: RunSpec, recorded: AnswerIndex | None, records: JobRecords, results: CollectedResults
+        self, spec: RunSpec, recorded: AnswerIndex | None, records: JobJournal, results: CollectedResults
     ) -> None:
         """Recorded are the answers of the journal, which are counted now. Raises like open_budget()."""
         budget = open_budget(spec.limits, TokenEstimator(), recorded, spec.console.note, in_jobs=True)

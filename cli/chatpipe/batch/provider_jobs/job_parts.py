@@ -11,7 +11,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.item_file import ItemFile
 from chatpipe.batch.provider_jobs.job_budget import JobBudget
-from chatpipe.batch.provider_jobs.job_records import JobRecords, PlannedLines, key_of
+from chatpipe.batch.provider_jobs.job_journal import JobJournal, PlannedLines, key_of
 from chatpipe.batch.provider_jobs.line_encoder import LineEncoder
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BadInput, TooLarge
@@ -60,7 +60,7 @@ class JobParts:
     """
 
     def __init__(
-        self, spec: RunSpec, dialect: JobDialect, store: RunStore, records: JobRecords, budget: JobBudget
+        self, spec: RunSpec, dialect: JobDialect, store: RunStore, records: JobJournal, budget: JobBudget
     ) -> None:
         """Raises CannotWrite."""
         self._url = dialect.url

@@ -8,11 +8,11 @@ from chatpipe.batch.driver import AnswerStore, StopPolicy
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import ProgressOptions
-from chatpipe.batch.provider_jobs.collected_store import CollectedStore
+from chatpipe.batch.provider_jobs.job_answer_store import JobAnswerStore
 from chatpipe.batch.provider_jobs.job_budget import JobBudget
+from chatpipe.batch.provider_jobs.job_journal import JobJournal
+from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.batch.provider_jobs.job_parts import NO_PART, JobParts
-from chatpipe.batch.provider_jobs.job_phase import JobPhase
-from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.unused_results import keep_unused
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import ChatpipeError, Interrupted, Unreachable
@@ -20,13 +20,15 @@ from chatpipe.system.signals import interruptible
 
 
 class RunJobs:
-    """The jobs of one run. phase is None if the server of the run has no Batch API."""
+    """The jobs of one run. lifecycle is None if the server of the run has no Batch API."""
 
-    def __init__(self, spec: RunSpec, store: RunStore, records: JobRecords, phase: JobPhase | None) -> None:
+    def __init__(
+        self, spec: RunSpec, store: RunStore, records: JobJournal, lifecycle: JobLifecycle | None
+    ) -> None:
         self._spec = spec
         self._store = store
         self.records = records
-        self.phase = phase
+        self.lifecycle = lifecycle
         self._parts: JobParts | None = None
         self._budget: JobBudget | None = None
         self._is_in_reach = True
@@ -46,36 +48,36 @@ class RunJobs:
 
         Returns the items that have a result in this run. Raises the fault of a request, and Interrupted.
         """
-        phase = self.phase
-        if phase is None or self._spec.resume.no_send:
+        lifecycle = self.lifecycle
+        if lifecycle is None or self._spec.resume.no_send:
             return items
         try:
             with interruptible():
                 if not self.is_engine:
-                    self._collect_if_possible(phase)
+                    self._collect_if_possible(lifecycle)
                     return items
-                phase.collect_ended()
-                budget = JobBudget(self._spec, self._store.files.recorded, self.records, phase.results)
+                lifecycle.collect_ended()
+                budget = JobBudget(self._spec, self._store.files.recorded, self.records, lifecycle.results)
                 self._budget = budget
-                parts = JobParts(self._spec, phase.dialect, self._store, self.records, budget)
+                parts = JobParts(self._spec, lifecycle.dialect, self._store, self.records, budget)
                 self._parts = parts
                 parts.read(items)
-                phase.submit(parts, display)
+                lifecycle.submit(parts, display)
                 parts.close_lines()
         except Interrupted:
-            if text := phase.interrupted_text():
+            if text := lifecycle.interrupted_text():
                 self._spec.console.note(text)
             raise
         except Unreachable as fault:
             if self.records.open_records():  # the server may be gone for good
                 fault.fix += ", or give the jobs up with another --journal"
             raise
-        return parts.items.read(None if phase.late is None else self._left_out(parts, phase))
+        return parts.items.read(None if lifecycle.late is None else self._left_out(parts, lifecycle))
 
-    def _collect_if_possible(self, phase: JobPhase) -> None:
+    def _collect_if_possible(self, lifecycle: JobLifecycle) -> None:
         """Collect what has ended. A run that sends its requests itself does without, if it has to."""
         try:
-            phase.collect_ended()
+            lifecycle.collect_ended()
         except ChatpipeError as fault:
             self._is_in_reach = False
             self._spec.console.warning(f"{fault}: the lines of its jobs wait")
@@ -87,27 +89,29 @@ class RunJobs:
     @property
     def answers(self) -> AnswerStore:
         """The store of the driver."""
-        results = None if self.phase is None else self.phase.results
-        return CollectedStore(self._store, results, self.records, answers_all=self.is_engine)
+        results = None if self.lifecycle is None else self.lifecycle.results
+        return JobAnswerStore(self._store, results, self.records, answers_all=self.is_engine)
 
-    def _left_out(self, parts: JobParts, phase: JobPhase) -> Callable[[Item, int], bool]:
+    def _left_out(self, parts: JobParts, lifecycle: JobLifecycle) -> Callable[[Item, int], bool]:
         """A function that returns True for the items that the run has waited for in vain."""
-        collected, server = phase.results.tokens, self.records.server
+        collected, server = lifecycle.results.tokens, self.records.server
         records = [self.records.with_digest(part.digest, server) for part in parts.parts]
         # A part without a record was not created yet.
         are_awaited = [record is None or record.token not in collected for record in records]
 
         def is_left_out(item: Item, part: int) -> bool:
-            return self._is_awaited(item, phase) if part == NO_PART else are_awaited[part]
+            return self._is_awaited(item, lifecycle) if part == NO_PART else are_awaited[part]
 
         return is_left_out
 
-    def _is_awaited(self, item: Item, phase: JobPhase) -> bool:
+    def _is_awaited(self, item: Item, lifecycle: JobLifecycle) -> bool:
         """Return True for a line in no part of this run if its job, at this server, has not ended."""
         if item.fault is not None:
             return False
         record = self.records.job_of(item.fingerprint)
-        if record is not None and (record.token in phase.results.tokens or not self.records.is_own(record)):
+        if record is not None and (
+            record.token in lifecycle.results.tokens or not self.records.is_own(record)
+        ):
             return False
         return not self._store.has_answer(item, item.fingerprint)
 
@@ -116,20 +120,20 @@ class RunJobs:
 
         Returns the fault of the run: that of its lines, unless jobs have not ended or lines were left out.
         """
-        if self.phase is None:
+        if self.lifecycle is None:
             return fault
-        keep_unused(self._spec, self._store, self.phase.results)
-        self.phase.finish()
+        keep_unused(self._spec, self._store, self.lifecycle.results)
+        self.lifecycle.finish()
         if (
             fault is not None
             and not self.is_engine
-            and (ways := self.phase.ways_out(in_reach=self._is_in_reach))
+            and (ways := self.lifecycle.ways_out(in_reach=self._is_in_reach))
         ):
             fault.fix += f", {ways}"
         if self._budget is not None:
-            are_open = self.phase.late is not None
+            are_open = self.lifecycle.late is not None
             left_out = self._budget.fault(are_open=are_open)
-            fault = left_out or self.phase.late or fault
+            fault = left_out or self.lifecycle.late or fault
         return fault
 
     @property

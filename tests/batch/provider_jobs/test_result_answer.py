@@ -1,4 +1,4 @@
-"""job_answers.py: the answer of a line, or the reason why it has none."""
+"""result_answer.py: the answer of a line, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chatpipe.batch.provider_jobs.job_answers import answer_of
+from chatpipe.batch.provider_jobs.result_answer import answer_of
 
 REQUEST = httpx.Request("POST", "http://a.test/v1/chat/completions")
 

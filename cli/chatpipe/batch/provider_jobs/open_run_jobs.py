@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing, contextmanager
 
 from chatpipe.batch.journal.answers import JOB_EVENT, AnswerIndex
 from chatpipe.batch.journal.store import RunStore
-from chatpipe.batch.provider_jobs.job_phase import JobPhase
-from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.provider_jobs.job_journal import JobJournal
+from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.batch.provider_jobs.run_jobs import RunJobs
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BadConfiguration, UsageFault
@@ -37,7 +37,7 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
         yield None
         return
     server = comparable_name(spec.server_names[0])
-    records = JobRecords(journal, events, server)
+    records = JobJournal(journal, events, server)
     if spec.resume.fresh and (opened := records.open_records() or records.unconfirmed()):
         what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
         fix = "leave it out in the next run, which collects them, or name another file with --journal"
@@ -55,9 +55,9 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
                 servers[0], spec.retry_policy, spec.console, spec.environ, words=spec.server_options.words
             )
         )
-        phase = JobPhase(JobApi(connection, dialect, WITHOUT_ENGINE), records, options)
-        stack.callback(phase.results.close)
-        yield stack.enter_context(closing(RunJobs(spec, store, records, phase)))
+        lifecycle = JobLifecycle(JobApi(connection, dialect, WITHOUT_ENGINE), records, options)
+        stack.callback(lifecycle.results.close)
+        yield stack.enter_context(closing(RunJobs(spec, store, records, lifecycle)))
 
 
 def _refuse_open_jobs(recorded: AnswerIndex, own: Collection[Value]) -> None:

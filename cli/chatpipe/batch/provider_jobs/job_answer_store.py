@@ -13,8 +13,8 @@ from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.journal.send_reasons import SendReason
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
-from chatpipe.batch.provider_jobs.job_answers import unsent
-from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.provider_jobs.job_journal import JobJournal
+from chatpipe.batch.provider_jobs.result_answer import unsent
 from chatpipe.response.result_line import timestamp
 
 # The server may have moved, or is another one.
@@ -22,7 +22,7 @@ _OF_OTHER_SERVER = "set --base-url to that server, or give the job up with anoth
 _UNCONFIRMED = "it may lie in a job that was not confirmed"
 
 
-class CollectedStore:
+class JobAnswerStore:
     """See AnswerStore. A good answer of a job is newer than a recorded one, and counts before it.
 
     With --dedupe, the first of identical lines takes it from the job. The others take what that line has
@@ -32,7 +32,7 @@ class CollectedStore:
     """
 
     def __init__(
-        self, store: RunStore, results: CollectedResults | None, records: JobRecords, *, answers_all: bool
+        self, store: RunStore, results: CollectedResults | None, records: JobJournal, *, answers_all: bool
     ) -> None:
         self._store = store
         self._results = results

@@ -40,7 +40,7 @@ class LinePlace(NamedTuple):
     position: int
 
 
-class JobRecords:
+class JobJournal:
     """The parts that the journal names. Their fingerprints are indexed, 12 bytes each.
 
     records are those of all parts by their tokens, in their order. server is that of the run.

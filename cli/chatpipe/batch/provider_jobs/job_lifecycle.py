@@ -2,7 +2,7 @@
 
     unconfirmed creates -> jobs that have ended; then parts of the input -> jobs -> results
 
-Then the driver gets the items, and CollectedStore has their answers.
+Then the driver gets the items, and JobAnswerStore has their answers.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults, strange_text
 from chatpipe.batch.provider_jobs.job_budget import LATER
+from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.job_parts import JobParts
-from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.provider_jobs.wait_display import WaitCounts, WaitDisplay
 from chatpipe.batch.tally import OpenCounts
 from chatpipe.errors import BadInput, ChatpipeError, OutcomeFault, Status, quantity
@@ -28,10 +28,10 @@ from chatpipe.options.run import EngineOptions
 _NOT_FOUND = 404
 
 
-class JobPhase:
+class JobLifecycle:
     """Looks up, creates and awaits the jobs of a run. late is the reason why jobs have not ended."""
 
-    def __init__(self, api: JobApi, records: JobRecords, options: EngineOptions) -> None:
+    def __init__(self, api: JobApi, records: JobJournal, options: EngineOptions) -> None:
         self._api = api
         self.dialect = api.dialect
         self._records = records
