@@ -36,7 +36,7 @@ LINES = 7
 MODELS = ["a", "b", "a", "a", "b", "a", "a"]
 
 
-class Shop:
+class JobHarness:
     """A folder with an input of seven lines for two models, and a provider with room for 3 in a job."""
 
     def __init__(self, folder: Path, provider: Provider) -> None:
@@ -83,11 +83,11 @@ ALL = [f"say {n}" for n in range(LINES)]
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]:
-    """Makes a shop, with the faults of its provider."""
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobHarness]:
+    """The function that makes a harness, with the faults of its provider."""
     places = iter(range(10_000))
 
-    def make(*faults: str, kind: type[Provider] = Provider, **options: Any) -> Shop:
+    def make(*faults: str, kind: type[Provider] = Provider, **options: Any) -> JobHarness:
         provider = kind(*faults, **options)
 
         @contextmanager
@@ -99,15 +99,15 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]
         monkeypatch.setattr(open_run_jobs, "dialect_of", lambda *_: few)
         folder = tmp_path / str(next(places))
         folder.mkdir()
-        return Shop(folder, provider)
+        return JobHarness(folder, provider)
 
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing here is about the disk
     return make
 
 
 @pytest.mark.parametrize("kind", [Provider, MistralProvider, TogetherProvider])
-def test_a_run_is_answered_by_jobs(shop: Callable[..., Shop], kind: type[Provider]) -> None:
-    made = shop(kind=kind)
+def test_a_run_is_answered_by_jobs(harness: Callable[..., JobHarness], kind: type[Provider]) -> None:
+    made = harness(kind=kind)
     assert made.run() == (0, "")
     assert made.answers() == ALL
     records = [json.loads(line) for line in made.out.read_text().splitlines()]
@@ -122,10 +122,10 @@ def test_a_run_is_answered_by_jobs(shop: Callable[..., Shop], kind: type[Provide
 
 @pytest.mark.parametrize("kind", [Provider, MistralProvider, TogetherProvider])
 def test_the_wait_counts_the_lines_of_all_jobs(
-    shop: Callable[..., Shop], kind: type[Provider], capfd: pytest.CaptureFixture[str]
+    harness: Callable[..., JobHarness], kind: type[Provider], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One provider says how many lines have an answer, another how much of a job is done."""
-    made = shop(kind=kind, batch_life=BatchLife(polls=8))
+    made = harness(kind=kind, batch_life=BatchLife(polls=8))
     assert made.run("--progress", "json")[0] == 0
     shown = [json.loads(line)["jobs"] for line in capfd.readouterr().err.splitlines() if '"jobs"' in line]
     assert {each["lines"] for each in shown} == {LINES}
@@ -136,10 +136,10 @@ def test_the_wait_counts_the_lines_of_all_jobs(
 # The calls of Mistral alone are killed at each point in test_submission.py.
 @pytest.mark.parametrize(("kind", "step"), [(Provider, 1), (MistralProvider, 3)])
 def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
-    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, kind: type[Provider], step: int
+    harness: Callable[..., JobHarness], monkeypatch: pytest.MonkeyPatch, kind: type[Provider], step: int
 ) -> None:
     """Before and after each request, and before and after each write of the journal."""
-    made = shop(kind=kind)
+    made = harness(kind=kind)
     write = Journal._write
 
     def counted(journal: Journal, lines: bytes) -> int:
@@ -154,7 +154,7 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
     points = made.provider.points
     assert points > 50
     for kill_at in range(1, points + 1, step):
-        made = shop(kind=kind)
+        made = harness(kind=kind)
         made.provider.kill_at = kill_at
         with pytest.raises(Killed):
             made.run()
@@ -186,10 +186,10 @@ LOST = "it is in neither result file"
     },
 )
 def test_each_line_is_paid_for_once_whatever_happens(
-    shop: Callable[..., Shop], fault: str, failures: dict[int, tuple[str, str]]
+    harness: Callable[..., JobHarness], fault: str, failures: dict[int, tuple[str, str]]
 ) -> None:
     """failures are the lines without an answer, with their outcomes and a part of their messages."""
-    made = shop(fault)
+    made = harness(fault)
     status, _ = made.run()
     found = made.failures() if made.journal.exists() else {}
     assert {line: outcome for line, (outcome, _) in found.items()} == {
@@ -218,9 +218,9 @@ def test_each_line_is_paid_for_once_whatever_happens(
     ],
 )
 def test_what_has_no_answer_is_sent_by_the_next_run(
-    shop: Callable[..., Shop], kind: type[Provider], fault: str, reason: str
+    harness: Callable[..., JobHarness], kind: type[Provider], fault: str, reason: str
 ) -> None:
-    made = shop(f"{fault}:times=1:of=all", kind=kind)
+    made = harness(f"{fault}:times=1:of=all", kind=kind)
     status, words = made.run()
     failures = made.failures()
     assert (status, {outcome for outcome, _ in failures.values()}) == (1, {"unsent"})
@@ -234,9 +234,9 @@ def test_what_has_no_answer_is_sent_by_the_next_run(
 
 @pytest.mark.parametrize("fault", ["batch-fail=too_many_tasks", "batch-fail=token_limit_exceeded"])
 def test_a_job_that_is_too_large_alone_names_the_option_for_smaller_ones(
-    fault: str, shop: Callable[..., Shop]
+    fault: str, harness: Callable[..., JobHarness]
 ) -> None:
-    made = shop(f"{fault}:of=all:times=1")
+    made = harness(f"{fault}:of=all:times=1")
     made.write([0, 2, 3])
     status, words = made.run()
     assert (status, words.endswith(", add --job-lines 1, run the same command again")) == (1, True)
@@ -247,10 +247,10 @@ def test_a_job_that_is_too_large_alone_names_the_option_for_smaller_ones(
 
 @pytest.mark.parametrize("numbers", [range(LINES), [6, 3, 0, 2]])
 def test_each_line_of_a_job_that_failed_has_its_own_reason(
-    shop: Callable[..., Shop], numbers: Sequence[int]
+    harness: Callable[..., JobHarness], numbers: Sequence[int]
 ) -> None:
     """By the number that it had when the job was created: the input may be another one now."""
-    made = shop("batch-fail=invalid_json_line:of=all:times=1", kind=BadLines)
+    made = harness("batch-fail=invalid_json_line:of=all:times=1", kind=BadLines)
     assert made.run("--no-wait")[0] == 124
     (failed, *_) = [record["id"] for record in reversed(made.provider.jobs())]
     made.write(numbers)
@@ -267,26 +267,26 @@ def test_each_line_of_a_job_that_failed_has_its_own_reason(
     assert "--engine local" not in found[1]
 
 
-def test_parts_wait_for_room_in_the_queue_of_the_provider(shop: Callable[..., Shop]) -> None:
-    made = shop("batch-limit:times=1")
+def test_parts_wait_for_room_in_the_queue_of_the_provider(harness: Callable[..., JobHarness]) -> None:
+    made = harness("batch-limit:times=1")
     assert made.run() == (0, "")
     assert made.answers() == ALL
     good = [job for job in made.provider.jobs() if job["status"] == "completed"]
     assert sum(job["request_counts"]["completed"] for job in good) == LINES
 
 
-def test_a_part_that_is_refused_for_want_of_room_is_held_back(shop: Callable[..., Shop]) -> None:
-    made = shop("batch-limit:every=2:of=all", retries=0)
+def test_a_part_that_is_refused_for_want_of_room_is_held_back(harness: Callable[..., JobHarness]) -> None:
+    made = harness("batch-limit:every=2:of=all", retries=0)
     assert made.run() == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
     assert made.provider.calls.count("POST /batches") == 5
-    alone = shop("batch-limit", retries=0)
+    alone = harness("batch-limit", retries=0)
     status, words = alone.run()
     assert (status, "token limit" in words) == (75, True)
 
 
-def test_a_job_at_another_server_has_ways_out(shop: Callable[..., Shop]) -> None:
-    made = shop()
+def test_a_job_at_another_server_has_ways_out(harness: Callable[..., JobHarness]) -> None:
+    made = harness()
     assert made.run("--no-wait")[0] == 124
     text = made.journal.read_text()
     server = json.loads(text.splitlines()[1])["server"]
@@ -301,12 +301,12 @@ def test_a_job_at_another_server_has_ways_out(shop: Callable[..., Shop]) -> None
 
 
 def test_jobs_of_a_server_that_is_gone_have_a_way_out(
-    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    harness: Callable[..., JobHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object) -> None:
         raise Unreachable("cannot reach it", fix="check it")
 
-    made = shop()
+    made = harness()
     assert made.run("--no-wait")[0] == 124
     monkeypatch.setattr(JobLifecycle, "collect_ended", gone)
     found = made.run()
@@ -317,7 +317,7 @@ def test_jobs_of_a_server_that_is_gone_have_a_way_out(
 
 @pytest.mark.parametrize("engine", ["batch-api", "local"])
 def test_a_signal_in_a_download_says_that_the_jobs_have_ended(
-    shop: Callable[..., Shop],
+    harness: Callable[..., JobHarness],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     engine: str,
@@ -325,7 +325,7 @@ def test_a_signal_in_a_download_says_that_the_jobs_have_ended(
     def interrupted(_: FileDownload) -> Spool:
         raise Interrupted(signal.SIGINT)
 
-    made = shop()
+    made = harness()
     made.run("--no-wait")
     while any(job["status"] != "completed" for job in made.provider.jobs()):
         pass
@@ -347,7 +347,10 @@ def test_a_signal_in_a_download_says_that_the_jobs_have_ended(
     },
 )
 def test_the_way_out_of_a_job_is_one_that_works(
-    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, fault: ChatpipeError | None, words: str
+    harness: Callable[..., JobHarness],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: ChatpipeError | None,
+    words: str,
 ) -> None:
     """Nothing can be cancelled at a server that does not answer."""
 
@@ -355,7 +358,7 @@ def test_the_way_out_of_a_job_is_one_that_works(
         if fault is not None:
             raise fault
 
-    made = shop()
+    made = harness()
     assert made.run("--no-wait")[0] == 124
     monkeypatch.setattr(JobLifecycle, "collect_ended", refused)
     status, said = made.run(engine="local")
@@ -364,8 +367,8 @@ def test_the_way_out_of_a_job_is_one_that_works(
         assert "jobs cancel" not in said
 
 
-def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
-    made = shop()
+def test_created_now_and_collected_later(harness: Callable[..., JobHarness]) -> None:
+    made = harness()
     status, words = made.run("--no-wait")
     assert (status, words) == (124, "7 lines in 3 jobs at the provider: run the same command later")
     assert not made.out.exists()
@@ -391,10 +394,10 @@ def test_created_now_and_collected_later(shop: Callable[..., Shop]) -> None:
 
 @pytest.mark.parametrize("engine", ["batch-api", "local"])
 def test_a_journal_that_was_moved_is_not_reused_while_it_has_jobs(
-    shop: Callable[..., Shop], engine: str
+    harness: Callable[..., JobHarness], engine: str
 ) -> None:
     """The run would send the lines of these jobs once more."""
-    made = shop()
+    made = harness()
     made.run("--no-wait")
     moved = made.journal.rename(made.folder / "moved")
     status, words = made.run("--reuse", str(moved), engine=engine)
@@ -406,8 +409,10 @@ def test_a_journal_that_was_moved_is_not_reused_while_it_has_jobs(
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
-def test_a_copy_of_the_journal_and_one_without_open_jobs_are_reused(shop: Callable[..., Shop]) -> None:
-    made = shop()
+def test_a_copy_of_the_journal_and_one_without_open_jobs_are_reused(
+    harness: Callable[..., JobHarness],
+) -> None:
+    made = harness()
     made.run("--no-wait")
     copy = made.folder / "copy"
     copy.write_bytes(made.journal.read_bytes())
@@ -419,8 +424,8 @@ def test_a_copy_of_the_journal_and_one_without_open_jobs_are_reused(shop: Callab
 
 
 @pytest.mark.parametrize("engine", ["batch-api", "local"])
-def test_a_line_in_a_job_of_another_server_waits(shop: Callable[..., Shop], engine: str) -> None:
-    made = shop()
+def test_a_line_in_a_job_of_another_server_waits(harness: Callable[..., JobHarness], engine: str) -> None:
+    made = harness()
     made.run("--no-wait")
     status, words = made.run(engine=engine, base_url="http://moved.test/v1")
     assert (status, made.out.exists()) == (1, False)
@@ -429,8 +434,8 @@ def test_a_line_in_a_job_of_another_server_waits(shop: Callable[..., Shop], engi
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
-def test_a_create_that_cannot_be_looked_for_is_in_flight(shop: Callable[..., Shop]) -> None:
-    made = shop("empty:on=create:times=1", "status=401:on=list:times=2:of=all")
+def test_a_create_that_cannot_be_looked_for_is_in_flight(harness: Callable[..., JobHarness]) -> None:
+    made = harness("empty:on=create:times=1", "status=401:on=list:times=2:of=all")
     made.write([0, 2, 3])  # one part
     assert made.run()[0] == 77
     status, words = made.run(engine="local")
@@ -439,8 +444,8 @@ def test_a_create_that_cannot_be_looked_for_is_in_flight(shop: Callable[..., Sho
     assert (len(paid(made.provider)), made.answers()) == (3, ["say 0", "say 2", "say 3"])
 
 
-def test_an_input_that_was_edited_finds_its_lines(shop: Callable[..., Shop]) -> None:
-    made = shop()
+def test_an_input_that_was_edited_finds_its_lines(harness: Callable[..., JobHarness]) -> None:
+    made = harness()
     made.run("--no-wait")
     made.write([6, 2, 9])
     assert made.run() == (0, "")
@@ -456,9 +461,9 @@ def test_an_input_that_was_edited_finds_its_lines(shop: Callable[..., Shop]) -> 
 
 
 def test_a_line_that_is_too_large_goes_alone(
-    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    harness: Callable[..., JobHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = shop()
+    made = harness()
     lines = [json.dumps({"model": "a", "messages": [{"role": "user", "content": text}]}) for text in ALL]
     lines[3] = lines[3].replace("say 3", "say 3" + " " * 2000)
     (made.folder / "in.jsonl").write_text("\n".join(lines))
@@ -476,16 +481,16 @@ def test_a_line_that_is_too_large_goes_alone(
     assert len(paid(made.provider)) == LINES
 
 
-def test_a_wait_that_is_too_long(shop: Callable[..., Shop]) -> None:
-    made = shop(batch_life=BatchLife(polls=50))
+def test_a_wait_that_is_too_long(harness: Callable[..., JobHarness]) -> None:
+    made = harness(batch_life=BatchLife(polls=50))
     status, words = made.run("--max-wait", "20")
     assert (status, "run the same command later" in words) == (124, True)
     status, words = made.run()
     assert (status, made.answers()) == (0, ALL)
 
 
-def test_a_budget_leaves_lines_out(shop: Callable[..., Shop]) -> None:
-    made = shop()
+def test_a_budget_leaves_lines_out(harness: Callable[..., JobHarness]) -> None:
+    made = harness()
     limit = ("--max-tokens", "10")
     status, words = made.run("--max-total-tokens", "40", *limit)
     some = len(paid(made.provider))
@@ -509,9 +514,9 @@ PRICES = "".join(
 )
 
 
-def test_money_counts_at_the_price_of_jobs(shop: Callable[..., Shop]) -> None:
+def test_money_counts_at_the_price_of_jobs(harness: Callable[..., JobHarness]) -> None:
     """Lines in jobs count: as expected at first, and as they cost once they are collected."""
-    made = shop()
+    made = harness()
     (made.folder / "prices").write_text(PRICES)
     money = ("--max-tokens", "10", "--prices", str(made.folder / "prices"), "--max-cost")
     made.write([0, 2, 3])
@@ -536,8 +541,8 @@ def test_money_counts_at_the_price_of_jobs(shop: Callable[..., Shop]) -> None:
 
 
 @pytest.mark.parametrize("engine", ["batch-api", "local"])
-def test_answers_that_are_bought_need_no_budget(shop: Callable[..., Shop], engine: str) -> None:
-    made = shop()
+def test_answers_that_are_bought_need_no_budget(harness: Callable[..., JobHarness], engine: str) -> None:
+    made = harness()
     (made.folder / "prices").write_text(PRICES)
     made.run("--no-wait")
     while any(job["status"] != "completed" for job in made.provider.jobs()):
@@ -547,7 +552,7 @@ def test_answers_that_are_bought_need_no_budget(shop: Callable[..., Shop], engin
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
-def spent(made: Shop, *options: str, engine: str = "batch-api") -> dict[str, Any]:
+def spent(made: JobHarness, *options: str, engine: str = "batch-api") -> dict[str, Any]:
     """The tokens and the cost of a run, and the number of lines whose answers it had already."""
     (made.folder / "prices").write_text(PRICES)
     places = ("--prices", str(made.folder / "prices"), "--report", str(made.folder / "report"))
@@ -557,13 +562,13 @@ def spent(made: Shop, *options: str, engine: str = "batch-api") -> dict[str, Any
 
 
 @pytest.mark.parametrize("engine", ["batch-api", "local"])
-def test_identical_lines_count_their_answer_once(shop: Callable[..., Shop], engine: str) -> None:
+def test_identical_lines_count_their_answer_once(harness: Callable[..., JobHarness], engine: str) -> None:
     """Whether the run waits for the job, or collects it later. local collects what the other has ordered."""
-    made = shop()
+    made = harness()
     made.write([0, 2])
     once = spent(made)
     assert (once["tokens"] > 0, once["cost"] > 0, once["reused"]) == (True, True, 0)
-    made = shop()
+    made = harness()
     made.write([0, 0, 2, 0, 0, 2])
     made.run("--dedupe", "--no-wait")
     while any(job["status"] != "completed" for job in made.provider.jobs()):
@@ -573,9 +578,9 @@ def test_identical_lines_count_their_answer_once(shop: Callable[..., Shop], engi
     assert spent(made, "--dedupe", engine=engine) == {"tokens": 0, "cost": 0, "reused": 6}
 
 
-def test_identical_lines_take_the_answer_that_was_sent_for_again(shop: Callable[..., Shop]) -> None:
+def test_identical_lines_take_the_answer_that_was_sent_for_again(harness: Callable[..., JobHarness]) -> None:
     """Not the one that was cut off, which is recorded under the same request."""
-    made = shop("length:on=line:match=say 4")
+    made = harness("length:on=line:match=say 4")
     made.write([4, 4, 4])
     assert made.run("--dedupe")[0] == 3
     made.provider.planner._rules._rules.clear()
@@ -588,16 +593,16 @@ def test_identical_lines_take_the_answer_that_was_sent_for_again(shop: Callable[
 
 @pytest.mark.parametrize(("numbers", "options"), [([0, 2], ()), ([0, 0, 2, 0], ("--dedupe",))])
 def test_answers_that_a_killed_run_recorded_are_spent_once(
-    shop: Callable[..., Shop],
+    harness: Callable[..., JobHarness],
     monkeypatch: pytest.MonkeyPatch,
     numbers: list[int],
     options: tuple[str, ...],
 ) -> None:
     """Its job is not noted as collected, so the next run collects it again."""
-    made = shop()
+    made = harness()
     made.write([0, 2])
     once = spent(made)["tokens"]
-    made = shop()
+    made = harness()
     made.write(numbers)
 
     def killed(*_: object) -> None:
@@ -618,8 +623,8 @@ def test_answers_that_a_killed_run_recorded_are_spent_once(
     assert len(paid(made.provider)) == 3
 
 
-def test_a_job_that_the_provider_has_forgotten(shop: Callable[..., Shop]) -> None:
-    made = shop()
+def test_a_job_that_the_provider_has_forgotten(harness: Callable[..., JobHarness]) -> None:
+    made = harness()
     made.run("--no-wait")
     made.provider.planner = Provider().planner  # it was started again
     status, _ = made.run()
@@ -632,9 +637,11 @@ def test_a_job_that_the_provider_has_forgotten(shop: Callable[..., Shop]) -> Non
 
 
 @pytest.mark.parametrize("engine", ["batch-api", "local"])
-def test_a_run_with_the_key_of_another_account_loses_no_job(shop: Callable[..., Shop], engine: str) -> None:
+def test_a_run_with_the_key_of_another_account_loses_no_job(
+    harness: Callable[..., JobHarness], engine: str
+) -> None:
     """The other account has no such jobs. The next run, with the right key, finds them."""
-    made = shop()
+    made = harness()
     made.run("--no-wait")
     right = made.provider.planner
     made.provider.planner = Provider().planner
@@ -649,10 +656,10 @@ def test_a_run_with_the_key_of_another_account_loses_no_job(shop: Callable[..., 
 @pytest.mark.parametrize(("days", "status", "bought"), [(0, 65, LINES), (2, 1, LINES + 3)])
 @pytest.mark.parametrize("refusal", [404, 410])
 def test_results_that_the_provider_has_not(
-    shop: Callable[..., Shop], refusal: int, days: int, status: int, bought: int
+    harness: Callable[..., JobHarness], refusal: int, days: int, status: int, bought: int
 ) -> None:
     """Those of today may be not visible yet; the others are gone, and hold up nothing."""
-    made = shop(f"status={refusal}:on=content:times=1:of=all")
+    made = harness(f"status={refusal}:on=content:times=1:of=all")
     made.run("--no-wait")
     while any(job["status"] != "completed" for job in made.provider.jobs()):
         pass
@@ -675,10 +682,10 @@ def test_results_that_the_provider_has_not(
 )
 @pytest.mark.parametrize("days", [0, 2])
 def test_results_that_stay_damaged_wait_for_another_run(
-    shop: Callable[..., Shop], fault: str, numbers: list[int], words: str, days: int
+    harness: Callable[..., JobHarness], fault: str, numbers: list[int], words: str, days: int
 ) -> None:
     """Those of a job that ended long ago are what the provider has, and hold up nothing."""
-    made = shop(fault, retries=1)
+    made = harness(fault, retries=1)
     made.write(numbers)
     made.run("--no-wait")
     while any(job["status"] != "completed" for job in made.provider.jobs()):
@@ -706,7 +713,7 @@ def test_results_that_stay_damaged_wait_for_another_run(
 )
 @pytest.mark.parametrize("numbers", [[0, 2, 3], []])
 def test_a_result_that_seems_whole_and_is_not(
-    shop: Callable[..., Shop],
+    harness: Callable[..., JobHarness],
     monkeypatch: pytest.MonkeyPatch,
     numbers: list[int],
     days: int,
@@ -717,7 +724,7 @@ def test_a_result_that_seems_whole_and_is_not(
 
     A file of the size that the provider names is as the provider has it.
     """
-    made = shop()
+    made = harness()
     made.write([0, 2, 3])
     made.run("--no-wait")
     while any(job["status"] != "completed" for job in made.provider.jobs()):
@@ -746,7 +753,7 @@ def test_a_result_that_seems_whole_and_is_not(
 
 @pytest.mark.parametrize("size", [None, 0, "404"])
 def test_results_are_downloaded_again_also_where_no_size_is_known(
-    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, size: object
+    harness: Callable[..., JobHarness], monkeypatch: pytest.MonkeyPatch, size: object
 ) -> None:
     def file_size(*_: object) -> object:
         if size == "404":
@@ -754,7 +761,7 @@ def test_results_are_downloaded_again_also_where_no_size_is_known(
         return size
 
     monkeypatch.setattr(JobApi, "file_size", file_size)
-    made = shop("truncate:on=content:times=1:of=all")
+    made = harness("truncate:on=content:times=1:of=all")
     assert made.run() == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
@@ -767,22 +774,22 @@ def test_results_are_downloaded_again_also_where_no_size_is_known(
         ("status=405:on=create:of=all", "it may have no Batch API, and --engine local works without one"),
     ],
 )
-def test_a_server_without_a_batch_api(shop: Callable[..., Shop], fault: str, words: str) -> None:
-    made = shop(fault)
+def test_a_server_without_a_batch_api(harness: Callable[..., JobHarness], fault: str, words: str) -> None:
+    made = harness(fault)
     status, message = made.run()
     assert (status, words in message) == (78, True), message
     assert made.provider.jobs() == []
 
 
-def test_a_job_that_is_not_visible_yet_is_waited_for(shop: Callable[..., Shop]) -> None:
-    made = shop("status=404:on=poll:times=2")
+def test_a_job_that_is_not_visible_yet_is_waited_for(harness: Callable[..., JobHarness]) -> None:
+    made = harness("status=404:on=poll:times=2")
     made.write([0, 2])
     assert made.run() == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (2, ["say 0", "say 2"])
 
 
-def test_a_job_that_is_never_visible_is_lost(shop: Callable[..., Shop]) -> None:
-    made = shop("status=404:on=poll")
+def test_a_job_that_is_never_visible_is_lost(harness: Callable[..., JobHarness]) -> None:
+    made = harness("status=404:on=poll")
     made.write([0, 2])
     assert made.run("--settle", "60")[0] == 1
     assert made.provider.clock_s >= 60
@@ -791,9 +798,9 @@ def test_a_job_that_is_never_visible_is_lost(shop: Callable[..., Shop]) -> None:
     }
 
 
-def test_what_is_sent_again_by_choice_and_collected_later(shop: Callable[..., Shop]) -> None:
+def test_what_is_sent_again_by_choice_and_collected_later(harness: Callable[..., JobHarness]) -> None:
     """The new answer counts at once, and not the one that was cut off before it."""
-    made = shop("length:on=line:match=say 4")
+    made = harness("length:on=line:match=say 4")
     status, _ = made.run()
     assert (status, made.failures()[5][0]) == (1, "truncated")
     made.provider.planner._rules._rules.clear()
@@ -816,7 +823,7 @@ def test_what_is_sent_again_by_choice_and_collected_later(shop: Callable[..., Sh
         (["--no-wait", "--max-wait", "3"], "--no-wait and --max-wait contradict each other"),
     ],
 )
-def test_what_jobs_cannot_do(shop: Callable[..., Shop], options: list[str], words: str) -> None:
-    status, message = shop().run(*options)
+def test_what_jobs_cannot_do(harness: Callable[..., JobHarness], options: list[str], words: str) -> None:
+    status, message = harness().run(*options)
     assert status == 2
     assert words in message
