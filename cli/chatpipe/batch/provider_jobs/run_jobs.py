@@ -13,7 +13,7 @@ from chatpipe.batch.provider_jobs.job_budget import JobBudget
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.batch.provider_jobs.job_parts import NO_PART, JobParts
-from chatpipe.batch.provider_jobs.unused_results import keep_unused
+from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import ChatpipeError, Interrupted, Unreachable
 from chatpipe.system.signals import interruptible
@@ -109,10 +109,10 @@ class RunJobs:
         if item.fault is not None:
             return False
         record = self.records.job_of(item.fingerprint)
-        if record is not None and (
-            record.token in lifecycle.results.tokens or not self.records.is_own(record)
-        ):
-            return False
+        if record is not None:
+            is_collected = record.token in lifecycle.results.tokens
+            if is_collected or not self.records.is_own(record):
+                return False
         return not self._store.has_answer(item, item.fingerprint)
 
     def finish(self, fault: ChatpipeError | None) -> ChatpipeError | None:
@@ -122,19 +122,25 @@ class RunJobs:
         """
         if self.lifecycle is None:
             return fault
-        keep_unused(self._spec, self._store, self.lifecycle.results)
+        self._keep_unused(self.lifecycle)
         self.lifecycle.finish()
-        if (
-            fault is not None
-            and not self.is_engine
-            and (ways := self.lifecycle.ways_out(in_reach=self._is_in_reach))
-        ):
-            fault.fix += f", {ways}"
+        if fault is not None and not self.is_engine:
+            ways = self.lifecycle.ways_out(in_reach=self._is_in_reach)
+            fault.fix += f", {ways}" if ways else ""
         if self._budget is not None:
             are_open = self.lifecycle.late is not None
             left_out = self._budget.fault(are_open=are_open)
             fault = left_out or self.lifecycle.late or fault
         return fault
+
+    def _keep_unused(self, lifecycle: JobLifecycle) -> None:
+        """Record the answers for lines that are no longer in the input: they were paid for."""
+        server = self._spec.server_names[0]
+        builder = ResultBuilder(frozenset(), self._spec.run_format.properties, server=server)
+        for fingerprint, found in lifecycle.results.unused():
+            if found.answer.fault is None:
+                item = Item(0, fingerprint, None)
+                self._store.keep(builder.of_answer(item, fingerprint, found.answer, found.latency_s))
 
     @property
     def needs_journal(self) -> bool:
