@@ -205,7 +205,7 @@ def test_another_401_stops_the_run(
     {
         "fails": ("!exit 3", b"'./key' ended with status 3"),
         "prints nothing": ("!:", b"the key is empty"),
-        "prints what is no key": ("no key", b"the key has characters that no key has"),
+        "prints what is no key": ("no key", b"the first line has more than the key"),
     },
 )
 def test_command_that_prints_no_other_key_stops_the_run(printed: str, why: bytes, keys: Path) -> None:

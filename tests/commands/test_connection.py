@@ -348,6 +348,23 @@ def test_the_first_place_wins(tmp_path: Path) -> None:
     assert done.status == 0
 
 
+@cases(
+    "text, fix",
+    {
+        "a comment below it": ("sk-1\n# mine\n", "check the key: it is the first of 2 lines of --key-file"),
+        "blank lines below it": ("sk-1\n\n\n", "check the key"),
+    },
+)
+def test_a_refusal_of_the_key_says_that_it_is_one_of_several_lines(
+    text: str, fix: str, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text(text)
+    with serve(lambda _: reply(401, {"error": {"message": "wrong key"}})) as server:
+        done = ask(server.url, "--key-file", str(tmp_path / "key"))
+    assert done.status == 77
+    assert done.stderr.decode().endswith(f"wrong key: {fix}\n")
+
+
 LEAKS: list[tuple[str, Handler, tuple[str, ...]]] = [
     ("a good answer", echoing, ()),
     ("401 that repeats it", lambda r: reply(401, {"error": {"message": r.headers["authorization"]}}), ()),

@@ -17,6 +17,7 @@ from support.process import run, sh
 from support.refusals import refused
 
 WAYS: dict[str, KeyWay] = {way.names: way for way in KEY_WAYS}
+NO_COMMENT = "the key alone is wanted, without a comment or a name"
 ALONE = "one line of printable ASCII is wanted"
 NOT_THE_KEY = "the key alone is wanted, without the JSON around it"
 
@@ -119,7 +120,8 @@ def test_the_first_of_several_lines(names: str, data: bytes, key: str, count: in
             "the text stands for a key, and is none",
             "the key itself is wanted",
         ),
-        "a blank": (b"s3c r3t", "the key has characters that no key has", ALONE),
+        "a blank": (b"s3c r3t", "the first line has more than the key", NO_COMMENT),
+        "a comment": (b"s3cr3t # of mine", "the first line has more than the key", NO_COMMENT),
         "a control": (b"s3c\x1br3t", "the key has characters that no key has", ALONE),
         "not ASCII": ("s3cr3t\xe4".encode(), "the key has characters that no key has", ALONE),
     },

@@ -78,7 +78,9 @@ def _refusal(text: str, key: str, source: KeySource) -> tuple[str, str] | None:
         return "the text is a header, not the key alone", "leave out all up to the key, or use --header-file"
     if _REFERENCE.fullmatch(key):
         return "the text stands for a key, and is none", "the key itself is wanted"
-    if not (key.isascii() and key.isprintable() and " " not in key):
+    if " " in key and key.isprintable():
+        return "the first line has more than the key", "the key alone is wanted, without a comment or a name"
+    if not (key.isascii() and key.isprintable()):
         return "the key has characters that no key has", ONE_LINE
     return None
 

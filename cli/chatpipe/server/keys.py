@@ -31,10 +31,14 @@ _TOO_LONG = f"has more than {_MAX_BYTES >> 10} kB"
 
 
 class FoundKey(NamedTuple):
-    """A key and its source. text may also be the shell words that read the key."""
+    """A key and its source. text may also be the shell words that read the key.
+
+    lines is the number of lines of the source that are not blank. The key is the first of them.
+    """
 
     text: str
     source: KeySource
+    lines: int = 1
 
 
 def find_key(
@@ -55,7 +59,7 @@ def find_key(
     with _place_of(source):
         text = source.way.read(source.value, environ, waits)
     secrets.add(text.strip().partition("\n")[0].strip())  # before anything can fail with it
-    return FoundKey(_key_in(text, source, waits), source)
+    return FoundKey(_key_in(text, source, waits), source, sum(map(bool, map(str.strip, text.splitlines()))))
 
 
 def _refuse_unset(source: KeySource, sources: Sequence[KeySource], environ: Mapping[str, str]) -> None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _CREDENTIALS = ("authorization", "api-key", "x-api-key")
 # The extension of a request with the ways to give the key that it lacks, as phrases.
 WAYS_TO_A_KEY = "ways_to_a_key"
-# That of a request whose reply may come from an HTTP proxy: its URL, and the option or variable with it.
+# That of a request whose key is the first of several lines: their number and place.
+KEY_LINES = "key_lines"
+# That of a request that goes through a proxy: the URL of it, and the option or variable that names it.
 THROUGH_PROXY = "through_proxy"
 # A JSON Web Token, such as one of Microsoft Entra. No API key has this form. Source: RFC 7519.
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*\Z")
@@ -83,6 +85,8 @@ class Server(NamedTuple):
         found: dict[str, Any] = {WAYS_TO_A_KEY: ways} if ways else {}
         if self.proxy is not None and self.proxy_place:
             found[THROUGH_PROXY] = (redact.url(self.proxy), self.proxy_place)
+        if self.key is not None and self.key.lines > 1:
+            found[KEY_LINES] = f"{self.key.lines} lines of {self.key.source.place}"
         return found
 
     @property

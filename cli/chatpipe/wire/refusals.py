@@ -28,7 +28,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import sse
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.server import redact
-from chatpipe.server.server import THROUGH_PROXY, WAYS_TO_A_KEY
+from chatpipe.server.server import KEY_LINES, THROUGH_PROXY, WAYS_TO_A_KEY
 from chatpipe.system.escape import shorten
 from chatpipe.wire import proxy_refusals, refusal_words, retry
 from chatpipe.wire.faults import printable_line
@@ -202,6 +202,14 @@ def _classify(status: int | None, refusal: _Refusal) -> tuple[type[ChatpipeError
     return error_class, fix
 
 
+def _has_key_of_several_lines(refusal: _Refusal) -> bool:
+    return KEY_LINES in refusal.request.extensions
+
+
+def _key_lines(refusal: _Refusal) -> str:
+    return f"check the key: it is the first of {refusal.request.extensions[KEY_LINES]}"
+
+
 def _lacks_key(refusal: _Refusal) -> bool:
     return not _has_key(refusal.request)
 
@@ -264,6 +272,7 @@ def _has_key(request: httpx.Request) -> bool:
 # Refusals that say more than their status. The first row that holds counts.
 _SPECIAL_CASES = (
     _SpecialCase((401, 403), _lacks_key, NoAccess, _ways_to_key),
+    _SpecialCase((401,), _has_key_of_several_lines, NoAccess, _key_lines),
     _SpecialCase(
         (402,), _has_credit_code, NoCredit, lambda _: "add credit to the account, or use another key"
     ),
