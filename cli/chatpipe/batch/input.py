@@ -89,8 +89,9 @@ class RunInput:
                 if shard is not None and not in_shard(item.row_number or item.line, shard):
                     yield item._replace(is_ours=False)
                     continue
-                for warning in item.warnings:
-                    self._warnings.report(warning)
+                if item.warnings:
+                    for warning in item.warnings:
+                        self._warnings.report(warning)
                 yield item
                 taken += 1
                 if taken == limit:

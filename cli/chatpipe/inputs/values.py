@@ -92,7 +92,8 @@ def loads_exact(data: bytes) -> Value:
 
 def has_long_number(data: bytes) -> bool:
     """Return True if JSON may have an integer beyond 64 bits in it, which only loads_exact keeps."""
-    if data[_SIXTH].translate(_AS_ZERO).find(_RUN_IN_SIXTH) < 0:
+    # partition() is called faster than find().
+    if not data[_SIXTH].translate(_AS_ZERO).partition(_RUN_IN_SIXTH)[1]:
         return False
     return data.translate(_AS_ZERO).find(_LONG_RUN) >= 0
 

@@ -39,20 +39,25 @@ def fingerprint(body: Mapping[str, Value], scope: str | None, occurrence: int) -
 def body_digest(body: Mapping[str, Value]) -> bytes:
     """Digest of a body, 16 bytes.
 
-    The order of keys does not matter; 1 and 1.0 are different. Streaming changes no answer, so its fields
+    It is that of JSON with sorted keys and no spaces; ASCII with escapes if orjson cannot serialise the body.
+    So the order of keys does not matter; 1 and 1.0 are different. Streaming changes no answer, so its fields
     are left out.
     """
     if "stream" in body or "stream_options" in body:
         body = {key: value for key, value in body.items() if key not in _STREAMING}
     hashed = _EMPTY_HASH.copy()
-    hashed.update(_canonical(body))
+    try:
+        hashed.update(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+    except TypeError:  # a lone surrogate, an integer beyond 64 bits, deep nesting: see inputs/values.py
+        hashed.update(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
     return hashed.digest()
 
 
 def fingerprint_of(body_digest: bytes, scope: str | None, occurrence: int) -> str:
     """Fingerprint of the body with this digest."""
     hashed = _EMPTY_HASH.copy()
-    hashed.update(b"%b %d" % (hexlify(body_digest), occurrence))
+    number = b" 1" if occurrence == 1 else b" %d" % occurrence  # nearly all are the first
+    hashed.update(hexlify(body_digest) + number)
     if scope is not None:
         hashed.update(f" {scope}".encode("utf-8", "surrogateescape"))
     return hashed.hexdigest()
@@ -84,11 +89,3 @@ class OccurrenceCounter:
         else:
             self._large[key] = count
         return count
-
-
-def _canonical(body: Mapping[str, Value]) -> bytes:
-    """JSON with sorted keys and no spaces; ASCII with escapes if orjson cannot serialise the body."""
-    try:
-        return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # a lone surrogate, an integer beyond 64 bits, deep nesting: see inputs/values.py
-        return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()

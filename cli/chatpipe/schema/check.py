@@ -84,9 +84,9 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
         body = {**body, "model": "later"}
     if not isinstance(body, dict):
         return _schema_problems(body)
-    if "messages" not in body and (other := _other_kind(body) or _misspelt_prompt(body)) is not None:
-        return [other]
     is_plain = rules.are_plain(body.get("messages"))
+    if not is_plain and "messages" not in body and (other := _other_kind(body) or _misspelt_prompt(body)):
+        return [other]
     checks, relevant_rules = _checks_for(tuple(body), is_plain, strict)
     is_accepted = accepts_beside_messages(body, checks) if is_plain else accepts(body)
     problems = [] if is_accepted else _schema_problems(body)

@@ -171,12 +171,12 @@ def are_plain(messages: Any) -> bool:
     try:
         for message in messages:
             if (
-                message["role"] not in ("user", "system", "assistant", "developer")
+                message["role"] not in {"user", "system", "assistant", "developer"}
                 or type(message["content"]) is not str
                 or len(message) != 2
             ):
                 return False
-    except (KeyError, TypeError):  # TypeError: it is no object, or messages are no array
+    except (KeyError, TypeError):  # TypeError: it is no object, its role no text, or messages are no array
         return False
     return type(messages) is list and len(messages) > 0
 

@@ -140,7 +140,8 @@ class JobParts:
         digits = fingerprint.encode()
         try:
             line, model = self._encoder.encode(item, digits)
-            number = self._splitter.number(self._url, model, len(line))
+            size = len(line)
+            number = self._splitter.number(self._url, model, size)
         except BadInput as fault:
             fault.place = f"{self._input_name}:{item.line}"
             if not isinstance(fault, TooLarge):
@@ -150,12 +151,12 @@ class JobParts:
             self._too_large.append(fault)
             return NO_PART
         part = self.parts[number]
-        part.add(len(line), item.line)
+        part.add(size, item.line)
         part.unwritten.append(line)
         part.fingerprints += digits
         if self._budget.has_prices:
             part.add_cost(self._budget.expected_cost(item))
-        self._unwritten_bytes += len(line)
+        self._unwritten_bytes += size
         if self._unwritten_bytes >= _BLOCK_BYTES:
             self._write_lines()
         return number
