@@ -44,11 +44,12 @@ def map(
     """
     from chatpipe.batch.run import run_batch
     from chatpipe.batch.tables.mapper import map_run
-    from chatpipe.batch.tables.misplaced_fields import refuse_misplaced_fields
+    from chatpipe.batch.tables.misplaced_fields import misplaced_fields
     from chatpipe.prepare import draft
 
     prompt, file = row_flags.read_operands(operands, mapping.rows, request.prompt)
     request = request._replace(prompt=prompt)
-    refuse_misplaced_fields(request, mapping.rows)
+    warnings = misplaced_fields(request, mapping.rows)
     drafted = draft(request, console, os.environ, file, run.stdin_claims)
+    drafted.console.warnings(warnings)
     return run_batch(map_run(file, mapping, drafted, run, output))

@@ -7,7 +7,6 @@ import re
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tables import writer
 from chatpipe.batch.tables.bodies import RowTemplate, read_image_field
-from chatpipe.batch.tables.misplaced_fields import misplaced_fields_sent
 from chatpipe.batch.tables.row_items import ColumnRules, RowReader
 from chatpipe.batch.tables.writer import AnswerFields, as_json, as_text_value
 from chatpipe.errors import UsageFault
@@ -32,7 +31,6 @@ def map_run(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
     images = read_image_field(rows.image_field, rows.image_root, options.prompt.image_detail)
     template = RowTemplate(prepared.built, images, default_model=prepared.endpoint.model)
     _refuse_idle_template(template, draft.options.prompt.role_options[-1], file)
-    draft.console.warnings(misplaced_fields_sent(options, rows))
     answers = _answer_fields(rows, draft, run)
     rules = ColumnRules(answers.unpacked, answers.names(), is_keyed=rows.target == "jsonl")
     return RunSpec(

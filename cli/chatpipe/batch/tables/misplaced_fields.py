@@ -19,19 +19,20 @@ _TOOL_RESULT = "--tool-result"
 _ANY_TEXT = frozenset({"--stop", "--set"})
 
 
-def refuse_misplaced_fields(request: RequestOptions, rows: RowOptions) -> None:
-    """Raise UsageFault for a field in an option whose text would be sent, read or written as it is."""
+def misplaced_fields(request: RequestOptions, rows: RowOptions) -> list[str]:
+    """The warnings about fields in options where braces may be meant.
+
+    Raises UsageFault for a field in any other option whose text would be sent, read or written as it is.
+    """
+    warnings = []
     for option, value in _texts(request, rows):
-        if option not in _ANY_TEXT and (field := _FIELD.search(value)) is not None:
+        if (field := _FIELD.search(value)) is None:
+            continue
+        if option not in _ANY_TEXT:
             fix = _IMAGES if option == "--image" else _TEMPLATES
             raise UsageFault(f"'{field[0]}' is not filled in here", place=option, fix=fix)
-
-
-def misplaced_fields_sent(request: RequestOptions, rows: RowOptions) -> Iterator[str]:
-    """The warnings about fields in options where braces may be meant."""
-    for option, value in _texts(request, rows):
-        if option in _ANY_TEXT and (field := _FIELD.search(value)) is not None:
-            yield f"{option}: '{field[0]}' is sent as it is: {_TEMPLATES}"
+        warnings.append(f"{option}: '{field[0]}' is sent as it is: {_TEMPLATES}")
+    return warnings
 
 
 def _texts(request: RequestOptions, rows: RowOptions) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
+from chatpipe.batch.body_check import BodyCheck
 from chatpipe.batch.items import Item, with_problems
 from chatpipe.batch.tables.bodies import RowTemplate
 from chatpipe.batch.tables.template import MissingField, as_text, quote_name
@@ -18,7 +19,6 @@ from chatpipe.inputs.rows import Row, RowDecoder
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.request import CheckOptions
-from chatpipe.schema.check import check
 
 _ID = "custom_id"
 _COLUMNS_SHOWN = 8
@@ -57,7 +57,7 @@ class RowReader:
         self._rules = rules
         self._rows = rows
         self._template = template
-        self._check = check
+        self._check = BodyCheck(check)
         self._has_checked_names = not rows.is_flat  # rows of JSON have different fields: see _request
         self._needs_row = bool(rules.unpacked) and not rows.is_flat
         self._check_names("")
@@ -106,7 +106,7 @@ class RowReader:
             row=row,
             row_number=row.number,
         )
-        if body is None or self._check.off or not (problems := check(body, strict=self._check.strict)):
+        if body is None or not (problems := self._check.problems(body)):
             return item
         return with_problems(item, problems, row.source)
 
