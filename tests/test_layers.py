@@ -210,7 +210,7 @@ WORLD: dict[str, dict[str, str]] = {
         "time": "fsync once a second",
     },
     "limits.rate": {"random": "default of what is passed in"},
-    "limits.queue": {"asyncio": "the queue of a run"},
+    "limits.run_pacer": {"asyncio": "the queue of a run"},
     "limits.pace_file": {"os": "the file that processes share, and which of them run"},
     "batch.turn_sender": {"asyncio": "turns that wait for a part of the budget"},
     "response.result_line": {

@@ -120,7 +120,7 @@ def chain(*hooks: Hooks) -> Hooks:
         of a conversation  discard the pieces of the attempt before        conversation/replay.py
         of the pace        one call: wait for a start in the pace file      limits/call_pacer.py
                            a run: wait in its queue, for its concurrency,
-                           its own rate limit, then the pace file           limits/queue.py
+                           its own rate limit, then the pace file           limits/run_pacer.py
         no hook            retry.decide(), unless the pace has decided: a
                            run waits out the pause of a busy server
 

@@ -26,7 +26,7 @@ from chatpipe.errors import Status
 from chatpipe.exchange import ExchangeContext, ask, completion_request, run_without_loop, sleep_without_loop
 from chatpipe.limits.call_pacer import CallPacer
 from chatpipe.limits.pace_file import PaceFile
-from chatpipe.limits.queue import RunPacer, RunWaits
+from chatpipe.limits.run_pacer import RunPacer, RunWaits
 from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.options.output import FORMATS, ConsoleOptions

@@ -646,7 +646,7 @@ UNTRIED = {
             "output/delivery.py",
             "batch/first_lines.py",
             "limits/call_pacer.py",
-            "limits/queue.py",
+            "limits/run_pacer.py",
             "limits/rate.py",
         ),
     },

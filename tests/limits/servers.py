@@ -128,7 +128,7 @@ class Ran(NamedTuple):
 def run(
     server: Callable[[float], Reply], jobs: int, seconds: float, *, seed: int = 0, send_s: float = 0.0
 ) -> Ran:
-    """A run of `-j JOBS`, of this length, as limits/queue.py paces it.
+    """A run of `-j JOBS`, of this length, as limits/run_pacer.py paces it.
 
     send_s: how long a client takes to send a request, so that the first refusals come before the last of
     the first wave is sent.

@@ -11,7 +11,7 @@ from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.sender import Sender
 from chatpipe.batch.shared_keys import SharedKeys
 from chatpipe.exchange import ExchangeContext
-from chatpipe.limits.queue import RunPacer, RunWaits
+from chatpipe.limits.run_pacer import RunPacer, RunWaits
 from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.named_tuple import NamedTuple

@@ -16,7 +16,7 @@ import httpx
 
 from chatpipe.errors import ChatpipeError, NoAccess
 from chatpipe.exchange import NO_HOOKS, Hooks
-from chatpipe.limits.queue import RunPacer
+from chatpipe.limits.run_pacer import RunPacer
 from chatpipe.wire import faults
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter

@@ -13,8 +13,8 @@ from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import quantity
-from chatpipe.limits.queue import RunWaits
 from chatpipe.limits.rate import Pauses
+from chatpipe.limits.run_pacer import RunWaits
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.server import Server
 from chatpipe.system.descriptor import raise_descriptor_limit

@@ -14,7 +14,7 @@ from chatpipe.batch.failures import FailureNotice
 from chatpipe.exchange import Hooks
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.queue import RunPacer
+from chatpipe.limits.run_pacer import RunPacer
 from chatpipe.options.server import RetryPolicy
 from chatpipe.server.server import Server
 from chatpipe.system.console import once

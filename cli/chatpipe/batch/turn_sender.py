@@ -13,7 +13,7 @@ from chatpipe.conversation.loop import converse
 from chatpipe.conversation.turns import TurnRules
 from chatpipe.errors import ChatpipeError, TryLater, UnfinishedConversation
 from chatpipe.inputs.values import Value
-from chatpipe.limits.queue import RunWaits
+from chatpipe.limits.run_pacer import RunWaits
 from chatpipe.response.usage import Usage, reported_usage, usage_of
 from chatpipe.wire.answer import Answer
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from chatpipe.errors import TryLater
 from chatpipe.exchange import ExchangeContext
 from chatpipe.inputs.stdin import NOTICE_DELAY_S
-from chatpipe.limits.paced import PacedAttempts, Pacer
+from chatpipe.limits.pacer import PacedAttempts, Pacer
 from chatpipe.limits.rate import RateLimiter, wait_for_start, when_unlocked
 from chatpipe.limits.shared import SharedPace, open_shared
 from chatpipe.limits.tokens import TokenEstimator

@@ -23,7 +23,7 @@ from chatpipe.batch.fleet.run_rate import RunRate
 from chatpipe.errors import ChatpipeError, NoServerLeft, Unreachable, quantity
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.balance import Balance, Load
-from chatpipe.limits.queue import RunWaits
+from chatpipe.limits.run_pacer import RunWaits
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import RetryPolicy
 from chatpipe.wire import retry

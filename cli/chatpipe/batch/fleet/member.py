@@ -10,7 +10,7 @@ from chatpipe.batch.sender import Sender
 from chatpipe.errors import PausedTooLong
 from chatpipe.limits.balance import Load
 from chatpipe.limits.health import Health
-from chatpipe.limits.queue import RunPacer
+from chatpipe.limits.run_pacer import RunPacer
 from chatpipe.server.server import Server
 
 

@@ -19,7 +19,7 @@ from chatpipe import exchange
 from chatpipe.batch.fleet.member import Member
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.queue import RunWaits
+from chatpipe.limits.run_pacer import RunWaits
 from chatpipe.models import model_list
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.system.escape import shorten

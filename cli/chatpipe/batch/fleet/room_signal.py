@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from chatpipe.limits.queue import RunWaits
+from chatpipe.limits.run_pacer import RunWaits
 
 
 class RoomSignal:

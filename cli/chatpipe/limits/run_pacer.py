@@ -17,7 +17,7 @@ from chatpipe.errors import Status
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
 from chatpipe.limits.first_attempts import FirstAttempts
-from chatpipe.limits.paced import PacedAttempts, Pacer
+from chatpipe.limits.pacer import PacedAttempts, Pacer
 from chatpipe.limits.rate import RateLimiter, wait_for_start
 from chatpipe.limits.shared import SharedPace
 from chatpipe.limits.tokens import TokenEstimator
