@@ -66,9 +66,10 @@ async def open_channel(setup: ChannelSetup, server: Server) -> AsyncIterator[Cha
         context = ExchangeContext(transport, waits.sleep, _no_note, detail, console.warn_once)
         pacer = RunPacer(context, waits, limits, shared, setup.estimator)
         try:
-            sender = Sender(server, spec.retry_policy, pacer, setup.notice, setup.memory)
+            read_key = None
             if server.may_renew_key:
-                sender.renew_key(setup.keys.reader(server, lambda: waits.has_stopped))
+                read_key = setup.keys.reader(server, lambda: waits.has_stopped)
+            sender = Sender(server, spec.retry_policy, pacer, setup.notice, setup.memory, read_key)
             async with pacer.bounded_by_gauges(metrics_url):
                 yield Channel(sender, pacer)
         finally:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Sender:
     """Sends the requests of one run to one server. notice gets failed tries that are repeated.
 
-    memory is that of the replies of the run, its own unless it is given.
+    memory is that of the replies of the run, its own unless it is given. read_key returns the server with its
+    key of then, None for a key that stays: see KeyRenewal.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Sender:
         pacer: RunPacer,
         notice: FailureNotice,
         memory: ReplyMemory | None = None,
+        read_key: Callable[[], Server] | None = None,
     ) -> None:
         self._endpoint = server.endpoint
         self._url_names_model = server.endpoint.url_names_model
@@ -47,7 +49,7 @@ class Sender:
         self._url = httpx.URL(server.completions_url())
         # httpx adds the header Host to requests with a body, but not to those with a stream.
         self._headers = self._headers_of(server)
-        self._renewal: KeyRenewal | None = None
+        self._renewal = None if read_key is None else self._key_renewal(read_key, pacer)
         self._limits = server.limits
         self._policy = policy
         self._pacer = pacer
@@ -56,14 +58,10 @@ class Sender:
         self._receiver = NullReceiver()
         self._extensions = {**server.extensions, **(memory or ReplyMemory()).extensions}
 
-    def renew_key(self, read: Callable[[], Server]) -> None:
-        """Let the key be renewed, see KeyRenewal: read returns the server with its key of then."""
+    def _key_renewal(self, read_key: Callable[[], Server], pacer: RunPacer) -> KeyRenewal:
         from chatpipe.batch.key_renewal import KeyRenewal  # few keys come from a command
 
-        def read_headers() -> httpx.Headers:
-            return self._headers_of(read())
-
-        self._renewal = KeyRenewal(self._headers, read_headers, self._pacer)
+        return KeyRenewal(self._headers, lambda: self._headers_of(read_key()), pacer)
 
     def _headers_of(self, server: Server) -> httpx.Headers:
         return httpx.Headers([("Host", self._url.netloc.decode()), *server.headers])
@@ -75,12 +73,11 @@ class Sender:
         """Send nothing more. This cancels what waits for a start, a pause or another attempt."""
         self._pacer.waits.stop()
 
-    def send(self, request: RunRequest) -> Coroutine[Any, Any, tuple[Answer, float]]:
-        """Ask as often as the retry policy permits. Returns the answer, and its last attempt's seconds."""
-        return self.ask(request)
+    async def send(self, request: RunRequest, tries: LineTries | None = None) -> tuple[Answer, float]:
+        """Ask as often as the retry policy permits. Returns the answer, and its last attempt's seconds.
 
-    async def ask(self, request: RunRequest, tries: LineTries | None = None) -> tuple[Answer, float]:
-        """Like send(). With tries there is one attempt, of those that the line makes at several servers."""
+        With tries there is one attempt, of those that the line makes at several servers.
+        """
         body, context = request.body, self._pacer.context
         sent = exchange.body_to_send(body, self._patches, self._report)
         data = values.dumps(sent)
@@ -92,10 +89,10 @@ class Sender:
         elif self._notice.wants_tries:
             context = context._replace(note=partial(self._notice.try_failed, request.line))
 
-        def send(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
+        def ask(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
             hooks = hooks if tries is None else tries.around(hooks)
             return exchange.ask(post, context, self._receiver, self._limits, self._policy, hooks)
 
         if self._renewal is None:
-            return await self._pacer.ask(body, len(data), send)
-        return await self._renewal.ask(post, send, partial(self._pacer.ask, body, len(data)))
+            return await self._pacer.ask(body, len(data), ask)
+        return await self._renewal.ask(post, ask, partial(self._pacer.ask, body, len(data)))

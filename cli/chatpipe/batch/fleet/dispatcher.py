@@ -211,7 +211,7 @@ class Dispatcher:
         answer: Answer | None = None
         latency_s = 0.0
         try:
-            answer, latency_s = await member.sender.ask(request, tries)
+            answer, latency_s = await member.sender.send(request, tries)
         except asyncio.CancelledError:
             if not begun.was_cancelled_here():
                 raise
