@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -135,8 +136,20 @@ def test_jobs_are_the_total_of_all_servers() -> None:
     },
 )
 def test_what_others_accept_is_no_failure_and_who_refuses_it_is_left_out(answer: Answer, reason: str) -> None:
-    with servers(right, failing(answer), right) as three:
-        done = batch(three, *NO_RETRY, "-j6", lines=100)
+    """The others answer nothing until it has refused three lines: a slow one would get no more than two."""
+    refusals, has_refused = itertools.count(1), threading.Event()
+
+    def refuse(request: Request) -> Answer:
+        if request.method == "POST" and next(refusals) == 3:
+            has_refused.set()
+        return failing(answer)(request)
+
+    def wait(request: Request) -> Answer:
+        assert request.method == "GET" or has_refused.wait(60)
+        return right(request)
+
+    with servers(wait, refuse, wait) as three:
+        done = batch(three, *NO_RETRY, "-j9", lines=100)
     assert_all_answered(done, 100)
     assert asked(three[1]) < 20
     note = f"'{three[1].url}' is left out: ".encode()
