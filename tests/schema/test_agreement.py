@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from jsonschema import Draft202012Validator
 
 from chatpipe.schema.accept import accepts, accepts_beside_messages, checks_beside_messages
-from chatpipe.schema.rules import are_plain
+from chatpipe.schema.rules import USUAL_VALUES, are_plain, rules_for, rules_for_usual_values
 from schema.generate_accept import SCHEMA
 from schema.mutations import mutated
 
@@ -21,8 +22,32 @@ def test_both_engines_agree_on_thousands_of_bodies() -> None:
         verdicts.append(verdict)
         if isinstance(body, dict) and are_plain(body.get("messages")):
             checks = checks_beside_messages(tuple(body))
-            assert accepts_beside_messages(body, checks) is verdict, body
+            assert (checks is not None and accepts_beside_messages(body, checks)) is verdict, body
             plain.append(verdict)
     # a test in which nearly all pass, or nearly all fail, would show little
     for each in (verdicts, plain):
         assert 0.2 < sum(each) / len(each) < 0.8
+
+
+@pytest.mark.parametrize("key", USUAL_VALUES)
+def test_a_usual_value_needs_no_schema_and_none_of_the_rules_that_are_left_out(key: str) -> None:
+    """A value that is not usual may be good all the same."""
+    usual: list[object] = []
+    value: object
+    for value in (None, True, -1, 0, 1, 10**20, 0.5, 1.0, "", " \n", "m", " m", "5", [], [1], {}):
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "n": 1, key: value}
+        if not USUAL_VALUES[key](value):
+            continue
+        usual.append(value)
+        assert accepts(body), value
+        keys = tuple(body)
+        kept = rules_for_usual_values(keys, True)
+        left_out = [rule for rule in rules_for(keys, True, True) if rule not in kept]
+        assert left_out
+        assert not [breach for rule in left_out for breach in rule.check(body)], value
+    assert usual
+
+
+def test_a_rule_that_another_key_triggers_too_is_not_left_out() -> None:
+    keys = ("model", "messages", "max_tokens", "max_completion_tokens")
+    assert {rule.name for rule in rules_for_usual_values(keys, False)} == {"no-tokens", "two-token-limits"}

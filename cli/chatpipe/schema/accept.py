@@ -793,10 +793,8 @@ def checks_beside_messages(keys: tuple[str, ...]) -> MemberChecks | None:
     return tuple((key, _BODY[key]) for key in keys if key in _BODY and key != "messages")
 
 
-def accepts_beside_messages(body: dict[str, object], checks: MemberChecks | None) -> bool:
+def accepts_beside_messages(body: dict[str, object], checks: MemberChecks) -> bool:
     """The same as accepts() for a body whose messages the schema is known to accept."""
-    if checks is None:
-        return False
     for key, accept in checks:
         if not accept(body[key]):
             return False

@@ -88,8 +88,11 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
     if not is_plain and "messages" not in body and (other := _other_kind(body) or _misspelt_prompt(body)):
         return [other]
     checks, relevant_rules = _checks_for(tuple(body), is_plain, strict)
-    is_accepted = accepts_beside_messages(body, checks) if is_plain else accepts(body)
-    problems = [] if is_accepted else _schema_problems(body)
+    problems: list[Problem] = []
+    if checks is None or not accepts_beside_messages(body, checks):
+        relevant_rules = rules.rules_for(tuple(body), is_plain, strict)
+        if not accepts(body):
+            problems = _schema_problems(body)
     for rule in relevant_rules:
         if breaches := rule.check(body):
             problems += _rule_problems(rule, breaches, strict=strict)
@@ -100,8 +103,15 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
 def _checks_for(
     keys: tuple[str, ...], is_plain: bool, strict: bool
 ) -> tuple[MemberChecks | None, tuple[rules.Rule, ...]]:
-    """The checks of the schema beside plain messages, and the rules, for all bodies with these keys."""
-    return checks_beside_messages(keys), rules.rules_for(keys, is_plain, strict)
+    """The checks of the members beside plain messages, and the rules for a body that passes them.
+
+    None if only the whole schema decides.
+    """
+    checks = checks_beside_messages(keys) if is_plain else None
+    if checks is None:
+        return None, ()
+    checks = tuple((key, rules.USUAL_VALUES.get(key, accept)) for key, accept in checks)
+    return checks, rules.rules_for_usual_values(keys, strict)
 
 
 def _rule_problems(rule: rules.Rule, breaches: Iterable[rules.Breach], *, strict: bool) -> Iterator[Problem]:

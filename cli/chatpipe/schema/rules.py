@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from chatpipe.inputs.data_url import find_fault, is_data_url
@@ -146,6 +147,7 @@ class Rule(LineRecord):
     hint: str
 
 
+@lru_cache(maxsize=64)  # most lines of a run have the same keys
 def rules_for(keys: tuple[str, ...], has_plain_messages: bool, strict: bool) -> tuple[Rule, ...]:
     """The rules that may find something in bodies with these keys, in the order of the table.
 
@@ -160,6 +162,16 @@ def rules_for(keys: tuple[str, ...], has_plain_messages: bool, strict: bool) -> 
         for rule in RULES
         if (strict or rule.severity != "strict")
         and (not triggers.isdisjoint(rule.triggers) or not (rule.triggers or is_usual))
+    )
+
+
+def rules_for_usual_values(keys: tuple[str, ...], strict: bool) -> tuple[Rule, ...]:
+    """The rules for bodies with these keys, plain messages and USUAL_VALUES."""
+    triggers = USUAL_VALUES.keys() & set(keys)
+    return tuple(
+        rule
+        for rule in rules_for(keys, True, strict)
+        if not rule.triggers or not triggers.issuperset(set(rule.triggers).intersection(keys))
     )
 
 
@@ -550,6 +562,18 @@ def _blank_model(body: Object) -> Sequence[Breach]:
     """Only a server with one model may take any name."""
     model = body["model"]
     return [Breach("/model", "is blank")] if isinstance(model, str) and not model.strip() else ()
+
+
+def _is_name(model: object) -> bool:
+    return type(model) is str and model.strip() != ""
+
+
+def _is_positive(tokens: object) -> bool:
+    return type(tokens) is int and tokens > 0
+
+
+# Tests of values that the schema accepts, and that break no rule which this key alone triggers.
+USUAL_VALUES: dict[str, Callable[[object], bool]] = {"model": _is_name, "max_tokens": _is_positive}
 
 
 def _metadata_size(body: Object) -> Iterator[Breach]:
