@@ -117,6 +117,17 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
         file.check()
 
 
+def test_a_disk_that_is_full_is_refused_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = os.statvfs(tmp_path)
+    full = os.statvfs_result((*room[:3], 0, 0, *room[5:]))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", lambda file: full)
+        with pytest.raises(CannotWrite, match="no space left"):
+            writer(tmp_path / "r")
+
+
 def test_a_file_that_is_removed_is_made_again(tmp_path: Path) -> None:
     file = writer(tmp_path / "r")
     file.append(record("a", "1"))

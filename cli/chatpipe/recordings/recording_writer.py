@@ -13,7 +13,14 @@ from collections.abc import Callable
 
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError
 from chatpipe.recordings.exchange_record import RECORD_START, ExchangeRecord, read_record, write_record
-from chatpipe.system.descriptor import cannot_write, last_line, open_regular, read_at, write_all
+from chatpipe.system.descriptor import (
+    cannot_write,
+    last_line,
+    open_regular,
+    read_at,
+    refuse_full_disk,
+    write_all,
+)
 from chatpipe.system.line_index import LineFiles
 from chatpipe.system.lock import FileLocked, LockedFile, LockPatience
 from chatpipe.system.signals import raise_if_received
@@ -38,6 +45,7 @@ class RecordingWriter:
         self._file = LockedFile(lambda: _open(path), time.sleep)
         try:
             _check_content(self._file.fd, path)
+            refuse_full_disk(self._file.fd, path)
         except BaseException:
             self._file.close()
             raise
