@@ -18,6 +18,7 @@ from chatpipe.errors import (
     BadInput,
     ChatpipeError,
     MissingInput,
+    NoAccess,
     SomeFailed,
     TryLater,
     Unreachable,
@@ -71,7 +72,7 @@ def submit(
         parts = PartReader(str(path), api.dialect).read(file)
         with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state:
             state._append = counted(provider, state._append)  # type: ignore[method-assign]
-            Submission(api, state, SubmitTerms("s", **terms), found.append).run(parts, file)
+            Submission(api, state, SubmitTerms("s", "move it away", **terms), found.append).run(parts, file)
     return found
 
 
@@ -324,7 +325,7 @@ def test_jobs_that_name_neither_file_nor_token_are_not_made_again(
     with path.open("rb") as file:
         parts = PartReader(str(path), api.dialect).read(file)
         with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state, pytest.raises(SomeFailed):
-            Submission(api, state, SubmitTerms("s"), lambda _: None).run(parts, file)
+            Submission(api, state, SubmitTerms("s", "move it away"), lambda _: None).run(parts, file)
     assert len(provider.jobs()) == 1
 
 
@@ -349,6 +350,25 @@ def test_refusals_end_the_submission_and_the_next_one_goes_on(
     provider.planner._rules._rules.clear()
     submit(provider, path)
     assert paid(provider) == ALL
+
+
+def test_an_unconfirmed_job_is_not_looked_for_in_another_account(tmp_path: Path) -> None:
+    """Its list does not have the job, whether it was created or not."""
+    provider, path = (
+        Provider("empty:on=create:times=1", "status=401:on=list:of=all"),
+        write_input(tmp_path, 1),
+    )
+    with pytest.raises(NoAccess):
+        submit(provider, path)
+    right, provider.planner = provider.planner, Provider().planner
+    provider.clock_s += 999
+    with pytest.raises(SomeFailed, match=r"a job of file-.* may have been created") as caught:
+        submit(provider, path)
+    assert (caught.value.fix, provider.jobs()) == ("use the key of then, or move it away", [])
+    right._rules._rules.clear()
+    provider.planner = right
+    assert [each["new"] for each in submit(provider, path)] == [False]
+    assert paid(provider) == ["id-0"]
 
 
 def test_a_part_that_failed_as_a_whole_is_submitted_again_with_its_file(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ class JobActions:
         with _open_input(path) as file:
             parts = PartReader(path, self._api.dialect).read(file)
             with JobsFile(path + SUFFIX, self._console.note, create=True) as state:
-                terms = SubmitTerms(server, self._options.window, self._options.waits.settle_s)
+                giving_up = f"move '{state.path}' away"
+                terms = SubmitTerms(server, giving_up, self._options.window, self._options.waits.settle_s)
                 return Submission(self._api, state, terms, self._write).run(parts, file)
 
     def list(self) -> Status:

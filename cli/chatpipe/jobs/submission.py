@@ -31,13 +31,18 @@ _LOOK_S = 5.0
 _UNSEEN_TRIES = 6
 _SHOWN = 3  # reasons of a job that failed
 _PROCESSING_S = 900.0  # the provider may take that long for a file before a job can be created of it
+_NOT_SHOWN = frozenset({403, 404, 410})  # the refusals of a file of another account
 _MAY_BE_EARLY = frozenset({400, 404, 409, 422})
 
 
 class SubmitTerms(NamedTuple):
-    """The terms of a submission: the window of its jobs, and how long an unconfirmed one is looked for."""
+    """The terms of a submission: the window of its jobs, and how long an unconfirmed one is looked for.
+
+    giving_up is the way to do without a job that nobody can find.
+    """
 
     server: str
+    giving_up: str
     window: str = "24h"
     settle_s: float = 120.0
 
@@ -63,6 +68,7 @@ class Submission:
         self._terms = terms
         self._write = write
         self._context = api.connection.context
+        self._uploaded: set[str] = set()  # files of this process, which its key shows
 
     def run(self, parts: Sequence[InputPart], file: BinaryIO) -> Status:
         """Submit what is not submitted yet. Raises BadInput for a file that is not the one of the state."""
@@ -153,7 +159,9 @@ class Submission:
             return part.pieces(file.fileno())
 
         content = UploadContent(f"chatpipe-{record.token}.jsonl", part.size, pieces)
-        self._state.note(record, "uploaded", file_id=self._api.upload(content))
+        file_id = self._api.upload(content)
+        self._uploaded.add(file_id)
+        self._state.note(record, "uploaded", file_id=file_id)
 
     def _create(self, record: PartRecord, part: InputPart, file: BinaryIO) -> ProviderJob:
         tries = 0
@@ -225,7 +233,7 @@ class Submission:
     def look_for(self, record: PartRecord) -> ProviderJob | None:
         """The job of a create that was not confirmed. None if it is not in the list after a while.
 
-        If there are two, the younger is cancelled.
+        If there are two, the younger is cancelled. Raises SomeFailed if the list cannot have it.
         """
         end = self._context.monotonic() + self._terms.settle_s
         if self._context.now() - (record.creating_at or 0.0) > self._terms.settle_s:
@@ -238,8 +246,28 @@ class Submission:
                     self._api.cancel(extra.id)
                 return self._created(record, found[0])
             if self._context.monotonic() >= end:
+                self._refuse_foreign(record)
                 return None
             self._api.sleep(min(_LOOK_S, max(0.1, end - self._context.monotonic())))
+
+    def _refuse_foreign(self, record: PartRecord) -> None:
+        """Raise SomeFailed if the file of a create does not belong to the account of the key, or is gone.
+
+        The list of another account says nothing about the job.
+        """
+        id_ = record.file_id
+        if id_ is None or id_ in self._uploaded:
+            return
+        try:
+            self._api.file_size(id_)
+        except ChatpipeError as fault:
+            if fault.http_status not in _NOT_SHOWN:
+                raise
+            what = (
+                f"a job of {id_} may have been created, and the provider does not show that file to this key"
+            )
+            fix = f"use the key of then, or {self._terms.giving_up}"
+            raise SomeFailed(what, Status.SOME_FAILED, fix=fix) from fault
 
     def _listed(self, record: PartRecord) -> Iterator[ProviderJob]:
         """The jobs of a part in the list, as far back as the create may lie.

@@ -444,6 +444,25 @@ def test_a_create_that_cannot_be_looked_for_is_in_flight(harness: Callable[..., 
     assert (len(paid(made.provider)), made.answers()) == (3, ["say 0", "say 2", "say 3"])
 
 
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_a_create_that_was_not_confirmed_is_not_repeated_with_the_key_of_another_account(
+    harness: Callable[..., JobHarness], engine: str
+) -> None:
+    made = harness("empty:on=create:times=1", "status=401:on=list:times=2:of=all")
+    made.write([0, 2, 3])
+    assert made.run()[0] == 77
+    right, made.provider.planner = made.provider.planner, Provider().planner
+    made.provider.clock_s += 999
+    status, words = made.run(engine=engine)
+    assert (status, made.provider.jobs()) == (1, [])
+    if engine == "batch-api":
+        assert words.endswith(": use the key of then, or give the job up with another --journal")
+    right._rules._rules.clear()
+    made.provider.planner = right
+    assert made.run() == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (3, ["say 0", "say 2", "say 3"])
+
+
 def test_an_input_that_was_edited_finds_its_lines(harness: Callable[..., JobHarness]) -> None:
     made = harness()
     made.run("--no-wait")

@@ -38,7 +38,8 @@ class JobLifecycle:
         self._creates_only = options.creates_only
         self._note = api.connection.context.note
         self._waits = options.waits
-        terms = SubmitTerms(records.server, settle_s=options.waits.settle_s)
+        giving_up = "give the job up with another --journal"
+        terms = SubmitTerms(records.server, giving_up, settle_s=options.waits.settle_s)
         self._submission = Submission(api, records, terms, lambda record: None)
         self._parts: JobParts
         self._numbers: dict[str, int] = {}  # of the part of a job that this run has created
