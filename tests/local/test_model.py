@@ -1,4 +1,4 @@
-"""echo.py: each thing that it honours: the request that asks for it, the part of the reply that shows it."""
+"""model.py: each thing that it honours: the request that asks for it, the part of the reply that shows it."""
 
 from __future__ import annotations
 
