@@ -13,6 +13,7 @@ from chatpipe.errors import (
     BadInput,
     Status,
 )
+from chatpipe.server.server import THROUGH_PROXY
 from chatpipe.wire import faults
 from chatpipe.wire.http1 import NO_REPLY, EarlyEnd, NotHTTP
 from chatpipe.wire.timeouts import DEADLINE
@@ -191,6 +192,15 @@ LINES: dict[str, tuple[Exception, str]] = {
     ),
     "anything else": (KeyError("x"), f"unexpected KeyError from {SHOWN}: 'x'"),
 }
+
+
+def test_a_connection_that_takes_too_long_names_the_proxy_on_its_way() -> None:
+    extensions = {THROUGH_PROXY: ("http://p:3128", "https_proxy")}
+    fault = faults.from_exception(httpx.ConnectTimeout("no connection within 10 s"), URL, extensions)
+    assert str(fault) == (
+        f"cannot reach {SHOWN} through the proxy 'http://p:3128' (https_proxy): no connection within 10 s: "
+        "raise --connect-timeout"
+    )
 
 
 @pytest.mark.parametrize(("error", "line"), LINES.values(), ids=LINES)

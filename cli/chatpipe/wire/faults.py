@@ -57,8 +57,11 @@ def from_exception(
         return error.fault
     url = f"'{printable_line(redact.url(where), is_ours=True)}'" if where else "the server"
     text = _message_of(error)
+    route = extensions.get(THROUGH_PROXY)
     if isinstance(error, httpx.ProxyError):
-        return _proxy_error(url, text, extensions.get(THROUGH_PROXY))
+        return _proxy_error(url, text, route)
+    if isinstance(error, httpx.ConnectTimeout) and route is not None:
+        url += f" through the proxy '{route[0]}' ({route[1]})"  # either of them may be silent
     for classes, convert in _BY_CLASS:
         if isinstance(error, classes):
             fault = convert(url, text, error)
