@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _TOO_MANY_FILES = "cannot open another file"
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
+# The words of the dynamic loader for a library that does not fit into memory. It gives no error number.
+_UNMAPPED = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")
 # Errors of the system that are no bug of ours, wherever they come from.
 _SYSTEM_ERRNOS = frozenset(
     {
@@ -85,7 +87,9 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     from chatpipe.system.console import Console
 
     hide_stray_keys(os.environ, arguments)
-    fault = error if isinstance(error, ChatpipeError) else _bug_fault(error, arguments)
+    fault = (
+        error if isinstance(error, ChatpipeError) else _machine_fault(error) or _bug_fault(error, arguments)
+    )
     if "--debug" in arguments and not isinstance(fault, Problems):
         _show_traceback(error)
     console = Console(ConsoleOptions(error_format=_error_format(arguments)))
@@ -138,21 +142,43 @@ def _system_fault(error: OSError) -> ChatpipeError:
     return cannot_write(os.fsdecode(error.filename), error, "cannot be used")
 
 
+def _unforeseen_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeError:
+    """The fault for an exception that no module has expected: of the machine, or else a bug."""
+    return _machine_fault(error) or _bug_fault(error, arguments)
+
+
+def _machine_fault(error: Exception) -> ChatpipeError | None:
+    """The fault for want of memory, or a package that cannot be imported. None for other exceptions."""
+    from chatpipe.errors import BadConfiguration, CannotWrite
+
+    if isinstance(error, MemoryError) or _does_not_fit(error):
+        fix = "free memory, or raise `ulimit -v`, and run the same command again"
+        return CannotWrite("out of memory", fix=_with_notes(error, fix))
+    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if package in ("", "chatpipe"):  # a name that our own modules do not have is a bug
+        return None
+    return BadConfiguration(f"the package {package} is missing or broken", fix="install chatpipe again")
+
+
+def _does_not_fit(error: Exception) -> bool:
+    """Return True if a library could not be loaded for want of memory."""
+    words = str(error).lower()
+    return isinstance(error, ImportError) and any(each in words for each in _UNMAPPED)
+
+
 def _bug_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeError:
     """The fault for an unforeseen exception, whose words may have anything in them."""
     from chatpipe.errors import ChatpipeError
     from chatpipe.server.stray_keys import hide_everything
 
     hide_everything(os.environ, arguments)
-    fix = "please report what --debug shows"
-    if notes := _notes(error):
-        fix = f"{notes}, {fix}"
-    return ChatpipeError(f"a bug: {type(error).__name__}: {error}", fix=fix)
+    words = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return ChatpipeError(f"a bug: {words}", fix=_with_notes(error, "please report what --debug shows"))
 
 
-def _notes(error: Exception) -> str:
-    """The notes of an exception (PEP 678): an output says so where it kept what came."""
-    return ", ".join(getattr(error, "__notes__", []))
+def _with_notes(error: Exception, fix: str) -> str:
+    """Put the notes of an exception (PEP 678) before fix: an output says so where it kept what came."""
+    return ", ".join((*getattr(error, "__notes__", []), fix))
 
 
 def _print_version() -> int:
