@@ -81,12 +81,16 @@ def run(arguments: Sequence[str]) -> int:
 
 def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Report the fault on stderr, one line for each of several, and return its exit status."""
-    from chatpipe.errors import ChatpipeError, Problems
+    from chatpipe.errors import BadConfiguration, ChatpipeError, Problems
     from chatpipe.options.output import ConsoleOptions
     from chatpipe.server.stray_keys import hide_stray_keys
     from chatpipe.system.console import Console
 
-    hide_stray_keys(os.environ, arguments)
+    try:
+        hide_stray_keys(os.environ, arguments)
+    except OSError as broken:  # the names of the variables with keys are unknown: show nothing of the error
+        what = f"{broken.filename} is missing or broken"
+        error = BadConfiguration(what, fix="install chatpipe again")
     fault = (
         error if isinstance(error, ChatpipeError) else _machine_fault(error) or _bug_fault(error, arguments)
     )

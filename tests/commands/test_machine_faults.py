@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatpipe import main
+from chatpipe.server import stray_keys
 
 MEMORY = "free memory, or raise `ulimit -v`, and run the same command again"
 AGAIN = "is missing or broken: install chatpipe again"
@@ -38,3 +39,15 @@ def test_one_line_and_a_status(
     monkeypatch.setattr(main, "_command", fail)
     assert main.run(["check"]) == status
     assert capfd.readouterr().err == f"chatpipe: {line}\n"
+
+
+def test_a_missing_data_file_is_one_line_that_shows_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_environ: object, _arguments: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "profiles.toml")
+
+    monkeypatch.setattr(stray_keys, "hide_stray_keys", fail)
+    monkeypatch.setattr(main, "_command", lambda _arguments: 1 // 0)
+    assert main.run(["check"]) == 78
+    assert capfd.readouterr().err == f"chatpipe: profiles.toml {AGAIN}\n"
