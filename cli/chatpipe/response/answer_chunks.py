@@ -17,6 +17,7 @@ from chatpipe.response.completion import NOT_TEXT
 from chatpipe.response.server_error import ServerError, error_of, may_have_error
 from chatpipe.response.usage import reported_usage
 
+_MIXED = "the reply has pieces of more choices than --n, which cannot be told apart"
 _SECOND_ANSWER = "the reply has a second answer where one was asked for"
 
 
@@ -60,6 +61,8 @@ class AnswerChunks:
             return f"the answer was cut off: {self.assembly.excess}"
         if self.assembly.is_unreadable():
             return NOT_TEXT
+        if self._indexes.are_mixed:
+            return _MIXED
         return _SECOND_ANSWER if self.assembly.has_second_answer() else ""
 
     def add_late(self, chunk: dict[str, Value]) -> None:

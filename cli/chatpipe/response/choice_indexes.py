@@ -1,8 +1,9 @@
 """The `index` of choices in a stream, as it should be: that of the choice.
 
 Servers write it as text or null, or leave it out; then the place in the chunk is meant. Some count chunks in
-it: 0, 1, 2, 3 are the pieces of one answer (seen: TGI before 2.0 from 1, Foundry Local 0.7 from 0). That is
-known only once there are more of them than choices, so that a chunk may have to wait for the next one.
+it: 0, 1, 2, 3 are the pieces of one answer (seen: TGI before 2.0 from 1, Foundry Local 0.7 from 0). An index
+that repeats or goes back is that of a choice. Until there is one, or more chunks than a server would send
+choices, a chunk may have to wait for the next one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from chatpipe.response.finish_reasons import has_ended
 
 # More choices than any server offers, for a recording of which nobody knows how many were asked for.
 _MOST_CHOICES = 128
+# More choices than a server sends that was not asked for so many. The first pieces of as many wait for it.
+_MOST_UNASKED = 16
 # The payload of a chunk as received, and the chunk with integers as the indexes of its choices.
 PlacedChunk = tuple[bytes, dict[str, Value]]
 
@@ -23,7 +26,8 @@ class ChoiceIndexes:
 
     requested is the number of choices that were requested, None if it is not known. are_plain is True once
     the indexes are known to be those of choices. From then on only a chunk without has_plain_index() needs
-    place().
+    place(). are_mixed is True if indexes that were taken for a count go back: pieces of several choices were
+    passed on as one.
     """
 
     __slots__ = (
@@ -34,6 +38,7 @@ class ChoiceIndexes:
         "_is_settled",
         "_last",
         "_requested",
+        "are_mixed",
         "are_plain",
     )
 
@@ -41,6 +46,7 @@ class ChoiceIndexes:
         self._requested = requested
         self._is_settled = False
         self.are_plain = False
+        self.are_mixed = False
         self._is_counting = False
         self._counted = 0  # chunks so far, each with one choice and an index one above the last
         self._last = -1
@@ -57,7 +63,7 @@ class ChoiceIndexes:
             choices = chunk["choices"]
         if self._is_settled:
             if self._is_counting:
-                chunk = _of_one_choice(chunk)
+                chunk = self._counted_chunk(chunk)
             return [(payload, chunk)]
         return self._observe((payload, chunk), choices)
 
@@ -65,9 +71,9 @@ class ChoiceIndexes:
         """The chunks that were held back. At the end it has to be decided whether the index counts chunks.
 
         It does if one choice was requested, or if only the last chunk ended: of several choices each ends.
-        In a recording that was cut, three chunks are more likely to be one choice than three.
+        In a stream that was cut, three chunks are more likely to be one choice than three.
         """
-        is_likely = self._requested == 1 or self._has_ended or (self._requested is None and self._counted > 2)
+        is_likely = self._requested == 1 or self._has_ended or self._counted > (self._requested or 1) + 1
         self._is_counting = self._counted > 1 and is_likely
         return self._settle()
 
@@ -82,7 +88,7 @@ class ChoiceIndexes:
         self._counted += 1
         self._last = index
         self._has_ended = has_ended(choices[0].get("finish_reason"))
-        if self._counted > (self._requested or _MOST_CHOICES) + 1:
+        if self._counted > max(self._requested or _MOST_CHOICES, _MOST_UNASKED) + 1:
             self._is_counting = True
             self._held.append(placed)
             return self._settle()
@@ -90,6 +96,15 @@ class ChoiceIndexes:
             return [placed]
         self._held.append(placed)
         return []
+
+    def _counted_chunk(self, chunk: Mapping[str, Value]) -> dict[str, Value]:
+        """A chunk of a stream that counts chunks. The last one, which says the end, may have any index."""
+        for choice in chunk.get("choices") or ():
+            index = choice.get("index") if type(choice) is dict else None
+            if type(index) is int and not has_ended(choice.get("finish_reason")):
+                self.are_mixed |= index < self._last
+                self._last = index
+        return _of_one_choice(chunk)
 
     def _pass_on(self, placed: PlacedChunk) -> list[PlacedChunk]:
         """Pass a chunk without choices on, but not before those that are held back."""
