@@ -68,6 +68,22 @@ def test_usage_is_found_wherever_it_stands(
         "cached": ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}, (5, 4, 0, 5)),
         "cached, DeepSeek": ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 4}, (5, 4, 0, 5)),
         "cached, Moonshot": ({"prompt_tokens": 5, "cached_tokens": 4}, (5, 4, 0, 5)),
+        "cached, told twice": (
+            {"prompt_tokens": 9, "cached_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}},
+            (9, 4, 0, 9),
+        ),
+        "cached, 0 in the details": (
+            {"prompt_tokens": 9, "cached_tokens": 5, "prompt_tokens_details": {"cached_tokens": 0}},
+            (9, 5, 0, 9),
+        ),
+        "cached, in another word of the details": (
+            {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 0, "cachedTokens": 3}},
+            (9, 3, 0, 9),
+        ),
+        "cached, a negative count": (
+            {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": -1}},
+            (9, 0, 0, 9),
+        ),
         "more cached than sent": ({"prompt_tokens": 5, "cached_tokens": 9}, (5, 5, 0, 5)),
         "no details": ({"prompt_tokens": 5, "prompt_tokens_details": None}, (5, 0, 0, 5)),
         "other words": ({"input_tokens": 5, "output_tokens": 2}, (5, 0, 2, 7)),

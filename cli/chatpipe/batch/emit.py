@@ -12,6 +12,7 @@ from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tally import Tally
 from chatpipe.output.target import OpenOutput
 from chatpipe.response.caveats import caveats
+from chatpipe.response.completion import is_plain_text
 
 
 class ResultEmitter:
@@ -41,8 +42,9 @@ class ResultEmitter:
 
     def emit(self, result: Result) -> None:
         """Write a result that is recorded already. Raises CannotWrite."""
-        if result.completion is not None:
-            self._console.warn_once(caveats(result.completion, only_text=self._run_format.calls_are_final))
+        completion = result.completion
+        if completion is not None and not is_plain_text(completion):
+            self._console.warn_once(caveats(completion, only_text=self._run_format.calls_are_final))
         if not result.is_good:
             if self._write_error is not None:
                 self._progress.wipe_bar()

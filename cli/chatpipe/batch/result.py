@@ -16,6 +16,7 @@ from chatpipe.line_record import LineRecord
 from chatpipe.options.outcomes import OK, OUTCOMES, Outcome, is_accepted
 from chatpipe.options.output import Format
 from chatpipe.response import judge
+from chatpipe.response.completion import is_plain_text
 from chatpipe.response.result_line import (
     BY_JOBS,
     LineError,
@@ -80,6 +81,7 @@ class ResultBuilder:
         self._calls_are_final = properties.calls_are_final
         self._needs_code = properties.is_code
         self._rules = rules
+        self._takes_any_text = rules is None and not properties.is_code
         self._recorded = RecordedJudge(rules, needs_code=properties.is_code)
         self._server = server
         self._engine = engine
@@ -91,7 +93,8 @@ class ResultBuilder:
             return self._of_fault(item, fingerprint, answer, fault, latency_s)
         completion = answer.completion
         assert completion is not None
-        verdict = self._verdict(item, completion, answer)
+        is_good = self._takes_any_text and is_plain_text(completion)
+        verdict = None if is_good else self._verdict(item, completion, answer)
         outcome = OK if verdict is None else verdict.outcome
         body: Value = completion
         if answer.body is not None and not _has_lone_surrogate(item.custom_id):

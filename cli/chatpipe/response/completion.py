@@ -10,8 +10,32 @@ from chatpipe.inputs.messages import without_empty_calls
 from chatpipe.inputs.parts import json_text, parts_of, split_parts, text_of
 from chatpipe.inputs.values import NotJSON, Value, as_list, as_object
 from chatpipe.response.chunks import REASONING_FIELDS
+from chatpipe.response.server_error import may_have_error
 
 NOT_TEXT = "the answer has content that is not text"
+
+
+def is_plain_text(completion: Mapping[str, Value]) -> bool:
+    """Return True for one text that ended well, as nearly all completions are.
+
+    It is a good answer for whoever asked for text, and has no caveats. Never raises.
+    """
+    try:
+        (choice,) = completion["choices"]
+        message = choice["message"]
+        content = message["content"]
+        return (
+            choice["finish_reason"] == "stop"
+            and type(content) is str
+            and content != ""
+            and not message.get("refusal")
+            and not message.get("tool_calls")
+            and not message.get("function_call")
+            and "images" not in message
+            and not may_have_error(completion)
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False  # another form
 
 
 def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:

@@ -28,6 +28,8 @@ _CACHED_WORDS = (
     "cachedContentTokenCount",
     "cachedTokens",
 )
+_CACHED_NAMES = frozenset(_CACHED_WORDS)
+_OTHER_CACHED_NAMES = _CACHED_NAMES - {"cached_tokens"}
 # Anthropic does not count these among `input_tokens`.
 _APART_FROM_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -102,7 +104,10 @@ def _plain_counts(usage: dict[str, Value]) -> Usage | None:
 
     It is read twice a line of a run, so that the ways of other vendors must not cost these anything.
     """
-    prompt, completion, total = map(usage.get, _COUNTS)
+    try:
+        prompt, completion, total = usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]
+    except KeyError:
+        return None
     if not (type(prompt) is type(completion) is type(total) is int):
         return None
     if prompt < 0 or completion < 0 or not 0 < total < _NO_COUNT or total < prompt + completion:
@@ -261,6 +266,9 @@ def _is_number(value: Value) -> bool:
 
 def _cached_count(usage: Mapping[str, Value]) -> int:
     """The cached tokens that the details state, else those that the usage object itself states."""
+    details = usage.get("prompt_tokens_details")
+    if type(details) is dict and _OTHER_CACHED_NAMES.isdisjoint(details) and _CACHED_NAMES.isdisjoint(usage):
+        return _count(details.get("cached_tokens"))  # nearly always
     for name in _DETAILS:
         details = usage.get(name)
         if type(details) is dict:
