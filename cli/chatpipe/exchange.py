@@ -196,17 +196,22 @@ async def ask(
 ) -> Answer:
     """Send the request until an answer arrives or no retry can help. Answer.fault is the last attempt's.
 
+    If further attempts were not recorded, it is that of the last one that was.
+
     An exception of the receiver (a full disk, a closed pipe) closes the connection and propagates.
     """
     request.extensions.update({"timeout": _timeouts(limits), MAX_REPLY: limits.max_reply_bytes})
     deadline: float | None = request.extensions.get("deadline")  # of a request that is sent again
     tries = 1
+    failed: Answer | None = None
     while True:
         if (wait := hooks.before_attempt()) is not None:
             await wait
         if deadline is None:  # the wait before the first attempt does not count
             deadline = _set_deadline(request, limits, context)
         answer, failure = await _attempt(request, context, receiver, hooks)
+        if failed is not None and isinstance(answer.fault, NotRecorded):  # the recording ends with a failure
+            return _final_answer(failed, None)
         answer = answer if tries == 1 else answer._replace(attempts=tries)
         if answer.fault is None:
             return answer
@@ -225,6 +230,7 @@ async def ask(
         if not decision.uncounted:
             context.note(f"{_clause(answer.fault)}: {decision.notice} ({tries} of {policy.retries})")
             tries += 1
+        failed = answer
         await context.sleep(seconds)
 
 
@@ -280,7 +286,7 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
     if isinstance(decision, GiveUp) and decision.requested_s is not None:
         what = f"{_clause(fault)}, and to wait {decision.requested_s:.0f} s"
         fault = TryLater(what, place=fault.place, fix="try again then").with_reply_of(fault)
-    elif answer.attempts > 1 and not isinstance(fault, NotRecorded):
+    elif answer.attempts > 1:
         fault.what = f"{_clause(fault)}, after {quantity(answer.attempts, 'try')}"
     return answer._replace(fault=fault)
 
