@@ -647,6 +647,11 @@ def with_message(**fields: Any) -> bytes:
     return orjson.dumps({"messages": [{}], **fields})
 
 
+def with_text(text: str, **fields: Any) -> bytes:
+    """A request with this text."""
+    return orjson.dumps({"messages": [{"role": "user", "content": text}], **fields})
+
+
 REFUSED: dict[str, tuple[bytes, str | None, str | None]] = {
     "empty": (b"", None, None),
     "not-json": (b"{", None, None),
@@ -667,6 +672,24 @@ REFUSED: dict[str, tuple[bytes, str | None, str | None]] = {
         "integer_below_min_value",
     ),
     "top-logprobs": (with_message(top_logprobs=21), "top_logprobs", "integer_above_max_value"),
+    "repeated-choices": (with_text("a " * 100_000, n=128), "n", "answer_too_large"),
+    "repeated-tokens": (
+        with_text("a " * 1000, n=128, logprobs=True, top_logprobs=20),
+        "n",
+        "answer_too_large",
+    ),
+    "repeated-tokens-of-a-stream": (
+        with_text("a " * 1000, n=128, logprobs=True, top_logprobs=20, stream=True),
+        "n",
+        "answer_too_large",
+    ),
+    "one-long-token": (
+        with_text("a" * 200_000, logprobs=True, top_logprobs=20),
+        "top_logprobs",
+        "answer_too_large",
+    ),
+    "tokens-alone": (with_text("a " * 300_000, logprobs=True), "logprobs", "answer_too_large"),
+    "stops": (with_message(stop=["a"] * 65), "stop", "array_above_max_length"),
     "tool-not-there": (
         with_message(tools=[{}], tool_choice={"type": "function", "function": {"name": "b"}}),
         "tool_choice",
@@ -709,6 +732,29 @@ def test_importing_it_imports_no_http_client() -> None:
 def test_tokens_are_counted_as_they_are_cut(text: str) -> None:
     assert count_tokens(text) == len(tokens_of(text))
     assert "".join(tokens_of(text)) == text
+
+
+LARGE: dict[str, dict[str, Any]] = {
+    "text": {},
+    "stream": {"stream": True},
+    "cut": {"n": 128, "logprobs": True, "top_logprobs": 20, "max_tokens": 80},
+    "choices": {"n": 128, "max_tokens": 60_000},
+    "tokens": {"logprobs": True, "top_logprobs": 20, "max_tokens": 8000},
+}
+
+
+@pytest.mark.parametrize("fields", LARGE.values(), ids=LARGE)
+def test_a_large_answer_that_repeats_little_is_sent(fields: dict[str, Any]) -> None:
+    reply = echo.answer("POST", "/v1/chat/completions", with_text("a " * 100_000, **fields))
+    assert reply.status == 200
+    assert sum(map(len, reply.pieces)) < 20_000_000
+
+
+@pytest.mark.parametrize(
+    "text", ["ab " * 400_000, "a" * (1 << 20) + " b", " " * (1 << 20) + "b", "a " + "b" * (1 << 20) + " "]
+)
+def test_tokens_of_a_long_text_are_counted_in_parts(text: str) -> None:
+    assert count_tokens(text) == len(tokens_of(text))
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a ", '"\\\n', "100%", "%b %d", "\u00e9\u2028", "\ud83d"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import jsonschema
@@ -171,6 +172,28 @@ def test_made_value(schema: Any, value: Any) -> None:
 def test_value_fits_whatever_the_text(schema: Any, text: str) -> None:
     validator = jsonschema.Draft202012Validator(schema)
     assert [error.message for error in validator.iter_errors(sample_value(schema, text))] == []
+
+
+def doubled(times: int) -> Any:
+    """A value of 2 ** times texts."""
+    names = [f"d{at}" for at in range(times)]
+    defs = {name: properties("x y", x=ref(after), y=ref(after)) for name, after in pairwise([*names, "end"])}
+    return {**ref("d0"), "$defs": {**defs, "end": {}}}
+
+
+TOO_LARGE: dict[str, Any] = {
+    "doubled": doubled(40),
+    "branches": {"allOf": [optional({"minimum": 1}, {"minimum": 2})] * 40 + [{"maximum": 0}]},
+    "arrays": {"minItems": 10_000, "items": {"minItems": 10_000, "items": {}}},
+    "texts": {"minItems": 10_000, "items": {"type": "string", "minLength": 10_000}},
+    "constants": {"minItems": 10_000, "items": {"const": "a" * 10_000}},
+    "repetitions": {"pattern": "^((a{999}){999}){999}$"},
+}
+
+
+@pytest.mark.parametrize("schema", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_a_value_that_is_too_large_is_null(schema: Any) -> None:
+    assert sample_value(schema, "hi") is None
 
 
 @pytest.mark.parametrize("schema", NOTHING_FITS.values(), ids=NOTHING_FITS)

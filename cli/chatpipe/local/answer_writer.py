@@ -10,9 +10,10 @@ import base64
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from chatpipe.inputs import values
@@ -37,6 +38,10 @@ _COMPLETION_DETAILS = {
 }
 
 _TOKEN = re.compile(r"\s*\S+|\s+")
+_COUNTED_AT_ONCE = 1 << 20  # characters: the words of a text take 30 times the memory of its characters
+# Bytes of one entry of log probabilities: its JSON without the token, and those of each byte of the token.
+_ENTRY_BYTES = 60
+_TOKEN_BYTES = 5
 _MARK = "the delta"
 _ARGUMENTS_PIECE = 16  # characters of a call's arguments in a chunk: JSON has too few spaces to cut at
 
@@ -77,14 +82,30 @@ class ModelAnswer(NamedTuple):
     pieces: Sequence[str] | None = None  # the tokens of the text, None for those of the model
 
     @property
-    def tokens(self) -> Sequence[str]:
-        return tokens_of(self.text) if self.pieces is None else self.pieces
+    def tokens(self) -> Iterable[str]:
+        """The tokens of the text, made one by one: those of a long text take much memory."""
+        return (found[0] for found in _TOKEN.finditer(self.text)) if self.pieces is None else self.pieces
+
+    @property
+    def token_count(self) -> int:
+        return count_tokens(self.text) if self.pieces is None else len(self.pieces)
+
+    @property
+    def size(self) -> int:
+        """About the bytes that it takes to write all choices: their texts and their log probabilities."""
+        payloads = sum(len(call.payload) for call in self.calls)
+        text_bytes = len(_bytes(self.text))
+        size = text_bytes + payloads + len(self.refusal or "") + len(self.reasoning or "")
+        if self.top_logprobs is not None:
+            entries = 1 + self.top_logprobs
+            size += entries * (_ENTRY_BYTES * self.token_count + _TOKEN_BYTES * text_bytes)
+        return self.choices * size
 
     @property
     def completion_tokens(self) -> int:
         if self.given_usage and "completion_tokens" in self.given_usage:
             return int(self.given_usage["completion_tokens"])
-        tokens = count_tokens(self.text) if self.pieces is None else len(self.pieces)
+        tokens = self.token_count
         if self.calls:
             tokens += sum(len(tokens_of(call.payload)) + 1 for call in self.calls)  # a name is one token
         if self.refusal or self.reasoning:
@@ -111,7 +132,25 @@ def tokens_of(text: str) -> list[str]:
 
 def count_tokens(text: str) -> int:
     """The number of tokens_of(text), in a quarter of its time."""
+    if len(text) > _COUNTED_AT_ONCE:
+        return _count_in_parts(text)
     return len(text.split()) + text[-1:].isspace()
+
+
+def _count_in_parts(text: str) -> int:
+    """The number of tokens of a long text, without all of its words in memory at one time."""
+    count = int(text[-1:].isspace())
+    for at in range(0, len(text), _COUNTED_AT_ONCE):
+        part = text[at : at + _COUNTED_AT_ONCE]
+        goes_on = at > 0 and not text[at - 1].isspace() and not part[0].isspace()
+        count += len(part.split()) - goes_on
+    return count
+
+
+def first_tokens(text: str, limit: int) -> str | None:
+    """The first tokens of a text, None if it has no more than limit."""
+    last = next(islice(_TOKEN.finditer(text), limit - 1, None), None)
+    return None if last is None or last.end() == len(text) else text[: last.end()]
 
 
 def plain_completion(digest: str, model: str, text: str, tokens: tuple[int, int]) -> bytes:
@@ -140,11 +179,12 @@ def _plain_form() -> list[bytes]:
 
 def completion_of(answer: ModelAnswer) -> _Object:
     """The completion, as a whole answer has it."""
+    logprobs = _logprobs(answer, tuple(answer.tokens)) if answer.top_logprobs is not None else None
     choices = [
         {
             "index": index,
             "message": _message(answer, index),
-            "logprobs": None if answer.top_logprobs is None else _logprobs(answer, answer.tokens),
+            "logprobs": logprobs,
             "finish_reason": answer.finish_reason,
         }
         for index in range(answer.choices)
@@ -255,12 +295,13 @@ def _pieces(answer: ModelAnswer, frames: Sequence[tuple[bytes, bytes]], envelope
     """The deltas of all choices, one event each, in the frame of its choice."""
     for deltas in zip(*(_deltas(answer, index) for index in range(answer.choices)), strict=True):
         piece = b""
-        for index, (delta, tokens) in enumerate(deltas):
+        logprobs = _logprobs(answer, deltas[0][1])
+        for index, (delta, _) in enumerate(deltas):
             if answer.top_logprobs is None:
                 before, after = frames[index]
                 piece += before + values.dumps(delta) + after
             else:
-                choice = _choice(index, delta, _logprobs(answer, tokens))
+                choice = _choice(index, delta, logprobs)
                 piece += _event({**envelope, "choices": [choice]})
         yield piece
 
@@ -285,7 +326,7 @@ def _deltas(answer: ModelAnswer, index: int) -> Iterator[tuple[_Object, Sequence
     if answer.audio_format:
         yield {"audio": _audio_id(answer, index)}, ()
         yield from (({"audio": {"transcript": token}}, (token,)) for token in answer.tokens)
-        yield from (({"audio": {"data": data}}, ()) for data in _audio_pieces(len(answer.tokens)))
+        yield from (({"audio": {"data": data}}, ()) for data in _audio_pieces(answer.token_count))
         yield {"audio": _AUDIO_END}, ()
     else:
         if answer.reasoning:
@@ -302,9 +343,10 @@ def _events_of_text(answer: ModelAnswer) -> Iterator[Sequence[str]]:
 
     An event takes some 250 bytes more than its text. Of millions of them, these would reach --max-reply.
     """
-    tokens = answer.tokens
-    step = 1 if answer.pieces is not None else -(-len(tokens) // _MOST_EVENTS) or 1
-    return (tokens[at : at + step] for at in range(0, len(tokens), step))
+    tokens = iter(answer.tokens)
+    step = 1 if answer.pieces is not None else -(-answer.token_count // _MOST_EVENTS) or 1
+    while group := tuple(islice(tokens, step)):
+        yield group
 
 
 def _call_deltas(answer: ModelAnswer, index: int, at: int) -> Iterator[_Object]:

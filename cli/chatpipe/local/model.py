@@ -23,8 +23,8 @@ from chatpipe.local.answer_writer import (
     completion_of,
     count_tokens,
     events_of,
+    first_tokens,
     plain_completion,
-    tokens_of,
 )
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.sample import sample_value
@@ -46,6 +46,9 @@ _SHAPING = frozenset(
 )
 _MAX_CHOICES = 128
 _MAX_TOP_LOGPROBS = 20
+_MAX_STOPS = 64  # the API takes 4, and other servers more
+# Bytes of an answer that repeats its text: 2 kB can ask for 160 MB, and 800 kB for gigabytes.
+_MAX_REPEATED = 16_000_000
 
 
 @dataclass(slots=True)
@@ -129,6 +132,7 @@ def answer_chat(sent: ChatBody, given: GivenAnswer | None = None) -> Reply:
     try:
         body = _checked(sent)
         answer = _answer(body, digest) if given is None else _given_answer(body, digest, given)
+        _refuse_repetition(answer)
     except _BadRequest as error:
         return _error(400, error.message, error.param, error.code, headers)
     if body.get("stream") is not True:
@@ -219,8 +223,8 @@ def _answer(body: _Object, digest: str) -> ModelAnswer:
         finish_reason = "function_call" if call.kind == "function_call" else "tool_calls"
     else:
         text = _cut_at_stop(_formatted(body.get("response_format"), text), body.get("stop"))
-    if limit is not None and len(tokens := tokens_of(text)) > limit:
-        text, finish_reason = "".join(tokens[:limit]), "length"
+    if limit is not None and (cut := first_tokens(text, limit)) is not None:
+        text, finish_reason = cut, "length"
     audio_format = _audio_format(body) if call is None else None
     return ModelAnswer(
         digest=digest,
@@ -253,6 +257,21 @@ def _given_answer(body: _Object, digest: str, given: GivenAnswer) -> ModelAnswer
         given_usage=given.usage,
         pieces=given.tokens or (),
     )
+
+
+def _refuse_repetition(answer: ModelAnswer) -> None:
+    """Raise _BadRequest for an answer that is large because of choices or log probabilities.
+
+    A text alone is no larger than its request.
+    """
+    is_repeated = {"n": answer.choices > 1, "top_logprobs": bool(answer.top_logprobs)}
+    names = [name for name, is_true in is_repeated.items() if is_true]
+    if answer.top_logprobs == 0:
+        names.append("logprobs")
+    if names and answer.size > _MAX_REPEATED:
+        listed = " and ".join(f"'{name}'" for name in names)
+        what = f"The answer would be larger than {_MAX_REPEATED // 1_000_000} MB: lower {listed}"
+        raise _BadRequest(f"{what}, or set 'max_tokens'.", names[0], "answer_too_large")
 
 
 def _model_of(body: _Object) -> str:
@@ -380,9 +399,13 @@ def _base64_size(data: str) -> int:
 
 
 def _cut_at_stop(text: str, stop: Value) -> str:
+    """The text up to the first stop. Raises _BadRequest."""
     if stop is None:
         return text
     stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list) else []
+    if len(stops) > _MAX_STOPS:
+        what = f"Invalid 'stop': array too long. Expected at most {_MAX_STOPS}, but got {len(stops)} instead."
+        raise _BadRequest(what, "stop", "array_above_max_length")
     found = [text.find(each) for each in stops if isinstance(each, str) and each]
     return text[: min((at for at in found if at >= 0), default=len(text))]
 

@@ -14,10 +14,11 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar
 
 from chatpipe.inputs.place import steps_of
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, dumps
 
 _Schema = dict[str, Any]
 _T = TypeVar("_T")
@@ -51,10 +52,31 @@ _FORMATS = {
     "regex": ".",
 }
 _MAX_COUNT = 10_000  # characters, items, properties: a larger minimum would fill the memory
+# Work for one value, in characters: a few $refs can ask for more values than any memory holds.
+_MOST_WORK = 4_000_000
+_WORK_OF_A_VALUE = 20
+_COMPARED = 16  # comparisons that take the time of a character
 
 
 class _NoFit(Exception):
     """No value fits on this path; another branch may have one."""
+
+
+class _TooMuch(Exception):
+    """The value, or the search for it, is too large."""
+
+
+class _Work:
+    """The work that is left, in characters. The same schema always takes the same work."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def spend(self, characters: int) -> None:
+        """Raises _TooMuch."""
+        self._left -= characters
+        if self._left < 0:
+            raise _TooMuch
 
 
 def sample_value(schema: Value, text: str = "") -> Value:
@@ -62,12 +84,14 @@ def sample_value(schema: Value, text: str = "") -> Value:
 
     text is the value of unconstrained strings.
     """
+    work = _Work(_MOST_WORK + len(text))
     for repeats in (1, 3):  # a repeated $ref is usually a loop, but may be a plain type used twice
         try:
-            return _Fitter(schema, text, repeats).value(schema, ())
+            return _Fitter(schema, text, repeats, work).value(schema, ())
         except _NoFit:
             continue
         except (
+            _TooMuch,
             ArithmeticError,
             AttributeError,
             LookupError,
@@ -91,8 +115,10 @@ class _Fitter:
     root: Value
     text: str
     max_repeats: int
+    work: _Work
 
     def value(self, schema: Value, refs: _Refs) -> Value:
+        self.work.spend(_WORK_OF_A_VALUE + len(refs))
         for plain, followed in self._resolved(schema, refs):
             for kind in _kinds(plain):
                 try:
@@ -124,6 +150,7 @@ class _Fitter:
     def _combined(
         self, plain: _Schema, choices: list[list[Value]], refs: _Refs
     ) -> Iterator[tuple[_Schema, _Refs]]:
+        self.work.spend(_WORK_OF_A_VALUE + len(plain))
         if not choices:
             yield plain, refs
             return
@@ -141,17 +168,18 @@ class _Fitter:
         return found
 
     def _value_of_type(self, kind: str, schema: _Schema, refs: _Refs) -> Value:
-        if "const" in schema:
-            return schema["const"]
-        if "enum" in schema:
-            return _first(value for value in schema["enum"] if _has_type(kind, value))
+        if "const" in schema or "enum" in schema:
+            choices = [schema["const"]] if "const" in schema else schema["enum"]
+            chosen = _first(value for value in choices if _has_type(kind, value))
+            self.work.spend(len(dumps(chosen)))
+            return chosen
         match kind:
             case "object":
                 return self._object(schema, refs)
             case "array":
                 return self._array(schema, refs)
             case "string":
-                return _string(schema, self.text)
+                return _string(schema, self.text, self.work)
             case "number" | "integer":
                 return _number(schema, whole=kind == "integer")
             case "boolean":
@@ -168,7 +196,8 @@ class _Fitter:
         count = _capped(schema.get("minProperties", 0))
         spare = [*(name for name in properties if name not in names), *(f"key{n + 1}" for n in range(count))]
         names += spare[: max(0, count - len(names))]
-        in_order = [name for name in properties if name in names]
+        wanted = frozenset(names)
+        in_order = [name for name in properties if name in wanted]
         in_order += [name for name in names if name not in properties]
         return {name: self.value(_property(schema, name), refs) for name in in_order}
 
@@ -192,6 +221,7 @@ class _Fitter:
     def _distinct(self, schema: Value, items: list[Value], refs: _Refs) -> Value:
         """A value that is not in items yet: a later branch, a greater number, a numbered string."""
         for plain, followed in self._resolved(schema, refs):
+            self.work.spend(len(items) * (1 + len(plain.get("enum", ()))) // _COMPARED)
             if "enum" in plain:
                 plain["enum"] = [value for value in plain["enum"] if value not in items]
             numbers = [value for value in items if isinstance(value, int | float)]
@@ -200,7 +230,9 @@ class _Fitter:
             for kind in _kinds(plain):
                 text = f"{self.text}{len(items) + 1}" if items else self.text
                 try:
-                    value = _Fitter(self.root, text, self.max_repeats)._value_of_type(kind, plain, followed)
+                    value = _Fitter(self.root, text, self.max_repeats, self.work)._value_of_type(
+                        kind, plain, followed
+                    )
                 except _NoFit:
                     continue
                 if value not in items:
@@ -259,7 +291,7 @@ def _both_values(keyword: str, left: Value, right: Value) -> Value:
         case "enum":
             return [value for value in left if value in right]
         case "required":
-            return [*left, *(name for name in right if name not in left)]
+            return list(dict.fromkeys([*left, *right]))
         case "properties":
             return {**left, **right, **{n: {"allOf": [left[n], right[n]]} for n in left if n in right}}
         case "items" | "contains" | "additionalProperties":
@@ -279,17 +311,24 @@ def _property(schema: _Schema, name: str) -> Value:
     return schema.get("additionalProperties", True)
 
 
-def _string(schema: _Schema, text: str) -> str:
+def _string(schema: _Schema, text: str, work: _Work) -> str:
     low, high = _capped(schema.get("minLength", 0)), schema.get("maxLength", math.inf)
     if "pattern" in schema:
         samples = (_sample(schema["pattern"], 0, extra)[0] for extra in range(low + 1))
         return _first(
             candidate
-            for candidate in (text, *samples)
+            for candidate in _counted(chain((text,), samples), len(schema["pattern"]), work)
             if low <= len(candidate) <= high and re.search(schema["pattern"], candidate) is not None
         )
     candidate = _FORMATS.get(schema.get("format", ""), text)
+    work.spend(max(low, len(candidate)))
     return candidate.ljust(low, "x")[: None if high == math.inf else int(high)]
+
+
+def _counted(candidates: Iterable[str], pattern_size: int, work: _Work) -> Iterator[str]:
+    for candidate in candidates:
+        work.spend(pattern_size + len(candidate))
+        yield candidate
 
 
 def _number(schema: _Schema, *, whole: bool) -> int | float:
@@ -339,6 +378,7 @@ def _sample(pattern: str, index: int, extra: int) -> tuple[str, int]:
             times = int(low) if low else int(repetition[0][0] == "+")
             open_ended = not low or (repetition["to"] and not high)
             times += extra if open_ended and repetition[0][0] != "?" else 0
+        _capped(len(text) + len(piece) * times)
         text += piece * times
     if index < len(pattern) and pattern[index] == "|":
         index = _sample(pattern, index + 1, extra)[1]
