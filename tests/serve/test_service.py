@@ -196,6 +196,20 @@ def test_a_signal_ends_it_within_a_second(number: int, status: int) -> None:
         idle.close()
 
 
+def test_a_signal_ends_it_although_a_reply_takes_for_ever() -> None:
+    """A pattern of a schema that needs years for its text: the reply before it shows that it has begun."""
+    schema = {"type": "string", "pattern": "^(a+)+$"}
+    format_ = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    with serving() as server, server.connect() as client:
+        slow = chat_request("a" * 50 + "b", response_format=format_)
+        client.sendall(chat_request("at once", b"", stream=True) + slow)
+        data = b""
+        while b"[DONE]" not in data:
+            data += client.recv(1 << 16)
+        server.process.terminate()
+        assert server.process.wait() == 0
+
+
 def test_a_reply_that_is_nearly_done_is_finished_at_the_end() -> None:
     with serving("--chunk-delay", "50ms") as server, server.connect() as stream:
         stream.sendall(chat_request(stream=True))

@@ -24,7 +24,7 @@ from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system import secrets, signals
 from chatpipe.system.console import Console
 
-_GRACE_S = 0.5  # for replies that are being written when a signal arrives
+_GRACE_S = 0.5  # for replies that are being made or written when a signal arrives
 _REQUEST_S = 60.0  # from one byte of a request to its next
 _SWEEP_S = 1.0
 _READ_BYTES = 256 << 10  # the most that one read brings
@@ -101,7 +101,7 @@ class Service:
         if not is_loopback(listener) and self._options.require_key_env is None:
             self._console.warning("other machines can reach this server, and it requires no key")
         server = await loop.create_server(lambda: ClientConnection(self), sock=listener)
-        with signals.call_on_signal(self._stop_by_signal):
+        with signals.call_on_signal(self._stop_by_signal, _GRACE_S):
             announce(listener)
             sweeper = asyncio.create_task(self._sweep(loop.time))
             await self._stop.wait()

@@ -6,7 +6,8 @@
     hold_signals()        the end of an answer, in the midst of interruptible(): delayed from here on
     release_signals()     the next wait, or the end of the block: they take effect again
     run_loop()            an event loop: a signal cancels its main task, and is raised at its end
-    call_on_signal()      a part of that task: the loop calls back between two of its steps instead
+    call_on_signal()      a part of that task: the loop calls back between two of its steps instead;
+                          a step that takes longer than its patience is given up
 
 Blocks nest, and the innermost counts. The outermost interruptible() installs one handler for its whole
 length; outside of it signals have their default action. Signals that were ignored at the start stay ignored.
@@ -49,8 +50,8 @@ class _Arrivals:
 
     handled is the number of those that have taken effect. handlers are those from before the block, None
     outside of one. delays is greater than 0 inside delay_signals(), are_held is true after hold_signals().
-    callback is that of an event loop. is_stuck returns True for a frame that waits for a reader, see
-    end_at_second_signal().
+    callback is that of an event loop, and patience_s the time that it is waited for, 0 for no limit. is_stuck
+    returns True for a frame that waits for a reader, see end_at_second_signal().
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,6 +63,7 @@ class _Arrivals:
         self.delays = 0
         self.are_held = False
         self.callback: Callable[[int], object] | None = None
+        self.patience_s = 0.0
         self.is_stuck: Callable[[FrameType], bool] | None = None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
@@ -74,6 +76,14 @@ class _Arrivals:
             self.restore_handlers()
         if not self.is_delaying or (len(self.numbers) > 1 and self._is_stuck(frame)):
             self.raise_pending()
+        elif self.callback is not None and self.patience_s:
+            signal.signal(signal.SIGALRM, self._give_up_step)
+            signal.setitimer(signal.ITIMER_REAL, self.patience_s)
+
+    def _give_up_step(self, number: int, frame: FrameType | None) -> None:
+        """Raise Interrupted in a step of the loop that keeps it from calling back, which then goes on."""
+        if self.callback is not None and self.handled < len(self.numbers):
+            raise Interrupted(self.numbers[0])
 
     @property
     def is_delaying(self) -> bool:
@@ -238,14 +248,18 @@ def _refuse_too_few_descriptors() -> None:
 
 
 @contextmanager
-def call_on_signal(callback: Callable[[int], object]) -> Iterator[None]:
-    """Let the loop of run_loop() call callback with the number of each signal inside the block."""
-    before, _arrivals.callback = _arrivals.callback, callback
+def call_on_signal(callback: Callable[[int], object], patience_s: float = 0.0) -> Iterator[None]:
+    """Let the loop of run_loop() call callback with the number of each signal inside the block.
+
+    A step of the loop that takes more than patience_s longer gets Interrupted; 0 lets it take its time.
+    """
+    before = _arrivals.callback, _arrivals.patience_s
+    _arrivals.callback, _arrivals.patience_s = callback, patience_s
     try:
         _arrivals.call_pending()
         yield
     finally:
-        _arrivals.callback = before
+        _arrivals.callback, _arrivals.patience_s = before
 
 
 @contextmanager
