@@ -18,6 +18,7 @@ from chatpipe.system.escape import shorten
 # Statuses of a server without a list of models, or without a GET of one model.
 _NO_ROUTE = frozenset({404, 405, 501})
 _NO_SUCH_MODEL = _NO_ROUTE | {400, 422}
+_MOST_PAGES = 100  # the longest list of 2026 has some hundred models, and a page of it at least twenty
 
 
 @contextmanager
@@ -86,12 +87,13 @@ class Catalog:
     def _pages(self) -> tuple[list[dict[str, Value]], int]:
         """The models of all pages, and how many entries have no name.
 
-        A server that always sends the same page has no other one.
+        A server that always sends the same page has no other one. Raises BrokenAnswer for a list without an
+        end: its pages may be too small for the limit of bytes.
         """
         found: list[dict[str, Value]] = []
         unnamed = 0
         url = self._url
-        while True:
+        for _ in range(_MOST_PAGES):
             value = self._get(url)
             page = model_list.page_of(value)
             if page is None:
@@ -102,6 +104,8 @@ class Catalog:
             if page.after is None or len(found) == known:
                 return found, unnamed
             url = models_route.page_url(self._url, page.after)
+        what = f"the list of models has no end: {_MOST_PAGES} pages came, and each names another one"
+        raise BrokenAnswer(what, fix="check the base URL")
 
     def _get(self, url: str) -> Value:
         """The JSON of a URL. Raises the fault of the request."""
