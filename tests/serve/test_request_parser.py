@@ -95,6 +95,8 @@ PATH = "/v1/chat/completions"
         ),
         pytest.param(_HEAD + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\n1", [415], id="compressed"),
         pytest.param(b"GET / HTTP/1.1\r\n\r\n", [400], id="no host"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nhost: i\r\n\r\n", [400], id="two hosts"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: hh\r\nHost: hh\r\n\r\n", [400], id="one host twice"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01", [400], id="TLS"),
         pytest.param(b"hello\r\n\r\n", [400], id="garbage"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", [400], id="no header"),

@@ -118,6 +118,8 @@ class RequestParser:
             return  # those of a trailer come too late
         headers, known = self._headers, name.lower()
         if headers.setdefault(known, value) is not value:
+            if known == b"host":  # RFC 9112, section 3.2
+                self._refuse(400, "A request has one header Host")
             headers[known] += b", " + value
 
     def on_headers_complete(self) -> None:
