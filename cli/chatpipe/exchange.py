@@ -215,13 +215,7 @@ async def ask(
         answer = answer if tries == 1 else answer._replace(attempts=tries)
         if answer.fault is None:
             return answer
-        if failure is None:  # no retry can help
-            return _final_answer(answer, None)
-        decision = hooks.decide(failure)  # which also learns from it
-        if receiver.started:  # part of the answer is written
-            return _final_answer(answer, None)
-        if decision is None:
-            decision = retry.decide(tries, failure, policy, now=context.now(), random=context.random)
+        decision = failure and _decide(tries, failure, receiver, context, policy, hooks)
         if not isinstance(decision, RetryAfter):
             return _final_answer(answer, decision)
         seconds = 0.0 if was_replayed(request) else decision.seconds
@@ -232,6 +226,21 @@ async def ask(
             tries += 1
         failed = answer
         await context.sleep(seconds)
+
+
+def _decide(
+    tries: int,
+    failure: FailedAttempt,
+    receiver: Receiver,
+    context: ExchangeContext,
+    policy: RetryPolicy,
+    hooks: Hooks,
+) -> RetryAfter | GiveUp | None:
+    """The decision after a failed attempt. None if part of the answer is written."""
+    decision = hooks.decide(failure)  # which also learns from it
+    if decision is None and not receiver.started:
+        decision = retry.decide(tries, failure, policy, now=context.now(), random=context.random)
+    return None if receiver.started else decision
 
 
 def _set_deadline(request: httpx.Request, limits: ExchangeLimits, context: ExchangeContext) -> float:
