@@ -44,3 +44,17 @@ def test_an_answer_has_caveats(choice: Any, warnings: list[str]) -> None:
 def test_nothing_is_left_out_where_the_output_is_not_text_alone() -> None:
     answer = {"choices": [{"message": {"content": [CHART], "images": [1]}}]}
     assert list(caveats(answer, only_text=False)) == []
+
+
+@cases(
+    "number, only_first, warned",
+    {
+        "two, and one is written": (2, True, 1),
+        "two, and both are written": (2, False, 0),
+        "one": (1, True, 0),
+        "none": (0, True, 0),
+    },
+)
+def test_choices_that_are_left_out_are_named(number: int, only_first: bool, warned: int) -> None:
+    answer = {"choices": [{"finish_reason": "stop"}] * number}
+    assert len(list(caveats(answer, only_text=True, only_first=only_first))) == warned

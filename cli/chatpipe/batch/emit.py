@@ -44,7 +44,11 @@ class ResultEmitter:
         """Write a result that is recorded already. Raises CannotWrite."""
         completion = result.completion
         if completion is not None and not is_plain_text(completion):
-            self._console.warn_once(caveats(completion, only_text=self._run_format.calls_are_final))
+            form = self._run_format
+            only_first = not form.has_all_choices and result.is_good
+            self._console.warn_once(
+                caveats(completion, only_text=form.calls_are_final, only_first=only_first)
+            )
         if not result.is_good:
             if self._write_error is not None:
                 self._progress.wipe_bar()

@@ -29,6 +29,7 @@ class RunFormat(ABC):
         self.writes_result_lines = properties.writes_result_lines
         self.needs_order = properties.needs_order
         self.calls_are_final = properties.calls_are_final
+        self.has_all_choices = properties.has_all_choices
 
     def head(self) -> bytes:
         """The bytes before the first record."""

@@ -37,6 +37,7 @@ class Format(NamedTuple):
     sends: requests are sent. writes_result_lines: a record is a result line, so the output can serve as
     a journal. needs_order: only its position in the output identifies a record. calls_are_final: the
     output has only the text of an answer, so nobody who reads it can answer tool calls: they are a fault.
+    has_all_choices: a record has every choice of an answer, not the first alone.
     """
 
     writer: str = ""
@@ -57,6 +58,7 @@ class Format(NamedTuple):
     writes_result_lines: bool = False
     needs_order: bool = True
     calls_are_final: bool = False
+    has_all_choices: bool = False
 
 
 FORMATS: Mapping[str, Format] = {
@@ -64,7 +66,7 @@ FORMATS: Mapping[str, Format] = {
         "text:TextWriter", run_position=6, streams=True, is_text=True, omits_calls=True, calls_are_final=True
     ),
     "string": Format("records:StringWriter", run_position=3, calls_are_final=True),
-    "json": Format("records:CompletionWriter", run_position=2, is_verbatim=True),
+    "json": Format("records:CompletionWriter", run_position=2, is_verbatim=True, has_all_choices=True),
     "chunks": Format("raw:ChunksWriter", streams=True, needs_stream=True, is_verbatim=True),
     "sse": Format(
         "raw:EventStreamWriter", streams=True, needs_stream=True, is_event_stream=True, is_verbatim=True
@@ -74,13 +76,13 @@ FORMATS: Mapping[str, Format] = {
     "logprobs": Format(
         "logprobs:LogprobsWriter", note_if_empty="no log probabilities in the answer: ask with --logprobs"
     ),
-    "usage": Format("records:UsageWriter", run_position=7, counts_all_turns=True),
+    "usage": Format("records:UsageWriter", run_position=7, counts_all_turns=True, has_all_choices=True),
     "code": Format(
         "code:CodeWriter", run_position=8, is_text=True, is_code=True, omits_calls=True, calls_are_final=True
     ),
     "table": Format("table:TableWriter", for_recordings=True, is_verbatim=True),
     "audio": Format("audio:AudioWriter", is_audio=True, omits_calls=True),
-    "results": Format(run_position=1, writes_result_lines=True, needs_order=False),
+    "results": Format(run_position=1, writes_result_lines=True, needs_order=False, has_all_choices=True),
     "rows": Format(in_map=True, needs_order=False, calls_are_final=True),
     "requests": Format(run_position=9, in_map=True, sends=False),
 }

@@ -124,7 +124,8 @@ class Delivery:
         if fault is not None:
             self._emit_calls(answer.completion, is_result=False)
             return fault
-        self._console.warn_once(caveats(answer.completion, only_text=format.calls_are_final))
+        found = caveats(answer.completion, only_text=format.calls_are_final, only_first=format.is_audio)
+        self._console.warn_once(found)
         if format.note_if_empty and not self._out.started:
             self._console.note(format.note_if_empty)
         verdict = self.verdict(answer)

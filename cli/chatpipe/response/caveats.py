@@ -11,14 +11,18 @@ from chatpipe.response.completion import choices, is_refusal
 from chatpipe.system.escape import shorten
 
 _WORD_CHARS = 80
+_ONLY_FIRST = "an answer has several choices, and the output has only the first"
 
 
-def caveats(completion: Mapping[str, Value], *, only_text: bool) -> Iterator[str]:
+def caveats(completion: Mapping[str, Value], *, only_text: bool, only_first: bool = False) -> Iterator[str]:
     """The text of a warning for each oddity. Never raises.
 
-    only_text: the output has the text of the answer and nothing else.
+    only_text: the output has the text of the answer and nothing else. only_first: it has one choice alone.
     """
-    for choice in choices(completion):
+    answers = choices(completion)
+    if only_first and len(answers) > 1:
+        yield _ONLY_FIRST
+    for choice in answers:
         if not isinstance(choice, dict):
             continue
         if finish_reasons.meaning(choice.get("finish_reason")) is None:
