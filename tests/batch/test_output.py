@@ -93,3 +93,20 @@ def test_a_fifo_that_is_there_for_a_moment_costs_no_line(options: tuple[str, ...
     assert seen == 5
     text = Path("out").read_bytes()
     assert text.splitlines() == [b"a", b"b", b"c", b"d", b"e"] if options else texts(text) == [*"abcde"]
+
+
+@cases(
+    ("made", "mode"),
+    {
+        "a private OUT": (": >o; chmod 600 o", "600"),
+        "one of a group": (": >o; chmod 640 o", "640"),
+        "one that is only read": (": >o; chmod 444 o", "644"),
+        "no OUT": ("true", "664"),
+    },
+)
+def test_a_new_journal_keeps_its_answers_from_whom_out_keeps_them(made: str, mode: str, folder: Path) -> None:
+    """The rows of a text output leave the journal after the run."""
+    done = sh(
+        f"umask 002; {made}; chatpipe batch -p echo -f string in.jsonl -o o; stat -c %a o.journal", cwd=folder
+    )
+    assert done.stdout.decode().split() == [mode]

@@ -361,3 +361,12 @@ def _open_descriptors() -> int:
         return len(os.listdir("/dev/fd"))
     except OSError:
         return _OTHER_DESCRIPTORS
+
+
+def mode_of(path: str | None) -> int:
+    """The mode of a file that is to keep what another holds from the same people; 0o666 without another."""
+    try:
+        status = None if path is None else os.stat(path)
+    except (OSError, ValueError):
+        status = None
+    return 0o666 if status is None else stat.S_IMODE(status.st_mode) & 0o666 | 0o600

@@ -14,6 +14,7 @@ from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import MissingInput
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.identity import comparable_name
+from chatpipe.system.descriptor import mode_of
 
 
 class AnswerFiles(NamedTuple):
@@ -58,7 +59,9 @@ def _open_journal(spec: RunSpec, stack: ExitStack) -> Journal | None:
             tempfile.TemporaryDirectory(prefix="chatpipe-", ignore_cleanup_errors=True)
         )
         path = os.path.join(folder, "journal")
-    return None if path is None else stack.enter_context(Journal(path, notice=spec.console.note))
+    if path is None:
+        return None
+    return stack.enter_context(Journal(path, mode=mode_of(spec.output.path), notice=spec.console.note))
 
 
 def _open_recorded(

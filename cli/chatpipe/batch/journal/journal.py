@@ -73,11 +73,13 @@ class Journal:
         path: str,
         clock: Callable[[], float] = time.monotonic,
         *,
+        mode: int = 0o666,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Create the journal or continue an existing one; a torn last line is dropped.
 
-        clock returns seconds. notice receives a message if somebody removed or renamed the file.
+        clock returns seconds. A new file has the bits of mode that the umask leaves. notice receives a
+        message if somebody removed or renamed the file.
         Raises TryLater if another run holds the lock, BadInput for a file that is not a journal,
         which is left alone, and CannotWrite.
         """
@@ -91,7 +93,7 @@ class Journal:
         self._reserve = DiskReserve(path)
         self._lines_with_room = 0
         self._largest = largest_file()
-        self._fd = _open_locked(path)
+        self._fd = _open_locked(path, mode)
         remove_abandoned(path)
         try:
             self._repair()
@@ -350,22 +352,22 @@ class Journal:
         return CannotWrite(f"{what}: {reason(error)}", place=self.path, fix=fix)
 
 
-def _open_locked(path: str) -> int:
+def _open_locked(path: str, mode: int) -> int:
     """Open the file, creating it if necessary, and lock it. Raises like Journal."""
     try:
         return open_current(
-            lambda: _open(path), lambda fd: _lock(fd, path), lambda fd: is_current_entry(path, fd)
+            lambda: _open(path, mode), lambda fd: _lock(fd, path), lambda fd: is_current_entry(path, fd)
         )
     except OSError as error:
         raise CannotWrite(f"cannot open the journal: {reason(error)}", place=path) from error
 
 
-def _open(path: str) -> int:
+def _open(path: str, mode: int) -> int:
     try:
         with contextlib.suppress(FileNotFoundError):
             # Before opening, because opening a device may rewind a tape or block.
             _refuse_special(os.lstat(path), path)
-        fd = os.open(path, _OPEN_FLAGS, 0o666)
+        fd = os.open(path, _OPEN_FLAGS, mode)
     except (OSError, ValueError) as error:
         raise CannotWrite(f"cannot open the journal: {reason(error)}", place=path) from error
     try:
