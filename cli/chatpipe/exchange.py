@@ -218,14 +218,14 @@ async def ask(
         decision = failure and _decide(tries, failure, receiver, context, policy, hooks)
         if not isinstance(decision, RetryAfter):
             return _final_answer(answer, decision)
-        seconds = 0.0 if was_replayed(request) else decision.seconds
-        if context.monotonic() + seconds >= deadline:
+        decision = decision._replace(seconds=0.0) if was_replayed(request) else decision
+        if context.monotonic() + decision.seconds >= deadline:
             return _final_answer(answer, decision)
         if not decision.uncounted:
             context.note(f"{_clause(answer.fault)}: {decision.notice} ({tries} of {policy.retries})")
             tries += 1
         failed = answer
-        await context.sleep(seconds)
+        await context.sleep(decision.seconds)
 
 
 def _decide(

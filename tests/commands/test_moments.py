@@ -32,10 +32,10 @@ CALLS = {
     "the output is tried": ("os:open", 1, "before", "old"),
     "before a coroutine runs": ("chatpipe.call:run_without_loop", 1, "before", "old"),
     "the connection is made": ("chatpipe.wire.sync:_BlockingLink.connect", 1, "after", "old"),
-    "before the first chunk": ("chatpipe.wire.answer:StreamReader.feed", 1, "before", "old"),
-    "behind the last chunk": ("chatpipe.wire.answer:StreamReader.feed", 1, "after", "part"),
-    "the answer is whole": ("chatpipe.wire.answer:StreamReader.is_whole", 1, "after", "part"),
-    "the answer is held": ("chatpipe.wire.answer:hold_signals", 1, "after", "new"),
+    "before the first chunk": ("chatpipe.wire.stream_answer:StreamReader.feed", 1, "before", "old"),
+    "behind the last chunk": ("chatpipe.wire.stream_answer:StreamReader.feed", 1, "after", "part"),
+    "the answer is whole": ("chatpipe.wire.stream_answer:StreamReader.is_whole", 1, "after", "part"),
+    "the answer is held": ("chatpipe.wire.stream_answer:hold_signals", 1, "after", "new"),
     "before the first byte": ("chatpipe.output.target:OpenOutput.write", 1, "before", "new"),
     "behind the first byte": ("chatpipe.output.target:OpenOutput.write", 1, "after", "new"),
     "the connection is closed": ("chatpipe.wire.sync:BlockingTransport.aclose", 1, "before", "new"),
@@ -124,9 +124,9 @@ def reply_of(request: Request, text: str) -> Answer:
 
 # The end of an answer that is written only when it is whole.
 WHOLE = {
-    "-f json": ((), "chatpipe.wire.answer:hold_signals"),
+    "-f json": ((), "chatpipe.wire.whole_answer:hold_signals"),
     "-f json, the connection is closed": ((), "chatpipe.wire.sync:BlockingTransport.aclose"),
-    "--stream": (("--stream",), "chatpipe.wire.answer:hold_signals"),
+    "--stream": (("--stream",), "chatpipe.wire.stream_answer:hold_signals"),
     "--schema": (("--schema-fields", "a"), "chatpipe.schema.expected:AnswerSchema.violation"),
     "--exec": (("--tool", "tool.json", "--exec", "f=cat"), "chatpipe.call:_release_unkept"),
 }
@@ -147,15 +147,15 @@ def test_a_whole_answer_is_written_before_a_signal_ends_the_call(
 
 def test_a_signal_ends_a_call_whose_answer_no_file_keeps() -> None:
     with serve(lambda request: reply_of(request, "new")) as server:
-        done = ask(
-            server.url, "-f", "json", env=strike.at(("chatpipe.wire.answer:hold_signals", 1, "after", [INT]))
-        )
+        moment = strike.at(("chatpipe.wire.whole_answer:hold_signals", 1, "after", [INT]))
+        done = ask(server.url, "-f", "json", env=moment)
     assert (done.status, done.stdout, done.stderr) == (-INT, b"", b"")
 
 
 def test_a_second_signal_does_not_end_the_keeping_of_what_came(tmp_path: Path) -> None:
     moments = strike.at(
-        ("chatpipe.wire.answer:StreamReader.feed", 1, "after", [INT]), ("os:fsync", 1, "before", [TERM])
+        ("chatpipe.wire.stream_answer:StreamReader.feed", 1, "after", [INT]),
+        ("os:fsync", 1, "before", [TERM]),
     )
     with serve(lambda _: event_stream(stream_of("new"))) as server:
         done = ask(server.url, "-o", "out.txt", cwd=tmp_path, env=moments)
