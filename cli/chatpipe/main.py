@@ -91,9 +91,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     except OSError as broken:  # the names of the variables with keys are unknown: show nothing of the error
         what = f"{broken.filename} is missing or broken"
         error = BadConfiguration(what, fix="install chatpipe again")
-    fault = (
-        error if isinstance(error, ChatpipeError) else _machine_fault(error) or _bug_fault(error, arguments)
-    )
+    fault = error if isinstance(error, ChatpipeError) else _unforeseen_fault(error, arguments)
     if "--debug" in arguments and not isinstance(fault, Problems):
         _show_traceback(error)
     console = Console(ConsoleOptions(error_format=_error_format(arguments)))
@@ -159,7 +157,8 @@ def _machine_fault(error: Exception) -> ChatpipeError | None:
         fix = "free memory, or raise `ulimit -v`, and run the same command again"
         return CannotWrite("out of memory", fix=_with_notes(error, fix))
     package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
-    if package in ("", "chatpipe"):  # a name that our own modules do not have is a bug
+    # A name that our own modules do not have is a bug, and so is one of Python's own.
+    if package in ("", "chatpipe") or package in sys.stdlib_module_names:
         return None
     return BadConfiguration(f"the package {package} is missing or broken", fix="install chatpipe again")
 

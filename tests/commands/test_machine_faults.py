@@ -23,6 +23,7 @@ REPORT = "please report what --debug shows"
             *(74, f"out of memory: {MEMORY}"),
         ),
         (ImportError("no name", name="chatpipe.errors"), 70, f"a bug: ImportError: no name: {REPORT}"),
+        (ImportError("no Self", name="typing"), 70, f"a bug: ImportError: no Self: {REPORT}"),
         (KeyError(), 70, f"a bug: KeyError: {REPORT}"),
     ],
 )
