@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from chatpipe.errors import (
     BadConfiguration,
     BadInput,
+    BrokenAnswer,
     ChatpipeError,
     MissingInput,
     NoAccess,
@@ -309,6 +311,23 @@ def test_an_old_list_is_not_read_to_its_end(tmp_path: Path, order: int) -> None:
     submit(provider, path)
     looks = sum(call.startswith("GET /batches?") for call in provider.calls)
     assert looks == (1 if order == 1 else 21)
+
+
+def test_a_list_without_an_end_makes_no_second_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider, path = Provider("empty:on=create:times=1"), write_input(tmp_path, lines=1)
+    api, numbers = provider.api(), count()
+
+    def page(**_: str) -> JobPage:
+        return JobPage([ProviderJob(f"j{next(numbers)}", "failed", {}, input_file_id="f")], "next")
+
+    monkeypatch.setattr(api, "page", page)
+    with path.open("rb") as file:
+        parts = PartReader(str(path), api.dialect).read(file)
+        with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state:
+            submission = Submission(api, state, SubmitTerms("s", "move it away"), lambda _: None)
+            with pytest.raises(BrokenAnswer, match="the list of jobs has no end: 1000 pages came"):
+                submission.run(parts, file)
+    assert len(provider.jobs()) == 1
 
 
 def _nameless(provider: Provider) -> JobPage:

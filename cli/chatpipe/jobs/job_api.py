@@ -37,6 +37,7 @@ from chatpipe.wire.retry import (
 Headers = list[tuple[str, str]]
 
 _MOST_LISTED = 100
+_MOST_PAGES = 1000  # far more than an account has: 100,000 jobs, and of some lists a fifth
 _UNAUTHORIZED, _NOT_FOUND, _TOO_LARGE = 401, 404, 413
 _NOT_NOW = frozenset({400, 409, 422})  # of a cancel that comes too late
 _NO_ROUTE = frozenset({_NOT_FOUND, 405, 501})
@@ -159,16 +160,23 @@ class JobApi:
         return JobPage(jobs, shape.next_cursor(value, size, cursor) if jobs else None)
 
     def pages(self, oldest: float) -> Iterator[JobPage]:
-        """The list, as far as it may have jobs that were created at a Unix time or later."""
+        """The list, as far as it may have jobs that were created at a Unix time or later.
+
+        Raises BrokenAnswer for a list without an end, in which a job may be that nobody has seen.
+        """
         seen: set[str] = set()
-        cursor: str | None = ""
-        while cursor is not None:
+        cursor = ""
+        for _ in range(_MOST_PAGES):
             page = self.page(cursor=cursor)
             if seen.issuperset(job.id for job in page.jobs):
                 return  # the end, or a server that does not know the cursor
             yield page
             seen.update(job.id for job in page.jobs)
-            cursor = None if page.ends_before(oldest) else page.next
+            if page.next is None or page.ends_before(oldest):
+                return
+            cursor = page.next
+        what = f"the list of jobs has no end: {_MOST_PAGES} pages came, and each names another one"
+        raise BrokenAnswer(what, fix="see in the provider's console whether the job was created")
 
     def cancel(self, id_: str) -> ProviderJob:
         """The job, also one that has ended before the request came."""
