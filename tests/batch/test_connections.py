@@ -198,8 +198,8 @@ def test_an_untrusted_server_behind_a_proxy_is_each_lines_failure() -> None:
 @cases(
     "limit, said",
     {
-        "deadline": ("--deadline", "no whole answer from '{there}' within the deadline"),
-        "time-out": ("--timeout", "gave up on '{there}': no byte for 0.4 s"),
+        "deadline": ("--deadline", "no whole answer from {way} within the deadline"),
+        "time-out": ("--timeout", "gave up on {way}: no byte for 0.4 s"),
     },
 )
 def test_a_proxy_that_stalls_is_waited_for_as_long_as_allowed(limit: str, said: str, scheme: str) -> None:
@@ -208,7 +208,8 @@ def test_a_proxy_that_stalls_is_waited_for_as_long_as_allowed(limit: str, said: 
         url = f"{scheme}://h.example/v1"
         done = batch(url, "--proxy", proxy, limit, "0.4", "--retries", "0", "--insecure", lines=3)
     assert (done.status, codes(done)) == (75, {"network"})
-    assert messages(done) == {said.format(there=f"{url}/chat/completions")}
+    way = f"'{url}/chat/completions' through the proxy '{proxy}' (--proxy)"
+    assert messages(done) == {said.format(way=way)}
     took = [record["chatpipe"]["latency_s"] for record in records(done.stdout)]
     assert all(0.35 <= each < 8 for each in took), took
 

@@ -194,13 +194,32 @@ LINES: dict[str, tuple[Exception, str]] = {
 }
 
 
-def test_a_connection_that_takes_too_long_names_the_proxy_on_its_way() -> None:
+@cases(
+    "error, line",
+    {
+        "connection": (
+            httpx.ConnectTimeout("no connection within 10 s"),
+            "cannot reach {way}: no connection within 10 s: raise --connect-timeout",
+        ),
+        "byte": (
+            httpx.ReadTimeout("no byte for 60 s"),
+            "gave up on {way}: no byte for 60 s: raise --timeout",
+        ),
+        "deadline before the connection": (
+            httpx.ConnectTimeout(DEADLINE),
+            "no whole answer from {way} within the deadline: raise --deadline",
+        ),
+        "deadline after it": (
+            httpx.ReadTimeout(DEADLINE),
+            "no whole answer from {way} within the deadline: raise --deadline",
+        ),
+    },
+)
+def test_a_wait_that_takes_too_long_names_the_proxy_on_its_way(error: Exception, line: str) -> None:
+    """It is the proxy or the server that is silent, and the client cannot tell which."""
     extensions = {THROUGH_PROXY: ("http://p:3128", "https_proxy")}
-    fault = faults.from_exception(httpx.ConnectTimeout("no connection within 10 s"), URL, extensions)
-    assert str(fault) == (
-        f"cannot reach {SHOWN} through the proxy 'http://p:3128' (https_proxy): no connection within 10 s: "
-        "raise --connect-timeout"
-    )
+    fault = faults.from_exception(error, URL, extensions)
+    assert str(fault) == line.format(way=f"{SHOWN} through the proxy 'http://p:3128' (https_proxy)")
 
 
 @pytest.mark.parametrize(("error", "line"), LINES.values(), ids=LINES)

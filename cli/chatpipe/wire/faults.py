@@ -60,7 +60,7 @@ def from_exception(
     route = extensions.get(THROUGH_PROXY)
     if isinstance(error, httpx.ProxyError):
         return _proxy_error(url, text, route)
-    if isinstance(error, httpx.ConnectTimeout) and route is not None:
+    if isinstance(error, httpx.TimeoutException) and route is not None:
         url += f" through the proxy '{route[0]}' ({route[1]})"  # either of them may be silent
     for classes, convert in _BY_CLASS:
         if isinstance(error, classes):
