@@ -19,6 +19,7 @@ from chatpipe import __version__
 
 if TYPE_CHECKING:
     from chatpipe.errors import ChatpipeError
+    from chatpipe.options.output import ConsoleOptions
 
 _TOO_MANY_FILES = "cannot open another file"
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
@@ -82,7 +83,6 @@ def run(arguments: Sequence[str]) -> int:
 def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Report the fault on stderr, one line for each of several, and return its exit status."""
     from chatpipe.errors import BadConfiguration, ChatpipeError, Problems
-    from chatpipe.options.output import ConsoleOptions
     from chatpipe.server.stray_keys import hide_stray_keys
     from chatpipe.system.console import Console
 
@@ -92,9 +92,10 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
         what = f"{broken.filename} is missing or broken"
         error = BadConfiguration(what, fix="install chatpipe again")
     fault = error if isinstance(error, ChatpipeError) else _unforeseen_fault(error, arguments)
-    if "--debug" in arguments and not isinstance(fault, Problems):
+    options = _console_options(arguments)
+    if options.debug and not isinstance(fault, Problems):
         _show_traceback(error)
-    console = Console(ConsoleOptions(error_format=_error_format(arguments)))
+    console = Console(options)
     for each in fault.faults if isinstance(fault, Problems) else [fault]:
         console.error(each)
     return fault.status
@@ -224,11 +225,13 @@ def _answer_completion(instruction: str) -> int:
     return _flush(shell_complete(cli, {}, "chatpipe", _COMPLETION_VARIABLE, instruction))
 
 
-def _error_format(arguments: Sequence[str]) -> str:
-    """The value of --error-format, read before parsing so that it also applies to usage errors."""
+def _console_options(arguments: Sequence[str]) -> ConsoleOptions:
+    """The form of a fault: --debug and --error-format, found without Click, which may be what failed."""
+    from chatpipe.options.output import ConsoleOptions
+
     words = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
     is_json = "--error-format=json" in words or ("--error-format", "json") in pairwise(words)
-    return "json" if is_json else "text"
+    return ConsoleOptions(error_format="json" if is_json else "text", debug="--debug" in words)
 
 
 def _open_standard_descriptors() -> None:

@@ -220,8 +220,9 @@ def test_several_problems_as_json_are_a_line_each(chatpipe: Chatpipe) -> None:
     ]
 
 
-def test_words_behind_two_dashes_do_not_choose_the_error_format(chatpipe: Chatpipe) -> None:
-    ran = chatpipe("build", "-r", "no", "--", "--error-format", "json")
+@pytest.mark.parametrize("words", [["--error-format", "json"], ["--error-format=json"], ["--debug"]])
+def test_words_behind_two_dashes_do_not_choose_the_error_format(chatpipe: Chatpipe, words: list[str]) -> None:
+    ran = chatpipe("build", "-r", "no", "--", *words)
     assert ran.stderr == "chatpipe: --request: cannot read 'no': no such file or directory\n"
 
 

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from chatpipe import __version__, main
+from chatpipe.options.output import ConsoleOptions
 from support.parametrize import cases
 
 Chatpipe = Callable[..., Any]
@@ -147,16 +148,20 @@ def test_good_files_are_0_and_silent(chatpipe: Chatpipe) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "form"),
+    ("words", "expected"),
     [
-        ([], "text"),
-        (["ask", "--error-format", "json"], "json"),
-        (["ask", "--error-format=json"], "json"),
-        (["ask", "--error-format", "text"], "text"),
-        (["ask", "--error-format"], "text"),
-        (["ask", "--", "--error-format", "json"], "text"),
-        (["ask", "json", "--error-format"], "text"),
+        ([], ConsoleOptions()),
+        (["ask", "--error-format", "json"], ConsoleOptions(error_format="json")),
+        (["ask", "--error-format=json"], ConsoleOptions(error_format="json")),
+        (["ask", "--error-format", "text"], ConsoleOptions()),
+        (["ask", "--error-format"], ConsoleOptions()),
+        (["ask", "--", "--error-format", "json"], ConsoleOptions()),
+        (["ask", "json", "--error-format"], ConsoleOptions()),
+        (["ask", "--debug"], ConsoleOptions(debug=True)),
+        (["ask", "--", "--debug"], ConsoleOptions()),
     ],
 )
-def test_error_format_is_known_before_the_command_line_is_read(words: list[str], form: str) -> None:
-    assert main._error_format(words) == form
+def test_the_form_of_a_fault_is_known_before_the_command_line_is_read(
+    words: list[str], expected: ConsoleOptions
+) -> None:
+    assert main._console_options(words) == expected
