@@ -15,6 +15,7 @@
         PausedTooLong         75   the pauses are longer than --max-pause
       BrokenAnswer            76   cut stream, not JSON, an error event in a stream
         ReplyTooLong          76   a reply without an end, cut off at its limit
+        UnreadableReply       76   a reply in a compression that cannot be read here
       NoAccess                77   key or permission
         NoCredit              77   the account has to be paid for
         NoNewKey              77   the key has expired, and its command gives no other
@@ -174,6 +175,10 @@ class BrokenAnswer(ChatpipeError):
 
 class ReplyTooLong(BrokenAnswer):
     """A reply that was cut off at a limit of ours. The same request would end in the same way."""
+
+
+class UnreadableReply(BrokenAnswer):
+    """A reply in a compression that cannot be read here. The server would send each one like that."""
 
 
 class NoAccess(ChatpipeError):

@@ -9,7 +9,16 @@ import pytest
 from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.items import Item
 from chatpipe.batch.result import Result
-from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, NoAccess, Status, TryLater, Unreachable
+from chatpipe.errors import (
+    BadInput,
+    BrokenAnswer,
+    ChatpipeError,
+    NoAccess,
+    Status,
+    TryLater,
+    Unreachable,
+    UnreadableReply,
+)
 from chatpipe.options.outcomes import Outcome
 from support.parametrize import cases
 
@@ -62,6 +71,7 @@ FLAGGED = refused(403, "your input was flagged", kind=NoAccess)
 NOBODY = failed(lambda: Unreachable("cannot reach"), reached_server=False)
 LATE = failed(lambda: TryLater("cannot reach in time"), reached_server=False)
 LOST = failed(lambda: Unreachable("lost the connection"))
+UNREADABLE = failed(lambda: UnreadableReply("compressed"))
 BROKEN = failed(lambda: BrokenAnswer("cut stream"))
 
 
@@ -99,6 +109,7 @@ ALIKE = refused(400, "no N for req_8f2aN40c71d2e95b, trace 8f-N-aaaa-bbbb-cccc-N
         "about the content": ([TOO_LONG] * 60, None),
         "about the content, in between": ([TOO_LONG, MODEL] * 30, (40, 65)),
         "a broken answer is no refusal": ([BROKEN] * 40, None),
+        "replies that cannot be read": ([UNREADABLE] * 40, (20, 76)),
         "three times 403": ([FORBIDDEN] * 9, (3, 77)),
         "403 about the content": ([FLAGGED] * 60, None),
         "two times 403": ([FORBIDDEN, FORBIDDEN, MODEL] * 9, None),

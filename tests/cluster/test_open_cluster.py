@@ -21,7 +21,8 @@ def test_the_extra_is_named_where_ray_is_not_installed(monkeypatch: pytest.Monke
     monkeypatch.setattr(open_cluster, "find_spec", lambda name: None)
     with pytest.raises(BadConfiguration) as raised:
         open_cluster.refuse_missing_ray()
-    assert str(raised.value) == "--engine: Ray is not installed: pip install 'ray>=2.50'"
+    fix = "install the extra 'ray', see EXTRAS in chatpipe(1)"
+    assert str(raised.value) == f"--engine: Ray is not installed: {fix}"
 
 
 ADDRESSES = {

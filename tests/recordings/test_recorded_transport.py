@@ -27,6 +27,7 @@ from chatpipe.system.lock import LockPatience
 from chatpipe.wire.faults import CarriedFault, from_exception, is_transient
 from chatpipe.wire.http1 import NotHTTP, OverlongReply
 from chatpipe.wire.retry import REPLAYED
+from chatpipe.wire.unpack import UnreadableBody
 from support.parametrize import cases
 
 URL = "https://user:password@api.example.com/secret-token/v1/chat/completions?key=secret"
@@ -235,6 +236,7 @@ FAILURES = {
     "too-long": OverlongReply("longer than 1 kB", "raise --max-reply"),
     "no-http": NotHTTP("it says 'SSH-2.0'"),
     "broken": httpx.DecodingError("its compressed data are broken"),
+    "unreadable": UnreadableBody("it is compressed with 'x-own'"),
 }
 
 

@@ -134,7 +134,7 @@ def test_without_the_package_it_is_78(monkeypatch: pytest.MonkeyPatch) -> None:
         BadConfiguration,
         place=PLACE,
         what="the package 'keyring' is not installed",
-        fix="install chatpipe[keyring], or use key_command",
+        fix="use key_command, or install the extra 'keyring', see EXTRAS in chatpipe(1)",
     ):
         key("svc/me")
 

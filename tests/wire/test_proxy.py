@@ -415,4 +415,4 @@ def test_socks_without_its_package_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "socksio", None)
     with pytest.raises(BadConfiguration, match="SOCKS") as caught:
         through(f"{scheme}://127.0.0.1:1080")
-    assert caught.value.fix == "install chatpipe[socks]"
+    assert caught.value.fix == "install the extra 'socks', see EXTRAS in chatpipe(1)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 from collections.abc import Iterable
 from importlib import import_module
@@ -11,7 +12,9 @@ from importlib.util import find_spec
 import httpx
 import pytest
 
-from chatpipe.wire.unpack import START_BYTES, open_unpacker
+from chatpipe.errors import Status, UnreadableReply
+from chatpipe.wire.faults import from_exception, is_transient
+from chatpipe.wire.unpack import START_BYTES, UnreadableBody, open_unpacker
 from support.parametrize import cases
 
 ZSTD = ("compression.zstd", "backports.zstd")  # the first from Python 3.14 on
@@ -80,6 +83,30 @@ def test_a_body_that_is_cut_is_not_complete() -> None:
 def test_what_cannot_be_unpacked_is_named(coding: str, data: bytes, message: str) -> None:
     with pytest.raises(httpx.DecodingError, match=message):
         unpacked(coding, [data])
+
+
+AT_THE_SERVER = "turn off compression at the server, which chatpipe does not ask for"
+
+
+@cases(
+    ("coding", "fix"),
+    {
+        "br": ("br", f"install the extra 'brotli', see EXTRAS in chatpipe(1), or {AT_THE_SERVER}"),
+        "zstd": ("zstd", f"install the extra 'zstd', see EXTRAS in chatpipe(1), or {AT_THE_SERVER}"),
+        "another": ("x-own", AT_THE_SERVER),
+    },
+)
+def test_without_its_library_a_body_is_unreadable_for_good(
+    coding: str, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("brotli", *ZSTD):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UnreadableBody, match=f"^it is compressed with '{coding}', which cannot be") as caught:
+        unpacked(coding, [bytes(20)])
+    fault = from_exception(caught.value, "http://h/v1")
+    assert (type(fault), fault.status, fault.fix) == (UnreadableReply, Status.BROKEN_ANSWER, fix)
+    assert str(fault).startswith("cannot read the reply from 'http://h/v1': it is compressed with")
+    assert not is_transient(caught.value)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "utf-8", "br"])

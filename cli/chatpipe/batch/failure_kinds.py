@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from chatpipe.batch.result import Result
-from chatpipe.errors import ChatpipeError, Status
+from chatpipe.errors import ChatpipeError, Status, UnreadableReply
 from chatpipe.options.outcomes import OUTCOMES, Outcome
 from chatpipe.response.result_line import read_result
 
@@ -87,10 +87,11 @@ class FailureKinds:
         return is_unknown and self._model is not None and (result.item.body or {}).get("model") == self._model
 
     def _add_advice(self, fault: ChatpipeError | None) -> None:
-        """Add the fix for a server that cannot be reached, for a model, or one that names an option."""
+        """Add the fix for a server that is not reached or read, for a model, or one that names an option."""
         if fault is None or len(self.advice) >= _SHOWN:
             return
-        if "--" in fault.fix or not fault.reached_server or fault.http_status == _NOT_FOUND:
+        is_lasting = not fault.reached_server or isinstance(fault, UnreadableReply)
+        if is_lasting or "--" in fault.fix or fault.http_status == _NOT_FOUND:
             self.advice[fault.fix] = None
 
     def _add_truncated(self, result: Result) -> None:

@@ -11,7 +11,7 @@ import re
 from itertools import islice
 
 from chatpipe.batch.result import Result
-from chatpipe.errors import ChatpipeError, RunRefused, Status
+from chatpipe.errors import ChatpipeError, RunRefused, Status, UnreadableReply
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
 from chatpipe.named_tuple import NamedTuple
@@ -27,7 +27,7 @@ _IDENTIFIER = 16
 
 
 class _Failure(NamedTuple):
-    """The failure of a line. kind is equal for failures that are alike, None for one that is no refusal."""
+    """The failure of a line. kind is equal for failures that are alike, None for one that may pass."""
 
     line: int
     fault: ChatpipeError | None
@@ -85,7 +85,8 @@ class FirstLines:
             return self._stop(alone, "found no server", Status.UNREACHABLE)
         refused = _whole(first, LINES)
         if refused and refused[0].kind is not None and len({each.kind for each in refused}) == 1:
-            return self._stop(refused, "were refused alike", None)
+            what = "failed alike" if refused[0].kind is UnreadableReply else "were refused alike"
+            return self._stop(refused, what, None)
         return None
 
     def _stop(self, lines: list[_Failure], what: str, status: Status | None) -> RunRefused:
@@ -122,6 +123,8 @@ def _concerns_one_line(fault: ChatpipeError) -> bool:
 
 def _kind_of(fault: ChatpipeError | None) -> object:
     """The status, the code and the message of a refusal, without what differs between two that are alike."""
+    if isinstance(fault, UnreadableReply):  # each line may be paid for, and none has an answer
+        return UnreadableReply
     if fault is None or fault.http_status is None:
         return None
     error = _reported(fault)

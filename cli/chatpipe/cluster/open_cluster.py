@@ -19,12 +19,13 @@ from chatpipe.options.run import is_cluster_address
 from chatpipe.server.server import Server
 from chatpipe.server.variables import variable
 from chatpipe.system.console import Console
+from chatpipe.system.extras import installation
 
 
 def refuse_missing_ray() -> None:
     """Raise BadConfiguration if Ray is not installed. It is not imported: that takes half a second."""
     if find_spec("ray") is None:
-        raise BadConfiguration("Ray is not installed", place="--engine", fix="pip install 'ray>=2.50'")
+        raise BadConfiguration("Ray is not installed", place="--engine", fix=installation("ray"))
 
 
 def address_in(environ: Mapping[str, str]) -> str | None:

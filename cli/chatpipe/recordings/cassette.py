@@ -31,6 +31,7 @@ from chatpipe.recordings.exchange_record import (
 )
 from chatpipe.recordings.try_counter import TryCounter
 from chatpipe.recordings.unpacked_reply import unpacked
+from chatpipe.system.extras import installation
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
 _START_BYTES = 4096
@@ -104,8 +105,8 @@ def _from_yaml(data: bytes, path: str) -> Any:
     try:
         import yaml  # an extra
     except ImportError:
-        fix = "pip install PyYAML, or convert it to JSON"
-        raise BadInput("YAML needs the package PyYAML", place=path, fix=fix) from None
+        fix = f"convert it to JSON, or {installation('yaml')}"
+        raise BadInput("YAML needs the package 'PyYAML'", place=path, fix=fix) from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return yaml.load(data, Loader=loader)  # noqa: S506  # it is a safe one

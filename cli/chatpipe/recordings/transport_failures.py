@@ -10,6 +10,7 @@ import httpx
 from chatpipe.recordings.exchange_record import FAILURES
 from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire.http1 import NotHTTP, OverlongReply
+from chatpipe.wire.unpack import UnreadableBody
 
 _REASON_CHARS = 500
 
@@ -25,6 +26,7 @@ _NAMES: tuple[tuple[type[Exception], str | None], ...] = (
     (OverlongReply, "too-long"),
     (NotHTTP, "no-http"),
     (httpx.ProtocolError, "cut"),
+    (UnreadableBody, "unreadable"),
     (httpx.DecodingError, "broken"),
     (httpx.NetworkError, "reset"),
 )
@@ -41,6 +43,7 @@ _EXCEPTIONS: dict[str, type[httpx.RequestError]] = {
     "reset": httpx.ReadError,
     "cut": httpx.RemoteProtocolError,
     "broken": httpx.DecodingError,
+    "unreadable": UnreadableBody,
     "too-long": OverlongReply,
 }
 

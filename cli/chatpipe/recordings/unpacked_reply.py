@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import httpx
 
 from chatpipe.recordings.exchange_record import RecordedReply
-from chatpipe.wire.unpack import START_BYTES, open_unpacker
+from chatpipe.wire.unpack import START_BYTES, UnreadableBody, open_unpacker
 
 
 def unpacked(reply: RecordedReply, headers: Mapping[str, str]) -> RecordedReply:
@@ -27,5 +27,6 @@ def unpacked(reply: RecordedReply, headers: Mapping[str, str]) -> RecordedReply:
             if plain := b"".join(unpacker.feed(data)):
                 pieces.append((ms, plain))
     except httpx.DecodingError as error:
-        return reply._replace(pieces=tuple(pieces), failure="broken", reason=str(error))
+        failure = "unreadable" if isinstance(error, UnreadableBody) else "broken"
+        return reply._replace(pieces=tuple(pieces), failure=failure, reason=str(error))
     return reply._replace(pieces=tuple(pieces))

@@ -16,6 +16,7 @@ from typing import Any
 
 from chatpipe.errors import BadConfiguration, NoAccess
 from chatpipe.system.escape import shorten
+from chatpipe.system.extras import installation
 from chatpipe.system.slow_file import noted
 
 _SERVICE_AND_USER = re.compile(r"(.*[^/:])/([^/]+)", re.DOTALL)
@@ -32,7 +33,7 @@ def read_password(entry: str, note: Callable[[str], None]) -> str:
         import keyring.errors as faults
     except ImportError as error:
         what = "the package 'keyring' is not installed"
-        raise BadConfiguration(what, fix="install chatpipe[keyring], or use key_command") from error
+        raise BadConfiguration(what, fix=f"use key_command, or {installation('keyring')}") from error
     try:
         with noted(f"waiting for the keyring: {service}", note):
             password = _password(keyring, service, user)

@@ -20,6 +20,7 @@ from chatpipe.errors import (
     ReplyTooLong,
     TryLater,
     Unreachable,
+    UnreadableReply,
 )
 from chatpipe.server import redact
 from chatpipe.server.server import THROUGH_PROXY
@@ -27,6 +28,7 @@ from chatpipe.system import secrets
 from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire.http1 import NO_REPLY, NotHTTP, OverlongReply
 from chatpipe.wire.timeouts import DEADLINE
+from chatpipe.wire.unpack import UnreadableBody
 
 _MAX_LINE_CHARS = 500
 # The pattern is compiled on use, that is after a failure. This saves 0.6 ms at start-up.
@@ -167,6 +169,11 @@ def _broken(url: str, text: str, error: Exception) -> ChatpipeError:
     return BrokenAnswer(f"broken answer from {url}: {text}", fix=fix)
 
 
+def _unreadable(url: str, text: str, error: Exception) -> ChatpipeError:
+    assert isinstance(error, UnreadableBody)
+    return UnreadableReply(f"cannot read the reply from {url}: {text}", fix=error.fix)
+
+
 def _proxy_error(url: str, text: str, route: tuple[str, str] | None) -> ChatpipeError:
     from chatpipe.wire import proxy_refusals
 
@@ -207,6 +214,7 @@ _BY_CLASS = (
     (NotHTTP, _not_http),
     (httpx.ProtocolError, _broken),
     ((httpx.UnsupportedProtocol, httpx.InvalidURL), _bad_url),
+    (UnreadableBody, _unreadable),
     (httpx.DecodingError, _broken),
     (httpx.TooManyRedirects, _redirect_loop),
     (httpx.HTTPStatusError, _bug),

@@ -18,6 +18,7 @@ import httpx
 from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
 from chatpipe.system.causes import root_os_error, system_message
+from chatpipe.system.extras import installation
 from chatpipe.wire import proxy_refusals
 from chatpipe.wire.http1 import MAX_REPLY
 from chatpipe.wire.proxied_streams import AsyncioBackend, BlockingBackend, ByteLimit
@@ -38,7 +39,7 @@ def parse_proxy_url(proxy: str, place: str) -> httpx.URL:
             importlib.import_module("socksio")
         except ImportError as error:
             what = f"no support for SOCKS proxies like '{redact.url(proxy)}'"
-            raise BadConfiguration(what, place=place, fix="install chatpipe[socks]") from error
+            raise BadConfiguration(what, place=place, fix=installation("socks")) from error
     return url
 
 

@@ -11,10 +11,22 @@ import httpx
 
 from chatpipe.inputs.decompress import BrokenData, Decompressor, open_decompressor
 from chatpipe.inputs.text_decoder import BOM
+from chatpipe.system.extras import installation
 
+# The extras with the libraries of codings.
+_EXTRAS = {"br": "brotli", "zstd": "zstd"}
+_AT_THE_SERVER = "turn off compression at the server, which chatpipe does not ask for"
 # Bytes that tell compressed data from text.
 START_BYTES = 16
 _TEXT = bytes([9, 10, 13, *range(32, 127)])
+
+
+class UnreadableBody(httpx.DecodingError):
+    """A body in a coding that cannot be read here. fix says what to do about it."""
+
+    def __init__(self, message: str, fix: str = _AT_THE_SERVER) -> None:
+        super().__init__(message)
+        self.fix = fix
 
 
 class Unpacker:
@@ -39,12 +51,12 @@ def open_unpacker(coding: str, start: bytes) -> Unpacker | None:
     """The decoder of a body with this Content-Encoding, None if the body is plain.
 
     start is its first START_BYTES. Text is plain whatever the header says: some proxies unpack a body and
-    leave the header, and some servers name a character set there. Raises httpx.DecodingError for a
-    coding that cannot be read.
+    leave the header, and some servers name a character set there. Raises UnreadableBody.
     """
     if not start.removeprefix(BOM).translate(None, _TEXT):
         return None
     decompressor = open_decompressor(coding, start)
     if decompressor is None:
-        raise httpx.DecodingError(f"it is compressed with '{coding}', which cannot be read here")
+        fix = f"{installation(_EXTRAS[coding])}, or {_AT_THE_SERVER}" if coding in _EXTRAS else _AT_THE_SERVER
+        raise UnreadableBody(f"it is compressed with '{coding}', which cannot be read here", fix)
     return Unpacker(decompressor)
