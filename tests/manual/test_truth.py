@@ -34,6 +34,13 @@ def test_each_command_has_a_page_and_each_page_a_command() -> None:
     assert pages.names() == sorted([pages.WHOLE, *PAGES.values()])
 
 
+def test_the_readme_has_a_link_to_each_page() -> None:
+    text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\(man/([a-z.-]+[1-8])\)", text)) == {
+        path.name for path in (pages.ROOT / "man").glob("*.[1-8]")
+    }
+
+
 def test_chatpipe_1_lists_the_commands() -> None:
     listed = pages.entries(pages.subsections(pages.sections(pages.WHOLE)["DESCRIPTION"])["Commands"])
     assert [entry.head for entry in listed] == [f"Cm {command}" for command in commands.COMMANDS]

@@ -1,6 +1,7 @@
 """Pages of the manual: where they are installed, and the programs that show them.
 
-`man` finds those of a package only if its prefix is one that it knows, which those of uv and pipx are not.
+`man` finds those of a package only if its prefix is one that it knows, or has its `bin` in PATH. pipx links
+them into such a one, uv does not.
 """
 
 from __future__ import annotations
