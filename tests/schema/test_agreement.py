@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from chatpipe.schema.accept import accepts, accepts_beside_messages, checks_beside_messages
-from chatpipe.schema.rules import USUAL_VALUES, are_plain, rules_for, rules_for_usual_values
+from chatpipe.schema.parameter_rules import USUAL_VALUES
+from chatpipe.schema.rules import are_plain, rules_for, rules_for_usual_values
 from schema.generate_accept import SCHEMA
 from schema.mutations import mutated
 

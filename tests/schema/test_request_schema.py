@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from chatpipe.schema import check, rules
+from chatpipe.schema import check, key_rules
 from schema import generate_accept
 
 SCHEMA = json.loads(generate_accept.SCHEMA.read_bytes())
@@ -45,7 +45,7 @@ def test_schema_is_valid() -> None:
 
 def test_parameters_are_these() -> None:
     assert list(SCHEMA["properties"]) == PARAMETERS
-    assert frozenset(PARAMETERS) == rules.PARAMETERS
+    assert frozenset(PARAMETERS) == key_rules.PARAMETERS
 
 
 def test_every_parameter_says_what_it_is() -> None:

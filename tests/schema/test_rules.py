@@ -11,8 +11,15 @@ import pytest
 from chatpipe.inputs import names
 from chatpipe.schema import rules
 from chatpipe.schema.check import Problem, check
+from chatpipe.schema.key_rules import KEY_RULES
+from chatpipe.schema.message_rules import MESSAGE_RULES
+from chatpipe.schema.parameter_rules import PARAMETER_RULES
+from chatpipe.schema.part_rules import PART_RULES
+from chatpipe.schema.tool_rules import TOOL_RULES
 
 Change = dict[str, Any]
+
+RULES = (*KEY_RULES, *PARAMETER_RULES, *MESSAGE_RULES, *PART_RULES, *TOOL_RULES)
 
 
 def function(name: object) -> Change:
@@ -311,8 +318,15 @@ def test_each_rule_finds_its_problem(name: str) -> None:
 def test_every_rule_is_shown_to_find_something() -> None:
     """The one that is silent unless strict is in test_check.py."""
     shown = {rule for _, rule, *_ in FINDS.values()} | {"unlisted-key"}
-    assert shown == {rule.name for rule in rules.RULES}
-    assert len(rules.RULES) == len(shown)
+    assert shown == {rule.name for rule in RULES}
+    assert len(RULES) == len(shown)
+
+
+def test_a_key_that_triggers_a_rule_brings_it() -> None:
+    """The tables of messages and of tools are only looked at for some keys."""
+    for rule in RULES:
+        for key in rule.triggers or ["x"]:
+            assert rule in rules.rules_of({key})
 
 
 LEFT_ALONE: dict[str, Change] = {

@@ -6,7 +6,7 @@ unchanged; nothing is ever fetched. A data: URL has to be one that servers take.
 A file of more than 100 MB is refused before it is read. No server is known to accept more inside a
 request (Gemini 100 MB; OpenAI 50 MB of images or files, its vision and file input guides, 2026), and
 an endless device must not exhaust the memory. A limit of one provider alone is a warning of the check
-(schema/rules.py), because the user's own server may accept more.
+(schema/part_rules.py), because the user's own server may accept more.
 """
 
 from __future__ import annotations

@@ -24,7 +24,10 @@ from chatpipe.schema.accept import (
     accepts_beside_messages,
     checks_beside_messages,
 )
+from chatpipe.schema.key_rules import misspelt_keys
+from chatpipe.schema.parameter_rules import USUAL_VALUES
 from chatpipe.schema.phrases import ARTICLES, quote
+from chatpipe.schema.rule import Breach, Rule
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -102,7 +105,7 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
 @lru_cache(maxsize=64)  # most lines of a run have the same keys
 def _checks_for(
     keys: tuple[str, ...], is_plain: bool, strict: bool
-) -> tuple[MemberChecks | None, tuple[rules.Rule, ...]]:
+) -> tuple[MemberChecks | None, tuple[Rule, ...]]:
     """The checks of the members beside plain messages, and the rules for a body that passes them.
 
     None if only the whole schema decides.
@@ -110,11 +113,11 @@ def _checks_for(
     checks = checks_beside_messages(keys) if is_plain else None
     if checks is None:
         return None, ()
-    checks = tuple((key, rules.USUAL_VALUES.get(key, accept)) for key, accept in checks)
+    checks = tuple((key, USUAL_VALUES.get(key, accept)) for key, accept in checks)
     return checks, rules.rules_for_usual_values(keys, strict)
 
 
-def _rule_problems(rule: rules.Rule, breaches: Iterable[rules.Breach], *, strict: bool) -> Iterator[Problem]:
+def _rule_problems(rule: Rule, breaches: Iterable[Breach], *, strict: bool) -> Iterator[Problem]:
     is_warning = rule.severity == "warning" and not strict
     severity: Literal["error", "warning"] = "warning" if is_warning else "error"
     for breach in breaches:
@@ -131,7 +134,7 @@ def _other_kind(body: dict[str, Any]) -> Problem | None:
 
 def _misspelt_prompt(body: dict[str, Any]) -> Problem | None:
     """The problem of a row whose prompt has a misspelt name. What else it lacks follows from that."""
-    for breach in rules.misspelt_keys(body):
+    for breach in misspelt_keys(body):
         if breach.hint == "did you mean 'prompt'?":
             return Problem(breach.pointer, "unknown-key", breach.message, breach.hint)
     return None

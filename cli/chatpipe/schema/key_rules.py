@@ -1,0 +1,123 @@
+"""The keys of request bodies: likely typos of known ones, and those that no known server accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chatpipe.inputs.names import nearest
+from chatpipe.inputs.place import pointer_of
+from chatpipe.inputs.values import as_object
+from chatpipe.options.parameters import TABLE
+from chatpipe.schema.rule import Breach, Object, Rule, objects, word_set
+
+PARAMETERS = frozenset({"messages", *(parameter.path[0] for parameter in TABLE)})
+# Keys that some server accepts in addition: never reported as typos, whatever they resemble.
+_EXTENSIONS = {
+    "Azure OpenAI": word_set("data_sources"),
+    "DeepSeek": word_set("thinking"),
+    "Gemini": word_set("extra_body google"),
+    "Groq": word_set("citation_options compound_custom disable_tool_validation documents search_settings"),
+    "llama.cpp": word_set("""
+        add_generation_prompt cache_prompt chat_template_kwargs dry_allowed_length dry_base
+        dry_multiplier dry_penalty_last_n dry_sequence_breakers dynatemp_exponent dynatemp_range
+        grammar grammar_lazy grammar_triggers id_slot ignore_eos json_schema lora min_keep min_p
+        mirostat mirostat_eta mirostat_tau n_discard n_indent n_keep n_predict n_probs
+        parse_tool_calls post_sampling_probs preserved_tokens reasoning_budget_tokens
+        reasoning_control reasoning_format repeat_last_n repeat_penalty response_fields
+        return_progress return_tokens samplers sse_ping_interval t_max_predict_ms
+        thinking_forced_open timings_per_token top_k top_n_sigma typical_p xtc_probability
+        xtc_threshold
+    """),
+    "LM Studio": word_set("draft_model ttl"),
+    "Mistral": word_set("""
+        document_image_limit document_page_limit guardrails prompt_mode random_seed safe_prompt
+    """),
+    "Ollama": word_set("format keep_alive options reasoning think"),
+    "OpenRouter": word_set("""
+        cache_control debug image_config include_reasoning min_p models plugins provider
+        repetition_penalty route session_id top_a top_k trace transforms
+    """),
+    "SGLang": word_set("""
+        continue_final_message custom_logit_processor custom_params ebnf lora_path min_tokens
+        no_stop_trim regex return_hidden_states separate_reasoning stop_regex stop_token_ids
+        stream_reasoning
+    """),
+    "Together": word_set("compliance context_length_exceeded_behavior echo repetition_penalty safety_model"),
+    "vLLM": word_set("""
+        add_generation_prompt add_special_tokens allowed_token_ids bad_words best_of cache_salt
+        chat_template chat_template_kwargs continue_final_message documents echo guided_choice
+        guided_decoding_backend guided_grammar guided_json guided_regex guided_whitespace_pattern
+        ignore_eos include_reasoning include_stop_str_in_output kv_transfer_params length_penalty
+        logits_processors logprob_token_ids min_p min_tokens mm_processor_kwargs priority
+        prompt_logprobs repetition_penalty request_id return_token_ids return_tokens_as_token_ids
+        session_id skip_special_tokens spaces_between_special_tokens stop_token_ids structural_tag
+        structured_outputs thinking_token_budget top_k truncate_prompt_tokens use_beam_search
+        vllm_xargs
+    """),
+}
+ACCEPTED_KEYS = PARAMETERS.union(*_EXTENSIONS.values())
+# The names that people mean by a misspelled one: also that of a row, whose prompt becomes the messages.
+_TYPED = PARAMETERS | {"prompt"}
+# Keys of the objects inside the body: the published ones, then those that some server adds.
+_MESSAGE = word_set("role content name refusal audio tool_calls tool_call_id function_call")
+_MESSAGE_ACCEPTED = _MESSAGE | word_set("""
+    annotations cache_control context images partial prefix reasoning reasoning_content reasoning_details
+    thinking tool_name tools wait
+""")
+_TOOL = word_set("type function custom cache_control")
+_FUNCTION = word_set("name description parameters strict cache_control defer_loading")
+_FORMAT = word_set("type json_schema schema grammar structures triggers format")
+_JSON_SCHEMA = word_set("name description schema strict")
+# The members of a body in which there are such objects, messages with more than texts among them.
+KEYS_OF_OBJECTS = word_set("messages tools functions response_format stream_options")
+_STREAM_OPTIONS = word_set("include_usage include_obfuscation continuous_usage_stats")
+
+
+def _objects_with_known_keys(body: Object) -> Iterator[tuple[str, Object, frozenset[str], frozenset[str]]]:
+    """(pointer, object, published keys, keys that some server accepts) for every object with known keys.
+
+    Typos are matched against the published keys only.
+    """
+    yield "", body, _TYPED, ACCEPTED_KEYS
+    for index, message in objects(body.get("messages")):
+        yield f"/messages/{index}", message, _MESSAGE, _MESSAGE_ACCEPTED
+    for index, tool in objects(body.get("tools")):
+        if tool.get("type") == "function":
+            yield f"/tools/{index}", tool, _TOOL, _TOOL
+            yield f"/tools/{index}/function", as_object(tool.get("function")), _FUNCTION, _FUNCTION
+    for index, function in objects(body.get("functions")):
+        yield f"/functions/{index}", function, _FUNCTION, _FUNCTION
+    format_ = as_object(body.get("response_format"))
+    yield "/response_format", format_, _FORMAT, _FORMAT
+    yield "/response_format/json_schema", as_object(format_.get("json_schema")), _JSON_SCHEMA, _JSON_SCHEMA
+    yield "/stream_options", as_object(body.get("stream_options")), _STREAM_OPTIONS, _STREAM_OPTIONS
+
+
+def _unaccepted_keys(body: Object) -> Iterator[tuple[str, str | None]]:
+    """(pointer, likely intended key or None) for each key that no known server accepts."""
+    for pointer, value, published, accepted in _objects_with_known_keys(body):
+        if value.keys() <= accepted:
+            continue
+        for key in value:
+            if key not in accepted and isinstance(key, str):
+                near = nearest(key, published)
+                yield pointer + pointer_of([key]), None if near == key else near
+
+
+def misspelt_keys(body: Object) -> Iterator[Breach]:
+    """The keys that are likely typos of known ones."""
+    for pointer, known in _unaccepted_keys(body):
+        if known:
+            yield Breach(pointer, "is not a key that any server is known to take", f"did you mean '{known}'?")
+
+
+def _unlisted_key(body: Object) -> Iterator[Breach]:
+    for pointer, known in _unaccepted_keys(body):
+        if not known:
+            yield Breach(pointer, "is not a key that any server is known to take")
+
+
+KEY_RULES = (
+    Rule("unknown-key", "error", (), misspelt_keys, ""),
+    Rule("unlisted-key", "strict", (), _unlisted_key, "leave it out, or check without --strict"),
+)  # fmt: skip

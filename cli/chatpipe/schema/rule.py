@@ -1,0 +1,61 @@
+"""A rule about request bodies, its breaches, and the parts of a body that rules read.
+
+A top-level key of the body triggers a rule; some rules always apply. A rule yields its breaches. It checks
+the type of every value that it reads, because it also gets bodies that the schema rejects. Sources: the API
+description of 2026-08-21, and the code or documentation of the named servers, as of 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+from chatpipe.inputs.values import as_list
+from chatpipe.line_record import LineRecord
+from chatpipe.named_tuple import NamedTuple
+
+Object = dict[str, Any]
+# The hint of a warning about what OpenAI refuses.
+OTHER_SERVER = "ignore this if the server is one that does"
+
+
+class Breach(NamedTuple):
+    """A breach of a rule. pointer is a JSON Pointer into the body. A hint replaces the hint of the rule."""
+
+    pointer: str
+    message: str
+    hint: str = ""
+
+
+class Rule(LineRecord):
+    """A rule about request bodies. Those of most requests make no generators, which cost a microsecond.
+
+    triggers holds the top-level keys of which one triggers the rule. Without any it always applies.
+    Breaches of severity "strict" are reported only under --strict, and then as errors.
+    """
+
+    name: str
+    severity: Literal["error", "warning", "strict"]
+    triggers: tuple[str, ...]
+    check: Callable[[Object], Iterable[Breach]]
+    hint: str
+
+
+def word_set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def objects(value: object) -> list[tuple[int, Object]]:
+    """The objects in an array with their indexes; none if value is not an array."""
+    return [(index, item) for index, item in enumerate(as_list(value)) if isinstance(item, dict)]
+
+
+def parts(body: Object) -> Iterator[tuple[str, object, Object]]:
+    """(pointer, role of the message, part) for every content part."""
+    for index, message in objects(body.get("messages")):
+        for part_index, part in objects(message.get("content")):
+            yield f"/messages/{index}/content/{part_index}", message.get("role"), part
+
+
+def string_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
