@@ -16,7 +16,7 @@ from chatpipe.errors import (
 from chatpipe.server.server import THROUGH_PROXY
 from chatpipe.wire import faults
 from chatpipe.wire.http1 import NO_REPLY, EarlyEnd, NotHTTP
-from chatpipe.wire.timeouts import DEADLINE
+from chatpipe.wire.timeouts import DEADLINE_PASSED
 from support.parametrize import cases
 
 URL = "http://127.0.0.1:9/v1/chat/completions"
@@ -160,11 +160,11 @@ LINES: dict[str, tuple[Exception, str]] = {
         f"gave up on {SHOWN}: no byte for 600 s: raise --timeout",
     ),
     "deadline": (
-        httpx.ReadTimeout(DEADLINE),
+        httpx.ReadTimeout(DEADLINE_PASSED),
         f"no whole answer from {SHOWN} within the deadline: raise --deadline",
     ),
     "deadline while connecting": (
-        httpx.ConnectTimeout(DEADLINE),
+        httpx.ConnectTimeout(DEADLINE_PASSED),
         f"no whole answer from {SHOWN} within the deadline: raise --deadline",
     ),
     "reset": (
@@ -206,11 +206,11 @@ LINES: dict[str, tuple[Exception, str]] = {
             "gave up on {way}: no byte for 60 s: raise --timeout",
         ),
         "deadline before the connection": (
-            httpx.ConnectTimeout(DEADLINE),
+            httpx.ConnectTimeout(DEADLINE_PASSED),
             "no whole answer from {way} within the deadline: raise --deadline",
         ),
         "deadline after it": (
-            httpx.ReadTimeout(DEADLINE),
+            httpx.ReadTimeout(DEADLINE_PASSED),
             "no whole answer from {way} within the deadline: raise --deadline",
         ),
     },
@@ -273,7 +273,7 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
         ),
         "no such host": (unconnected(socket.gaierror(socket.EAI_NONAME, "x")), False),
         "proxy says no": (httpx.ProxyError("407"), False),
-        "deadline": (httpx.ReadTimeout(DEADLINE), False),
+        "deadline": (httpx.ReadTimeout(DEADLINE_PASSED), False),
         "bad header": (httpx.LocalProtocolError("x"), False),
         "scheme": (httpx.UnsupportedProtocol("x"), False),
         "url": (httpx.InvalidURL("x"), False),

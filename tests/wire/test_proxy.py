@@ -17,7 +17,7 @@ from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import run_without_loop
 from chatpipe.wire import faults
 from chatpipe.wire.proxy import ProxiedTransport
-from chatpipe.wire.timeouts import DEADLINE
+from chatpipe.wire.timeouts import DEADLINE_PASSED
 from support.parametrize import cases
 from support.refusals import refused
 from support.senders import HI, AsyncSender, Sender, collect_garbage, event_loop, transport_to
@@ -155,7 +155,7 @@ def test_a_silent_proxy_is_waited_for_as_long_as_a_connection(
         with pytest.raises(kind, match=message) as caught:
             send(url, **limits)
         assert faults.is_transient(caught.value)
-        with pytest.raises(httpx.TimeoutException, match=f"^{DEADLINE}$"):
+        with pytest.raises(httpx.TimeoutException, match=f"^{DEADLINE_PASSED}$"):
             send(url, deadline=time.monotonic() + 0.1)
 
 
@@ -290,7 +290,7 @@ def test_a_deadline_holds_behind_a_proxy(handler: loopback.Handler, through: Thr
     with Proxy() as proxy, serve(handler) as server:
         send = through(proxy.url)
         started = time.monotonic()
-        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
+        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE_PASSED}$"):
             send(server.url, deadline=time.monotonic() + 0.2)
         assert time.monotonic() - started < 8
 
@@ -301,14 +301,14 @@ def test_many_keep_a_deadline_exactly_where_each_wait_is_shorter_than_it() -> No
     with Proxy() as proxy, serve(lambda _: steps) as server, senders(True) as make:
         send = make(proxy.url)
         started = time.monotonic()
-        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
+        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE_PASSED}$"):
             send(server.url, deadline=started + 2.0)
         assert time.monotonic() - started < 3.6
 
 
 def test_a_deadline_that_has_passed_sends_nothing(through: Through) -> None:
     with Proxy() as proxy:
-        with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE}$"):
+        with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE_PASSED}$"):
             through(proxy.url)("http://h/", deadline=time.monotonic() - 1)
         assert proxy.asked == []
 
@@ -327,7 +327,7 @@ def test_each_request_of_many_has_its_own_deadline() -> None:
             return await asyncio.gather(late, send.asynchronous(server.url), return_exceptions=True)
 
         late, whole = send.run(both())
-    assert (type(late), str(late)) == (httpx.ReadTimeout, DEADLINE)
+    assert (type(late), str(late)) == (httpx.ReadTimeout, DEADLINE_PASSED)
     assert whole == HI
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from chatpipe.wire.http1 import NotHTTP
-from chatpipe.wire.timeouts import DEADLINE
+from chatpipe.wire.timeouts import DEADLINE_PASSED
 from support.senders import HI, Sender
 from support.servers import loopback
 from support.servers.loopback import (
@@ -274,7 +274,7 @@ def test_the_time_of_the_reader_is_not_that_of_the_server(send: Sender) -> None:
 def test_a_passed_deadline_is_distinct_from_a_time_out(answer: list[loopback.Step], send: Sender) -> None:
     with serve(lambda _: answer) as server:
         started = time.monotonic()
-        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
+        with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE_PASSED}$"):
             send(server.url, deadline=started + 0.4, read=30.0)
         assert 0.4 <= time.monotonic() - started < 20
 
@@ -287,7 +287,7 @@ def test_a_deadline_also_ends_a_reply_that_never_pauses(head: list[loopback.Step
             yield b"1\r\nx\r\n"
             yield Pause(0.002)
 
-    with serve(lambda _: forever()) as server, pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE}$"):
+    with serve(lambda _: forever()) as server, pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE_PASSED}$"):
         send(server.url, deadline=time.monotonic() + 0.1, read=5.0)
     assert send.held == 0
 
@@ -297,7 +297,7 @@ def test_a_deadline_in_the_past_sends_nothing(count: int, send: Sender) -> None:
     with serve(lambda _: reply(200, b"hi")) as server:
         for _ in range(count):
             assert send(server.url) == HI
-        with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE}$"):
+        with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE_PASSED}$"):
             send(server.url, deadline=time.monotonic() - 1)
         assert send.held == send.idle == count
         assert len(server.requests) == count
@@ -472,7 +472,7 @@ def test_100_continue_while_a_large_body_is_sent_does_not_stop_it(send: Sender) 
 def test_a_server_that_reads_nothing_is_a_write_time_out(
     write_s: float, deadline_s: float, send: Sender
 ) -> None:
-    message = DEADLINE if deadline_s < write_s else r"nothing taken for 0\.1 s"
+    message = DEADLINE_PASSED if deadline_s < write_s else r"nothing taken for 0\.1 s"
     done, body = threading.Event(), b"x" * 50_000_000
     with raw_server(lambda _: done.wait()) as url:
         started = time.monotonic()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from chatpipe.wire import connect, faults, first_address
-from chatpipe.wire.timeouts import ATTEMPT_DELAY_S, DEADLINE
+from chatpipe.wire.timeouts import ATTEMPT_DELAY_S, DEADLINE_PASSED
 from support.senders import HI, Sender, client_context
 from support.servers import loopback
 from support.servers.loopback import closed_port, reply, serve
@@ -79,7 +79,7 @@ def test_no_answer_to_a_connection_is_a_connect_time_out(send: Sender) -> None:
     with full_backlog() as port:
         with pytest.raises(httpx.ConnectTimeout, match=r"^no connection within 0\.1 s$"):
             send(f"http://127.0.0.1:{port}/v1", connect=0.1)
-        with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE}$"):
+        with pytest.raises(httpx.ConnectTimeout, match=f"^{DEADLINE_PASSED}$"):
             send(f"http://127.0.0.1:{port}/v1", deadline=time.monotonic() + 0.1)
     assert send.held == 0
 

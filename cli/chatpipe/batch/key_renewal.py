@@ -20,7 +20,7 @@ from chatpipe.limits.run_pacer import RunPacer
 from chatpipe.wire import faults
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
-from chatpipe.wire.timeouts import DEADLINE, Timeouts
+from chatpipe.wire.timeouts import DEADLINE_PASSED, Timeouts
 
 _UNAUTHORIZED = 401
 # A request that so many keys were refused for is refused for itself, whatever others are answered.
@@ -106,7 +106,7 @@ class KeyRenewal:
             except NoNewKey as fault:
                 return Answer(None, None, fault, attempts=attempts.tries), 0.0
             except _DeadlinePassed:
-                late = faults.from_exception(httpx.ReadTimeout(DEADLINE), str(request.url))
+                late = faults.from_exception(httpx.ReadTimeout(DEADLINE_PASSED), str(request.url))
                 return Answer(None, None, late, attempts=attempts.tries), 0.0
             refusals = attempts.refusals
             self._rate.repeats += 1

@@ -27,7 +27,7 @@ from chatpipe.server.server import THROUGH_PROXY
 from chatpipe.system import secrets
 from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire.http1 import NO_REPLY, NotHTTP, OverlongReply
-from chatpipe.wire.timeouts import DEADLINE
+from chatpipe.wire.timeouts import DEADLINE_PASSED
 from chatpipe.wire.unpack import UnreadableBody
 
 _MAX_LINE_CHARS = 500
@@ -67,7 +67,7 @@ def from_exception(
     for classes, convert in _BY_CLASS:
         if isinstance(error, classes):
             fault = convert(url, text, error)
-            fault.reached_server = not isinstance(error, _NO_SERVER) or str(error) == DEADLINE
+            fault.reached_server = not isinstance(error, _NO_SERVER) or str(error) == DEADLINE_PASSED
             return fault
     return ChatpipeError(f"unexpected {type(error).__name__} from {url}: {text}")
 
@@ -75,7 +75,7 @@ def from_exception(
 def from_cut_stream(error: Exception) -> ChatpipeError:
     """Convert an exception in the midst of a stream. The user's own limits have their own faults."""
     fault = from_exception(error, "")
-    if str(error) == DEADLINE or isinstance(error, OverlongReply):
+    if str(error) == DEADLINE_PASSED or isinstance(error, OverlongReply):
         return fault
     return BrokenAnswer(f"the stream was cut: {fault.what}", fix="try again")
 
@@ -91,7 +91,7 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, (NotHTTP, OverlongReply, CarriedFault)):
         return False
     if isinstance(error, httpx.TimeoutException):
-        return str(error) != DEADLINE
+        return str(error) != DEADLINE_PASSED
     cause = root_os_error(error)
     if isinstance(error, httpx.ProxyError):
         from chatpipe.wire import proxy_refusals  # few users have a proxy
@@ -120,13 +120,13 @@ def _connect_error(url: str, text: str, error: Exception) -> ChatpipeError:
 
 
 def _connect_timeout(url: str, text: str, error: Exception) -> ChatpipeError:
-    if str(error) == DEADLINE:
+    if str(error) == DEADLINE_PASSED:
         return _deadline_passed(url)
     return TryLater(f"cannot reach {url}: {text}", fix="raise --connect-timeout")
 
 
 def _timeout(url: str, text: str, error: Exception) -> ChatpipeError:
-    if str(error) == DEADLINE:
+    if str(error) == DEADLINE_PASSED:
         return _deadline_passed(url)
     return TryLater(f"gave up on {url}: {text}", fix="raise --timeout")
 

@@ -22,7 +22,7 @@ from chatpipe.system.extras import installation
 from chatpipe.wire import proxy_refusals
 from chatpipe.wire.http1 import MAX_REPLY
 from chatpipe.wire.proxied_streams import AsyncioBackend, BlockingBackend, ByteLimit
-from chatpipe.wire.timeouts import DEADLINE, Timeouts, WaitLimits, format_seconds, within_text
+from chatpipe.wire.timeouts import DEADLINE_PASSED, Timeouts, WaitLimits, format_seconds, within_text
 
 if TYPE_CHECKING:
     import ssl
@@ -134,7 +134,7 @@ def _with_time_limits(request: httpx.Request, timeouts: Timeouts) -> httpx.Reque
             "pool": None,
         }
     except TimeoutError as error:
-        raise httpx.ConnectTimeout(DEADLINE) from error
+        raise httpx.ConnectTimeout(DEADLINE_PASSED) from error
     limited = httpx.Request(
         request.method,
         request.url,
@@ -178,7 +178,7 @@ def _converted_errors(timeouts: Timeouts, *, in_body: bool = False) -> Iterator[
     try:
         yield
     except TimeoutError as error:
-        raise httpx.ReadTimeout(DEADLINE) from error
+        raise httpx.ReadTimeout(DEADLINE_PASSED) from error
     except httpx.TimeoutException as error:
         raise _timed_out(error, timeouts) from error
     except httpx.ReadError as error:

@@ -9,7 +9,7 @@ import httpx
 from chatpipe.named_tuple import NamedTuple
 
 # The message of an httpx time-out that the absolute deadline caused.
-DEADLINE = "deadline"
+DEADLINE_PASSED = "deadline"
 
 # An idle connection is reused for this long. Servers close idle connections after 5 s or more
 # (uvicorn 5, nginx 75), and a request that crosses such a close may or may not have been processed.
@@ -129,8 +129,10 @@ class Timeouts(NamedTuple):
         return left if limit is None else min(limit, left)
 
     def message(self, otherwise: str) -> str:
-        """The message of a time-out that has just occurred: DEADLINE if that has passed, else otherwise."""
-        return DEADLINE if self.deadline is not None and time.monotonic() >= self.deadline else otherwise
+        """The message of a time-out that has just occurred: DEADLINE_PASSED if that has passed, else otherwise."""
+        return (
+            DEADLINE_PASSED if self.deadline is not None and time.monotonic() >= self.deadline else otherwise
+        )
 
 
 def within_text(seconds: float | None) -> str:
