@@ -30,17 +30,10 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.server import redact
 from chatpipe.server.patches import Patch, patch_body
+from chatpipe.server.request_extensions import CHOICES, DEADLINE, MAX_REPLY, RECORDED_AS
 from chatpipe.server.server import Server
 from chatpipe.wire import retry
-from chatpipe.wire.answer import (
-    CHOICES,
-    RECORDED_AS,
-    Answer,
-    AttemptResult,
-    Receiver,
-    answer_from_error,
-)
-from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.wire.answer import Answer, AttemptResult, Receiver, answer_from_error
 from chatpipe.wire.key_filter import CleanResult, read_arrived_without_secrets, read_without_secrets
 from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
@@ -153,16 +146,23 @@ async def sleep_without_loop(seconds: float) -> None:
 
 
 def completion_request(
-    server: Server, body: Mapping[str, Value], detail: Callable[[str], None] | None = None
+    server: Server,
+    body: Mapping[str, Value],
+    detail: Callable[[str], None] | None = None,
+    deadline: float | None = None,
 ) -> httpx.Request:
-    """The POST that requests a completion of body. detail gets what the patches of the server change."""
+    """The POST that requests a completion of body. detail gets what the patches of the server change.
+
+    deadline is that of an earlier request which this one continues.
+    """
     sent = body_to_send(body, server.endpoint.patches, detail)
+    continued = {} if deadline is None else {DEADLINE: deadline}
     return httpx.Request(
         "POST",
         server.completions_url(sent.get("model")),
         headers=list(server.headers),
         content=values.dumps(sent),
-        extensions={**server.extensions, **extensions_of(sent)},
+        extensions={**server.extensions, **extensions_of(sent), **continued},
     )
 
 
@@ -194,14 +194,13 @@ async def ask(
     policy: RetryPolicy,
     hooks: Hooks = NO_HOOKS,
 ) -> Answer:
-    """Send the request until an answer arrives or no retry can help. Answer.fault is the last attempt's.
+    """Send the request until an answer arrives or no retry can help. Returns the answer of the last attempt.
 
-    If further attempts were not recorded, it is that of the last one that was.
-
+    In a replay that is the last attempt that was recorded, also if a retry could help.
     An exception of the receiver (a full disk, a closed pipe) closes the connection and propagates.
     """
     request.extensions.update({"timeout": _timeouts(limits), MAX_REPLY: limits.max_reply_bytes})
-    deadline: float | None = request.extensions.get("deadline")  # of a request that is sent again
+    deadline: float | None = request.extensions.get(DEADLINE)  # of a request that is sent again
     tries = 1
     failed: Answer | None = None
     while True:
@@ -246,10 +245,10 @@ def _decide(
 def _set_deadline(request: httpx.Request, limits: ExchangeLimits, context: ExchangeContext) -> float:
     """Begin the time of a request for all of its attempts. Returns its end, infinity without one."""
     if limits.deadline_s is None:
-        request.extensions["deadline"] = None
+        request.extensions[DEADLINE] = None
         return math.inf
     deadline = context.monotonic() + limits.deadline_s
-    request.extensions["deadline"] = deadline
+    request.extensions[DEADLINE] = deadline
     return deadline
 
 
@@ -271,8 +270,14 @@ def get_request(server: Server, url: str, deadline: float | None = None) -> http
     headers = [each for each in server.headers if each[0].lower() != "content-type"]
     extensions = server.extensions
     if deadline is not None:
-        extensions["deadline"] = deadline
+        extensions[DEADLINE] = deadline
     return httpx.Request("GET", url, headers=headers, extensions=extensions)
+
+
+def deadline_of(request: httpx.Request) -> float | None:
+    """The deadline of a request that was sent, on the clock of time.monotonic(). None if it has none."""
+    deadline: float | None = request.extensions.get(DEADLINE)
+    return deadline
 
 
 def was_replayed(request: httpx.Request) -> bool:

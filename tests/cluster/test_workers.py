@@ -20,8 +20,8 @@ from chatpipe.cluster.workers import ClusterWords, RelayLink, Workers
 from chatpipe.errors import ChatpipeError, NoAccess, NoServerLeft, Status, Unreachable
 from chatpipe.options.server import ServerOptions
 from chatpipe.server.endpoints import resolve
+from chatpipe.server.request_extensions import LOST_KEPT, MAX_REPLY
 from chatpipe.server.server import Server, open_servers
-from chatpipe.wire.http1 import LOST_KEPT, MAX_REPLY
 from chatpipe.wire.light_messages import headers_by_name
 from cluster.crew import Crew
 from support.servers import loopback

@@ -14,7 +14,8 @@ import pytest
 from chatpipe.errors import ReplyTooLong, Status
 from chatpipe.exchange import ExchangeContext, ask, run_without_loop
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
-from chatpipe.wire.answer import CHOICES, Answer
+from chatpipe.server.request_extensions import CHOICES
+from chatpipe.wire.answer import Answer
 from exchange.scripted import URL, Receiver, Server, content, piece, plain, served, stream
 from support.senders import event_loop, transport_to
 from support.servers import loopback

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import orjson
 
+from chatpipe.server.request_extensions import REPLY_MEMORY
 from chatpipe.wire.answer import Answer
-from chatpipe.wire.http1 import REPLY_MEMORY
 from chatpipe.wire.reply_memory import ReplyMemory
 from chatpipe.wire.reply_reader import read_reply
 from exchange.scripted import URL, Receiver, content

@@ -13,7 +13,7 @@ from chatpipe.errors import (
     BadInput,
     Status,
 )
-from chatpipe.server.server import THROUGH_PROXY
+from chatpipe.server.request_extensions import THROUGH_PROXY
 from chatpipe.wire import faults
 from chatpipe.wire.http1 import NO_REPLY, EarlyEnd, NotHTTP
 from chatpipe.wire.timeouts import DEADLINE_PASSED

@@ -21,7 +21,7 @@ from chatpipe.errors import (
 )
 from chatpipe.inputs import values
 from chatpipe.response.server_error import ServerError, error_of
-from chatpipe.server.server import THROUGH_PROXY
+from chatpipe.server.request_extensions import THROUGH_PROXY
 from chatpipe.wire import refusals
 from chatpipe.wire.retry import FailedAttempt, is_retryable
 from support.parametrize import cases

@@ -13,8 +13,8 @@ from chatpipe.errors import ChatpipeError
 from chatpipe.recordings.transport_failures import exception_of
 from chatpipe.server import redact
 from chatpipe.server.headers import Headers
+from chatpipe.server.request_extensions import DEADLINE, LOST_KEPT, MAX_REPLY
 from chatpipe.server.server import Server
-from chatpipe.wire.http1 import LOST_KEPT, MAX_REPLY
 from chatpipe.wire.light_messages import LightResponse
 
 _TIMEOUTS = ("connect", "read", "write", "pool")
@@ -51,7 +51,7 @@ class ClusterTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises ChatpipeError if no worker can send it, beside what any transport raises."""
-        sent, deadline = request.stream, request.extensions.get("deadline")
+        sent, deadline = request.stream, request.extensions.get(DEADLINE)
         body = b"".join(sent) if type(sent) is httpx.ByteStream else await request.aread()
         deadline_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         template, wants_new = self._template(request), request.extensions.pop(LOST_KEPT, False)

@@ -16,8 +16,8 @@ from chatpipe.recordings.exchange_record import kept_headers
 from chatpipe.recordings.transport_failures import failure_of
 from chatpipe.response.sse import has_last_event
 from chatpipe.server.headers import Headers
+from chatpipe.server.request_extensions import DEADLINE, LOST_KEPT, MAX_REPLY
 from chatpipe.server.server import Server
-from chatpipe.wire.http1 import LOST_KEPT, MAX_REPLY
 from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.reply_body import ReplyBody
 
@@ -67,7 +67,7 @@ def _request(parcel: Parcel, server: Server) -> httpx.Request:
         stream=httpx.ByteStream(parcel.body) if parcel.body else None,
         extensions={
             "timeout": dict(zip(("connect", "read", "write", "pool"), template.timeouts_s, strict=True)),
-            "deadline": None if deadline_s is None else time.monotonic() + deadline_s,
+            DEADLINE: None if deadline_s is None else time.monotonic() + deadline_s,
             MAX_REPLY: template.max_reply,
             LOST_KEPT: parcel.wants_new,
         },

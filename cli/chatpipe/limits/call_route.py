@@ -96,11 +96,9 @@ class Route:
     async def _send(
         self, body: dict[str, Value], receiver: Receiver, hooks: Hooks, deadline: float | None
     ) -> Answer:
-        request = exchange.completion_request(self.server, body, self._report)
         if self._pacer is not None:
             deadline = self._pacer.deadline = self._deadline() if deadline is None else deadline
-        if deadline is not None:
-            request.extensions["deadline"] = deadline
+        request = exchange.completion_request(self.server, body, self._report, deadline)
 
         def ask(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
             limits = self.server.limits
@@ -113,7 +111,7 @@ class Route:
             answer, _ = await self._pacer.ask(body, size, lambda paced: ask(chain(hooks, paced)))
             return answer
         finally:
-            self.deadline = request.extensions.get("deadline")
+            self.deadline = exchange.deadline_of(request)
 
     def _deadline(self) -> float | None:
         """The deadline of a request whose waits for the pace count: its call begins now."""

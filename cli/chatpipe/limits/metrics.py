@@ -14,7 +14,7 @@ import httpx
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.concurrency import AdaptiveLimit
 from chatpipe.limits.gauges import Gauges, QueueBound, parse_gauges
-from chatpipe.wire.http1 import MAX_REPLY
+from chatpipe.server.request_extensions import DEADLINE, MAX_REPLY
 from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.reply_body import ReplyBody
 
@@ -57,7 +57,7 @@ async def _read(url: str, context: ExchangeContext) -> Gauges | None:
         headers={"Accept": "text/plain", "Accept-Encoding": "identity"},
         extensions={
             "timeout": dict.fromkeys(("connect", "read", "write", "pool"), _TIMEOUT_S),
-            "deadline": context.monotonic() + _TIMEOUT_S,
+            DEADLINE: context.monotonic() + _TIMEOUT_S,
             MAX_REPLY: _MOST_BYTES,
         },
     )

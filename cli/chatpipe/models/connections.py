@@ -48,7 +48,7 @@ class Connection(NamedTuple):
         """The answer to a GET, and the deadline, which is that of an earlier request if there is one."""
         request = exchange.get_request(self.server, url, deadline)
         answer = run_without_loop(exchange.fetch(request, self.context, self.server.limits, self.retry))
-        return answer, request.extensions["deadline"]
+        return answer, exchange.deadline_of(request)
 
     def complete(self, body: Mapping[str, Value]) -> tuple[Answer, float]:
         """The answer to a request for a completion, and the seconds until it was there."""

@@ -15,7 +15,7 @@ from chatpipe.recordings.recording_writer import RecordingWriter
 from chatpipe.recordings.request_key import request_key, route_of
 from chatpipe.request.fingerprint import OccurrenceCounter
 from chatpipe.response.result_line import timestamp
-from chatpipe.wire.answer import RECORDED_AS
+from chatpipe.server.request_extensions import RECORDED_AS
 from chatpipe.wire.faults import CarriedFault
 
 

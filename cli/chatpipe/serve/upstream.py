@@ -21,9 +21,9 @@ from chatpipe.server import hosts, proxies
 from chatpipe.server.base_url import parse_base_url
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profiles import DEFAULT
+from chatpipe.server.request_extensions import IN_PIECES
 from chatpipe.server.server import Server, refuse_plain_http
 from chatpipe.server.url_refusals import FORMS
-from chatpipe.wire.http1 import IN_PIECES
 from chatpipe.wire.transports import open_transport
 
 _PLACE = "--upstream"

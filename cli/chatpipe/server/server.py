@@ -17,18 +17,13 @@ from chatpipe.server.hosts import is_loopback
 from chatpipe.server.keys import FoundKey
 from chatpipe.server.profiles import AUTH, BEARER, ECHO, AuthHeader
 from chatpipe.server.proxies import proxy_for, proxy_place
+from chatpipe.server.request_extensions import KEY_LINES, THROUGH_PROXY, WAYS_TO_A_KEY
 
 if TYPE_CHECKING:
     import httpx
 
 # Headers that carry a key to one provider or another.
 _CREDENTIALS = ("authorization", "api-key", "x-api-key")
-# The extension of a request with the ways to give the key that it lacks, as phrases.
-WAYS_TO_A_KEY = "ways_to_a_key"
-# That of a request whose key is the first of several lines: their number and place.
-KEY_LINES = "key_lines"
-# That of a request that goes through a proxy: the URL of it, and the option or variable that names it.
-THROUGH_PROXY = "through_proxy"
 # A JSON Web Token, such as one of Microsoft Entra. No API key has this form. Source: RFC 7519.
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*\Z")
 

@@ -11,13 +11,8 @@ from chatpipe.errors import ChatpipeError
 from chatpipe.inputs.values import Value
 from chatpipe.line_record import LineRecord
 from chatpipe.response.stream_reader import ChunkReceiver
-from chatpipe.wire.http1 import LOST_KEPT
+from chatpipe.server.request_extensions import LOST_KEPT
 from chatpipe.wire.retry import FailedAttempt
-
-# The extension of a request that says how many choices it asks for.
-CHOICES = "choices"
-# The extension of a request whose exchanges are recorded: its attempts, which redirects and retries share.
-RECORDED_AS = "recorded_as"
 
 
 class Receiver(ChunkReceiver, Protocol):

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, cast
 
 import httpx
 
+from chatpipe.server.request_extensions import MAX_REPLY
 from chatpipe.system.causes import system_message
-from chatpipe.wire.http1 import MAX_REPLY, READ_BYTES, WRITE_BYTES, Head, ReplyParser
+from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, Head, ReplyParser
 from chatpipe.wire.origin import Origin
 from chatpipe.wire.timeouts import STALE_CLOSE_S, Timeouts, WaitLimits, format_seconds
 

@@ -23,7 +23,7 @@ from chatpipe.errors import (
     UnreadableReply,
 )
 from chatpipe.server import redact
-from chatpipe.server.server import THROUGH_PROXY
+from chatpipe.server.request_extensions import THROUGH_PROXY
 from chatpipe.system import secrets
 from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire.http1 import NO_REPLY, NotHTTP, OverlongReply

@@ -31,15 +31,6 @@ _VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
 # Chunks of one byte are legal, and so is a long extension of each: what is received beside a body may
 # be as long as the largest body, plus the part of the body that nobody has taken yet.
 BESIDE_BODY_BYTES = 1_000_000
-# The key in request.extensions of the largest body in bytes. Without it there is no limit.
-MAX_REPLY = "max_reply_bytes"
-# The key of a truth value: every read of the reply is passed on at once, also that of a plain answer.
-IN_PIECES = "in_pieces"
-# The key of a truth value. A transport sets it if a kept connection was closed as the request arrived, and
-# leaves the retry to its caller. The next attempt of the request gets a new connection.
-LOST_KEPT = "lost_kept"
-# The extension of a request that holds the ReplyMemory of its run.
-REPLY_MEMORY = "reply_memory"
 
 
 class Head(NamedTuple):

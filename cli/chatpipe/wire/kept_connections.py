@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import httpx
 
-from chatpipe.wire.http1 import LOST_KEPT
+from chatpipe.server.request_extensions import LOST_KEPT
 
 # Source: RFC 9110, section 9.2.2. A proxy must not send any other one again by itself.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from chatpipe.server.request_extensions import DEADLINE, IN_PIECES
 from chatpipe.wire.connect import Connector
 from chatpipe.wire.connection import PooledConnection
-from chatpipe.wire.http1 import IN_PIECES, WRITE_BYTES, Head, encode_head, encode_request
+from chatpipe.wire.http1 import WRITE_BYTES, Head, encode_head, encode_request
 from chatpipe.wire.kept_connections import accepts_kept, may_repeat
 from chatpipe.wire.light_messages import LightRequest, LightResponse
 from chatpipe.wire.origin import Origin, origin_of
@@ -174,7 +175,7 @@ class _SharedParts:
         self._head_start = b""  # up to the length of the body
 
     def timeouts(self, request: httpx.Request) -> Timeouts:
-        limits, deadline = request.extensions.get("timeout"), request.extensions.get("deadline")
+        limits, deadline = request.extensions.get("timeout"), request.extensions.get(DEADLINE)
         if limits is not self._limits or deadline != self._timeouts.deadline:
             self._limits, self._timeouts = limits, Timeouts.of(request)
         return self._timeouts

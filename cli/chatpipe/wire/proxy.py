@@ -17,10 +17,10 @@ import httpx
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
+from chatpipe.server.request_extensions import MAX_REPLY
 from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.system.extras import installation
 from chatpipe.wire import proxy_refusals
-from chatpipe.wire.http1 import MAX_REPLY
 from chatpipe.wire.proxied_streams import AsyncioBackend, BlockingBackend, ByteLimit
 from chatpipe.wire.timeouts import DEADLINE_PASSED, Timeouts, WaitLimits, format_seconds, within_text
 

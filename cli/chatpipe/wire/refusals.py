@@ -28,7 +28,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import sse
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.server import redact
-from chatpipe.server.server import KEY_LINES, THROUGH_PROXY, WAYS_TO_A_KEY
+from chatpipe.server.request_extensions import KEY_LINES, THROUGH_PROXY, WAYS_TO_A_KEY
 from chatpipe.system.escape import shorten
 from chatpipe.wire import proxy_refusals, refusal_words, retry
 from chatpipe.wire.faults import printable_line

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from chatpipe.wire.http1 import MAX_REPLY, REPLY_MEMORY, OverlongReply, size_text
+from chatpipe.server.request_extensions import MAX_REPLY, REPLY_MEMORY
+from chatpipe.wire.http1 import OverlongReply, size_text
 
 if TYPE_CHECKING:
     from chatpipe.wire.reply_memory import ReplyMemory

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from chatpipe.wire.http1 import REPLY_MEMORY
+from chatpipe.server.request_extensions import REPLY_MEMORY
 
 MAX_BYTES = 1_000_000_000
 

@@ -10,8 +10,9 @@ from chatpipe.errors import BrokenAnswer, ChatpipeError, Interrupted, ReplyTooLo
 from chatpipe.inputs.values import NotJSON, Value, loads
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.stream_reader import StreamReader
+from chatpipe.server.request_extensions import CHOICES
 from chatpipe.system.signals import hold_signals
-from chatpipe.wire.answer import CHOICES, Answer, AttemptResult, Receiver
+from chatpipe.wire.answer import Answer, AttemptResult, Receiver
 from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.retry import FailedAttempt
 

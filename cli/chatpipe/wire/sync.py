@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
+from chatpipe.server.request_extensions import MAX_REPLY
 from chatpipe.system.causes import system_message
 from chatpipe.wire.first_address import connect_first
-from chatpipe.wire.http1 import MAX_REPLY, READ_BYTES, WRITE_BYTES, ReplyParser, encode_request
+from chatpipe.wire.http1 import READ_BYTES, WRITE_BYTES, ReplyParser, encode_request
 from chatpipe.wire.kept_connections import accepts_kept, may_repeat
 from chatpipe.wire.origin import origin_of
 from chatpipe.wire.timeouts import (

@@ -7,6 +7,7 @@ import time
 import httpx
 
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.server.request_extensions import DEADLINE
 
 # The message of an httpx time-out that the absolute deadline caused.
 DEADLINE_PASSED = "deadline"
@@ -109,13 +110,13 @@ class Timeouts(NamedTuple):
 
     @classmethod
     def of(cls, request: httpx.Request) -> Timeouts:
-        """The limits in request.extensions: httpx's "timeout" and our "deadline". Either may be missing."""
+        """The limits of a request: see server/request_extensions.py."""
         limits = request.extensions.get("timeout", {})
         return cls(
             limits.get("connect"),
             limits.get("read"),
             limits.get("write"),
-            request.extensions.get("deadline"),
+            request.extensions.get(DEADLINE),
             limits.get("pool"),
         )
 
@@ -129,10 +130,9 @@ class Timeouts(NamedTuple):
         return left if limit is None else min(limit, left)
 
     def message(self, otherwise: str) -> str:
-        """The message of a time-out that has just occurred: DEADLINE_PASSED if that has passed, else otherwise."""
-        return (
-            DEADLINE_PASSED if self.deadline is not None and time.monotonic() >= self.deadline else otherwise
-        )
+        """The message of a time-out that has just occurred: otherwise, unless the deadline has passed."""
+        has_passed = self.deadline is not None and time.monotonic() >= self.deadline
+        return DEADLINE_PASSED if has_passed else otherwise
 
 
 def within_text(seconds: float | None) -> str:

@@ -22,10 +22,10 @@ from chatpipe.response.body_form import (
     without_prefix,
 )
 from chatpipe.response.server_error import error_of
+from chatpipe.server.request_extensions import CHOICES
 from chatpipe.system.escape import shorten
 from chatpipe.system.signals import hold_signals
 from chatpipe.wire.answer import (
-    CHOICES,
     Answer,
     AttemptResult,
     Receiver,

@@ -15,8 +15,9 @@ from chatpipe.errors import BrokenAnswer, ChatpipeError, NoAccess, ReplyTooLong,
 from chatpipe.exchange import NO_HOOKS, Hooks, was_replayed
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import judge
+from chatpipe.server.request_extensions import DEADLINE, RECORDED_AS
 from chatpipe.wire import retry
-from chatpipe.wire.answer import RECORDED_AS, Answer
+from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
 
 _UNAUTHORIZED = 401
@@ -97,7 +98,7 @@ class LineTries(Hooks):
     def prepare(self, post: httpx.Request) -> None:
         """Begin an attempt with a request of its own. All share what the first one has as extensions."""
         if self._post is not None:
-            for name in ("deadline", RECORDED_AS):
+            for name in (DEADLINE, RECORDED_AS):
                 post.extensions[name] = self._post.extensions.get(name)
         self._post = post
         self._attempt = None
@@ -165,7 +166,7 @@ class LineTries(Hooks):
 
     def is_late(self, seconds: float) -> bool:
         """True if the deadline passes within so many seconds."""
-        deadline = None if self._post is None else self._post.extensions.get("deadline")
+        deadline = None if self._post is None else self._post.extensions.get(DEADLINE)
         return deadline is not None and self._clock() + seconds >= deadline
 
     def begin_round(self) -> None:
