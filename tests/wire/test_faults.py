@@ -101,6 +101,8 @@ def test_every_exception_of_httpx_has_a_status_and_one_line(kind: type[Exception
 
 UNTRUSTED = "certificate verify failed: unable to get local issuer certificate"
 MISMATCH = "IP address mismatch, certificate is not valid for '127.0.0.1'"
+EARLY = "certificate verify failed: certificate is not yet valid"
+RENEW = "the server needs a new certificate, or the clock of this machine is wrong"
 EXPIRED = "certificate verify failed: certificate has expired"
 ALERT = "tlsv13 alert certificate required"
 FAILURE = "sslv3 alert handshake failure"
@@ -139,9 +141,13 @@ LINES: dict[str, tuple[Exception, str]] = {
         unconnected(untrusted(MISMATCH)),
         f"cannot trust {SHOWN}: certificate verify failed: {MISMATCH}: check the host name in the base URL",
     ),
+    "not yet valid": (
+        unconnected(untrusted("certificate is not yet valid")),
+        f"cannot trust {SHOWN}: {EARLY}: check the clock of this machine",
+    ),
     "expired": (
         unconnected(untrusted("certificate has expired")),
-        f"cannot trust {SHOWN}: {EXPIRED}: the server needs a new certificate",
+        f"cannot trust {SHOWN}: {EXPIRED}: {RENEW}",
     ),
     "tls alert": (
         unconnected(ssl.SSLError(1, f"[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] {ALERT} (_ssl.c:1)")),

@@ -35,6 +35,15 @@ _MAX_LINE_CHARS = 500
 _CONTROLS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
+# By words of OpenSSL.
+_TRUST_FIXES = (
+    ("mismatch", "check the host name in the base URL"),
+    ("not yet valid", "check the clock of this machine"),
+    ("expired", "the server needs a new certificate, or the clock of this machine is wrong"),
+)
+_UNKNOWN_AUTHORITY = "if the server's authority is your own, name it with --cacert"
+
+
 class CarriedFault(httpx.TransportError):
     """An error of ours on its way through code that expects those of httpx. No retry can help."""
 
@@ -107,11 +116,7 @@ def is_transient(error: Exception) -> bool:
 def _connect_error(url: str, text: str, error: Exception) -> ChatpipeError:
     cause = root_os_error(error)
     if _is_certificate_fault(cause):
-        fix = "if the server's authority is your own, name it with --cacert"
-        if "mismatch" in text:
-            fix = "check the host name in the base URL"
-        elif "expired" in text:
-            fix = "the server needs a new certificate"
+        fix = next((fix for words, fix in _TRUST_FIXES if words in text), _UNKNOWN_AUTHORITY)
         return Unreachable(f"cannot trust {url}: {text}", fix=fix)
     if _is_tls_fault(cause):
         fix = "write http:// in the base URL if the server has no TLS" if url.startswith("'https:") else ""
