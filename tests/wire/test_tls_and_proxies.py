@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
 
@@ -315,7 +316,42 @@ def test_certifi_fills_in_where_the_system_has_no_authorities(
 ) -> None:
     for name in files:
         (tmp_path / name).touch()
-    empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
-    monkeypatch.setattr(tls, "default_store", lambda: (str(tmp_path / "none.pem"), str(tmp_path)))
+    remove_store(tmp_path, monkeypatch)
+    assert tls.default_path() == certifi.where()
     assert tls_context(ServerOptions(), {}).cert_store_stats()["x509_ca"] > 50
+
+
+@pytest.mark.parametrize("name", ["emptied.pem", "missing.pem"])
+def test_a_broken_certifi_is_78_with_what_to_do(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "emptied.pem").touch()
+    remove_store(tmp_path, monkeypatch)
+    monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / name))
+    with pytest.raises(BadConfiguration) as caught:
+        tls_context(ServerOptions(), {})
+    assert caught.value.what.endswith(f"the system has none, and '{tmp_path / name}' is broken or missing")
+    fix = "install the package ca-certificates of the system, or name a PEM file with --cacert"
+    assert caught.value.fix == fix
+
+
+def remove_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the system without certificates."""
+    monkeypatch.setattr(
+        ssl, "create_default_context", lambda **names: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
+    monkeypatch.setattr(tls, "default_store", lambda: (str(folder / "none.pem"), str(folder)))
+
+
+def test_the_path_that_is_shown_is_the_one_that_is_read(
+    store: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, folder = store
+    assert tls.default_path() == str(folder)
+    bundle.write_bytes(2 * bundle.read_bytes())
+    read = ssl.create_default_context(cafile=str(bundle))
+    monkeypatch.setattr(ssl, "create_default_context", lambda: read)
+    assert tls.default_path() == str(bundle)
+    bundle.unlink()
+    monkeypatch.setattr(ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    assert tls.default_path() == str(folder)

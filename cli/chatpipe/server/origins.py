@@ -158,7 +158,7 @@ def _shown(value: Any) -> str:
 
 def _of_connection(endpoint: Endpoint, given: _CallSettings) -> Iterator[Effective]:
     from chatpipe.server.proxies import proxy_for  # it loads httpx
-    from chatpipe.server.tls import default_store
+    from chatpipe.server.tls import default_path
 
     options, environ = given.options, given.environ
     proxy = None if endpoint.in_process else proxy_for(endpoint.base_url, options.proxy, environ)
@@ -166,8 +166,8 @@ def _of_connection(endpoint: Endpoint, given: _CallSettings) -> Iterator[Effecti
     names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
     by_variable = [(variable(environ, name), f"variable {name}") for name in names]
     stores = [(options.cacert, "option --cacert"), *by_variable]
-    cacert, origin = next((each for each in stores if each[0]), (default_store()[0], _DEFAULT_ORIGIN))
-    yield Effective("cacert", cacert, origin)
+    named = next((each for each in stores if each[0]), None)
+    yield Effective("cacert", *(named or (default_path(), _DEFAULT_ORIGIN)))
     for name in ("client_cert", "client_key"):
         value = getattr(options, name)
         yield Effective(name, value, _option_origin(name, value is not None))

@@ -66,11 +66,44 @@ def _system_context() -> ssl.SSLContext:
     if certificates.is_hashed_copy(folder, bundle):
         return ssl.create_default_context(capath=folder)
     context = ssl.create_default_context()
-    if not context.cert_store_stats()["x509_ca"] and not certificates.has_hashed(folder):
-        import certifi
-
-        context.load_verify_locations(certifi.where())
+    if not _has_bundle(context) and not certificates.has_hashed(folder):
+        _load_certifi(context)
     return context
+
+
+def default_path() -> str:
+    """The file or the folder of the certificates that are trusted if no option and no variable names one."""
+    import ssl
+
+    bundle, folder = default_store()
+    if certificates.is_hashed_copy(folder, bundle):
+        return folder
+    if _has_bundle(ssl.create_default_context()):
+        return bundle
+    return folder if certificates.has_hashed(folder) else _certifi_path()
+
+
+def _has_bundle(context: ssl.SSLContext) -> bool:
+    """True if the context has loaded certificates. Those of a folder are opened at a handshake."""
+    return context.cert_store_stats()["x509_ca"] > 0
+
+
+def _load_certifi(context: ssl.SSLContext) -> None:
+    import ssl
+
+    path = _certifi_path()
+    try:
+        context.load_verify_locations(path)
+    except (ssl.SSLError, OSError) as error:
+        what = f"no certificates: the system has none, and '{path}' is broken or missing"
+        fix = "install the package ca-certificates of the system, or name a PEM file with --cacert"
+        raise BadConfiguration(what, fix=fix) from error
+
+
+def _certifi_path() -> str:
+    import certifi
+
+    return certifi.where()
 
 
 def default_store() -> tuple[str, str]:
