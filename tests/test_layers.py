@@ -54,7 +54,10 @@ LAYERS = (
 
 # What a module may do to the world, and why it is that one. Everything else is a function of its arguments.
 WORLD: dict[str, dict[str, str]] = {
-    "__main__": {"signal": "the default action, before anything else"},
+    "__main__": {
+        "signal": "the default action, before anything else",
+        "sys": "the version of Python, and a line about an older one",
+    },
     "main": {
         "os": "ends the process, and opens /dev/null where a standard stream is closed",
         "sys": "argv, and where --version goes",

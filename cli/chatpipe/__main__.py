@@ -5,8 +5,13 @@ handler for Ctrl-C could interrupt imports, where C code does not expect it. No 
 """
 
 import signal
+import sys
 
 __all__ = ["main"]
+
+if sys.version_info < (3, 11):  # noqa: UP036  # of a copy of the files, which no installer has checked
+    sys.stderr.write(f"chatpipe: this is Python {sys.version.split()[0]}: run it with 3.11 or later\n")
+    sys.exit(78)
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)

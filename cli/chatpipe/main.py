@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 _TOO_MANY_FILES = "cannot open another file"
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
 # The words of the dynamic loader for a library that does not fit into memory. It gives no error number.
+_OUT_OF_MEMORY = "out of memory"
+_FREE_MEMORY = "free memory, or raise `ulimit -v`, and run the same command again"
+_NO_THREAD = "can't start new thread"  # the words of a RuntimeError, which has no number either
 _UNMAPPED = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")
 # Errors of the system that are no bug of ours, wherever they come from.
 _SYSTEM_ERRNOS = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS, errno.ESTALE),
         *(errno.EINTR, errno.ENOLCK, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENXIO, errno.ENODEV),
-        *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+        *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE),
     }
 )
 
@@ -77,7 +80,18 @@ def run(arguments: Sequence[str]) -> int:
             return _print_version()
         return _command(arguments)
     except Exception as error:
-        return _report(error, arguments)
+        try:
+            return _report(error, arguments)
+        except Exception as unreported:
+            if not _lacks_memory(error) and not _lacks_memory(unreported):
+                raise
+            return _report_without_memory()
+
+
+def _report_without_memory() -> int:
+    """Report on stderr that there is no memory even for the modules of a report. Returns the status."""
+    os.write(2, f"chatpipe: {_OUT_OF_MEMORY}: {_FREE_MEMORY}\n".encode())
+    return 74  # Status.CANNOT_WRITE, whose module may be one of them
 
 
 def _report(error: Exception, arguments: Sequence[str]) -> int:
@@ -151,12 +165,14 @@ def _unforeseen_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeErr
 
 
 def _machine_fault(error: Exception) -> ChatpipeError | None:
-    """The fault for want of memory, or a package that cannot be imported. None for other exceptions."""
+    """The fault for a lack of memory or threads, or a package that cannot be imported. None for others."""
     from chatpipe.errors import BadConfiguration, CannotWrite
 
-    if isinstance(error, MemoryError) or _does_not_fit(error):
-        fix = "free memory, or raise `ulimit -v`, and run the same command again"
-        return CannotWrite("out of memory", fix=_with_notes(error, fix))
+    if _lacks_memory(error):
+        return CannotWrite(_OUT_OF_MEMORY, fix=_with_notes(error, _FREE_MEMORY))
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        fix = "raise the limit that 'ulimit -u' shows, or free memory, and run the same command again"
+        return CannotWrite("cannot start another thread", fix=_with_notes(error, fix))
     package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     # A name that our own modules do not have is a bug, and so is one of Python's own.
     if package in ("", "chatpipe") or package in sys.stdlib_module_names:
@@ -164,10 +180,14 @@ def _machine_fault(error: Exception) -> ChatpipeError | None:
     return BadConfiguration(f"the package {package} is missing or broken", fix="install chatpipe again")
 
 
-def _does_not_fit(error: Exception) -> bool:
-    """Return True if a library could not be loaded for want of memory."""
-    words = str(error).lower()
-    return isinstance(error, ImportError) and any(each in words for each in _UNMAPPED)
+def _lacks_memory(error: Exception) -> bool:
+    """Return True if the cause is a lack of memory: of Python, of the system, or for a library."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, ImportError):
+        words = str(error).lower()
+        return any(each in words for each in _UNMAPPED)
+    return isinstance(error, MemoryError)
 
 
 def _bug_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeError:
