@@ -539,6 +539,26 @@ def test_match_id_is_by_the_lines_own_ids_and_never_by_their_numbers(harness: Ru
     assert texts(harness.out) == ["new #1", "a #1", "b #1", "c #1"]
 
 
+def test_a_reused_answer_of_a_provider_stays_in_the_journal(harness: RunHarness, tmp_path: Path) -> None:
+    harness.write({"prompt": "a", "custom_id": "one"}, {"prompt": "b", "custom_id": "two"})
+    harness.refused = {"b"}
+    write_rows(tmp_path / "old.jsonl", recorded_answer("one", None))
+    assert harness.status_and_prompts("--match", "id", "--reuse", "old.jsonl") == (1, ["b"])
+    done = harness.resume("--match", "id")
+    assert b"passed over" not in done.stderr
+    assert (done.status, harness.new_prompts()) == (1, ["b"])
+    kept = next(each for each in records(harness.journal) if each["custom_id"] == "one")
+    assert kept["chatpipe"] == {
+        "line": 1,
+        "outcome": "ok",
+        "fingerprint": None,
+        "attempts": 1,
+        "latency_s": None,
+        "at": None,
+        "server": None,
+    }
+
+
 def test_match_id_gives_no_line_the_answer_to_another_of_the_same_id(harness: RunHarness) -> None:
     harness.write(*named("twin", "ab"))
     assert harness.status_and_prompts()[0] == 0

@@ -110,6 +110,36 @@ def test_a_good_line_gets_no_error_and_a_bad_one_keeps_its_own() -> None:
     assert recorded.error("empty") == LineError("empty", "there is no content")
 
 
+def of_provider(**metadata: object) -> ResultLine:
+    """An answer of the Batch API, with what is known about it, if anything is."""
+    response = {"status_code": 200, "body": COMPLETION}
+    record = {"id": "batch_req_1", "custom_id": "c", "response": response, "error": None}
+    return ResultLine({**record, **({"chatpipe": metadata} if metadata else {})})
+
+
+@pytest.mark.parametrize("known", [{}, {"at": "t", "server": "http://h/v1", "engine": "batch-api"}])
+def test_a_copy_of_a_batch_api_line_is_found_by_its_id_and_is_no_other_answer(known: dict[str, str]) -> None:
+    line = of_provider(**known)
+    copy = line.renamed("c", 3, Outcome.ok, is_good=True)
+    at, server = known.get("at"), known.get("server")
+    for each in (line, copy):
+        assert not each.is_damaged
+        assert each.key(by_id=True) == LineKey("c", "ok", at, server)
+        assert each.key(by_id=False) == LineKey(None, "ok", at, server)
+    assert copy.content() == line.content()
+    assert copy.record["chatpipe"] == {
+        "line": 3,
+        "outcome": "ok",
+        "fingerprint": None,
+        "attempts": 1,
+        "latency_s": None,
+        "at": None,
+        "server": None,
+        **known,
+    }
+    assert line.content() != of_provider(at="later").content()
+
+
 @cases(
     "line, by_body, by_id",
     {

@@ -6,8 +6,8 @@
      "chatpipe": {"line", "outcome", "fingerprint", "attempts", "latency_s", "at", "server",
                   "turns"?, "earlier_usage"?, "failed_tools"?}}
 
-This module makes, reads and renames them. Its readers accept lines of the Batch API, which have no
-`chatpipe`, and any other value in a field of a damaged line.
+This module makes, reads and renames them. Its readers accept lines of the Batch API, whose `chatpipe` has
+neither outcome nor fingerprint or is not there, and any other value in a field of a damaged line.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _HAS_CHOICES = PAID - {Outcome.truncated}
 # quotes would be escaped, and inside another object a second brace would follow.
 _START = b'{"id":"'
 _METADATA = b'"chatpipe":'
+# The metadata in which a copy of a line may differ from it.
+_OF_COPY = frozenset(("line", "outcome", "attempts"))
 _ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 
 
@@ -125,9 +127,9 @@ class ResultLine:
     @property
     def outcome(self) -> str | None:
         """The recorded outcome. That of a Batch API line is judged by its answer, and None without one."""
-        if type(self.record.get("chatpipe")) is dict:
-            return _text(self._metadata().get("outcome"))
-        return _batch_api_outcome(self.record.get("response"))
+        if self._is_of_provider:
+            return _batch_api_outcome(self.record.get("response"))
+        return _text(self._metadata().get("outcome"))
 
     def key(self, *, by_id: bool) -> LineKey:
         metadata = self._metadata()
@@ -180,14 +182,12 @@ class ResultLine:
     @property
     def is_damaged(self) -> bool:
         """True if the line is ours and was changed by hand: it cannot be the answer that it says it is."""
-        if "chatpipe" not in self.record:
+        if self._is_of_provider:
             return False
         outcome = self._metadata().get("outcome")
         if type(outcome) is not str:
             return True
-        return outcome in _HAS_CHOICES and not (
-            self.fingerprint and type((self.completion or {}).get("choices")) is list
-        )
+        return outcome in _HAS_CHOICES and type((self.completion or {}).get("choices")) is not list
 
     def spent_usage(self) -> Usage:
         """The counts of all turns that led to the line."""
@@ -202,27 +202,45 @@ class ResultLine:
     def content(self) -> bytes:
         """The line without its place in the input, to compare what it holds with that of others.
 
-        The outcome of an answer depends on the run, too.
+        The outcome of an answer depends on the run, too. A copy of a Batch API line says of the rest that
+        nobody knows it.
         """
-        same = {"line": None, "outcome": self.outcome in PAID, "response": self.record.get("response")}
-        return values.dumps({**self._metadata(), **same})
+        known = {
+            name: value
+            for name, value in self._metadata().items()
+            if value is not None and name not in _OF_COPY
+        }
+        same = {"outcome": self.outcome in PAID, "response": self.record.get("response")}
+        return values.dumps({**same, **known})
 
     def renamed(
         self, custom_id: str, number: int, outcome: Outcome, *, is_good: bool, reason: str = ""
     ) -> ResultLine:
         """The line under the names of another line of input, with an outcome and its error.
 
-        reason is the message of the error; empty for the error that is recorded.
+        reason is the message of the error; empty for the error that is recorded. Nobody knows the
+        fingerprint of a Batch API line, which is found by its custom_id alone.
         """
         error = None
         if not is_good:
             error = {"code": str(outcome), "message": reason} if reason else self.record.get("error")
-        metadata = {**self._metadata(), "line": number, "outcome": str(outcome)}
+        unknown = _OF_PROVIDER if self._is_of_provider else {}
+        metadata = {**unknown, **self._metadata(), "line": number, "outcome": str(outcome)}
         return ResultLine({**self.record, "custom_id": custom_id, "error": error, "chatpipe": metadata})
+
+    @property
+    def _is_of_provider(self) -> bool:
+        """True for a line of the Batch API, which no run has recorded."""
+        metadata = self.record.get("chatpipe", {})
+        return type(metadata) is dict and "outcome" not in metadata and "fingerprint" not in metadata
 
     def _metadata(self) -> dict[str, Value]:
         metadata = self.record.get("chatpipe")
         return metadata if type(metadata) is dict else {}
+
+
+# The metadata of a line that a provider made: it was sent once, and nobody knows the rest.
+_OF_PROVIDER = Metadata(0, Outcome.ok, attempts=1).record()
 
 
 def make_line(custom_id: str, metadata: Metadata, response: Value, error: LineError | None) -> bytes:
