@@ -203,7 +203,11 @@ EXPIRED: dict[str, Any] = {"response": None, "error": {"code": "batch_expired", 
 
 
 def merged(
-    *files: list[Any], ids: str | None = None, status: str = "completed", total: int = 0
+    *files: list[Any],
+    ids: str | None = None,
+    status: str = "completed",
+    total: int = 0,
+    ended_at: float = 0.0,
 ) -> tuple[list[dict[str, Any]], MergedCounts, list[str]]:
     spools = []
     for lines in files:
@@ -212,9 +216,9 @@ def merged(
             b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
         )
         spools.append(spool)
-    job = ProviderJob("batch_1", status, {"errors": None}, JobCounts(total))
+    job = ProviderJob("batch_1", status, {"errors": None}, JobCounts(total), ended_at=ended_at)
     warnings: list[str] = []
-    results = MergedResults([JobFiles(job, spools, LineReasons(job))], warnings.append)
+    results = MergedResults([JobFiles(job, spools, LineReasons(job))], "http://h/v1", warnings.append)
     written: list[bytes] = []
     if ids is None:
         counts = results.write_as_they_come(written.append)
@@ -232,6 +236,23 @@ def test_results_in_the_order_of_the_input_and_missing_ones_marked() -> None:
     assert counts == MergedCounts(good=2, failed=2, missing=1)
     assert found[4]["error"] == {"code": "unsent", "message": "no result: it is in neither result file"}
     assert warnings == []
+
+
+@cases(
+    "line, kept",
+    {
+        "as usual": (b'{"custom_id":"a","error":null}', {}),
+        "blanks": (b' {"custom_id": "a", "error": null } \r', {}),
+        "the word in it": (b'{"custom_id":"a","error":null,"x":"chatpipe"}', {"x": "chatpipe"}),
+        "one of its own": (b'{"custom_id":"a","chatpipe":{"server":"http://other"},"error":null}', {}),
+    },
+)
+def test_a_result_names_its_server_and_the_end_of_its_job(line: bytes, kept: dict[str, str]) -> None:
+    (found,), _, _ = merged([line], ended_at=86400.5)
+    facts = {"at": "1970-01-02T00:00:00.500Z", "server": "http://h/v1", "engine": "batch-api"}
+    assert found == {"custom_id": "a", "error": None, **kept, "chatpipe": facts}
+    (found,), _, _ = merged([line])
+    assert found["chatpipe"] == {"server": "http://h/v1", "engine": "batch-api"}
 
 
 def test_results_as_they_come() -> None:

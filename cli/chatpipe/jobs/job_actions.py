@@ -20,6 +20,7 @@ from chatpipe.jobs.merged_results import MergedCounts, MergedResults
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.submission import Submission, SubmitTerms
 from chatpipe.options.jobs import JobsOptions
+from chatpipe.server.identity import recorded_name
 from chatpipe.system.console import Console
 
 _JOURNAL_START = b'{"chatpipe_journal":'  # of the journal of a run
@@ -122,7 +123,8 @@ class JobActions:
         files = [self._lookup.files(job, records.get(job.id)) for job in jobs]
         if self._lookup.refusals and not any(each.spools for each in files):
             raise self._lookup.refusals[0]
-        merged = MergedResults(files, self._console.warning)
+        server = recorded_name(self._api.connection.server.endpoint)
+        merged = MergedResults(files, server, self._console.warning)
         if input_ is None:
             counts = merged.write_as_they_come(self._out)
         else:

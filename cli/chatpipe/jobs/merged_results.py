@@ -1,7 +1,7 @@
 """The result files of jobs -> their lines: in the order of the input if it is known, else as they come.
 
 Each line is decided by itself, never by its file. Of several results of one custom_id the first good one
-counts. An index of the lines is kept, and no result.
+counts. Each gets a last member that names the server. An index of the lines is kept, and no result.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.result_file import is_good_record, lines_of, record_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.key_pieces import without_keys
+from chatpipe.response.result_line import metadata_of_job
 from chatpipe.system import secrets
 from chatpipe.system.spool import Spool
 from chatpipe.wire.key_filter import may_hold
+
+_METADATA = b'"chatpipe"'
 
 
 class JobFiles(NamedTuple):
@@ -48,19 +51,24 @@ class MergedCounts(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """The place of a line, and True if it is an answer."""
+    """The place of a line, True if it is an answer, and the JSON that says where it comes from."""
 
     spool: Spool
     start: int
     end: int
     is_good: bool
+    origin: bytes
 
 
 class MergedResults:
-    """The results of several jobs. warn gets a line for what is odd about them."""
+    """The results of several jobs. warn gets a line for what is odd about them.
 
-    def __init__(self, files: Sequence[JobFiles], warn: Callable[[str], None]) -> None:
+    server is the name that records have for that of the jobs.
+    """
+
+    def __init__(self, files: Sequence[JobFiles], server: str, warn: Callable[[str], None]) -> None:
         self._files = files
+        self._server = server
         self._warn = warn
         self._keys = secrets.in_content()
         self._found: dict[int, _Found] = {}
@@ -94,11 +102,12 @@ class MergedResults:
 
     def _index(self) -> None:
         for files in self._files:
+            origin = values.dumps(metadata_of_job(self._server, files.job.ended_at))
             for spool in files.spools:
                 for start, line in lines_of(spool):
-                    self._add(spool, start, line)
+                    self._add(spool, start, line, origin)
 
-    def _add(self, spool: Spool, start: int, line: bytes) -> None:
+    def _add(self, spool: Spool, start: int, line: bytes, origin: bytes) -> None:
         record = record_of(line)
         if record is None:
             self._broken += 1
@@ -109,13 +118,13 @@ class MergedResults:
         if before is not None:
             self._doubles += 1
         if before is None or (is_good and not before.is_good):
-            self._found[key] = _Found(spool, start, start + len(line), is_good)
+            self._found[key] = _Found(spool, start, start + len(line), is_good, origin)
 
     def _line(self, found: _Found) -> bytes:
         line = found.spool.read(found.start, found.end - found.start)
         if secrets.are_known() and self._may_need_filter(line, is_good=found.is_good):
             line = values.dumps(self._without_secrets(values.loads(line), is_good=found.is_good))
-        return line + b"\n"
+        return _with_origin(line, found.origin) + b"\n"
 
     def _may_need_filter(self, line: bytes, *, is_good: bool) -> bool:
         """Return False for most answers. One with an error has a second member of that name."""
@@ -149,6 +158,13 @@ class MergedResults:
             )
         if self._broken:
             self._warn(f"{quantity(self._broken, 'line')} of the result files that cannot be read: left out")
+
+
+def _with_origin(line: bytes, origin: bytes) -> bytes:
+    """A result with JSON as its member `chatpipe`, and otherwise as it is."""
+    if _METADATA in line:  # perhaps as a member already
+        return values.dumps({**values.loads(line), "chatpipe": values.loads(origin)})
+    return b'%b,"chatpipe":%b}' % (line.rstrip()[:-1], origin)
 
 
 def _custom_ids(lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:

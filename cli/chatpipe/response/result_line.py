@@ -239,6 +239,12 @@ class ResultLine:
         return metadata if type(metadata) is dict else {}
 
 
+def metadata_of_job(server: str, ended_at: float) -> dict[str, Value]:
+    """The value of `chatpipe` in a Batch API line. ended_at is the end of its job, 0 if nobody knows it."""
+    at = {"at": timestamp(ended_at)} if ended_at else {}
+    return {**at, "server": server, "engine": BY_JOBS}
+
+
 # The metadata of a line that a provider made: it was sent once, and nobody knows the rest.
 _OF_PROVIDER = Metadata(0, Outcome.ok, attempts=1).record()
 
