@@ -63,7 +63,7 @@ def _run(
         raise_if_received()
         if jobs is not None:
             items = jobs.prepare(items, display)
-            tally.open_jobs = None if jobs.lifecycle is None else jobs.lifecycle.open_counts()
+            tally.open_jobs = jobs.open_counts()
         try:
             stop = run_loop(session.run(items))
         except BaseException:

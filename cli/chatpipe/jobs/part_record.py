@@ -66,6 +66,12 @@ class PartRecord:
         lines = self.fields.get("lines")
         return lines if isinstance(lines, int) else 0
 
+    @property
+    def expected_cost(self) -> float | None:
+        """The expected cost of its lines, None without prices."""
+        cost = self.fields.get("expected_cost")
+        return float(cost) if isinstance(cost, int | float) else None
+
     @cached_property
     def lines(self) -> LineRuns:
         """Its lines in the input."""

@@ -24,6 +24,7 @@ from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
 from chatpipe.jobs.whole_results import has_its_size, is_old, settled_job, whole_results
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.spool import Spool
 
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
@@ -47,15 +48,28 @@ class _JobFile:
         self.used = bytearray(len(file))  # 1 for a result that find() has returned
 
 
-# A result: its file, its number in it, its line, and its record.
-_FoundResult = tuple[_JobFile, int, bytes, dict[str, Any]]
+class _FoundResult(NamedTuple):
+    """A result: its file, its number there, its line, and the object in the line."""
+
+    job_file: _JobFile
+    number: int
+    line: bytes
+    record: dict[str, Any]
+
+    @property
+    def is_used(self) -> bool:
+        """True if find() has returned it."""
+        return bool(self.job_file.used[self.number])
+
+    @property
+    def is_good(self) -> bool:
+        return is_good_record(self.record)
 
 
 class CollectedResults:
     """The results of the jobs that were collected in this run. url is that of the requests, for messages.
 
-    Of several results of a request the first good one counts. strange counts the lines that are no results
-    of our requests, once unused() has gone through those that find() did not return.
+    Of several results of a request the first good one counts.
     """
 
     def __init__(self, records: JobJournal, url: str, *, is_engine: bool) -> None:
@@ -67,7 +81,7 @@ class CollectedResults:
         self._search_order: list[_JobFile] = []  # that in which a result was found last comes first
         self._jobs: dict[str, ProviderJob] = {}  # by token
         self._reasons: dict[str, LineReasons] = {}  # by token
-        self.strange = 0
+        self._strange = 0
 
     def collect(self, api: JobApi, token: str, job: ProviderJob) -> None:
         """Download the files of a job that has ended; one that is lost has none.
@@ -94,7 +108,7 @@ class CollectedResults:
         for id_, file in whole_results(api, job, download, part.size).items():
             is_final = (lambda: True) if are_old else cache(partial(has_its_size, api, id_, file))
             self._files.append(_JobFile(file, token, latency_s, is_final))
-            self.strange += file.strange
+            self._strange += file.strange
         self._search_order = list(self._files)
         self._jobs[token] = job
 
@@ -127,14 +141,14 @@ class CollectedResults:
         Raises like find().
         """
         found = self._found(fingerprint)
-        return found is not None and not _is_used(found) and is_good_record(found[3])
+        return found is not None and not found.is_used and found.is_good
 
     def completion(self, fingerprint: str) -> dict[str, Value] | None:
         """The good answer of a job to a request, None without one. Raises like find()."""
         found = self._found(fingerprint)
-        if found is None or not is_good_record(found[3]):
+        if found is None or not found.is_good:
             return None
-        body = found[3]["response"].get("body")
+        body = found.record["response"].get("body")
         return body if isinstance(body, dict) else None
 
     def unused(self) -> Iterator[tuple[str, CollectedAnswer]]:
@@ -147,14 +161,23 @@ class CollectedResults:
                     self._pass_over(job_file)
                 fingerprint = "" if record is None else record["custom_id"]
                 if not _FINGERPRINT.fullmatch(fingerprint) or not self.holds(fingerprint):
-                    self.strange += 1
-                elif (found := self._found(fingerprint)) is not None and not _is_used(found):
+                    self._strange += 1
+                elif (found := self._found(fingerprint)) is not None and not found.is_used:
                     yield fingerprint, self._take(found)
 
     def holds(self, fingerprint: str) -> bool:
         """Return True for a request of one of the jobs."""
         part = self._records.job_of(fingerprint)
         return part is not None and part.token in self._jobs
+
+    def strange_text(self) -> str:
+        """The warning about lines that are no results of our requests, empty if there are none.
+
+        Call it after unused(), which goes through those that find() did not return.
+        """
+        if not self._strange:
+            return ""
+        return f"{quantity(self._strange, 'line')} of the result files that are no results of ours: left out"
 
     @property
     def tokens(self) -> Sequence[str]:
@@ -179,8 +202,8 @@ class CollectedResults:
                 if record is None:
                     self._pass_over(job_file)
                 elif record["custom_id"] == fingerprint:
-                    found = (job_file, number, line, record)
-                    if is_good_record(record):
+                    found = _FoundResult(job_file, number, line, record)
+                    if found.is_good:
                         if at:
                             self._search_order.insert(0, self._search_order.pop(at))
                         return found
@@ -195,18 +218,8 @@ class CollectedResults:
             raise BrokenAnswer(what, place=place, fix="run the same command later")
 
     def _take(self, found: _FoundResult) -> CollectedAnswer:
-        job_file, number, line, record = found
-        job_file.used[number] = 1
-        answer = answer_of(record, line, self._request)
+        found.job_file.used[found.number] = 1
+        answer = answer_of(found.record, found.line, self._request)
         if answer is None:
-            answer = unsent(self._reasons[job_file.token].of(None))
-        return CollectedAnswer(answer, job_file.latency_s)
-
-
-def _is_used(found: _FoundResult) -> bool:
-    job_file, number, *_ = found
-    return bool(job_file.used[number])
-
-
-def strange_text(count: int) -> str:
-    return f"{quantity(count, 'line')} of the result files that are no results of ours: left out"
+            answer = unsent(self._reasons[found.job_file.token].of(None))
+        return CollectedAnswer(answer, found.job_file.latency_s)

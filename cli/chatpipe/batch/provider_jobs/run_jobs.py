@@ -15,6 +15,7 @@ from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.batch.provider_jobs.job_parts import NO_PART, JobParts
 from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.run_spec import RunSpec
+from chatpipe.batch.tally import OpenCounts
 from chatpipe.errors import ChatpipeError, Interrupted, Unreachable
 from chatpipe.system.signals import interruptible
 
@@ -65,7 +66,7 @@ class RunJobs:
                 lifecycle.submit(parts, display)
                 parts.close_lines()
         except Interrupted:
-            if text := lifecycle.interrupted_text():
+            if text := lifecycle.open_jobs.interrupted_text():
                 self._spec.console.note(text)
             raise
         except Unreachable as fault:
@@ -81,6 +82,10 @@ class RunJobs:
         except ChatpipeError as fault:
             self._is_in_reach = False
             self._spec.console.warning(f"{fault}: the lines of its jobs wait")
+
+    def open_counts(self) -> OpenCounts | None:
+        """The counts of the jobs that this run has not collected, None without any."""
+        return None if self.lifecycle is None else self.lifecycle.open_jobs.counts()
 
     def policy(self, policy: StopPolicy) -> StopPolicy:
         """The stop policy of the run. What is paid for already stops no run."""
@@ -125,7 +130,7 @@ class RunJobs:
         self._keep_unused(self.lifecycle)
         self.lifecycle.finish()
         if fault is not None and not self.is_engine:
-            ways = self.lifecycle.ways_out(in_reach=self._is_in_reach)
+            ways = self.lifecycle.open_jobs.ways_out(in_reach=self._is_in_reach)
             fault.fix += f", {ways}" if ways else ""
         if self._budget is not None:
             are_open = self.lifecycle.late is not None

@@ -1,0 +1,71 @@
+"""The jobs of a run whose results are not in its journal, and the messages about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatpipe.batch.provider_jobs.collected_results import CollectedResults
+from chatpipe.batch.provider_jobs.job_budget import LATER
+from chatpipe.batch.provider_jobs.job_journal import JobJournal
+from chatpipe.batch.tally import OpenCounts
+from chatpipe.jobs.job_api import JobApi
+from chatpipe.jobs.part_record import PartRecord
+
+
+class OpenJobs:
+    """The jobs at the server of the run that are not recorded as collected, by the records of their parts."""
+
+    def __init__(self, api: JobApi, records: JobJournal, results: CollectedResults) -> None:
+        self._api = api
+        self._records = records
+        self._results = results
+        self._ended: set[str] = set()  # tokens, as far as is known
+
+    def records(self) -> list[PartRecord]:
+        """Those of all open jobs, also of those that this run has collected."""
+        return [each for each in self._records.open_records() if self._records.is_own(each)]
+
+    def awaited(self) -> list[PartRecord]:
+        """Those of the jobs that this run has not collected."""
+        return [each for each in self.records() if each.token not in self._results.tokens]
+
+    def note_end(self, record: PartRecord) -> None:
+        """Take note that the job of a part has ended."""
+        self._ended.add(record.token)
+
+    def counts(self) -> OpenCounts | None:
+        """The counts of the jobs that this run has not collected, None without any."""
+        awaited = self.awaited()
+        if not awaited:
+            return None
+        costs = [cost for each in awaited if (cost := each.expected_cost) is not None]
+        lines = sum(each.size for each in awaited)
+        return OpenCounts(len(awaited), lines, round(sum(costs), 6) if costs else None)
+
+    def interrupted_text(self) -> str:
+        """The message after a signal: the jobs go on, or have ended and are collected later."""
+        awaited = self.awaited()
+        running = [each for each in awaited if each.token not in self._ended]
+        if running:
+            jobs, them = ("the job goes", "it") if len(running) == 1 else (f"{len(running)} jobs go", "them")
+            return f"{jobs} on at the provider: {LATER}, or stop {them} with {self._cancel_command(running)}"
+        if awaited:
+            jobs = "the job has ended" if len(awaited) == 1 else f"{len(awaited)} jobs have ended"
+            return f"{jobs}, and not all results are here: run the same command again"
+        is_unsure = bool(self._records.unconfirmed())
+        return f"a job may have been created at the provider: {LATER}, which finds it" if is_unsure else ""
+
+    def ways_out(self, *, in_reach: bool) -> str:
+        """The ways out of the wait for jobs that another engine does not end, empty if there are none.
+
+        in_reach: the provider has answered this run.
+        """
+        awaited = self.awaited()
+        if not awaited:
+            return ""
+        cancel = self._cancel_command(awaited) if in_reach else "another --journal"
+        ids, them = " ".join(str(each.job_id) for each in awaited), "it" if len(awaited) == 1 else "them"
+        return f"--engine batch-api waits for {ids}, {cancel} gives {them} up"
+
+    def _cancel_command(self, records: Sequence[PartRecord]) -> str:
+        return self._api.command("cancel", *(str(each.job_id) for each in records))
