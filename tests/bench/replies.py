@@ -69,7 +69,7 @@ def _fixtures(place: Place) -> Path:
 def _request(words: int, **fields: object) -> bytes:
     content = " ".join([_NUMBER.decode(), *["word"] * (words - 1)])
     body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": content}], **fields})
-    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

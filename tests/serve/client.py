@@ -57,12 +57,12 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def post(body: bytes, headers: bytes = b"Connection: close\r\n") -> bytes:
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n%b\r\n"
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%b\r\n"
     return head % (len(body), headers) + body
 
 
 def get(path: str, headers: bytes = b"Connection: close\r\n") -> bytes:
-    return b"GET %b HTTP/1.1\r\nHost: h\r\n%b\r\n" % (path.encode(), headers)
+    return b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (path.encode(), headers)
 
 
 def chat_body(content: str = "a b", **fields: Any) -> bytes:

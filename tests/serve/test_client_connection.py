@@ -71,6 +71,9 @@ class _Owner:
     def open_form(self, method: str, target: str, headers: Mapping[bytes, bytes]) -> FormReader | None:
         return self.planner.open_form(method, target, headers)
 
+    def site_refusal(self, target: bytes, headers: Mapping[bytes, bytes]) -> str | None:
+        return None
+
     def reply_to(self, request: ServedRequest, *, can_write: bool) -> ReplyPlan:
         return self.planner.plan(request, NOW)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from chatpipe.serve.request_parser import Interim, ParserEvent, RequestParser
@@ -144,6 +146,33 @@ def test_headers_are_joined_and_trailers_left_out() -> None:
     assert isinstance(request, ServedRequest)
     assert request.headers == {"host": "h", "x-odd": "a, b", "transfer-encoding": "chunked"}
     assert request.target == "/v1/chat/completions?key=1"
+
+
+def test_a_foreign_site_is_refused_before_its_body_is_read() -> None:
+    """A host that is allowed is not asked for again on its connection, an origin always."""
+    asked = []
+
+    def refusal(target: bytes, headers: Mapping[bytes, bytes]) -> str | None:
+        asked.append((target, headers.get(b"host"), headers.get(b"origin")))
+        return "no" if headers.get(b"host") == b"evil" or headers.get(b"origin") == b"http://evil" else None
+
+    def parsed(*heads: bytes) -> list[object]:
+        parser = RequestParser(_MAX_BODY, site_refusal=refusal)
+        asked.clear()
+        return [shown(event) for head in heads for event in parser.feed(b"%b\r\n\r\n" % head)]
+
+    good, evil = b"GET / HTTP/1.1\r\nHost: h", b"GET / HTTP/1.1\r\nHost: evil"
+    answer = ("GET", "/", b"", True, True)
+    assert parsed(good, good) == [answer, answer]
+    assert asked == [(b"/", b"h", None)]
+    assert parsed(good, evil) == [answer, 403]
+    upload = b"\r\nExpect: 100-continue\r\nContent-Type: multipart/form-data\r\nContent-Length: 9"
+    assert parsed(evil.replace(b"GET", b"POST") + upload, good) == [403]
+    origin = b"\r\nOrigin: http://h"
+    assert parsed(good + origin, good + origin, good + b"\r\nOrigin: http://evil") == [answer, answer, 403]
+    assert len(asked) == 3
+    assert parsed(b"GET http://evil/ HTTP/1.1\r\nHost: h", good, evil) == [answer, answer, 403]
+    assert [target for target, _, _ in asked] == [b"http://evil/", b"/", b"/"]
 
 
 def test_inside_is_from_the_first_byte_to_the_last() -> None:

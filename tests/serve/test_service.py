@@ -96,7 +96,7 @@ def test_an_upload_beyond_the_largest_body_and_a_part_of_it(framing: bytes, spli
     """An upload has a limit of its own, because none of it is kept in memory."""
     data = b"".join(b'{"line":%d}\n' % n for n in range(200_000))
     form = upload_form(data, purpose="batch")
-    head = b"POST /v1/files HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%b" % FORM_TYPE
+    head = b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%b" % FORM_TYPE
     with serving("--max-body", "1kB") as server:
         whole = head + framing % (len(form), form)
         file = json.loads(server.exchange(whole[:-split], whole[-split:]).partition(b"\r\n\r\n")[2])
@@ -110,7 +110,10 @@ def test_an_upload_beyond_the_largest_body_and_a_part_of_it(framing: bytes, spli
 def test_a_download_that_is_left_and_an_upload_that_is(server: Running) -> None:
     """The server goes on, and answers others."""
     form = upload_form(b"a" * 5_000_000, purpose="user_data")
-    head = b"POST /v1/files HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n%b\r\n" % (len(form), FORM_TYPE)
+    head = b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%b\r\n" % (
+        len(form),
+        FORM_TYPE,
+    )
     with server.connect() as connection:
         connection.sendall(head + form[:2_000_000])
     with server.connect() as connection:

@@ -11,11 +11,12 @@ from chatpipe.flags.limits import ABOVE_ZERO
 from chatpipe.flags.server import KeyVariable
 from chatpipe.flags.types import FILE, Count, Integer, OneOf, Size, TextType, Word, option_group, under
 from chatpipe.options.recordings import RecordingOptions
-from chatpipe.options.serve import BatchLife, FaultRule, Latency, ServeOptions
+from chatpipe.options.serve import BatchLife, FaultRule, Latency, Origin, ServeOptions
 from chatpipe.response.delays import parse_duration, parse_number
 from chatpipe.serve.dialects import DIALECTS
 from chatpipe.serve.draws import parse_latency
 from chatpipe.serve.fault_grammar import API_KINDS, KINDS, NoFault, parse_fault
+from chatpipe.serve.site_access import parse_host, parse_origin
 
 option = under("Server")
 _replies_option = under("Replies")
@@ -38,6 +39,20 @@ class _Port(Integer):
         if not 0 <= port <= _MAX_PORT:
             raise ValueError(f"'{text}' is not a port, 0 to {_MAX_PORT}")
         return port
+
+
+class _HostType(TextType):
+    name = "name"
+
+    def parse(self, text: str) -> str:
+        return parse_host(text)
+
+
+class _OriginType(TextType):
+    name = "origin"
+
+    def parse(self, text: str) -> Origin:
+        return parse_origin(text)
 
 
 class Duration(TextType):
@@ -212,6 +227,22 @@ options = option_group(
             default=_DEFAULTS.max_body,
             default_text="64MB",
             help="Refuse request bodies that are longer than SIZE",
+        ),
+        option(
+            "--allow-host",
+            "allow_hosts",
+            metavar="NAME",
+            type=_HostType(),
+            multiple=True,
+            help="Answer requests to this host name, too, such as that of a container",
+        ),
+        option(
+            "--allow-origin",
+            "allow_origins",
+            metavar="ORIGIN",
+            type=_OriginType(),
+            multiple=True,
+            help="Answer web pages of this origin, such as https://app.example",
         ),
         option(
             "--require-key-env",

@@ -21,6 +21,8 @@ class StatusValue(NamedTuple):
     retry_after_s: float | None = None
 
 
+# Scheme, host and port of a web page, as they are compared.
+Origin = tuple[str, str, int | None]
 FaultValue = StatusValue | float | int | str | None
 
 
@@ -64,6 +66,7 @@ PLACES = ("chat", "line", "upload", "content", "create", "poll", "list", "cancel
 class ServeOptions(NamedTuple):
     """The address of the local server, its limits, and the files that it writes.
 
+    allow_hosts are more names of the server, and allow_origins the origins of web pages that may use it.
     slots is the number of requests that are answered at a time, and queue lets the others wait. rpm and tpm
     are requests and tokens a minute, reported in the headers of dialect. seed seeds everything random.
     port 0 is any free port. chunk_delay_s is the time before each chunk of a stream but the first.
@@ -77,6 +80,8 @@ class ServeOptions(NamedTuple):
 
     host: str = "127.0.0.1"
     port: int = 0
+    allow_hosts: tuple[str, ...] = ()
+    allow_origins: tuple[Origin, ...] = ()
     chunk_delay_s: float = 0.0
     max_body: int = 64_000_000
     log: str | None = None

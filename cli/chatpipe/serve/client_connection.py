@@ -51,6 +51,9 @@ class ConnectionOwner(Protocol):
     def open_form(self, method: str, target: str, headers: Mapping[bytes, bytes]) -> FormReader | None:
         """The reader of an upload, None for another request."""
 
+    def site_refusal(self, target: bytes, headers: Mapping[bytes, bytes]) -> str | None:
+        """The reason to refuse a request that a page of a foreign site made, None for any other request."""
+
     def reply_to(self, request: ServedRequest, *, can_write: bool) -> bytes | ReplyPlan:
         """The reply to a request. Never raises.
 
@@ -77,7 +80,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner = owner
-        self._parser = RequestParser(owner.max_body, owner.open_form)
+        self._parser = RequestParser(owner.max_body, owner.open_form, owner.site_refusal)
         self._waiting: deque[ParserEvent] = deque()
         self._steps: Generator[Step, None, None] | None = None
         self._plan: ReplyPlan

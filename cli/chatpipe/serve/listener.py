@@ -7,6 +7,8 @@ import os
 import socket
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, Unreachable, reason
+from chatpipe.options.serve import ServeOptions
+from chatpipe.serve.site_access import SiteAccess
 from chatpipe.system.descriptor import Stdout, raise_descriptor_limit
 
 _CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and it may allow fewer
@@ -48,6 +50,17 @@ def is_loopback(listener: socket.socket) -> bool:
     """Return True if only this machine reaches the socket."""
     host = str(listener.getsockname()[0])
     return host == "::1" or host.startswith("127.")
+
+
+def site_access(listener: socket.socket, options: ServeOptions) -> SiteAccess:
+    """The names of a server at the socket, and the origins that may use it.
+
+    A socket that listens at every address has the name of the machine, too.
+    """
+    names = [options.host, *options.allow_hosts]
+    if str(listener.getsockname()[0]) in _ANY:
+        names.append(socket.gethostname())
+    return SiteAccess(names, options.allow_origins)
 
 
 def _fault(error: OSError | UnicodeError, host: str, port: int) -> ChatpipeError:

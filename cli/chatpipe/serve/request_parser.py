@@ -29,6 +29,8 @@ class Interim(Enum):
 ParserEvent = ServedRequest | RequestRefusal | Interim
 # method, target, headers -> the reader of a body that is not to be kept in memory, None for any other body
 OpenForm = Callable[[str, str, Mapping[bytes, bytes]], FormReader | None]
+# target, headers -> the reason to refuse a request before its body is read, None to take it
+SiteRefusal = Callable[[bytes, Mapping[bytes, bytes]], str | None]
 
 
 class RequestParser:
@@ -37,10 +39,17 @@ class RequestParser:
     is_inside: a request has begun and is not complete.
     """
 
-    def __init__(self, max_body: int, open_form: OpenForm = lambda *_: None) -> None:
+    def __init__(
+        self,
+        max_body: int,
+        open_form: OpenForm = lambda *_: None,
+        site_refusal: SiteRefusal = lambda *_: None,
+    ) -> None:
         self._max_body = self._most_bytes = max_body
         self._long_length = len(str(max_body))  # digits: most lengths have fewer, and need no parsing
         self._open_form = open_form
+        self._site_refusal = site_refusal
+        self._host: bytes | None = None  # one that is allowed, or none
         self._form: FormReader | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._events: list[ParserEvent] = []
@@ -98,10 +107,10 @@ class RequestParser:
         self._parser, self._headers = httptools.HttpRequestParser(self), {}
         return b"\r\n".join([*lines, b"", rest])
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, message: str, code: str | None = None) -> None:
         if not self._is_refused:
             self._is_refused = True
-            self._events.append(RequestRefusal(status, message))
+            self._events.append(RequestRefusal(status, message, code))
             self._body = b""
 
     # Callbacks of httptools
@@ -125,6 +134,10 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         self._in_body = True
         headers = self._headers
+        if headers.get(b"host") != self._host or b"origin" in headers:
+            self._check_site()
+        if self._is_refused:
+            return
         self._most_bytes = self._max_body
         kind = headers.get(b"content-type", _JSON)
         if kind != _JSON and kind.lower().startswith(b"multipart/"):
@@ -174,6 +187,13 @@ class RequestParser:
             ServedRequest(self._method(), target, headers, body, keep_alive, is_current, self._form)
         )
         self._form, self._headers, self._body = None, {}, b""  # an idle connection holds none
+
+    def _check_site(self) -> None:
+        reason = self._site_refusal(self._target, self._headers)
+        if reason is not None:
+            self._refuse(403, reason, "site_not_allowed")
+        elif self._target.startswith(b"/"):
+            self._host = self._headers.get(b"host")
 
     def _method(self) -> str:
         return self._parser.get_method().decode()

@@ -82,8 +82,8 @@ class Router:
 
 
 def refusal_reply(refusal: RequestRefusal) -> Reply:
-    """The reply to a request that cannot be read."""
-    return error_reply(refusal.status, refusal.message)
+    """The reply to a request that is not read to its end."""
+    return error_reply(refusal.status, refusal.message, code=refusal.code)
 
 
 def error_reply(

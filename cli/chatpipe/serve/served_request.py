@@ -37,7 +37,8 @@ class ServedRequest:
 
 
 class RequestRefusal(NamedTuple):
-    """A request that cannot be read to its end: the status to refuse it with, and the reason."""
+    """A request that is not read to its end: the status of the refusal, its reason, and perhaps a code."""
 
     status: int
     message: str
+    code: str | None = None

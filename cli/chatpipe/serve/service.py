@@ -14,7 +14,7 @@ from typing import Any
 from chatpipe.errors import CannotWrite, Interrupted, NoAccess, UsageFault, reason
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
-from chatpipe.serve.listener import announce, is_loopback, listen
+from chatpipe.serve.listener import announce, is_loopback, listen, site_access
 from chatpipe.serve.observer import Observer
 from chatpipe.serve.planner import OtherAnswers, Planner, ScriptedModel, bug_plan
 from chatpipe.serve.reply_maker import ReplyMaker
@@ -55,6 +55,7 @@ class Service:
         self._connections: set[ClientConnection] = set()
         self._failure: BaseException | None = None
         self._stop: asyncio.Event
+        self.site_refusal: Callable[[bytes, Mapping[bytes, bytes]], str | None]
         self.read_buffer = memoryview(bytearray(_READ_BYTES))
         self.max_body = options.max_body
         self.is_stopping = False
@@ -97,6 +98,7 @@ class Service:
         listener = listen(self._options.host, self._options.port)
         if self._source is not None and self._source.is_at(listener.getsockname()[1]):
             raise UsageFault("it is this server itself", place="--upstream", fix="choose another --port")
+        self.site_refusal = site_access(listener, self._options).refusal
         self._observer.open()
         if not is_loopback(listener) and self._options.require_key_env is None:
             self._console.warning("other machines can reach this server, and it requires no key")

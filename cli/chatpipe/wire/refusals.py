@@ -46,6 +46,7 @@ _OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VE
 _ROUTE = "/chat/completions"
 _RECORD = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
 _NOT_RECORDED = "no_recording"  # the type of the error of `chatpipe serve --replay`
+_NOT_ALLOWED = "site_not_allowed"  # the code of that for a host or an origin that `chatpipe serve` refuses
 
 _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
     400: (BadInput, "fix the request"),
@@ -230,6 +231,10 @@ def _is_not_recorded(refusal: _Refusal) -> bool:
     return _NOT_RECORDED in refusal.error.codes
 
 
+def _is_not_allowed(refusal: _Refusal) -> bool:
+    return _NOT_ALLOWED in refusal.error.codes
+
+
 def _is_about_route(refusal: _Refusal) -> bool:
     return refusal_words.is_about_route(refusal.error, is_wrapped=refusal.is_wrapped)
 
@@ -271,6 +276,7 @@ def _has_key(request: httpx.Request) -> bool:
 
 # Refusals that say more than their status. The first row that holds counts.
 _SPECIAL_CASES = (
+    _SpecialCase((403,), _is_not_allowed, BadConfiguration, lambda _: "allow it at the server"),
     _SpecialCase((401, 403), _lacks_key, NoAccess, _ways_to_key),
     _SpecialCase((401,), _has_key_of_several_lines, NoAccess, _key_lines),
     _SpecialCase(

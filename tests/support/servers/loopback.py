@@ -393,6 +393,9 @@ class _Owner:
     def open_form(self, *_: object) -> None:
         """No upload is anything else than a body."""
 
+    def site_refusal(self, *_: object) -> None:
+        """Any host is that of a test."""
+
     def reply_to(self, request: ServedRequest, *, can_write: bool) -> ReplyPlan:
         server = self._server
         seen = Request(
