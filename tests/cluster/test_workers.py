@@ -256,6 +256,23 @@ def test_a_request_that_nobody_waits_for_is_ended_at_the_worker() -> None:
     played(lambda request: [loopback.Pause(30.0)], play)
 
 
+def test_nothing_is_sent_after_the_end() -> None:
+    """The end of a request is gathered for a moment before it is sent, and the run may end in that moment."""
+
+    async def play(run: Run) -> None:
+        asked = asyncio.create_task(run.ask())
+        while not (run.crew.workers and run.crew.workers[1]._tasks):
+            await asyncio.sleep(0.01)
+        asked.cancel()
+        await asyncio.wait([asked])
+        await run.transport.aclose()
+        sent = len(run.crew.sent)
+        await asyncio.sleep(0.05)
+        assert len(run.crew.sent) == sent
+
+    played(lambda request: [loopback.Pause(30.0)], play)
+
+
 def test_a_run_without_workers_loses_patience() -> None:
     async def play(run: Run) -> None:
         await run.ask()

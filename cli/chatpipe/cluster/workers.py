@@ -158,6 +158,7 @@ class Workers:
             await asyncio.wait([self._running])
         if self._link is not None:
             self._link.close()
+            self._link = None  # what is still gathered is not sent
 
     # Requests
 
