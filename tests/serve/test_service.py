@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from chatpipe.errors import CannotWrite, Status
+from chatpipe.serve.request_log import RequestLog
 from serve.client import FORM_TYPE, Running, chat_request, get, post, read_all, serving, statuses, upload_form
+from support.patience import until
 from support.process import run, sh
 
 
@@ -313,6 +316,60 @@ def test_log_has_a_line_for_each_request(tmp_path: Path) -> None:
     ]
     assert all(each["bytes"] > 0 and each["duration_s"] >= 0 for each in records)
     assert {each["request_id"][:4] for each in records if each["method"] == "POST"} == {"req_"}
+
+
+def test_a_log_that_is_moved_or_removed_is_followed_by_another_one(tmp_path: Path) -> None:
+    """As logrotate does it, with and without SIGHUP to a service."""
+    log, moved = tmp_path / "log", tmp_path / "log.1"
+    with serving("--log", str(log), start_new_session=True) as server:
+        server.chat("one")
+        until(lambda: lines_of(log) == 1)
+        log.rename(moved)
+        server.process.send_signal(signal.SIGHUP)
+        server.chat("two")
+        server.chat("three")
+        until(lambda: (lines_of(moved), lines_of(log)) == (1, 2))
+        log.unlink()
+        server.chat("four")
+        until(lambda: lines_of(log) == 1)
+        server.process.terminate()
+        assert server.process.wait() == 0
+
+
+def lines_of(log: Path) -> int:
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def test_a_log_that_cannot_be_written_leaves_the_replies_and_is_the_end_s_status() -> None:
+    with serving("--log", "/dev/full") as server:
+        assert [statuses(server.chat(text)) for text in ("one", "two")] == [[200], [200]]
+        server.process.terminate()
+        status, (_, stderr) = server.process.wait(), server.process.communicate()
+    full = "/dev/full: cannot write: no space left on device"
+    assert stderr.decode().splitlines() == [
+        f"chatpipe: warning: {full}: free some space: requests go on without a line in the log",
+        "chatpipe: 2 requests (2 answered): nothing is wrong with the client",
+        f"chatpipe: {full}: the log lacks 2 lines: free some space",
+    ]
+    assert status == Status.CANNOT_WRITE
+
+
+def test_a_torn_line_of_a_log_stands_alone() -> None:
+    written: list[bytes] = []
+
+    class Output:
+        def write(self, data: bytes) -> None:
+            if not written:
+                written.append(data[:5])
+                raise CannotWrite("full")
+            written.append(data)
+
+    log = RequestLog(Output())
+    with pytest.raises(CannotWrite):
+        log.write({"a": "long"})
+    log.write({"b": 2})
+    log.write({"c": 3})
+    assert b"".join(written).split(b"\n") == [b'{"a":', b'{"b":2}', b'{"c":3}', b""]
 
 
 def test_verbose_has_a_line_for_each_request() -> None:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -19,6 +20,7 @@ from chatpipe.system.signals import (
     call_on_signal,
     delay_signals,
     hold_signals,
+    ignore_hangup_without_terminal,
     interruptible,
     raise_if_received,
     received,
@@ -425,3 +427,12 @@ def test_nothing_is_released_where_signals_are_delayed() -> None:
         struck_while_held()
         release_signals()
         assert received() == signal.SIGINT
+
+
+def test_only_a_process_without_a_terminal_ignores_sighup(before: list[int], tmp_path: Path) -> None:
+    handler = signal.getsignal(signal.SIGHUP)
+    (tmp_path / "tty").touch()
+    ignore_hangup_without_terminal(str(tmp_path / "tty"))
+    assert signal.getsignal(signal.SIGHUP) is handler
+    ignore_hangup_without_terminal(str(tmp_path / "none"))
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from chatpipe.errors import ClientAtFault, quantity
+from chatpipe.errors import CannotWrite, ClientAtFault, quantity
 from chatpipe.inputs import values
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
@@ -54,7 +54,7 @@ class Observer:
         self._verdict.answer(body, credential_of(request.raw_headers), connections, now)
 
     def ended(self, entry: LogEntry, plan: ReplyPlan, *, is_complete: bool, is_stopping: bool) -> None:
-        """Note the end of a reply. Raises CannotWrite, and BrokenPipe, of the log."""
+        """Note the end of a reply. Raises BrokenPipe of the log."""
         if plan.attempt is not None:
             now = time.monotonic()
             outcome = _outcome(plan, is_complete=is_complete, is_stopping=is_stopping)
@@ -65,7 +65,14 @@ class Observer:
         if self._console.options.verbose:
             self._console.detail(entry.summary(plan, is_complete=is_complete))
         if self._log is not None:
-            self._log.write(entry.record(plan, is_complete=is_complete))
+            self._write(self._log, entry.record(plan, is_complete=is_complete))
+
+    def _write(self, log: RequestLog, record: dict[str, values.Value]) -> None:
+        """Write a line of the log. Clients get their replies also while its disk is full."""
+        try:
+            log.write(record)
+        except CannotWrite as error:
+            self._console.warn_once([f"{error}: requests go on without a line in the log"])
 
     def reply(self) -> Reply:
         """The verdict so far."""
@@ -80,7 +87,10 @@ class Observer:
             write_side_file(self._options.verdict, values.dumps(self._record()) + b"\n")
 
     def judge(self) -> None:
-        """Raise ClientAtFault if the client was wrong, and that is to be the end."""
+        """Raise CannotWrite if the log lacks lines, or ClientAtFault if that is to be the end."""
+        if self._log is not None and (fault := self._log.fault) is not None:
+            what = f"{fault.what}: the log lacks {quantity(self._log.lost, 'line')}"
+            raise CannotWrite(what, place=fault.place, fix=fault.fix)
         if self._options.fail_on_verdict and (wrong := self._verdict.wrong):
             raise ClientAtFault(
                 f"the client was wrong {quantity(wrong, 'time')}", fix="see the verdict in chatpipe-serve(1)"

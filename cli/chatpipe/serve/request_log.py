@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterable
 from typing import Protocol
 
-from chatpipe.errors import quantity
+from chatpipe.errors import CannotWrite, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.options.files import FileUse
@@ -75,13 +76,63 @@ class LogEntry:
 
 
 class RequestLog:
-    """Appends the lines to a file, or writes them to stdout."""
+    """Appends the lines to a file, or writes them to stdout.
+
+    lost is the number of lines that could not be written, and fault the first reason.
+    """
 
     def __init__(self, output: LogOutput) -> None:
         self._output = output
+        self._is_torn = False
+        self.lost = 0
+        self.fault: CannotWrite | None = None
 
     def write(self, record: dict[str, Value]) -> None:
-        self._output.write(values.dumps(record) + b"\n")
+        """Write a line. Raises CannotWrite, after which more may be written, and BrokenPipe."""
+        line = values.dumps(record) + b"\n"
+        try:
+            self._output.write(b"\n" + line if self._is_torn else line)
+        except CannotWrite as error:
+            self._is_torn = True  # a part of the line may be there
+            self.lost += 1
+            self.fault = self.fault or error
+            raise
+        self._is_torn = False
+
+
+class _NamedFile:
+    """The file that has a name. If that is moved or removed, the next line makes another one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._output, self._identity = self._open()
+
+    def write(self, data: bytes) -> None:
+        if self._is_moved():
+            output, self._identity = self._open()
+            self._output.discard()
+            self._output = output
+        self._output.write(data)
+
+    def _open(self) -> tuple[DescriptorOutput, tuple[int, int] | None]:
+        """The output, and the identity of its file; None for a device or a pipe. Raises CannotWrite."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+        try:
+            fd = os.open(self._path, flags, 0o666)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise cannot_write(self._path, error) from error
+        found = os.fstat(fd)
+        identity = (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+        return DescriptorOutput(fd, self._path, close=True), identity
+
+    def _is_moved(self) -> bool:
+        if self._identity is None:
+            return False
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return True
+        return self._identity != (found.st_dev, found.st_ino)
 
 
 def open_log(path: str | None, uses: Iterable[FileUse]) -> RequestLog | None:
@@ -94,8 +145,4 @@ def open_log(path: str | None, uses: Iterable[FileUse]) -> RequestLog | None:
         return None
     if is_stdout(path):
         return RequestLog(Stdout())
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
-    try:
-        return RequestLog(DescriptorOutput(os.open(path, flags, 0o666), path, close=True))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise cannot_write(path, error) from error
+    return RequestLog(_NamedFile(path))

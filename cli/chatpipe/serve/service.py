@@ -75,6 +75,8 @@ class Service:
         """
         if sys.stdout is None:
             raise CannotWrite("stdout is closed", fix="redirect it: the URL is written there")
+        if self._options.log not in (None, "-"):  # a service whose log is rotated may get SIGHUP
+            signals.ignore_hangup_without_terminal()
         try:
             with signals.interruptible():
                 signals.run_loop(self._serve())

@@ -143,6 +143,14 @@ def forget_received() -> None:
     _arrivals.forget()
 
 
+def ignore_hangup_without_terminal(terminal: str = "/dev/tty") -> None:
+    """Ignore SIGHUP from here on, except in a process with a terminal: there it says that this is gone."""
+    try:
+        os.close(os.open(terminal, os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raise Interrupted at a signal inside the block. Elsewhere than in the main thread, do nothing."""
