@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from chatpipe.options.serve import ServeOptions
-from chatpipe.serve.listener import listen, site_access
+from chatpipe.serve.listener import close_all, listen, site_access
 from chatpipe.serve.site_access import SiteAccess, parse_host, parse_origin
 from serve.client import get, serving, statuses
 from support.parametrize import cases
@@ -120,15 +120,15 @@ def test_a_server_at_every_address_has_the_name_of_the_machine(
     host: str, is_allowed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "Box")
-    with listen(host, 0) as listener:
-        access = site_access(listener, ServeOptions(host=host, allow_hosts=("app",)))
+    listeners = listen(host, 0)
+    access = site_access(listeners, ServeOptions(host=host, allow_hosts=("app",)))
+    close_all(listeners)
     assert (access.refusal(b"/", {b"host": b"box:80"}) is None) is is_allowed
     assert access.refusal(b"/", {b"host": b"app"}) is None
 
 
 def test_the_name_of_host_is_allowed() -> None:
-    with listen("127.0.0.1", 0) as listener:
-        access = site_access(listener, ServeOptions(host="app.example"))
+    access = site_access((), ServeOptions(host="app.example"))
     assert access.refusal(b"/", {b"host": b"app.example:80"}) is None
 
 

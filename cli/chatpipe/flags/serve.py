@@ -41,6 +41,15 @@ class _Port(Integer):
         return port
 
 
+class _AddressType(TextType):
+    """An address or a name, also an address in the brackets that it has in a URL."""
+
+    name = "address"
+
+    def parse(self, text: str) -> str:
+        return text[1:-1] if text.startswith("[") and text.endswith("]") else text
+
+
 class _HostType(TextType):
     name = "name"
 
@@ -145,7 +154,13 @@ def _refuse_with_upstream(given: Mapping[str, Any]) -> None:
 options = option_group(
     "options",
     [
-        option("--host", metavar="ADDRESS", default=_DEFAULTS.host, help="Address to listen on"),
+        option(
+            "--host",
+            metavar="ADDRESS",
+            type=_AddressType(),
+            default=_DEFAULTS.host,
+            help="Address to listen on",
+        ),
         option(
             "--port",
             metavar="N",

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 from chatpipe.errors import CannotWrite, Interrupted, NoAccess, UsageFault, reason
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
-from chatpipe.serve.listener import announce, is_loopback, listen, site_access
+from chatpipe.serve.listener import announce, are_loopback, listen, site_access
 from chatpipe.serve.observer import Observer
 from chatpipe.serve.planner import OtherAnswers, Planner, ScriptedModel, bug_plan
 from chatpipe.serve.reply_maker import ReplyMaker
@@ -97,28 +97,29 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._note_failure)
         self._stop = asyncio.Event()
-        listener = listen(self._options.host, self._options.port)
-        if self._source is not None and self._source.is_at(listener.getsockname()[1]):
+        listeners = listen(self._options.host, self._options.port)
+        if self._source is not None and self._source.is_at(listeners[0].getsockname()[1]):
             raise UsageFault("it is this server itself", place="--upstream", fix="choose another --port")
-        self.site_refusal = site_access(listener, self._options).refusal
+        self.site_refusal = site_access(listeners, self._options).refusal
         self._observer.open()
-        if not is_loopback(listener) and self._options.require_key_env is None:
+        if not are_loopback(listeners) and self._options.require_key_env is None:
             self._console.warning("other machines can reach this server, and it requires no key")
-        server = await loop.create_server(lambda: ClientConnection(self), sock=listener)
+        servers = [await loop.create_server(lambda: ClientConnection(self), sock=each) for each in listeners]
         with signals.call_on_signal(self._stop_by_signal, _GRACE_S):
-            announce(listener)
+            announce(listeners)
             sweeper = asyncio.create_task(self._sweep(loop.time))
             await self._stop.wait()
             sweeper.cancel()
             self.is_stopping = True
-            await self._close(server)
+            await self._close(servers)
         if self._failure is not None:
             raise self._failure
 
-    async def _close(self, server: asyncio.Server) -> None:
+    async def _close(self, servers: Iterable[asyncio.Server]) -> None:
         """Accept no more, let replies end for a moment, and cut the rest."""
         await asyncio.sleep(0)  # those that are accepted get their transports
-        server.close()
+        for server in servers:
+            server.close()
         end = asyncio.get_running_loop().time() + (_GRACE_S if self._failure is None else 0.0)
         for connection in list(self._connections):
             connection.close()
