@@ -11,9 +11,10 @@ import time
 
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import plain_headers, plain_reply
+from chatpipe.serve.cross_origin import let_page_read, preflight_reply
 from chatpipe.serve.observer import Observer
 from chatpipe.serve.planner import Planner, Times
-from chatpipe.serve.reply_steps import MOST_WHOLE, ReplyPlan, head_of
+from chatpipe.serve.reply_steps import MOST_WHOLE, ReplyPlan, head_of, plan_of
 from chatpipe.serve.router import is_chat
 from chatpipe.serve.served_request import ServedRequest
 
@@ -33,6 +34,7 @@ class ReplyMaker:
         """The reply to a request, which can be written now. connections are those that are open."""
         body = ChatBody(request.body) if is_chat(request) else None
         is_usual = self._is_plain and request.keep_alive and request.can_chunk
+        is_usual = is_usual and b"origin" not in request.raw_headers
         if is_usual and body is not None and (plain := plain_reply(body)) is not None:
             digest, data, usage = plain
             if len(data) <= MOST_WHOLE:
@@ -47,7 +49,12 @@ class ReplyMaker:
 
     def _plan(self, request: ServedRequest, body: ChatBody | None, connections: int) -> ReplyPlan:
         now = time.monotonic()
-        plan = self._planner.plan(request, Times(now, time.time()), body)
+        preflight = preflight_reply(request)
+        if preflight is None:
+            plan = self._planner.plan(request, Times(now, time.time()), body)
+        else:
+            plan = plan_of(preflight)
+        let_page_read(plan, request)
         if body is not None:
             plan.attempt = self._observer.arrived(request, body, connections, now)
         return plan

@@ -14,6 +14,7 @@ import httpx
 
 from chatpipe.options.serve import FaultRule
 from chatpipe.recordings.transport_failures import failure_of
+from chatpipe.serve import cross_origin
 from chatpipe.serve.exchange_recorder import CLIENT_LEFT, ExchangeListener
 from chatpipe.serve.later_reply import collect
 from chatpipe.serve.reply_steps import Close, Framing, ReplyPlan, Reset, Step, note_cut
@@ -146,10 +147,15 @@ class UpstreamReply:
 
 
 def _show(response: httpx.Response, plan: ReplyPlan) -> None:
-    """Put the head into the plan, in front of the headers that are added."""
+    """Put the head into the plan, in front of the headers that are added.
+
+    Who may read the reply is for this server to say: a browser refuses two answers to that.
+    """
     named = {each.strip().lower() for each in response.headers.get("connection", "").split(",")}
     raw = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw)
     kept = tuple(each for each in raw if each[0].lower() not in OF_CONNECTION | named)
+    if any(name.startswith(cross_origin.PREFIX) for name, _ in plan.headers):
+        kept = tuple(each for each in kept if not each[0].lower().startswith(cross_origin.PREFIX))
     plan.status, plan.headers, plan.framing = response.status_code, (*kept, *plan.headers), _framing(response)
 
 
