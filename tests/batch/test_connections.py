@@ -18,6 +18,7 @@ from batch.weather import questions, right, wrong_results
 from chatpipe import main
 from chatpipe.commands import table
 from support.parametrize import cases
+from support.patience import PATIENCE_S
 from support.process import Done, run, sh, start
 from support.servers.loopback import (
     Answer,
@@ -37,6 +38,7 @@ from support.servers.loopback import (
     tls_contexts,
 )
 from support.servers.real_proxies import tinyproxy
+from support.speed import at_any_speed
 
 KEY = "sk-test-0123456789"
 LINES = 60
@@ -199,19 +201,24 @@ def test_an_untrusted_server_behind_a_proxy_is_each_lines_failure() -> None:
     "limit, said",
     {
         "deadline": ("--deadline", "no whole answer from {way} within the deadline"),
-        "time-out": ("--timeout", "gave up on {way}: no byte for 0.4 s"),
+        "time-out": ("--timeout", "gave up on {way}: no byte for {limit} s"),
     },
 )
-def test_a_proxy_that_stalls_is_waited_for_as_long_as_allowed(limit: str, said: str, scheme: str) -> None:
+@at_any_speed
+def test_a_proxy_that_stalls_is_waited_for_as_long_as_allowed(
+    factor: int, limit: str, said: str, scheme: str
+) -> None:
+    limit_s = 0.4 * factor
     with silent() as port:
         proxy = f"http://127.0.0.1:{port}"
         url = f"{scheme}://h.example/v1"
-        done = batch(url, "--proxy", proxy, limit, "0.4", "--retries", "0", "--insecure", lines=3)
+        limits = (limit, f"{limit_s:g}", "--retries", "0")
+        done = batch(url, "--proxy", proxy, *limits, "--insecure", lines=3)
     assert (done.status, codes(done)) == (75, {"network"})
     way = f"'{url}/chat/completions' through the proxy '{proxy}' (--proxy)"
-    assert messages(done) == {said.format(way=way)}
+    assert messages(done) == {said.format(way=way, limit=f"{limit_s:g}")}
     took = [record["chatpipe"]["latency_s"] for record in records(done.stdout)]
-    assert all(0.35 <= each < 8 for each in took), took
+    assert all(0.9 * limit_s <= each < PATIENCE_S for each in took), took
 
 
 @cases(
@@ -258,7 +265,8 @@ def test_too_few_files_for_a_library_are_one_line(
     assert capfd.readouterr() == ("", TOO_MANY.decode())
 
 
-def test_a_deadline_holds_for_an_answer_that_never_ends() -> None:
+@at_any_speed
+def test_a_deadline_holds_for_an_answer_that_never_ends(factor: int) -> None:
     def forever(_: Request) -> Iterator[Step]:
         yield from chunked([], headers={"content-type": "text/event-stream"}, end=None)
         while True:
@@ -266,11 +274,11 @@ def test_a_deadline_holds_for_an_answer_that_never_ends() -> None:
             yield Pause(0.02)
 
     with Proxy() as proxy, serve(forever) as server:
-        limits = ("--deadline", "0.4", "--retries", "0")
+        limits = ("--deadline", f"{0.4 * factor}", "--retries", "0")
         done = batch(server.url, "--stream", "--proxy", proxy.url, *limits, lines=3)
     assert (done.status, codes(done)) == (75, {"network"})
     took = [record["chatpipe"]["latency_s"] for record in records(done.stdout)]
-    assert all(0.35 <= each < 8 for each in took), took
+    assert all(0.35 * factor <= each < PATIENCE_S for each in took), took
 
 
 @cases(
@@ -391,9 +399,11 @@ def test_a_refused_connection_is_69_after_all_tries() -> None:
     assert tries == [2, 2, 2]
 
 
-def test_a_server_that_never_answers_the_handshake_is_75() -> None:
+@at_any_speed
+def test_a_server_that_never_answers_the_handshake_is_75(factor: int) -> None:
+    limit = f"{0.2 * factor:g}"
     with silent() as port:
         url = f"https://127.0.0.1:{port}/v1"
-        done = batch(url, "--connect-timeout", "0.2", "--retries", "0", "--insecure", lines=3)
+        done = batch(url, "--connect-timeout", limit, "--retries", "0", "--insecure", lines=3)
     assert (done.status, codes(done)) == (75, {"network"})
-    assert b"no TLS handshake within 0.2 s" in done.stdout
+    assert f"no TLS handshake within {limit} s".encode() in done.stdout

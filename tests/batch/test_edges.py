@@ -17,6 +17,7 @@ from batch.result_lines import names, outcomes, records, texts
 from batch.resuming import TO_OUT, RunHarness
 from batch.runs import answer, batch, command, jsonl, prompt, started
 from support.parametrize import cases
+from support.patience import PATIENCE_S
 from support.process import environment, run, sh, start
 from support.programs import program
 from support.resident import measured
@@ -372,7 +373,7 @@ def test_in_order_halt_now_waits_for_nobody() -> None:
     options = ("--retries", "0", "-j4", "-k", "--halt", "now,fail=1")
     done = batch(*options, stdin=jsonl(*"abcd"), handler=handler)
     assert (done.status, done.lines) == (1, [2])
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PATIENCE_S
 
 
 def test_the_message_of_the_server_is_shown_if_all_lines_fail_alike(harness: RunHarness) -> None:

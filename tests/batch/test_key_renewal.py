@@ -14,6 +14,7 @@ from batch.runs import Run, batch, jsonl, prompt, started, without_get
 from support import process
 from support.parametrize import cases
 from support.servers.loopback import Answer, Handler, Pause, Request, WaitFor, completion, error, reply, serve
+from support.speed import at_any_speed
 
 OLD, NEW = "sk-old-key-0123456789", "sk-new-key-0123456789"
 # Prints OLD the first time, then what follows it, one line each.
@@ -171,9 +172,11 @@ def test_a_line_that_no_key_helps_is_refused(keys: Path) -> None:
     assert b"not for you" in done.stderr
 
 
-def test_a_deadline_ends_the_wait_for_the_new_key(keys: Path) -> None:
+@at_any_speed
+def test_a_deadline_ends_the_wait_for_the_new_key(factor: int, keys: Path) -> None:
     keys.write_text(f"{OLD}\n!exec sleep 600\n")
-    done, calls = run(Expiry(old=10), keys, "-j1", "--deadline", "0.5", lines=11)
+    keys.with_name("calls").unlink(missing_ok=True)
+    done, calls = run(Expiry(old=10), keys, "-j1", "--deadline", f"{0.5 * factor}", lines=11)
     assert (done.status, calls) == (1, 2)
     [late] = [record for record in done.records if record["error"]]
     assert late["error"]["message"].endswith("within the deadline")

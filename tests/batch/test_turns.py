@@ -17,6 +17,7 @@ from batch import runs
 from batch.result_lines import outcomes, records
 from batch.runs import command, jsonl, prompt, started
 from support.parametrize import cases
+from support.patience import PATIENCE_S
 from support.process import run
 from support.servers.loopback import (
     Answer,
@@ -272,10 +273,10 @@ def test_a_tool_may_ask_in_the_place_that_its_conversation_has_left(
         asks = ["chatpipe", *command(server, *pace, "--no-stream", "--no-stdin", "inner", name="ask")]
         (tmp_path / "weather.sh").write_text(f"#!/bin/sh\nexec {shlex.join(asks)} >/dev/null\n")
         started = time.monotonic()
-        run_it = command(server, *tool, *pace, "--exec-timeout", "5")
+        run_it = command(server, *tool, *pace, "--exec-timeout", f"{PATIENCE_S}")
         done = run(*run_it, stdin=prompts(2), cwd=tmp_path)
         texts = [request.json()["messages"][0]["content"] for request in server.requests]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < PATIENCE_S
     assert (done.status, outcomes(done.stdout)) == (0, ["ok", "ok"])
     assert sorted(texts) == ["0", "0", "1", "1", "inner", "inner"]
 

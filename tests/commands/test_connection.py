@@ -20,6 +20,7 @@ from support.servers.loopback import (
     Proxy,
     Reset,
     Stall,
+    Step,
     chunk,
     closed_port,
     echoing,
@@ -33,6 +34,7 @@ from support.servers.loopback import (
     tls_contexts,
 )
 from support.servers.real_proxies import tinyproxy as real_proxy
+from support.speed import at_any_speed
 
 KEY = "sk-test-0123456789"
 
@@ -73,15 +75,6 @@ ONCE = ("--retries", "0")
             b"",
         ),
         "no retries": ([reply(500)], ONCE, 1, 69, b"", b""),
-        "a time-out": (
-            [[Stall()]],
-            ("--timeout", "0.2", *ONCE),
-            1,
-            75,
-            b"",
-            b"no byte for 0.2 s: raise --timeout",
-        ),
-        "a stream that stalls": ([[*HALF, Stall()]], ("--timeout", "0.2"), 1, 76, b"Half of\n", b""),
         "an error whose body is cut": ([[CUT_ERROR, Close()]], ONCE, 1, 77, b"", b"401"),
         "an error whose body is reset": ([[CUT_ERROR, Reset()]], ONCE, 1, 77, b"", b"401"),
     },
@@ -102,6 +95,25 @@ def test_a_fault_has_its_tries_and_its_status(
     assert "-q" not in options or done.stderr == b""
 
 
+@cases(
+    "steps, options, status, stdout",
+    {
+        "before its answer": ([Stall()], ONCE, 75, b""),
+        "in its answer": ([*HALF, Stall()], (), 76, b"Half of\n"),
+    },
+)
+@at_any_speed
+def test_a_server_that_stalls_is_waited_for_as_long_as_allowed(
+    factor: int, steps: list[Step], options: tuple[str, ...], status: int, stdout: bytes
+) -> None:
+    limit = f"{0.2 * factor:g}"
+    with serve(lambda _: steps) as server:
+        done = ask(server.url, "--timeout", limit, *options)
+        assert len(server.requests) == 1
+    assert (done.status, done.stdout) == (status, stdout)
+    assert f"no byte for {limit} s".encode() in done.stderr
+
+
 def test_a_refused_connection_is_69_after_all_tries() -> None:
     done = ask(f"http://127.0.0.1:{closed_port()}/v1", "--retries", "1")
     assert (done.status, done.stdout) == (69, b"")
@@ -112,7 +124,7 @@ def test_a_refused_connection_is_69_after_all_tries() -> None:
 def test_a_deadline_ends_all_tries_together() -> None:
     with serve(lambda _: [Pause(0.1), reply(500)]) as server:
         done = ask(server.url, "--deadline", "0.4", "-q")
-        assert 1 <= len(server.requests) <= 2
+        assert len(server.requests) <= 2  # none, where the machine is slow
     assert done.status in (69, 75)
 
 

@@ -13,6 +13,7 @@ import pytest
 from support.parametrize import cases
 from support.process import run, start
 from support.servers.loopback import echoing, serve
+from support.speed import at_any_speed
 
 ASK = ("ask", "-m", "m", "--no-stdin", "--pace-file", "pace", "Hello")
 BATCH = ("batch", "-m", "m", "--lines", "--pace-file", "pace", "in.txt")
@@ -43,8 +44,11 @@ def test_a_signal_ends_the_wait(command: tuple[str, ...], number: int, folder: P
 
 
 @cases("command", {"ask": ASK, "a run": BATCH, "places": (*ASK, "--pace-jobs", "1")})
-def test_the_deadline_ends_the_wait(command: tuple[str, ...], folder: Path) -> None:
+@at_any_speed
+def test_the_deadline_ends_the_wait(factor: int, command: tuple[str, ...], folder: Path) -> None:
+    limit = f"{0.5 * factor:g}"
     with serve(echoing) as server:
-        done = run(*command, "--base-url", f"{server.url}", "--deadline", "0.5", cwd=folder)
+        done = run(*command, "--base-url", f"{server.url}", "--deadline", limit, cwd=folder)
     assert done.status == 75
-    assert b"pace: another process has had it locked for 0.5 s: end that process" in done.stderr
+    said = f"pace: another process has had it locked for {limit} s: end that process"
+    assert said in done.stderr.decode()

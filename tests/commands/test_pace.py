@@ -43,28 +43,28 @@ def test_processes_share_the_number_of_requests_at_once(tmp_path: Path) -> None:
 
 
 def test_processes_share_the_requests_a_minute(tmp_path: Path) -> None:
-    watch = Watch()
+    watch, began = Watch(), time.monotonic()
     with serve(watch) as server:
         done = ask_all(4, "--pace-file", "pace", "--rpm", "200", url=server.url, cwd=tmp_path)
     assert [each.status for each in done] == [0] * 4
     # One every 0.3 s, counted from the turn of the first: it may have needed a moment to get there.
-    assert watch.at[-1] - watch.at[0] >= 0.7
+    assert watch.at[-1] - began >= 0.85
 
 
 def test_a_pause_that_a_server_asks_one_process_for_holds_for_the_next(tmp_path: Path) -> None:
     busy = reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "1"})
     with serve(in_turn(busy, reply(200, completion("hi")))) as server:
         command = ("ask", "--base-url", f"{server.url}", "-m", "m", "--pace-file", "pace", "Hello")
-        assert run(*command, "--retries", "0", cwd=tmp_path).status == 75
         started = time.monotonic()
+        assert run(*command, "--retries", "0", cwd=tmp_path).status == 75
         assert run(*command, cwd=tmp_path).status == 0
-    assert time.monotonic() - started >= 0.6
+    assert time.monotonic() - started >= 1.0
 
 
 def test_tokens_are_booked_as_used(tmp_path: Path) -> None:
     """The first call is estimated, and says what it used: the next one starts when that is paid off."""
     used = {"prompt_tokens": 50, "completion_tokens": 50, "total_tokens": 100}
-    watch = Watch()
+    watch, began = Watch(), time.monotonic()
 
     def answer(request: Request) -> Answer:
         watch.at.append(request.at)
@@ -78,7 +78,7 @@ def test_tokens_are_booked_as_used(tmp_path: Path) -> None:
                 cwd=tmp_path,
             )
             assert done.status == 0
-    assert watch.at[1] - watch.at[0] >= 0.7  # 100 tokens at 100 a second, from the turn of the first
+    assert watch.at[1] - began >= 0.85  # 100 tokens at 100 a second, from the turn of the first
 
 
 def test_a_turn_after_the_deadline_is_given_up_at_once(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_nothing_is_waited_for(tmp_path: Path) -> None:
     assert (done.status, done.stdout) == (0, b"Hi\n")
     assert done.stderr.count(b"trying again at once") == 3
     (tmp_path / "in.jsonl").write_bytes(b"\n".join([orjson.dumps(body("Hello"))] * 20))
-    command = ("batch", "in.jsonl", "--replay", "r", "-f", "string", "--rpm", "1")
+    command = ("batch", "in.jsonl", "--replay", "r", "-f", "string", "--rpm", "1", "-q")
     assert run(*command, cwd=tmp_path) == (0, b'"Hi"\n' * 20, b"")
 
 

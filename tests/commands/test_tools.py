@@ -113,7 +113,7 @@ def test_calls_of_one_answer_run_at_the_same_time(agent: Agent) -> None:
     wait = "touch $1; while [ ! -e $2 ]; do sleep 0.01; done; echo $1"
     agent.script("tool", wait)
     done = agent.ask(
-        *("--exec", "weather=./tool a b", "--exec", "clock=./tool b a", "--exec-timeout", "5"),
+        *("--exec", "weather=./tool a b", "--exec", "clock=./tool b a", "--exec-timeout", "60"),
         answers=(calls(call("1", "weather"), call("2", "clock")), says("Fine.")),
     )
     assert done == (0, b"Fine.\n", b"")
@@ -219,7 +219,7 @@ def test_a_failed_tool_is_reported_to_the_model(
     agent: Agent, command: str, made: dict[str, Any], reported: str, stderr: str
 ) -> None:
     done = agent.ask(
-        *("--exec", f"weather={command}", "--exec-timeout", "0.2" if command == "sleep 30" else "20"),
+        *("--exec", f"weather={command}", "--exec-timeout", "0.2" if command == "sleep 30" else "60"),
         answers=(calls(made), says("Sorry.")),
     )
     assert done == (0, b"Sorry.\n", f"chatpipe: {stderr}\n".encode())

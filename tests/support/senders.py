@@ -24,7 +24,7 @@ from support.servers import loopback
 
 T = TypeVar("T")
 HI = (200, b"hi")
-LIMITS = {"connect": 10.0, "read": 10.0, "write": 10.0, "pool": 10.0}
+LIMITS = dict.fromkeys(("connect", "read", "write", "pool"), PATIENCE_S)
 NO_LIMITS = dict.fromkeys(LIMITS)
 
 

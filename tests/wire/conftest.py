@@ -11,11 +11,20 @@ import httpx
 import pytest
 
 from chatpipe.exchange import run_without_loop
+from chatpipe.wire import connection, sync
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
+from support.patience import PATIENCE_S
 from support.senders import AsyncSender, Sender, client_context, collect_garbage, event_loop
 from support.servers import loopback
 from wire.servers import Resolver
+
+
+@pytest.fixture(autouse=True)
+def any_end_is_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a kept connection comes at once, also on a machine that stands still for a moment."""
+    for module in (sync, connection):
+        monkeypatch.setattr(module, "STALE_CLOSE_S", PATIENCE_S)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ The figures of the server decide.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import ssl
@@ -34,6 +35,7 @@ from support.servers.loopback import (
     reply,
     serve,
 )
+from support.speed import at_any_speed
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CUT = HEAD + b"Content-Length: 10\r\n\r\nabc"
@@ -72,16 +74,17 @@ def test_origins_do_not_share(pool: Sender, server_tls: ssl.SSLContext | None) -
         assert (one.connections, two.connections) == (2, 1)
 
 
+@at_any_speed
 def test_idle_connections_are_closed_after_a_while(
-    make_pool: Callable[..., Sender], server_tls: ssl.SSLContext | None
+    factor: int, make_pool: Callable[..., Sender], server_tls: ssl.SSLContext | None
 ) -> None:
-    pool = make_pool(idle_s=1.0)
+    pool = make_pool(idle_s=1.0 * factor)
     with serve(lambda _: [Pause(0.02), reply(200, b"hi")], tls=server_tls) as server:
         pool.at_once(3, server.url)
         assert (pool.held, pool.idle) == (3, 3)
-        pool.pause(0.5)
+        pool.pause(0.5 * factor)
         pool(server.url)  # this one begins anew
-        pool.pause(0.6)
+        pool.pause(0.6 * factor)
         assert pool.idle == 1
         pool.until(lambda: pool.held == 0)
         pool.until(lambda: not server.open)
@@ -154,7 +157,14 @@ def test_the_cap_holds_and_requests_are_sent_in_order() -> None:
         assert await asyncio.gather(*tasks) == [HI] * 30
         assert send.held == send.idle == 3
 
-    with serve(lambda _: [Pause(0.003), reply(200, b"hi")]) as server:
+    three, seen = threading.Event(), itertools.count(1)
+
+    def handler(_: loopback.Request) -> loopback.Answer:
+        if next(seen) == 3:
+            three.set()
+        return [WaitFor(three), Pause(0.003), reply(200, b"hi")]
+
+    with serve(handler) as server:
         run(main, max_connections=3)
         order = [int(request.body) for request in server.requests]
         assert (server.connections, server.peak) == (3, 3)
@@ -251,14 +261,17 @@ def test_a_reply_that_is_being_read_holds_its_place_until_it_is_read() -> None:
         assert server.connections == 1
 
 
-def test_waiting_too_long_for_a_place_is_a_pool_time_out(make_pool: Callable[..., Sender]) -> None:
+@at_any_speed
+def test_waiting_too_long_for_a_place_is_a_pool_time_out(
+    factor: int, make_pool: Callable[..., Sender]
+) -> None:
     pool = make_pool(max_connections=1)
     with serve(in_turn([*event_stream([b"x"], end=False), Stall()], reply(200, b"hi"))) as server:
         streamed = pool.open(server.url)
         with pytest.raises(httpx.PoolTimeout, match=r"^no free connection within 0\.05 s$"):
             pool(server.url, pool=0.05)
         with pytest.raises(httpx.PoolTimeout, match=r"^deadline$"):
-            pool(server.url, pool=5.0, deadline=time.monotonic() + 0.05)
+            pool(server.url, deadline=time.monotonic() + 0.05 * factor)
         assert pool.held == 1
         pool.close(streamed)
         assert pool.held == 0
@@ -555,7 +568,7 @@ def test_any_mix_of_replies_faults_and_cancellations_loses_nothing(seed: int) ->
     async def job(send: AsyncSender, url: str, kind: int, cancelled_after: float | None, size: int) -> None:
         try:
             async with asyncio.timeout(cancelled_after):
-                read_s = 5.0 if answers[kind][1] else 0.05
+                read_s = PATIENCE_S if answers[kind][1] else 0.05
                 assert await send(url, b"%d " % kind + b"x" * size, "PUT", read=read_s) == HI
         except TimeoutError:
             assert cancelled_after is not None

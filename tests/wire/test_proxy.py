@@ -19,10 +19,12 @@ from chatpipe.wire import faults
 from chatpipe.wire.proxy import ProxiedTransport
 from chatpipe.wire.timeouts import DEADLINE_PASSED
 from support.parametrize import cases
+from support.patience import PATIENCE_S
 from support.refusals import refused
 from support.senders import HI, AsyncSender, Sender, collect_garbage, event_loop, transport_to
 from support.servers import loopback
 from support.servers.loopback import Close, Pause, Proxy, Stall, chunked, closed_port, reply, serve, silent
+from support.speed import at_any_speed
 from wire.servers import raw_server
 
 JOBS = 2
@@ -247,7 +249,7 @@ def test_faults_behind_a_proxy_are_those_of_the_server(
     with Proxy() as proxy, serve(lambda _: steps) as server:
         send = through(proxy.url)
         with pytest.raises(kind, match=message):
-            send(server.url, read=0.1 if kind is httpx.ReadTimeout else 10.0)
+            send(server.url, read=0.1 if kind is httpx.ReadTimeout else PATIENCE_S)
 
 
 @cases(
@@ -286,24 +288,27 @@ def forever(_: loopback.Request) -> Iterator[loopback.Step]:
 
 
 @pytest.mark.parametrize("handler", [lambda _: [Stall()], forever], ids=["stall", "a stream that never ends"])
-def test_a_deadline_holds_behind_a_proxy(handler: loopback.Handler, through: Through) -> None:
+@at_any_speed
+def test_a_deadline_holds_behind_a_proxy(factor: int, handler: loopback.Handler, through: Through) -> None:
     with Proxy() as proxy, serve(handler) as server:
         send = through(proxy.url)
         started = time.monotonic()
         with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE_PASSED}$"):
-            send(server.url, deadline=time.monotonic() + 0.2)
-        assert time.monotonic() - started < 8
+            send(server.url, deadline=started + 0.2 * factor)
+        assert time.monotonic() - started < PATIENCE_S
 
 
-def test_many_keep_a_deadline_exactly_where_each_wait_is_shorter_than_it() -> None:
-    """What httpcore knows is the longest wait only: with a byte after 1.8 s it would end after 3.8 s."""
-    steps: list[loopback.Step] = [*chunked([b"a"], end=None), Pause(1.8), b"1\r\nx\r\n", Stall()]
+@at_any_speed
+def test_many_keep_a_deadline_exactly_where_each_wait_is_shorter_than_it(factor: int) -> None:
+    """What httpcore knows is the longest wait only: with a byte after 0.9 s it would end after 1.9 s."""
+    pause = Pause(0.9 * factor)
+    steps: list[loopback.Step] = [*chunked([b"a"], end=None), pause, b"1\r\nx\r\n", Stall()]
     with Proxy() as proxy, serve(lambda _: steps) as server, senders(True) as make:
         send = make(proxy.url)
         started = time.monotonic()
         with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE_PASSED}$"):
-            send(server.url, deadline=started + 2.0)
-        assert time.monotonic() - started < 3.6
+            send(server.url, deadline=started + 1.0 * factor)
+        assert time.monotonic() - started < 1.8 * factor
 
 
 def test_a_deadline_that_has_passed_sends_nothing(through: Through) -> None:
@@ -313,17 +318,18 @@ def test_a_deadline_that_has_passed_sends_nothing(through: Through) -> None:
         assert proxy.asked == []
 
 
-def test_each_request_of_many_has_its_own_deadline() -> None:
+@at_any_speed
+def test_each_request_of_many_has_its_own_deadline(factor: int) -> None:
     """One that is late is cut, and the others go on."""
 
     def handler(request: loopback.Request) -> loopback.Answer:
-        return [Stall()] if request.target == "/late" else [Pause(0.3), reply(*HI)]
+        return [Stall()] if request.target == "/late" else [Pause(0.3 * factor), reply(*HI)]
 
     with Proxy() as proxy, serve(handler) as server, senders(True) as make:
         send = make(proxy.url)
 
         async def both() -> Any:
-            late = send.asynchronous(f"{server.url}/late", deadline=time.monotonic() + 0.1)
+            late = send.asynchronous(f"{server.url}/late", deadline=time.monotonic() + 0.1 * factor)
             return await asyncio.gather(late, send.asynchronous(server.url), return_exceptions=True)
 
         late, whole = send.run(both())
@@ -334,9 +340,9 @@ def test_each_request_of_many_has_its_own_deadline() -> None:
 @cases(
     ("raised", "kind", "message"),
     {
-        "connect": (httpx.ConnectTimeout(""), httpx.ConnectTimeout, "no connection within 10 s"),
-        "write": (httpx.WriteTimeout(""), httpx.WriteTimeout, "nothing taken for 10 s"),
-        "read": (httpx.ReadTimeout("timed out"), httpx.ReadTimeout, "no byte for 10 s"),
+        "connect": (httpx.ConnectTimeout(""), httpx.ConnectTimeout, f"no connection within {PATIENCE_S:g} s"),
+        "write": (httpx.WriteTimeout(""), httpx.WriteTimeout, f"nothing taken for {PATIENCE_S:g} s"),
+        "read": (httpx.ReadTimeout("timed out"), httpx.ReadTimeout, f"no byte for {PATIENCE_S:g} s"),
         "not the system's": (httpx.ConnectError("odd"), httpx.ConnectError, "odd"),
     },
 )

@@ -1,4 +1,7 @@
-"""A process that is stopped for longer than its limits: what arrived in the meantime is an answer."""
+"""A process that is stopped for longer than its limits: what arrived in the meantime is an answer.
+
+A limit of LIMIT_S times the factor begins before the process is stopped, and must not have ended by then.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,9 @@ from support.patience import PATIENCE_S
 from support.process import Process, start
 from support.servers import loopback
 from support.servers.loopback import Answer, Proxy, Request, Server, WaitFor, completion, reply, serve
+from support.speed import at_any_speed
 
-LIMIT_S = 1.0
+LIMIT_S = 0.5
 LONG = "hi" * 100_000  # more than one read
 KINDS = {"ask": ("ask", "hi"), "batch": ("batch", "-f", "text", "--lines", "-")}
 
@@ -56,24 +60,26 @@ def held(command: tuple[str, ...], *options: str, tls: bool, proxied: bool = Fal
 
 
 @contextmanager
-def stopped(process: Process) -> Iterator[None]:
-    """Stop the process for the block, and for longer than LIMIT_S. It sits in its wait by then."""
+def stopped(process: Process, limit_s: float) -> Iterator[None]:
+    """Stop the process for the block, and for longer than limit_s. It sits in its wait by then."""
     process.settle()
     process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
     yield
-    time.sleep(2 * LIMIT_S)
+    time.sleep(2 * limit_s)
     process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("limit", ["--timeout", "--deadline"])
 @pytest.mark.parametrize("command", KINDS.values(), ids=KINDS)
+@at_any_speed
 def test_an_answer_that_arrived_during_a_stop_is_read(
-    command: tuple[str, ...], limit: str, tls: bool
+    factor: int, command: tuple[str, ...], limit: str, tls: bool
 ) -> None:
-    with held(command, limit, str(LIMIT_S), tls=tls) as run:
-        with stopped(run.process):
+    limit_s = LIMIT_S * factor
+    with held(command, limit, str(limit_s), tls=tls) as run:
+        with stopped(run.process, limit_s):
             run.send()
         out, err = run.process.communicate()
         assert (run.process.returncode, out, err) == (0, f"{LONG}\n".encode(), b"")
@@ -81,9 +87,13 @@ def test_an_answer_that_arrived_during_a_stop_is_read(
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("ask", "--deadline"), ("batch", "--timeout")])
-def test_an_answer_that_arrived_during_a_stop_is_read_behind_a_proxy(kind: str, limit: str) -> None:
-    with held(KINDS[kind], limit, str(LIMIT_S), tls=True, proxied=True) as run:
-        with stopped(run.process):
+@at_any_speed
+def test_an_answer_that_arrived_during_a_stop_is_read_behind_a_proxy(
+    factor: int, kind: str, limit: str
+) -> None:
+    limit_s = LIMIT_S * factor
+    with held(KINDS[kind], limit, str(limit_s), tls=True, proxied=True) as run:
+        with stopped(run.process, limit_s):
             run.send()
         out, err = run.process.communicate()
         assert (run.process.returncode, out, err) == (0, f"{LONG}\n".encode(), b"")
@@ -91,18 +101,24 @@ def test_an_answer_that_arrived_during_a_stop_is_read_behind_a_proxy(kind: str, 
 
 @pytest.mark.parametrize("limit", ["--timeout", "--deadline"])
 @pytest.mark.parametrize("command", KINDS.values(), ids=KINDS)
-def test_without_an_answer_the_limit_holds_after_a_stop(command: tuple[str, ...], limit: str) -> None:
-    with held(command, limit, str(LIMIT_S), tls=False) as run:
-        with stopped(run.process):
+@at_any_speed
+def test_without_an_answer_the_limit_holds_after_a_stop(
+    factor: int, command: tuple[str, ...], limit: str
+) -> None:
+    limit_s = LIMIT_S * factor
+    with held(command, limit, str(limit_s), tls=False) as run:
+        with stopped(run.process, limit_s):
             pass
         _, err = run.process.communicate()
         assert run.process.returncode == 75, err
 
 
-def test_an_answer_that_arrived_during_a_stop_in_the_grace_is_written() -> None:
-    with held(KINDS["batch"], "--grace", str(LIMIT_S), tls=False) as run:
+@at_any_speed
+def test_an_answer_that_arrived_during_a_stop_in_the_grace_is_written(factor: int) -> None:
+    limit_s = LIMIT_S * factor
+    with held(KINDS["batch"], "--grace", str(limit_s), tls=False) as run:
         run.process.send_signal(signal.SIGINT)
-        with stopped(run.process):
+        with stopped(run.process, limit_s):
             run.send()
         out, _ = run.process.communicate()
         assert (run.process.returncode, out) == (-signal.SIGINT, f"{LONG}\n".encode())
@@ -110,9 +126,11 @@ def test_an_answer_that_arrived_during_a_stop_in_the_grace_is_written() -> None:
 
 @pytest.mark.parametrize("command", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@at_any_speed
 def test_a_handshake_goes_on_after_a_stop(
-    command: tuple[str, ...], version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
+    factor: int, command: tuple[str, ...], version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    limit_s = LIMIT_S * factor
     accepted, let = threading.Event(), threading.Event()
     context = loopback.tls_contexts().server
     monkeypatch.setattr(context, "maximum_version", version)
@@ -132,12 +150,12 @@ def test_a_handshake_goes_on_after_a_stop(
         thread.start()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
         options = ("--base-url", url, "-m", "m", "--insecure", "-q", "--retries", "0")
-        with start(*command, *options, "--connect-timeout", str(LIMIT_S), stdin=-1) as process:
+        with start(*command, *options, "--connect-timeout", str(limit_s), stdin=-1) as process:
             if command[0] == "batch":
                 process.send(b"hi\n")
             process.hang_up()
             assert accepted.wait(PATIENCE_S)
-            with stopped(process):
+            with stopped(process, limit_s):
                 let.set()
             out, err = process.communicate()
             assert (process.returncode, out, err) == (0, b"hi\n", b"")

@@ -15,6 +15,7 @@ import pytest
 
 from chatpipe.wire.http1 import NotHTTP
 from chatpipe.wire.timeouts import DEADLINE_PASSED
+from support.patience import PATIENCE_S
 from support.senders import HI, Sender
 from support.servers import loopback
 from support.servers.loopback import (
@@ -29,6 +30,7 @@ from support.servers.loopback import (
     reply,
     serve,
 )
+from support.speed import at_any_speed
 from wire.servers import drain, drain_to_end, raw_server
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -185,7 +187,7 @@ def test_every_fault_is_an_exception_of_httpx(
     send = make_send(max_connections=1)
     with serve(in_turn(steps, reply(200, b"well")), tls=server_tls) as server:
         with pytest.raises(kind, match=message):
-            send(server.url, read=0.2 if kind is httpx.ReadTimeout else 10.0)
+            send(server.url, read=0.2 if kind is httpx.ReadTimeout else PATIENCE_S)
         assert send.held == 0
         send.until(lambda: not server.open)  # our end is closed too
         assert send(server.url) == (200, b"well")
@@ -224,10 +226,11 @@ def test_a_reset_is_a_broken_connection_or_a_broken_reply(
 
 
 @pytest.mark.parametrize("steps", [[CUT, Close()], [CUT, Pause(0.02), Reset()], [CUT, Stall()]])
-def test_the_bytes_before_a_fault_can_be_read(steps: list[loopback.Step], send: Sender) -> None:
+@at_any_speed
+def test_the_bytes_before_a_fault_can_be_read(factor: int, steps: list[loopback.Step], send: Sender) -> None:
     """The head is there and the fault comes after the bytes, although the pool waits for the whole reply."""
     with serve(lambda _: steps) as server:
-        response = send.open(server.url, read=0.5)
+        response = send.open(server.url, read=0.5 * factor)
         assert response.status_code == 200
         pieces = aiter(response.stream)  # type: ignore[arg-type]
         assert send.next(pieces) == b"abc"
@@ -236,51 +239,63 @@ def test_the_bytes_before_a_fault_can_be_read(steps: list[loopback.Step], send: 
         assert send.held == 0
 
 
-def test_slow_bytes_within_the_time_out_are_no_fault(send: Sender, server_tls: ssl.SSLContext | None) -> None:
+@at_any_speed
+def test_slow_bytes_within_the_time_out_are_no_fault(
+    factor: int, send: Sender, server_tls: ssl.SSLContext | None
+) -> None:
     steps: list[loopback.Step] = [HEAD + b"Content-Length: 6\r\n\r\n"]
     for at in range(6):
-        steps += [Pause(0.1), b"abcdef"[at : at + 1]]
+        steps += [Pause(0.1 * factor), b"abcdef"[at : at + 1]]
     with serve(lambda _: steps, tls=server_tls) as server:
-        assert send(server.url, read=0.5) == (200, b"abcdef")
+        assert send(server.url, read=0.5 * factor) == (200, b"abcdef")
 
 
-def test_the_time_out_of_one_request_is_not_that_of_the_next(send: Sender) -> None:
+@at_any_speed
+def test_the_time_out_of_one_request_is_not_that_of_the_next(factor: int, send: Sender) -> None:
     """The timer of the connection is still set for the first one, earlier or later."""
-    with serve(in_turn(reply(200, b"one"), [Pause(0.9), reply(200, b"two")], [Stall()])) as server:
-        assert send(server.url, read=0.5) == (200, b"one")
-        assert send(server.url, read=10.0) == (200, b"two")  # slower than the first would have stood
+    slow: list[loopback.Step] = [Pause(0.9 * factor), reply(200, b"two")]
+    with serve(in_turn(reply(200, b"one"), slow, [Stall()])) as server:
+        assert send(server.url, read=0.5 * factor) == (200, b"one")
+        assert send(server.url, read=PATIENCE_S) == (200, b"two")  # slower than the first would have stood
         started = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
             send(server.url, read=0.1)
-        assert 0.1 <= time.monotonic() - started < 8
+        assert 0.1 <= time.monotonic() - started < PATIENCE_S
         assert server.connections == 1
 
 
-def test_the_time_of_the_reader_is_not_that_of_the_server(send: Sender) -> None:
+@at_any_speed
+def test_the_time_of_the_reader_is_not_that_of_the_server(factor: int, send: Sender) -> None:
     """A consumer that does something else for longer than the read time-out finds its stream alive."""
     go = threading.Event()
     head, one, two, end = event_stream([b"one", b"two"])
     with serve(lambda _: [head, one, WaitFor(go), Pause(0.05), two, end]) as server:
-        response = send.open(server.url, read=0.6)
+        response = send.open(server.url, read=0.6 * factor)
         pieces = aiter(response.stream)  # type: ignore[arg-type]
         assert send.next(pieces) == b"one"
-        send.pause(0.9)
+        send.pause(0.9 * factor)
         go.set()
         assert send.next(pieces) == b"two"
         send.close(response)
 
 
 @pytest.mark.parametrize("answer", [[Stall()], [CUT, Stall()], [*OPEN_STREAM, Stall()]])
-def test_a_passed_deadline_is_distinct_from_a_time_out(answer: list[loopback.Step], send: Sender) -> None:
+@at_any_speed
+def test_a_passed_deadline_is_distinct_from_a_time_out(
+    factor: int, answer: list[loopback.Step], send: Sender
+) -> None:
     with serve(lambda _: answer) as server:
         started = time.monotonic()
         with pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE_PASSED}$"):
-            send(server.url, deadline=started + 0.4, read=30.0)
-        assert 0.4 <= time.monotonic() - started < 20
+            send(server.url, deadline=started + 0.4 * factor, read=PATIENCE_S)
+        assert 0.4 * factor <= time.monotonic() - started < PATIENCE_S
 
 
 @pytest.mark.parametrize("head", [chunked([], end=None), event_stream([], end=False)], ids=["JSON", "events"])
-def test_a_deadline_also_ends_a_reply_that_never_pauses(head: list[loopback.Step], send: Sender) -> None:
+@at_any_speed
+def test_a_deadline_also_ends_a_reply_that_never_pauses(
+    factor: int, head: list[loopback.Step], send: Sender
+) -> None:
     def forever() -> Iterator[loopback.Step]:
         yield from head
         while True:
@@ -288,7 +303,7 @@ def test_a_deadline_also_ends_a_reply_that_never_pauses(head: list[loopback.Step
             yield Pause(0.002)
 
     with serve(lambda _: forever()) as server, pytest.raises(httpx.ReadTimeout, match=f"^{DEADLINE_PASSED}$"):
-        send(server.url, deadline=time.monotonic() + 0.1, read=5.0)
+        send(server.url, deadline=time.monotonic() + 0.1 * factor, read=PATIENCE_S)
     assert send.held == 0
 
 
@@ -468,29 +483,32 @@ def test_100_continue_while_a_large_body_is_sent_does_not_stop_it(send: Sender) 
         assert send(url, b"x" * 5_000_000) == HI
 
 
-@pytest.mark.parametrize(("write_s", "deadline_s"), [(0.1, 10.0), (10.0, 0.1)], ids=["time-out", "deadline"])
-def test_a_server_that_reads_nothing_is_a_write_time_out(
-    write_s: float, deadline_s: float, send: Sender
-) -> None:
-    message = DEADLINE_PASSED if deadline_s < write_s else r"nothing taken for 0\.1 s"
-    done, body = threading.Event(), b"x" * 50_000_000
-    with raw_server(lambda _: done.wait()) as url:
+@pytest.mark.parametrize("limit", ["time-out", "deadline"])
+@at_any_speed
+def test_a_server_that_reads_nothing_is_a_write_time_out(factor: int, limit: str, send: Sender) -> None:
+    short_s, body = 0.1 * factor, b"x" * 50_000_000
+    is_deadline = limit == "deadline"
+    message = DEADLINE_PASSED if is_deadline else f"nothing taken for {short_s:g} s"
+    write_s, deadline_s = (PATIENCE_S, short_s) if is_deadline else (short_s, PATIENCE_S)
+    done = threading.Event()
+    with raw_server(lambda _: done.wait(PATIENCE_S)) as url:
         started = time.monotonic()
         with pytest.raises(httpx.WriteTimeout, match=f"^{message}$"):
             send(url, body, write=write_s, deadline=started + deadline_s)
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < PATIENCE_S
         done.set()
 
 
-def test_a_server_that_reads_slowly_is_no_write_time_out(send: Sender) -> None:
+@at_any_speed
+def test_a_server_that_reads_slowly_is_no_write_time_out(factor: int, send: Sender) -> None:
     def talk(connection: socket.socket) -> None:
-        drain(connection, 3_000_000, 100_000, pause_s=0.03)
+        drain(connection, 3_000_000, 100_000, pause_s=0.03 * factor)
         connection.sendall(reply(200, b"hi"))
 
     with raw_server(talk) as url:
         started = time.monotonic()
-        assert send(url, b"x" * 3_000_000, write=0.6, read=30.0) == HI
-        assert time.monotonic() - started > 0.7
+        assert send(url, b"x" * 3_000_000, write=0.6 * factor, read=PATIENCE_S) == HI
+        assert time.monotonic() - started > 0.7 * factor
 
 
 def test_a_reset_while_we_send_is_a_write_error(send: Sender) -> None:

@@ -13,9 +13,11 @@ import pytest
 
 from chatpipe.wire import connect, faults, first_address
 from chatpipe.wire.timeouts import ATTEMPT_DELAY_S, DEADLINE_PASSED
+from support.patience import PATIENCE_S
 from support.senders import HI, Sender, client_context
 from support.servers import loopback
 from support.servers.loopback import closed_port, reply, serve
+from support.speed import at_any_speed
 from wire.servers import Resolver, full_backlog, raw_server
 
 CLOSING = reply(200, b"hi", {"connection": "close"})
@@ -25,12 +27,10 @@ def test_all_addresses_of_a_name_are_tried(
     resolver: Resolver, send: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (connect, first_address):
-        monkeypatch.setattr(module, "ATTEMPT_DELAY_S", 20.0)
+        monkeypatch.setattr(module, "ATTEMPT_DELAY_S", 2 * PATIENCE_S)
     with serve(lambda _: reply(200, b"hi")) as server:
         resolver.ports = [closed_port(), server.port]
-        started = time.monotonic()
-        assert send("http://two.example/v1") == HI
-        assert time.monotonic() - started < 10  # a failure lets the next one start
+        assert send("http://two.example/v1") == HI  # a failure lets the next one start
     assert server.requests[0].headers["host"] == "two.example"
 
 
@@ -39,7 +39,7 @@ def test_an_address_that_swallows_packets_is_overtaken_by_the_next(resolver: Res
         resolver.ports = [swallowing, server.port]
         started = time.monotonic()
         assert send("http://two.example/v1") == HI
-        assert ATTEMPT_DELAY_S <= time.monotonic() - started < 8
+        assert time.monotonic() - started >= ATTEMPT_DELAY_S
 
 
 def test_the_first_failure_is_reported_when_all_fail(resolver: Resolver, send: Sender) -> None:
@@ -84,12 +84,12 @@ def test_no_answer_to_a_connection_is_a_connect_time_out(send: Sender) -> None:
     assert send.held == 0
 
 
-def test_a_stalled_handshake_is_a_connect_time_out(send: Sender) -> None:
-    with (
-        loopback.silent() as port,
-        pytest.raises(httpx.ConnectTimeout, match=r"^no TLS handshake within 0\.1 s$"),
-    ):
-        send(f"https://127.0.0.1:{port}/v1", connect=0.1)
+@at_any_speed
+def test_a_stalled_handshake_is_a_connect_time_out(factor: int, send: Sender) -> None:
+    limit_s = 0.1 * factor
+    message = f"^no TLS handshake within {limit_s:g} s$"
+    with loopback.silent() as port, pytest.raises(httpx.ConnectTimeout, match=message):
+        send(f"https://127.0.0.1:{port}/v1", connect=limit_s)
     assert send.held == 0
 
 
