@@ -162,6 +162,27 @@ def test_a_silent_proxy_is_waited_for_as_long_as_a_connection(
 
 
 @cases(
+    ("scheme", "url"),
+    {"tunnel": ("http", "https://h/"), "SOCKS": ("socks5", "http://h/"), "TLS": ("https", "http://h/")},
+)
+def test_a_silent_proxy_is_a_time_out_if_the_connection_took_all_the_time(
+    scheme: str, url: str, through: Through, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = socket.create_connection
+
+    def late(*arguments: Any, **options: Any) -> socket.socket:
+        connection = connect(*arguments, **options)
+        time.sleep(0.1)
+        return connection
+
+    monkeypatch.setattr(socket, "create_connection", late)
+    with silent() as port:
+        send = through(f"{scheme}://127.0.0.1:{port}", url, insecure=True)
+        with pytest.raises(httpx.ConnectTimeout, match=r"^no connection within 0\.05 s$"):
+            send(url, connect=0.05)
+
+
+@cases(
     ("proxy", "url", "answer", "message", "is_transient"),
     {
         "no HTTP": ("http", "https://h/", b"SSH-2.0-x\r\n", "it does not speak HTTP", False),

@@ -20,7 +20,7 @@ import httpx
 from chatpipe.system.causes import root_os_error, system_message
 from chatpipe.wire import proxy_refusals
 from chatpipe.wire.http1 import BESIDE_BODY_BYTES, OverlongReply, size_text
-from chatpipe.wire.timeouts import WaitLimits
+from chatpipe.wire.timeouts import ONE_LOOK_S, WaitLimits
 
 # The time-out of a step that is given none: only the SOCKS handshake of httpcore has such steps.
 _NONE_GIVEN: Any = object()
@@ -67,7 +67,8 @@ class ProxyHandshake:
         """Seconds that the next step may take. timeout is that of httpcore, for all other steps."""
         if not self._asked or self._ends_at is None:
             return None if timeout is _NONE_GIVEN else timeout
-        left_s = max(0.0, self._ends_at - time.monotonic())
+        # At 0 a socket would not wait at all, and fail with EAGAIN in place of a time-out.
+        left_s = max(ONE_LOOK_S, self._ends_at - time.monotonic())
         self._is_late_at_end = timeout is _NONE_GIVEN or timeout is None or left_s < timeout
         return left_s if self._is_late_at_end else timeout
 

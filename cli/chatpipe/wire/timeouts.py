@@ -25,7 +25,7 @@ ATTEMPT_DELAY_S = 0.25
 
 # The longest extension of a limit that was found to have passed; see extension_s().
 _MAX_EXTENSION_S = 1.0
-_MIN_EXTENSION_S = 0.01  # enough for one look at the sockets
+ONE_LOOK_S = 0.01  # enough for one look at the sockets
 
 _NEVER = float("inf")
 
@@ -38,7 +38,7 @@ def extension_s(late_s: float) -> float:
     was paid for. An event loop would run its timers first, because the system call that waits for
     sockets is interrupted by the stop and not repeated.
     """
-    return min(_MAX_EXTENSION_S, late_s + _MIN_EXTENSION_S)
+    return min(_MAX_EXTENSION_S, late_s + ONE_LOOK_S)
 
 
 class WaitLimits:
