@@ -305,8 +305,9 @@ class ClientConnection(asyncio.BufferedProtocol):
     def _reset(self) -> None:
         """Close the socket without lingering, which makes the system send a reset."""
         connection = self._transport.get_extra_info("socket")
-        with suppress(OSError):  # the client was faster
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if connection is not None:  # with TLS it is None if the client was faster
+            with suppress(OSError):  # without, it is closed
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def _linger(self) -> None:
