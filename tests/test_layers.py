@@ -471,6 +471,13 @@ def test_no_class_name_twice() -> None:
     assert not found, _offenders("class names used more than once", found)
 
 
+def test_no_function_name_twice() -> None:
+    found = [
+        f"{name}: {', '.join(where)}" for name, where in figures.function_homonyms(all_modules()).items()
+    ]
+    assert not found, _offenders("function names used more than once", found)
+
+
 def test_no_file_name_twice() -> None:
     """Apart from options/x, flags/x and commands/x, which may share the name of the module they lead to."""
     found = [
@@ -671,6 +678,21 @@ def test_gerunds_of_modules_and_classes() -> None:
 )
 def test_class_homonyms(first: str, second: str, homonyms: dict[str, list[str]]) -> None:
     assert figures.class_homonyms(_modules(("m", first), ("n", second))) == homonyms
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "homonyms"),
+    [
+        ("def f(): 1", "def g(): 1", {}),
+        ("def f(): 1", "async def f(): 1", {"f": ["m", "n"]}),
+        ("def f(): 1", "class A:\n    def f(self): 1", {}),
+        ("def _f(): 1", "def _f(): 1", {}),
+        ("def main(): 1", "def main(): 1", {}),
+    ],
+)
+def test_function_homonyms(first: str, second: str, homonyms: dict[str, list[str]]) -> None:
+    modules = _modules(("m", first), ("n", second), ("commands.f", first))
+    assert figures.function_homonyms(modules) == homonyms
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from chatpipe.call import Call
 from chatpipe.conversation import transcript
-from chatpipe.conversation.history import answer_message, new_messages
+from chatpipe.conversation.history import history_answer, new_messages
 from chatpipe.options.output import FormatOptions, OutputOptions
 from chatpipe.options.run import CallOptions
 from chatpipe.options.server import KeyWaits
@@ -45,7 +45,7 @@ def answer(draft: Draft, call: CallOptions, format: FormatOptions, output: Outpu
             result = sending.run(prepared.body, out)
             if history is None or not result.is_worth_keeping:
                 return finish_output(out, result.fault)
-            with history.appended([*new, *result.steps, answer_message(result.answer.completion)]):
+            with history.appended([*new, *result.steps, history_answer(result.answer.completion)]):
                 return finish_output(out, result.fault)
 
 

@@ -352,9 +352,9 @@ async def _read_reply(
 ) -> CleanResult:
     """Read a reply, after its head. A receiver of bodies is for a reply that is no completion."""
     if receiver.takes == "body":
-        from chatpipe.wire.whole_body import read_whole  # see fetch()
+        from chatpipe.wire.whole_body import read_whole_body  # see fetch()
 
-        return await read_whole(response, headers, request)
+        return await read_whole_body(response, headers, request)
     return await read_without_secrets(response, headers, request, receiver)
 
 

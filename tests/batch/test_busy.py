@@ -32,7 +32,7 @@ from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.options.output import FORMATS, ConsoleOptions
 from chatpipe.options.run import Jobs, RunLimits, SharedLimits
 from chatpipe.options.server import RetryPolicy, ServerOptions
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.server import Server
 from chatpipe.system.console import Console
 from chatpipe.wire import refusals, retry
@@ -43,7 +43,7 @@ from support.parametrize import cases
 ADDED = 420
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 OPTIONS = ServerOptions(base_urls=("http://127.0.0.1:9/v1",))
-SERVER = Server(resolve(OPTIONS, {})[0], (), None, OPTIONS)
+SERVER = Server(resolve_endpoints(OPTIONS, {})[0], (), None, OPTIONS)
 
 
 @pytest.fixture(params=[429, 498, 503, 520, 529, ADDED])

@@ -20,7 +20,9 @@ from chatpipe.server.server import open_servers
 from support.parametrize import cases
 
 URL = "http://127.0.0.1:8000/v1"
-SERVER, *_ = open_servers(endpoints.resolve(ServerOptions(base_urls=(URL,)), {}), ServerOptions(), {})
+SERVER, *_ = open_servers(
+    endpoints.resolve_endpoints(ServerOptions(base_urls=(URL,)), {}), ServerOptions(), {}
+)
 
 
 class Fleet:

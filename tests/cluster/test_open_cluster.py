@@ -9,7 +9,7 @@ from chatpipe.cluster.stand_in_keys import with_stand_in_key
 from chatpipe.cluster.terms import public_terms, write_terms
 from chatpipe.errors import BadConfiguration
 from chatpipe.options.server import KeySource, ServerOptions
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.keys import KEY_WAYS, find_key
 from chatpipe.server.server import Server
 from support.process import run
@@ -58,7 +58,7 @@ def test_an_option_without_an_address(address: str) -> None:
 
 
 def servers(options: ServerOptions, environ: dict[str, str], *lines: str) -> list[Server]:
-    endpoints = resolve(options, environ, lines)
+    endpoints = resolve_endpoints(options, environ, lines)
     return [Server(each, each.headers, None, options) for each in endpoints]
 
 

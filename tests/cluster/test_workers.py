@@ -19,7 +19,7 @@ from chatpipe.cluster.terms import private_terms, write_terms
 from chatpipe.cluster.workers import ClusterWords, RelayLink, Workers
 from chatpipe.errors import ChatpipeError, NoAccess, NoServerLeft, Status, Unreachable
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.request_extensions import LOST_KEPT, MAX_REPLY
 from chatpipe.server.server import Server, open_servers
 from chatpipe.wire.light_messages import headers_by_name
@@ -62,7 +62,7 @@ class Run:
 async def a_run(base_url: str, workers: int = 1, patience_s: float = 20.0) -> AsyncIterator[Run]:
     options = ServerOptions(base_urls=(base_url,), allow_http=True)
     environ = {"CHATPIPE_API_KEY": KEY}
-    servers = open_servers(resolve(options, environ), options, environ)
+    servers = open_servers(resolve_endpoints(options, environ), options, environ)
     run = Run(servers[0], Crew(write_terms(private_terms(servers, 8, verbose=False)), workers), patience_s)
     try:
         yield run

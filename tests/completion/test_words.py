@@ -10,7 +10,7 @@ import pytest
 from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE
 from chatpipe.options.output import ANSWER_FORMATS, MAP_FORMATS, RUN_FORMATS, SHOW_FORMATS
 from chatpipe.server.keys import KEY_WAYS
-from chatpipe.server.profile_file import names
+from chatpipe.server.profile_file import built_in_names
 from manual import commands
 from support.process import run
 
@@ -124,7 +124,7 @@ def answer(*words: str, environ: Mapping[str, str] = MappingProxyType({})) -> li
         ),
         (("ask", "--reasoning", ""), ["drop", "stderr", "only"]),
         (("ask", "--error-format", ""), ["text", "json"]),
-        (("ask", "--profile", ""), names()),
+        (("ask", "--profile", ""), built_in_names()),
         (("ask", "-p", "echo", "--tool-choice", "r"), ["required"]),
         (("completion", ""), ["bash", "zsh", "fish"]),
         (("check", ""), [FILES]),

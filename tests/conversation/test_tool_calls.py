@@ -108,7 +108,7 @@ def test_long_arguments_are_not_repeated_whole() -> None:
     },
 )
 def test_a_call_is_answered_by_the_message_of_its_kind(call: ToolCall, message: dict[str, Any]) -> None:
-    assert tool_calls.answer_message(call, "ok") == message
+    assert tool_calls.tool_message(call, "ok") == message
 
 
 @cases(
@@ -134,15 +134,15 @@ def test_arguments_that_are_no_json_are_repaired_in_a_copy(
     message: dict[str, Any], mended: dict[str, Any]
 ) -> None:
     before = repr(message)
-    assert tool_calls.repaired(message) == mended
+    assert tool_calls.repaired_message(message) == mended
     assert repr(message) == before
 
 
 def test_a_mended_message_and_its_answers_pass_the_check() -> None:
     message = calling(function("{}", id=None), function("{", id=""), function("{}"))
-    answers = [tool_calls.answer_message(call, "ok") for call in tool_calls.calls_of(message)]
+    answers = [tool_calls.tool_message(call, "ok") for call in tool_calls.calls_of(message)]
     asked = {"role": "user", "content": "?"}
-    body = {"model": "m", "messages": [asked, tool_calls.repaired(message), *answers]}
+    body = {"model": "m", "messages": [asked, tool_calls.repaired_message(message), *answers]}
     assert check(body) == []
 
 
@@ -157,8 +157,8 @@ def test_names_of_a_request() -> None:
         ],
         "functions": [{"name": "old"}, 5],
     }
-    assert tool_calls.offered_names(body) == {"f", "c", "old"}
-    assert tool_calls.offered_names({"tools": None, "functions": "x"}) == frozenset()
+    assert tool_calls.tool_names(body) == {"f", "c", "old"}
+    assert tool_calls.tool_names({"tools": None, "functions": "x"}) == frozenset()
 
 
 def test_what_the_model_is_told() -> None:

@@ -13,7 +13,7 @@ from chatpipe.errors import BadInput, MissingInput, Status, UsageFault
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import SizeLimit, Sources, stdin_owner
 from chatpipe.inputs.stdin import Stdin
-from chatpipe.inputs.text_decoder import text_of
+from chatpipe.inputs.text_decoder import source_text
 from support.parametrize import cases
 from support.pipes import filled
 from support.refusals import refused
@@ -184,7 +184,7 @@ def test_stdin_that_is_closed_is_66(way: str) -> None:
     },
 )
 def test_one_final_newline_is_removed(data: bytes, text: str) -> None:
-    assert text_of(Source("f", data)) == text
+    assert source_text(Source("f", data)) == text
 
 
 CONVERT = "is not UTF-8: convert it first, for example with iconv -f {} -t UTF-8 f"
@@ -201,7 +201,7 @@ CONVERT = "is not UTF-8: convert it first, for example with iconv -f {} -t UTF-8
 )
 def test_bytes_that_are_not_text_are_65(data: bytes, line: str) -> None:
     with refused(BadInput, line, status=Status.BAD_INPUT):
-        text_of(Source("f", data))
+        source_text(Source("f", data))
 
 
 @cases(

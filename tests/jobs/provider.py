@@ -17,7 +17,7 @@ from chatpipe.options.serve import ServeOptions
 from chatpipe.options.server import RetryPolicy, ServerOptions
 from chatpipe.serve.fault_grammar import parse_fault
 from chatpipe.serve.planner import Planner, Times
-from chatpipe.serve.reply_steps import Close, Reset, steps_of
+from chatpipe.serve.reply_steps import Close, Reset, steps_of_reply
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profiles import DEFAULT
@@ -89,7 +89,7 @@ class Provider:
         """The reply, whole; its stream breaks where the provider closes the connection."""
         plan = self.planner.plan(request, Times(self.clock_s, BEGIN + self.clock_s))
         data = b""
-        for step in steps_of(plan, request):
+        for step in steps_of_reply(plan, request):
             if isinstance(step, bytes):
                 data += step
             if isinstance(step, Close | Reset):

@@ -12,7 +12,7 @@ from chatpipe.jobs.job_reasons import JobReason
 from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.server.profile_file import names, read_profile
+from chatpipe.server.profile_file import built_in_names, read_profile
 from chatpipe.server.profiles import DEFAULT, ECHO, Profile, ProfileServer
 from support.parametrize import cases
 
@@ -263,7 +263,7 @@ def test_what_is_no_job(value: object) -> None:
 def test_each_provider_has_a_dialect_or_is_refused_by_its_name() -> None:
     """The row of a new provider belongs here."""
     found: dict[str, str] = {}
-    for name in names():
+    for name in built_in_names():
         profile = ECHO if name == "echo" else read_profile(name)
         assert profile is not None
         try:

@@ -53,7 +53,7 @@ RESULTS = [
 
 
 def asked(**fields: Any) -> echo.Reply:
-    return echo.answer("POST", "/v1/chat/completions", orjson.dumps({"messages": USER, **fields}))
+    return echo.answer_http("POST", "/v1/chat/completions", orjson.dumps({"messages": USER, **fields}))
 
 
 def completion(**fields: Any) -> Any:
@@ -88,7 +88,7 @@ def parsed(reply: echo.Reply) -> Any:
 
 
 def refused(data: bytes) -> Any:
-    reply = echo.answer("POST", "/v1/chat/completions", data)
+    reply = echo.answer_http("POST", "/v1/chat/completions", data)
     assert reply.status == 400
     return parsed(reply)["error"]
 
@@ -556,9 +556,9 @@ def folded(found: list[Any]) -> Any:
 def test_stream_adds_up_to_the_completion(fields: dict[str, Any]) -> None:
     whole = dumped(fields)
     streamed = dumped({**fields, "stream": True, "stream_options": {"include_usage": True}})
-    *events, _ = split_events(echo.answer("POST", "/chat/completions", streamed))
+    *events, _ = split_events(echo.answer_http("POST", "/chat/completions", streamed))
     digests = re.compile(rb"(chatcmpl-|call_|audio_)[0-9a-f]{24}")
-    plain = b"".join(echo.answer("POST", "/chat/completions", whole).pieces)
+    plain = b"".join(echo.answer_http("POST", "/chat/completions", whole).pieces)
     # json, because orjson refuses half an emoji
     found = [json.loads(digests.sub(rb"\1", event[6:])) for event in events]
     assert folded(found) == json.loads(digests.sub(rb"\1", plain))
@@ -568,7 +568,7 @@ def test_stream_adds_up_to_the_completion(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_same_request_same_bytes(fields: dict[str, Any], stream: bool) -> None:
     data = dumped({**fields, "stream": stream})
-    first, second = (echo.answer("POST", "/v1/chat/completions", data) for _ in range(2))
+    first, second = (echo.answer_http("POST", "/v1/chat/completions", data) for _ in range(2))
     assert list(first.pieces) == list(second.pieces)
     assert first.headers == second.headers
 
@@ -603,11 +603,11 @@ def test_every_answer_fits_the_schemas_of_the_api(fields: dict[str, Any]) -> Non
     ],
 )
 def test_any_prefix_is_taken(path: str) -> None:
-    assert echo.answer("POST", path, orjson.dumps({"messages": USER})).status == 200
+    assert echo.answer_http("POST", path, orjson.dumps({"messages": USER})).status == 200
 
 
 def got(path: str) -> Any:
-    return parsed(echo.answer("GET", path, b""))
+    return parsed(echo.answer_http("GET", path, b""))
 
 
 def test_the_list_of_models_has_echo() -> None:
@@ -630,7 +630,7 @@ def test_the_list_of_models_has_echo() -> None:
     ],
 )
 def test_wrong_address_is_an_error_of_the_api(method: str, path: str, status: int, code: str | None) -> None:
-    reply = echo.answer(method, path, b"")
+    reply = echo.answer_http(method, path, b"")
     assert reply.status == status
     assert ("content-type", "application/json") in reply.headers
     error = parsed(reply)["error"]
@@ -639,7 +639,7 @@ def test_wrong_address_is_an_error_of_the_api(method: str, path: str, status: in
 
 
 def test_wrong_method_names_the_right_one() -> None:
-    assert ("allow", "POST") in echo.answer("GET", "/v1/chat/completions", b"").headers
+    assert ("allow", "POST") in echo.answer_http("GET", "/v1/chat/completions", b"").headers
 
 
 def with_message(**fields: Any) -> bytes:
@@ -712,7 +712,7 @@ def test_refused_as_the_api_does(data: bytes, param: str | None, code: str | Non
 
 def test_request_id_comes_with_every_answer_to_a_chat() -> None:
     ids = [
-        dict(echo.answer("POST", "/chat/completions", data).headers)["x-request-id"]
+        dict(echo.answer_http("POST", "/chat/completions", data).headers)["x-request-id"]
         for data in (b"", b"{}", dumped({}))
     ]
     assert len(set(ids)) == 3
@@ -745,7 +745,7 @@ LARGE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fields", LARGE.values(), ids=LARGE)
 def test_a_large_answer_that_repeats_little_is_sent(fields: dict[str, Any]) -> None:
-    reply = echo.answer("POST", "/v1/chat/completions", with_text("a " * 100_000, **fields))
+    reply = echo.answer_http("POST", "/v1/chat/completions", with_text("a " * 100_000, **fields))
     assert reply.status == 200
     assert sum(map(len, reply.pieces)) < 20_000_000
 

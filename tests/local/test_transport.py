@@ -55,7 +55,7 @@ def test_stream_comes_one_delta_a_piece() -> None:
     """The end comes with the last delta."""
     response, pieces = driven(exchanged(httpx.Request("POST", URL, content=STREAM)))
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert pieces == list(model.answer("POST", "/v1/chat/completions", STREAM).pieces)
+    assert pieces == list(model.answer_http("POST", "/v1/chat/completions", STREAM).pieces)
     assert len(pieces) == 3
 
 

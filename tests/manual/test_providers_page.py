@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.keys import chosen_source
-from chatpipe.server.profile_file import names, read_profile
+from chatpipe.server.profile_file import built_in_names, read_profile
 from manual import pages
 
 PAGE = "chatpipe-providers"
@@ -70,7 +70,7 @@ def changes_of(table: dict[str, Any]) -> list[str]:
 
 def test_every_profile_has_its_part_in_the_order_of_the_file() -> None:
     parts = pages.subsections(pages.sections(PAGE)["PROVIDERS"])
-    assert [title for title in parts if title] == names()
+    assert [title for title in parts if title] == built_in_names()
 
 
 @EACH
@@ -93,7 +93,7 @@ def test_changes_are_the_patches(name: str) -> None:
     assert text_of(name).count("\nChanged") == len(TABLES[name].get("patch", ()))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", built_in_names())
 def test_call_names_the_profile_and_a_model(name: str) -> None:
     words = line_of(name).words
     model = [] if name == "echo" else ["-m", words[5]]
@@ -104,7 +104,7 @@ def test_call_names_the_profile_and_a_model(name: str) -> None:
 def test_lines_are_all_that_a_call_needs(name: str) -> None:
     """They name the server, and hold the key where one is needed."""
     environ = line_of(name).environ
-    (endpoint,) = resolve(ServerOptions(name), environ)
+    (endpoint,) = resolve_endpoints(ServerOptions(name), environ)
     source = chosen_source(endpoint.keys, environ)
     profile = read_profile(name)
     assert profile is not None

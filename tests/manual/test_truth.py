@@ -18,7 +18,7 @@ from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE, RUN_ALLOWABLE, Outc
 from chatpipe.options.output import FORMATS, SHOW_FORMATS
 from chatpipe.options.parameters import TABLE, Parameter
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.server import open_servers
 from chatpipe.wire.transports import open_transport
 from manual import commands, pages
@@ -197,10 +197,10 @@ class _Asked(dict[str, str]):
 def _asked_for() -> set[str]:
     """The variables that a request looks at on its way, over http and over https."""
     asked = _Asked()
-    resolve(ServerOptions(), asked)
+    resolve_endpoints(ServerOptions(), asked)
     for url in ("http://example.invalid/v1", "https://example.invalid/v1"):
         options = ServerOptions(base_urls=(url,))
-        server, *_ = open_servers(resolve(options, asked)[:1], options, asked)
+        server, *_ = open_servers(resolve_endpoints(options, asked)[:1], options, asked)
         assert open_transport(server, asked) is not None
     return asked.names | {"OPENAI_API_KEY", "CHATPIPE_API_KEY"}
 

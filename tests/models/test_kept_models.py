@@ -9,12 +9,12 @@ import pytest
 from chatpipe.errors import CannotWrite
 from chatpipe.models.kept_models import keep, kept_names, kept_path
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.endpoints import Endpoint, resolve_endpoints
 from support.parametrize import cases
 
 
 def endpoint(url: str = "https://a.example/v1") -> Endpoint:
-    return resolve(ServerOptions(base_urls=(url,)), {})[0]
+    return resolve_endpoints(ServerOptions(base_urls=(url,)), {})[0]
 
 
 @cases(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.models.model_list import COLUMNS, Page, cells, distinct, model_of, name_of, page_of
+from chatpipe.models.model_list import COLUMNS, Page, cells, distinct, model_page, name_of, sole_model
 from support.parametrize import cases
 
 A, B = {"id": "a"}, {"id": "b"}
@@ -34,12 +34,12 @@ A, B = {"id": "a"}, {"id": "b"}
     },
 )
 def test_a_list_is_read_in_the_form_of_any_server(value: Any, page: Page) -> None:
-    assert page_of(value) == page
+    assert model_page(value) == page
 
 
 @pytest.mark.parametrize("value", [{}, {"status": "ok"}, {"data": {"id": "a"}}, {"data": 1}, A, "a", 1, None])
 def test_no_page(value: Any) -> None:
-    assert page_of(value) is None
+    assert model_page(value) is None
 
 
 @cases(
@@ -55,7 +55,7 @@ def test_no_page(value: Any) -> None:
     },
 )
 def test_one_model(value: Any, model: Any) -> None:
-    assert model_of(value) == model
+    assert sole_model(value) == model
 
 
 def test_name_and_copies() -> None:

@@ -7,7 +7,7 @@ import pytest
 from chatpipe.errors import BadConfiguration
 from chatpipe.models.models_route import model_url, models_endpoint, page_url
 from chatpipe.options.server import KeySource, ServerOptions
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.headers import OWN_HEADERS
 from chatpipe.server.keys import ENVIRONMENT
 from chatpipe.server.profiles import Profile
@@ -43,7 +43,9 @@ ENVIRON = {"HOST": "dbx.example", "BARE": "https://api.example/"}
     },
 )
 def test_the_list_is_asked_for_below_the_base_url(base_url: str, route: str, url: str) -> None:
-    (endpoint,) = resolve(ServerOptions(base_urls=(base_url,), headers=("X-A: b",), keys=(KEY,)), {})
+    (endpoint,) = resolve_endpoints(
+        ServerOptions(base_urls=(base_url,), headers=("X-A: b",), keys=(KEY,)), {}
+    )
     endpoint = endpoint._replace(profile=Profile("p", models_path=route))
     asked = models_endpoint(endpoint, ENVIRON)
     assert asked.base_url == url
@@ -53,7 +55,7 @@ def test_the_list_is_asked_for_below_the_base_url(base_url: str, route: str, url
 
 def test_list_at_another_server_gets_no_key() -> None:
     options = ServerOptions(base_urls=("https://a.example/v1",), headers=("X-A: b",), keys=(KEY,))
-    (endpoint,) = resolve(options, {})
+    (endpoint,) = resolve_endpoints(options, {})
     profile = Profile("p", models_path="https://b.example/models", needs_key=True)
     asked = models_endpoint(endpoint._replace(profile=profile, needs_key=True), {})
     assert asked.base_url == "https://b.example/models"
@@ -62,7 +64,7 @@ def test_list_at_another_server_gets_no_key() -> None:
 
 @pytest.mark.parametrize("route", ["", None])
 def test_no_list(route: str | None) -> None:
-    (endpoint,) = resolve(ServerOptions(base_urls=("https://a.example/v1",)), {})
+    (endpoint,) = resolve_endpoints(ServerOptions(base_urls=("https://a.example/v1",)), {})
     with pytest.raises(BadConfiguration, match="profile 'p' has no list of models"):
         models_endpoint(endpoint._replace(profile=Profile("p", models_path=route)), {})
 
@@ -70,7 +72,9 @@ def test_no_list(route: str | None) -> None:
 def test_list_of_a_profile_belongs_to_its_server() -> None:
     """Another server beside -p has its own list, below its base URL."""
     environ = {"AZURE_OPENAI_ENDPOINT": "https://me.azure.example", "AZURE_OPENAI_API_KEY": "k" * 20}
-    (endpoint,) = resolve(ServerOptions(profile="azure", base_urls=("https://gateway.example/v1",)), environ)
+    (endpoint,) = resolve_endpoints(
+        ServerOptions(profile="azure", base_urls=("https://gateway.example/v1",)), environ
+    )
     assert models_endpoint(endpoint, environ).base_url == "https://gateway.example/v1/models"
 
 

@@ -263,7 +263,7 @@ def test_no_two_formats_share_a_writer() -> None:
 def test_build_writes_the_body_in_every_format(format: str) -> None:
     options = ServerOptions(base_urls=("http://127.0.0.1:1/v1",))
     body = {"model": "m", "messages": [], "stream": True}
-    request = UnsentRequest(body, "line-1", endpoints.resolve(options, {}, ())[0], options, {})
+    request = UnsentRequest(body, "line-1", endpoints.resolve_endpoints(options, {}, ())[0], options, {})
     text = format_request(format, request, print)
     assert orjson.dumps(body) in text
     assert text.endswith(b"\n")

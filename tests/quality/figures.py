@@ -243,6 +243,24 @@ def class_homonyms(modules: Iterable[Module]) -> dict[str, list[str]]:
     return {name: found for name, found in places.items() if len(found) > 1}
 
 
+def function_homonyms(modules: Iterable[Module]) -> dict[str, list[str]]:
+    """The name of a public function -> the modules of its definitions, where there are two or more.
+
+    Methods do not count: their class tells them apart. A function in commands/ has the name of its command,
+    and `main` is where a program begins.
+    """
+    places = defaultdict(list)
+    for module in modules:
+        if module.name.partition(".")[0] == "commands":
+            continue
+        for node in module.tree.body:
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if not node.name.startswith("_") and node.name != "main":
+                places[node.name].append(module.name)
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
 def file_homonyms(modules: Iterable[Module]) -> dict[str, list[str]]:
     """File name -> the modules that have it, where there are two or more. `__init__` does not count."""
     places = defaultdict(list)
@@ -428,6 +446,7 @@ def figures(modules: Sequence[Module], tested: int) -> list[Figure]:
         Figure("files that share a name", f"{sum(map(len, file_homonyms(modules).values()))}"),
         Figure("those not allowed to", f"{sum(map(len, forbidden_homonyms(modules).values()))}", "0"),
         Figure("class names used more than once", f"{len(class_homonyms(modules))}", "0"),
+        Figure("function names used more than once", f"{len(function_homonyms(modules))}", "0"),
         Figure("gerund names, modules + classes", gerunds, "0 + 0"),
         Figure("docstrings", f"{len(texts)}"),
         Figure("those that begin What/Whether/How/Who/As", f"{_clauses(texts, CLAUSE_WORDS[:5])}"),

@@ -22,7 +22,7 @@ from chatpipe.recordings.recorded_attempts import Recordings
 from chatpipe.recordings.recorded_transport import RecordedTransport
 from chatpipe.recordings.recording_index import RecordingIndex
 from chatpipe.recordings.recording_writer import RecordingWriter
-from chatpipe.recordings.transport_failures import exception_of, failure_of
+from chatpipe.recordings.transport_failures import exception_of, recorded_failure
 from chatpipe.system.lock import LockPatience
 from chatpipe.wire.faults import CarriedFault, from_exception, is_transient
 from chatpipe.wire.http1 import NotHTTP, OverlongReply
@@ -255,7 +255,7 @@ def test_a_failure_before_a_reply_comes_back(recorder: Recorder, error: Exceptio
 
 @pytest.mark.parametrize("failure", sorted(RECORDED_FAILURES))
 def test_failures_have_one_exception_each(failure: str) -> None:
-    assert failure_of(exception_of(failure, "why")) == (failure, "why")
+    assert recorded_failure(exception_of(failure, "why")) == (failure, "why")
 
 
 @pytest.mark.parametrize("failure", sorted(RECORDED_FAILURES))

@@ -15,7 +15,7 @@ from chatpipe.serve.batches.multipart import FormReader
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.fault_grammar import parse_fault
 from chatpipe.serve.planner import Planner
-from chatpipe.serve.reply_steps import ReplyPlan, steps_of
+from chatpipe.serve.reply_steps import ReplyPlan, steps_of_reply
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
 from serve.client import chat_request, statuses
@@ -61,7 +61,7 @@ class _Owner:
 
     max_body = 1000
     is_stopping = False
-    steps = staticmethod(steps_of)
+    steps = staticmethod(steps_of_reply)
     read_buffer = memoryview(bytearray(30_000))
 
     def __init__(self, fault: str) -> None:

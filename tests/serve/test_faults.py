@@ -12,7 +12,7 @@ from chatpipe.options.serve import FaultRule, ServeOptions, StatusValue
 from chatpipe.serve.fault_grammar import API_KINDS, KINDS, NoFault, parse_fault
 from chatpipe.serve.planner import Planner
 from chatpipe.serve.reply_faults import APPLY
-from chatpipe.serve.reply_steps import Close, Pause, Reset, Step, steps_of
+from chatpipe.serve.reply_steps import Close, Pause, Reset, Step, steps_of_reply
 from serve.client import WEATHER
 from serve.test_planner import NOW, chat
 
@@ -178,7 +178,7 @@ def replied(faults: str, **fields: Any) -> tuple[bytes, list[Step]]:
     rules = tuple(parse_fault(text) for text in faults.split(" "))
     data = b""
     steps: list[Step] = []
-    for step in steps_of(Planner(ServeOptions(faults=rules)).plan(asked, NOW), asked):
+    for step in steps_of_reply(Planner(ServeOptions(faults=rules)).plan(asked, NOW), asked):
         if isinstance(step, bytes):
             data += step
         else:
@@ -282,10 +282,10 @@ def test_status_has_its_retry_after_in_whole_seconds() -> None:
 def test_slices_are_a_few_bytes_each_with_a_turn_between_them() -> None:
     asked = chat("näïve", stream=True)
     plan = Planner(ServeOptions(faults=(parse_fault("slice=3"),))).plan(asked, NOW)
-    steps = list(steps_of(plan, asked))
+    steps = list(steps_of_reply(plan, asked))
     assert {len(step) for step in steps[::2] if isinstance(step, bytes)} <= {1, 2, 3}
     assert set(steps[1::2]) == {Pause(0.0)}
-    whole = steps_of(Planner(ServeOptions()).plan(asked, NOW), asked)
+    whole = steps_of_reply(Planner(ServeOptions()).plan(asked, NOW), asked)
     assert b"".join(steps[::2]) == b"".join(whole)  # type: ignore[arg-type]
 
 

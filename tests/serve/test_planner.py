@@ -11,7 +11,7 @@ from chatpipe.limits.gauges import Gauges, parse_gauges
 from chatpipe.options.serve import Latency, ServeOptions
 from chatpipe.serve.draws import draw, latency_s, parse_latency
 from chatpipe.serve.planner import Planner, Times
-from chatpipe.serve.reply_steps import Pause, ReplyPlan, steps_of
+from chatpipe.serve.reply_steps import Pause, ReplyPlan, steps_of_reply
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.slots_in_use import Slots, Ticket
 from serve.client import chat_body
@@ -70,13 +70,13 @@ def test_latency_is_that_of_the_seed_the_body_and_its_occurrence() -> None:
 
 def test_latency_is_for_completions_only() -> None:
     planner = Planner(ServeOptions(latency=Latency(5.0)))
-    assert next(steps_of(planner.plan(chat(), NOW), chat())) == Pause(5.0)
+    assert next(steps_of_reply(planner.plan(chat(), NOW), chat())) == Pause(5.0)
     assert planner.plan(METRICS, NOW).pace.latency_s == 0
 
 
 def test_a_request_beyond_the_slots_is_refused_until_one_is_free() -> None:
     planner = Planner(ServeOptions(slots=1))
-    steps = steps_of(planner.plan(chat(), NOW), chat())
+    steps = steps_of_reply(planner.plan(chat(), NOW), chat())
     next(steps)
     refused = planner.plan(chat(), NOW)
     assert (refused.status, b"all of its 1 slots" in body_of(refused)) == (429, True)
@@ -106,7 +106,7 @@ def test_metrics_are_read_by_our_own_reader_of_gauges() -> None:
     planner = Planner(ServeOptions(slots=2, queue=True))
     plans = [planner.plan(chat(stream=True), NOW) for _ in range(5)]
     assert parse_gauges(body_of(planner.plan(METRICS, NOW))) == Gauges(2.0, 3.0)
-    list(steps_of(plans[0], chat()))
+    list(steps_of_reply(plans[0], chat()))
     planner.count(plans[0])
     text = body_of(planner.plan(METRICS, NOW)).decode()
     for line in ("request_success_total", "prompt_tokens_total", "generation_tokens_total"):

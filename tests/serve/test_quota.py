@@ -6,7 +6,7 @@ import pytest
 
 from chatpipe.response.delays import delay_in_words, delay_until
 from chatpipe.response.server_error import ServerError
-from chatpipe.serve.dialects import DIALECTS, duration_text
+from chatpipe.serve.dialects import DIALECTS, go_duration
 from chatpipe.serve.quota import Quota
 from chatpipe.wire.rate_limits import ReportedLimit, reported_limits
 from chatpipe.wire.refusal_words import status_of
@@ -110,4 +110,4 @@ def test_every_dialect_is_in_the_table_above() -> None:
     ],
 )
 def test_durations_are_those_of_go(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
+    assert go_duration(seconds) == text

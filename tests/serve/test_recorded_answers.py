@@ -14,7 +14,7 @@ import pytest
 from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, RecordedRequest, read_record
 from chatpipe.recordings.try_counter import NumberedRequest, TryCounter
 from chatpipe.serve.replayed_reply import ReplayedReply
-from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, steps_of
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, steps_of_reply
 from chatpipe.serve.served_request import ServedRequest
 from serve.client import Running, chat_body, chat_request, get, serving
 from serve.test_upstream import REPLIES, answer, in_front, seen, texts_of
@@ -290,7 +290,7 @@ def played(reply: RecordedReply, took_ms: int, speed: float) -> tuple[ReplyPlan,
     asked = NumberedRequest(RecordedRequest("POST", "/v1/chat/completions", {"stream": True}), "", 1, 1)
     source = ReplayedReply(ExchangeRecord("", asked.request, reply, took_ms=took_ms), asked, speed, _ignore)
     plan = ReplyPlan(0, (), (), source=source)
-    return plan, list(steps_of(plan, ServedRequest("POST", "/", {}, b"")))
+    return plan, list(steps_of_reply(plan, ServedRequest("POST", "/", {}, b"")))
 
 
 def waits(reply: RecordedReply, took_ms: int, speed: float) -> list[Any]:

@@ -14,7 +14,7 @@ from chatpipe.serve.reply_steps import (
     Reset,
     Step,
     note_cut,
-    steps_of,
+    steps_of_reply,
     whole_reply,
 )
 from chatpipe.serve.served_request import ServedRequest
@@ -66,7 +66,7 @@ def plan_of_body(*pieces: Step, status: int = 200, kind: str = JSON, **fields: o
 @pytest.mark.parametrize("status", [200, 404, 429, 500, 599])
 def test_a_whole_reply_is_the_bytes_of_its_steps(status: int) -> None:
     whole = whole_reply(plan_of_body(BODY, status=status), ASKED)
-    steps = list(steps_of(plan_of_body(BODY, status=status), ASKED))
+    steps = list(steps_of_reply(plan_of_body(BODY, status=status), ASKED))
     assert whole.endswith(BODY)
     assert whole == b"".join(step for step in steps if isinstance(step, bytes))
 

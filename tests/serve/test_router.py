@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chatpipe.local.model import Reply
-from chatpipe.serve.reply_steps import Close, Pause, ReplyPace, plan_of, steps_of
+from chatpipe.serve.reply_steps import Close, Pause, ReplyPace, plan_of, steps_of_reply
 from chatpipe.serve.router import Router
 from chatpipe.serve.served_request import ServedRequest
 
@@ -95,7 +95,7 @@ def written(asked: ServedRequest, delay: float = 0.0) -> tuple[bytes, list[objec
     """The bytes of the reply, and its other steps."""
     plan = plan_of(router().reply_to(asked))
     plan.pace = ReplyPace(chunk_delay_s=delay)
-    steps = list(steps_of(plan, asked))
+    steps = list(steps_of_reply(plan, asked))
     return b"".join(step for step in steps if isinstance(step, bytes)), [
         step for step in steps if not isinstance(step, bytes)
     ]

@@ -9,7 +9,7 @@ import pytest
 
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.serve import verdict as rules
-from chatpipe.serve.attempts import Attempt, Outcome, beginning_of, credential_of, first_words, key_of
+from chatpipe.serve.attempts import Attempt, Outcome, beginning_of, body_key, credential_of, first_words
 from chatpipe.serve.verdict import ClientVerdict
 from chatpipe.serve.verdict_report import verdict_lines, verdict_record
 
@@ -181,9 +181,9 @@ def test_an_answer_in_one_step_is_remembered_as_one_in_two() -> None:
 
 def test_a_body_is_known_by_its_value() -> None:
     same = (b'{"a": 1, "b": [2]}', b'{"b":[2],"a":1}')
-    assert len({key_of(ChatBody(data)) for data in same}) == 1
+    assert len({body_key(ChatBody(data)) for data in same}) == 1
     other = (b'{"a":1}', b'{"a":2}', b"", b"{", b"\xff", b"[1]", b'{"a":' * 2000)
-    keys = {key_of(ChatBody(data)) for data in other}
+    keys = {body_key(ChatBody(data)) for data in other}
     assert (len(keys), max(map(len, keys)) < 100) == (len(other), True)
 
 

@@ -11,7 +11,7 @@ import pytest
 from chatpipe.errors import BadConfiguration
 from chatpipe.models.models_route import models_endpoint
 from chatpipe.options.server import KeySource, ServerOptions
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.keys import KEY_WAYS
 from chatpipe.server.server import open_servers
 from support.parametrize import cases
@@ -36,7 +36,7 @@ def v1(server: str, query: str = "") -> tuple[str, str]:
 
 
 def urls(options: ServerOptions, environ: Mapping[str, str], model: str | None = "m") -> tuple[str, str]:
-    (endpoint,) = resolve(options, environ)
+    (endpoint,) = resolve_endpoints(options, environ)
     route = endpoint.url(endpoint.profile.path, model or endpoint.model)
     return route, models_endpoint(endpoint, environ).base_url
 
@@ -134,7 +134,7 @@ def test_deployment_without_a_version_is_78(profile: str | None) -> None:
     url = f"{ME}/openai/deployments/prod"
     fix = f"append ?api-version=2024-10-21, or use '{ME}/openai/v1'"
     with refused(BadConfiguration, place="--base-url", what=f"'{url}' lacks the version of the API", fix=fix):
-        resolve(ServerOptions(profile, (url,)), {"AZURE_OPENAI_ENDPOINT": ME})
+        resolve_endpoints(ServerOptions(profile, (url,)), {"AZURE_OPENAI_ENDPOINT": ME})
 
 
 @cases(
@@ -150,7 +150,7 @@ def test_deployment_is_the_model(
     environ: dict[str, str], base_urls: tuple[str, ...], model: str | None
 ) -> None:
     given = {"AZURE_OPENAI_ENDPOINT": ME, **environ}
-    (endpoint,) = resolve(ServerOptions("azure", base_urls), given)
+    (endpoint,) = resolve_endpoints(ServerOptions("azure", base_urls), given)
     assert endpoint.model == model
 
 
@@ -189,7 +189,9 @@ def test_key_and_token_each_in_its_header(
     ways = {way.option: way for way in KEY_WAYS}
     keys = (KeySource(ways[options[0]], options[1]),) if options else ()
     given = {"AZURE_OPENAI_ENDPOINT": ME, **environ, **({"OPENAI_API_VERSION": version} if version else {})}
-    server, *_ = open_servers(resolve(ServerOptions("azure", keys=keys), given)[:1], ServerOptions(), given)
+    server, *_ = open_servers(
+        resolve_endpoints(ServerOptions("azure", keys=keys), given)[:1], ServerOptions(), given
+    )
     assert server.key_header == header
     assert {name.lower() for name, _ in server.headers} & {"api-key", "authorization"} == {header[0].lower()}
 
@@ -198,7 +200,7 @@ def test_resource_of_another_person_gets_no_key() -> None:
     """Its version is no secret: it goes to every deployment."""
     environ = {"AZURE_OPENAI_ENDPOINT": ME, "AZURE_OPENAI_API_KEY": KEY, "OPENAI_API_VERSION": DATED}
     other = "https://you.openai.azure.com/openai/deployments/d"
-    (endpoint,) = resolve(ServerOptions("azure", (other,)), environ)
+    (endpoint,) = resolve_endpoints(ServerOptions("azure", (other,)), environ)
     assert urlsplit(endpoint.base_url).query == f"api-version={DATED}"
     assert not endpoint.key_names
 
@@ -222,6 +224,6 @@ def test_version_of_a_users_profile(base_url: str, expected: tuple[str, str], fo
     (folder / "config.toml").write_text(f"[profiles.mine]\n{settings}")
     notes: list[str] = []
     environ = {"CHATPIPE_CONFIG": "config.toml"}
-    resolve(ServerOptions("mine"), environ, note=notes.append)
+    resolve_endpoints(ServerOptions("mine"), environ, note=notes.append)
     assert notes == []
     assert urls(ServerOptions("mine"), environ) == expected

@@ -12,7 +12,7 @@ from chatpipe.errors import BadConfiguration, ChatpipeError, NoAccess, UsageFaul
 from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server import server_choice
 from chatpipe.server.config import Config
-from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.endpoints import Endpoint, resolve_endpoints
 from chatpipe.server.headers import OWN_HEADERS
 from chatpipe.server.hosts import is_same_server
 from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS
@@ -288,7 +288,7 @@ def test_each_server_gets_what_is_its_own(
     given = ServerOptions(**options, allow_http=True)
 
     def servers() -> str:
-        return ", ".join(got(found, given, environ) for found in resolve(given, environ))
+        return ", ".join(got(found, given, environ) for found in resolve_endpoints(given, environ))
 
     if isinstance(expected, tuple):
         kind, words = expected
@@ -380,7 +380,7 @@ HERE = "and to this machine only"
 def test_ways_to_a_key_name_the_variable_that_is_for_this_server(
     options: dict[str, Any], environ: dict[str, str], ways: str
 ) -> None:
-    assert ", ".join(resolve(ServerOptions(**options), environ)[0].ways_to_a_key) == ways
+    assert ", ".join(resolve_endpoints(ServerOptions(**options), environ)[0].ways_to_a_key) == ways
 
 
 @cases(
@@ -405,5 +405,5 @@ def test_ways_to_a_key_name_the_variable_that_is_for_this_server(
 )
 def test_notes_say_what_a_server_does_not_get(options: dict[str, Any], notes: list[str]) -> None:
     noted: list[str] = []
-    resolve(ServerOptions(**options), {}, note=noted.append)
+    resolve_endpoints(ServerOptions(**options), {}, note=noted.append)
     assert noted == notes

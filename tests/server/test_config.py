@@ -14,7 +14,7 @@ from chatpipe.errors import BadConfiguration
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import patches
 from chatpipe.server.config import Config, config_path, find_profile, profile_names, read_config
-from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.endpoints import Endpoint, resolve_endpoints
 from chatpipe.server.profile_file import read_profile
 from chatpipe.server.profile_rules import _PATCH
 from chatpipe.server.profiles import ECHO, Profile
@@ -363,7 +363,7 @@ def test_default_profile_that_is_not_there(config: _Reader, tmp_path: Path) -> N
     assert read.profiles is not None
     assert [str(each) for each in read.profiles.all_faults()] == [words]
     with refused(BadConfiguration, words):
-        resolve(ServerOptions(), {"CHATPIPE_CONFIG": f"{tmp_path}/c.toml"})
+        resolve_endpoints(ServerOptions(), {"CHATPIPE_CONFIG": f"{tmp_path}/c.toml"})
 
 
 def test_every_setting_of_a_patch_has_a_rule() -> None:
@@ -525,7 +525,9 @@ def test_patch_that_drops_what_changes_the_meaning_is_named(
 
 
 def called(environ: dict[str, str], tmp_path: Path, **options: Any) -> Endpoint:
-    return resolve(ServerOptions(**options), {"CHATPIPE_CONFIG": f"{tmp_path}/c.toml", **environ})[0]
+    return resolve_endpoints(ServerOptions(**options), {"CHATPIPE_CONFIG": f"{tmp_path}/c.toml", **environ})[
+        0
+    ]
 
 
 WORK = """

@@ -16,7 +16,7 @@ from chatpipe.errors import BadConfiguration
 from chatpipe.options.server import ServerOptions
 from chatpipe.server import profile_file
 from chatpipe.server.config import Config
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from manual import pages
 from support import process
 from support.parametrize import cases
@@ -122,7 +122,7 @@ def test_empty_choice_in_completion_offers_the_built_in_profiles() -> None:
     assert (done.status, b"groq" in done.stdout) == (0, True)
 
 
-@pytest.mark.parametrize("profile", profile_file.names())
+@pytest.mark.parametrize("profile", profile_file.built_in_names())
 def test_empty_variable_of_a_provider_counts_as_not_set(profile: str) -> None:
     """Its server was chosen by name, and no other gets the prompt."""
     described = str(profile_file.read_profile(profile))
@@ -132,6 +132,6 @@ def test_empty_variable_of_a_provider_counts_as_not_set(profile: str) -> None:
 
 def resolved(profile: str, environ: Mapping[str, str]) -> object:
     try:
-        return resolve(ServerOptions(profile=profile), environ, config=Config())
+        return resolve_endpoints(ServerOptions(profile=profile), environ, config=Config())
     except BadConfiguration as error:
         return str(error)

@@ -9,7 +9,7 @@ import pytest
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, ChatpipeError, Status, UsageFault
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.endpoints import Endpoint, resolve_endpoints
 from chatpipe.server.headers import parse_header
 from chatpipe.server.profiles import DEFAULT, ECHO
 from support.parametrize import cases
@@ -27,7 +27,7 @@ def endpoint(
     environ: dict[str, str] | None = None, *lines: str, profile: str | None = None, **options: Any
 ) -> Endpoint:
     """lines are those of --header-file."""
-    return resolve(ServerOptions(profile=profile, **options), environ or {}, lines)[0]
+    return resolve_endpoints(ServerOptions(profile=profile, **options), environ or {}, lines)[0]
 
 
 CHATPIPE = {"CHATPIPE_BASE_URL": "https://c.example/v1", "CHATPIPE_MODEL": "c"}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.endpoints import Endpoint, resolve_endpoints
 from chatpipe.server.identity import comparable_name, model_scope, path_names_model, recorded_name
 from support.parametrize import cases
 
 
 def endpoint(base_url: str | None = None, profile: str | None = None) -> Endpoint:
-    return resolve(ServerOptions(profile=profile, base_urls=() if base_url is None else (base_url,)), {})[0]
+    return resolve_endpoints(
+        ServerOptions(profile=profile, base_urls=() if base_url is None else (base_url,)), {}
+    )[0]
 
 
 @cases(

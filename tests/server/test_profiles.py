@@ -15,10 +15,10 @@ from chatpipe.exchange import completion_request
 from chatpipe.inputs import values
 from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server import redact
-from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.endpoints import Endpoint, resolve_endpoints
 from chatpipe.server.keys import ENVIRONMENT, FoundKey, find_key
 from chatpipe.server.patches import patched
-from chatpipe.server.profile_file import names, profile_of, read_profile
+from chatpipe.server.profile_file import built_in_names, profile_of, read_profile
 from chatpipe.server.profiles import DEFAULT, Profile, secret_variables
 from chatpipe.server.server import open_servers, with_key
 from chatpipe.system import secrets
@@ -144,7 +144,7 @@ def profile(name: str) -> Profile:
 
 
 def endpoint(name: str) -> Endpoint:
-    return resolve(ServerOptions(name), VARIABLES)[0]
+    return resolve_endpoints(ServerOptions(name), VARIABLES)[0]
 
 
 def key(text: str = KEY) -> FoundKey:
@@ -152,7 +152,7 @@ def key(text: str = KEY) -> FoundKey:
 
 
 def test_names_are_those_of_the_file() -> None:
-    assert names() == [*TABLES, "echo"]
+    assert built_in_names() == [*TABLES, "echo"]
     assert read_profile("nobody") is None
 
 
@@ -160,7 +160,7 @@ def test_names_are_those_of_the_file() -> None:
 def test_one_body_through_each(name: str) -> None:
     sent, options = SENT[name], ServerOptions(name)
     environ = {**VARIABLES, sent.variable: KEY} if sent.variable else VARIABLES
-    server, *_ = open_servers(resolve(options, environ)[:1], options, environ)
+    server, *_ = open_servers(resolve_endpoints(options, environ)[:1], options, environ)
     request = completion_request(server, BODY)
     wanted = {field: value for field, value in {**BODY, **sent.differences}.items() if value is not None}
     assert str(request.url) == sent.url
@@ -242,7 +242,7 @@ def test_one_body_through_each(name: str) -> None:
     ],
 )
 def test_base_url_of_variables(name: str, environ: dict[str, str], base_url: str) -> None:
-    assert resolve(ServerOptions(name), environ)[0].base_url == base_url
+    assert resolve_endpoints(ServerOptions(name), environ)[0].base_url == base_url
 
 
 # profile, variables, the place of the message
@@ -266,7 +266,7 @@ def test_base_url_of_variables(name: str, environ: dict[str, str], base_url: str
 )
 def test_variable_that_makes_no_base_url_is_named(name: str, environ: dict[str, str], place: str) -> None:
     with pytest.raises(BadConfiguration) as raised:
-        resolve(ServerOptions(name), environ)
+        resolve_endpoints(ServerOptions(name), environ)
     assert raised.value.place == place
     assert "secret" not in str(raised.value)
 
@@ -276,7 +276,9 @@ def test_key_in_any_of_its_variables_is_sent(name: str) -> None:
     for source in profile(name).keys:
         if source.variable is not None:
             environ = {**VARIABLES, source.variable: KEY}
-            server, *_ = open_servers(resolve(ServerOptions(name), environ)[:1], ServerOptions(name), environ)
+            server, *_ = open_servers(
+                resolve_endpoints(ServerOptions(name), environ)[:1], ServerOptions(name), environ
+            )
             assert server.key_header is not None
             assert KEY in server.key_header[1]
 
@@ -312,14 +314,14 @@ def test_token_file_is_the_last_way(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
     placed = {name: value if value == KEY else str(tmp_path / value) for name, value in environ.items()}
-    found = find_key(resolve(ServerOptions("huggingface"), placed)[0].keys, placed)
+    found = find_key(resolve_endpoints(ServerOptions("huggingface"), placed)[0].keys, placed)
     assert (found and found.text) == (environ.get("HF_TOKEN") if used is None else keys[used])
 
 
 def test_token_file_does_not_go_to_another_server(tmp_path: Path) -> None:
     (tmp_path / "t").write_text(KEY)
     options = ServerOptions("huggingface", base_urls=("https://elsewhere.example/v1",))
-    assert resolve(options, {"HF_TOKEN_PATH": str(tmp_path / "t")})[0].keys == ()
+    assert resolve_endpoints(options, {"HF_TOKEN_PATH": str(tmp_path / "t")})[0].keys == ()
 
 
 GOOGLE = "--profile: GOOGLE_API_KEY is the key; GEMINI_API_KEY is another one and is not used"
@@ -349,7 +351,7 @@ def test_second_key_that_is_not_used_is_named(
     name: str, environ: dict[str, str], keys: tuple[KeySource, ...], notes: list[str]
 ) -> None:
     said: list[str] = []
-    resolve(ServerOptions(name, keys=keys), environ, note=said.append)
+    resolve_endpoints(ServerOptions(name, keys=keys), environ, note=said.append)
     assert said == notes
 
 
@@ -373,7 +375,7 @@ def test_default_is_the_first_profile_of_the_file() -> None:
 def test_header_that_the_user_removes_is_not_sent(name: str) -> None:
     auth = profile(name).auth_header
     assert auth is not None
-    found = resolve(ServerOptions(name, headers=(f"{auth.name}:",)), VARIABLES)[0]
+    found = resolve_endpoints(ServerOptions(name, headers=(f"{auth.name}:",)), VARIABLES)[0]
     assert KEY not in str(with_key(found, ServerOptions(), VARIABLES, key()).headers)
 
 

@@ -10,7 +10,7 @@ import pytest
 from chatpipe import __version__
 from chatpipe.errors import BadConfiguration, NoAccess
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
-from chatpipe.server.endpoints import Endpoint, resolve
+from chatpipe.server.endpoints import Endpoint, resolve_endpoints
 from chatpipe.server.headers import Headers
 from chatpipe.server.keys import ENVIRONMENT, FoundKey
 from chatpipe.server.server import open_servers, with_key
@@ -25,7 +25,7 @@ OURS = (
 
 
 def endpoint(**options: Any) -> Endpoint:
-    return resolve(ServerOptions(**options), {})[0]
+    return resolve_endpoints(ServerOptions(**options), {})[0]
 
 
 def key_of(text: str | None, auth: str | None = None) -> FoundKey | None:
@@ -150,7 +150,7 @@ def test_echo_takes_a_key_and_sends_it_nowhere(headers: tuple[str, ...]) -> None
 def test_key_and_every_secret_header_are_hidden_from_now_on() -> None:
     options = ServerOptions(base_urls=("https://b.example/v1",), headers=("X-Api-Token: t0ken-1-long",))
     environ = {"OPENAI_API_KEY": "k3y-12345", "OPENAI_BASE_URL": "https://b.example"}
-    server, *_ = open_servers(resolve(options, environ)[:1], options, environ)
+    server, *_ = open_servers(resolve_endpoints(options, environ)[:1], options, environ)
     assert server.headers[0] == server.key_header == ("Authorization", "Bearer k3y-12345")
     assert secrets.hide("k3y-12345 t0ken-1-long") == "*** ***"
 
@@ -169,19 +169,21 @@ def test_server_that_is_sent_nothing_needs_no_key_but_refuses_an_unusable_one() 
 
 def test_proxy_of_the_environment_is_the_server_s() -> None:
     options = ServerOptions(base_urls=("https://b.example/v1",))
-    server, *_ = open_servers(resolve(options, {})[:1], options, {"https_proxy": "proxy.example:3128"})
+    server, *_ = open_servers(
+        resolve_endpoints(options, {})[:1], options, {"https_proxy": "proxy.example:3128"}
+    )
     assert server.proxy == "http://proxy.example:3128"
 
 
 def test_server_in_process_has_neither_key_nor_proxy() -> None:
     options = ServerOptions("echo", proxy="http://proxy.example")
-    server, *_ = open_servers(resolve(options, {})[:1], options, {"OPENAI_API_KEY": "k"})
+    server, *_ = open_servers(resolve_endpoints(options, {})[:1], options, {"OPENAI_API_KEY": "k"})
     assert (server.headers, server.key_header, server.proxy) == (OURS, None, None)
 
 
 def test_server_survives_pickling() -> None:
     options = ServerOptions(base_urls=("https://b.example/v1?v=1",), limits=ExchangeLimits(1.0, 2.0, 3.0))
-    server, *_ = open_servers(resolve(options, {})[:1], options, {"OPENAI_API_KEY": "k3y-12345"})
+    server, *_ = open_servers(resolve_endpoints(options, {})[:1], options, {"OPENAI_API_KEY": "k3y-12345"})
     copy = pickle.loads(pickle.dumps(server))
     assert copy == server
     assert copy.completions_url() == "https://b.example/v1/chat/completions?v=1"

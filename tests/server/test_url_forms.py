@@ -6,7 +6,7 @@ import pytest
 
 from chatpipe.errors import BadConfiguration, Status
 from chatpipe.server.base_url import parse_base_url
-from chatpipe.server.profile_file import base_url_at, base_url_of, names, read_profile
+from chatpipe.server.profile_file import base_url_at, base_url_of, built_in_names, read_profile
 from chatpipe.server.url_forms import _DASHBOARDS
 from support.parametrize import cases
 
@@ -305,7 +305,7 @@ def test_note_has_what_was_typed() -> None:
     assert parsed("http:/a/v1")[1] == ["--base-url: 'http:/a/v1' is taken as 'http://a/v1'"]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", built_in_names())
 def test_base_url_of_a_profile_is_the_right_form(name: str) -> None:
     profile = read_profile(name)
     for server in () if profile is None else profile.servers:
@@ -316,7 +316,7 @@ def test_base_url_of_a_profile_is_the_right_form(name: str) -> None:
 
 
 def test_every_page_for_people_leads_to_a_profile() -> None:
-    known = {name for name in _DASHBOARDS.values() if name in names()}
+    known = {name for name in _DASHBOARDS.values() if name in built_in_names()}
     assert {name for name in known if base_url_of(name)} == known
     assert known >= {"openai", "groq", "azure"}
 

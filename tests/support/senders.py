@@ -14,7 +14,7 @@ import httpx
 
 from chatpipe.exchange import run_without_loop
 from chatpipe.options.server import ServerOptions
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.server import with_key
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.sync import BlockingTransport
@@ -33,7 +33,7 @@ def transport_to(
 ) -> httpx.AsyncBaseTransport:
     """The transport to the server at url, with these options of ServerOptions and without a key."""
     made = ServerOptions(base_urls=(url,), **options)
-    server = with_key(resolve(made, environ or {})[0], made, environ or {}, None)
+    server = with_key(resolve_endpoints(made, environ or {})[0], made, environ or {}, None)
     return open_transport(server, environ or {}, max_connections)
 
 

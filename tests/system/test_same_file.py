@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatpipe.system.same_file import FileId, descriptor_of, identify, is_current, resolve
+from chatpipe.system.same_file import FileId, descriptor_of, identify, is_current, resolve_path
 from support.parametrize import cases
 
 
@@ -109,15 +109,15 @@ def test_a_link_that_cannot_be_read_is_no_file_of_its_own(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """-o would replace the link, and leave the file that it names."""
-    assert resolve("link") == str(tmp_path.resolve() / "in")
-    assert resolve("dangling") == str(tmp_path.resolve() / "sub" / "new")
+    assert resolve_path("link") == str(tmp_path.resolve() / "in")
+    assert resolve_path("dangling") == str(tmp_path.resolve() / "sub" / "new")
 
     def fail(path: object, **_: object) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "readlink", fail)
     with pytest.raises(OSError, match=os.strerror(code)):
-        resolve("link")
+        resolve_path("link")
 
 
 def test_a_status_that_cannot_be_read_says_nothing_about_the_name(

@@ -12,7 +12,7 @@ from chatpipe.errors import BadConfiguration
 from chatpipe.exchange import ExchangeContext, ask, completion_request, run_without_loop, sleep_without_loop
 from chatpipe.local.transport import EchoTransport
 from chatpipe.options.server import ExchangeLimits, RetryPolicy, ServerOptions
-from chatpipe.server.endpoints import resolve
+from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.server import Server, with_key
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.proxy import ProxiedTransport
@@ -24,7 +24,7 @@ from support.senders import transport_to
 
 def server_of(**options: Any) -> Server:
     made = ServerOptions(**options)
-    return with_key(resolve(made, {})[0], made, {}, None)
+    return with_key(resolve_endpoints(made, {})[0], made, {}, None)
 
 
 def test_request_is_the_body_in_json_with_the_headers_of_the_server() -> None:
@@ -71,7 +71,7 @@ def test_model_in_this_process_is_reached_without_a_proxy(max_connections: int |
 
 def test_an_unusable_proxy_is_reported_before_anything_is_sent() -> None:
     options = ServerOptions(base_urls=("http://b.example/v1",), proxy="ftp://p")
-    endpoint = resolve(options, {})[0]
+    endpoint = resolve_endpoints(options, {})[0]
     for way in (
         lambda: open_transport(with_key(endpoint, options, {}, None), {}),
         lambda: check_transport(endpoint, options, {}),

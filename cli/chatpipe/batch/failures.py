@@ -34,7 +34,7 @@ def errors_file(path: str | None) -> Iterator[Callable[[bytes], None] | None]:
         yield write
 
 
-def failure_of(result: Result, name: str) -> ChatpipeError:
+def line_failure(result: Result, name: str) -> ChatpipeError:
     """The failure of a line, with its place. name is the name of the input."""
     return result.item.fault or LineFailed(
         error_message(result), result.status, place=f"{name}:{result.item.line}"
@@ -49,7 +49,7 @@ class FailureReporter:
         self._name = name
 
     def report(self, result: Result) -> None:
-        self._few.report(failure_of(result, self._name))
+        self._few.report(line_failure(result, self._name))
 
 
 class FailureNotice:
@@ -92,7 +92,7 @@ class FailureNotice:
         self._kinds.add((result.outcome, result.fault.http_status if result.fault else None))
         was_sent = result.latency_s is not None and result.outcome is not Outcome.unsent
         if is_first and (was_sent or result.outcome is Outcome.input):
-            failure = failure_of(result, self._name)
+            failure = line_failure(result, self._name)
             if self._try is None or not failure.what.startswith(self._try):
                 self._print(failure)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.line_decoder import InputForm
-from chatpipe.inputs.messages import not_json
+from chatpipe.inputs.messages import not_json_input
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.rows import Row
 from chatpipe.inputs.text_decoder import not_utf8
@@ -178,7 +178,7 @@ class RequestReader:
         try:
             value = values.loads_strict(source.data)
         except NotJSON as error:
-            raise not_json(source, error) from error
+            raise not_json_input(source, error) from error
         line = parse_line(value)
         if line is None:
             raise BadInput(f"is {json_type(value)}, not a request", place=source.place())

@@ -22,7 +22,7 @@ from chatpipe.output.target import OpenOutput, with_part
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
 
-def answer(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, display: ProgressOptions) -> int:
+def answer_items(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, display: ProgressOptions) -> int:
     """Answer all items of the input, and complete the output if all answers are good.
 
     Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted. A signal takes

@@ -13,7 +13,7 @@ import httpx
 from chatpipe.cluster.clean_reply import clean_reply
 from chatpipe.cluster.parcels import Parcel, Template, WorkerReply
 from chatpipe.recordings.exchange_record import kept_headers
-from chatpipe.recordings.transport_failures import failure_of
+from chatpipe.recordings.transport_failures import recorded_failure
 from chatpipe.response.sse import has_last_event
 from chatpipe.server.headers import Headers
 from chatpipe.server.request_extensions import DEADLINE, LOST_KEPT, MAX_REPLY
@@ -43,7 +43,7 @@ async def send_parcel(
         reply.headers = _usable_headers(headers, response.status_code, verbose=verbose)
         await _read(response, headers, request, pieces)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reply.failure, reply.reason = failure_of(error) or ("unsendable", str(error))
+        reply.failure, reply.reason = recorded_failure(error) or ("unsendable", str(error))
         reply.has_lost_kept = request.extensions.get(LOST_KEPT, False)
     reply.body = b"".join(pieces)
     await clean_reply(reply)

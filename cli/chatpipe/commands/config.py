@@ -70,7 +70,7 @@ def config(
         return overview.write_path(os.environ)
     if action == "check":
         sends, calls = not chosen["no_send"], chosen["call"]
-        return inspection.check(server, model, os.environ, console, sends=sends, calls=calls)
+        return inspection.check_configuration(server, model, os.environ, console, sends=sends, calls=calls)
     if chosen["profiles"]:
         return overview.list_profiles(os.environ, as_json=chosen["as_json"])
-    return overview.show(server, model, os.environ, console, as_json=chosen["as_json"])
+    return overview.write_settings(server, model, os.environ, console, as_json=chosen["as_json"])

@@ -18,9 +18,9 @@ class _PageName(Word):
     name = "page"
 
     def known(self, ctx: click.Context) -> Iterable[str]:
-        from chatpipe.system.manual_pages import names
+        from chatpipe.system.manual_pages import page_names
 
-        return names()
+        return page_names()
 
 
 @click.command(cls=Command)

@@ -18,7 +18,7 @@ from chatpipe.system.console import Console, once
 _NO_RETRIES = RetryPolicy(retries=0)
 
 
-def check(
+def check_configuration(
     options: ServerOptions,
     model: str | None,
     environ: Mapping[str, str],

@@ -28,7 +28,7 @@ def write_path(environ: Mapping[str, str]) -> int:
     return _write([path])
 
 
-def show(
+def write_settings(
     options: ServerOptions,
     model: str | None,
     environ: Mapping[str, str],
@@ -41,7 +41,7 @@ def show(
     console = Console(console_options)
     lines = keys.header_lines(options.header_file, console.note)
     config = read_config(environ, console.note)
-    servers = endpoints.resolve(options, environ, lines, console.note, config)
+    servers = endpoints.resolve_endpoints(options, environ, lines, console.note, config)
     settings = [
         _configuration(environ, config),
         *effective_settings(servers, options, lines, environ, config),

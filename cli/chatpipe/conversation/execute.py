@@ -80,7 +80,7 @@ class Toolbox:
         that was never offered is a mistake of the model: run() answers it with an error.
         """
         calls = tool_calls.calls_of(message)
-        offered = tool_calls.offered_names(body)
+        offered = tool_calls.tool_names(body)
         return bool(calls) and all(call.name in self._commands or call.name not in offered for call in calls)
 
     def run(self, message: Mapping[str, Value], offered: Iterable[str] = ()) -> ToolResults:
@@ -107,7 +107,7 @@ class Toolbox:
             finally:
                 self._abandon(running, selector)
         self._raise_if_stopped()
-        messages = [tool_calls.answer_message(call, texts[position]) for position, call in enumerate(calls)]
+        messages = [tool_calls.tool_message(call, texts[position]) for position, call in enumerate(calls)]
         return ToolResults(messages, frozenset(failed))
 
     def stop(self) -> None:
@@ -278,7 +278,7 @@ def _has_no_interpreter(path: str) -> bool:
 
 def check_names(commands: Iterable[str], body: Mapping[str, Value]) -> None:
     """Raise UsageFault for a command whose tool is not in the request, and for more than one choice."""
-    offered = tool_calls.offered_names(body)
+    offered = tool_calls.tool_names(body)
     for name in commands:
         if name not in offered:
             fix = did_you_mean(name, offered, "offer it with --tool FILE")

@@ -40,7 +40,7 @@ def history_message(message: Mapping[str, Value]) -> dict[str, Value]:
     return result if len(result) > 1 else {**result, "content": ""}
 
 
-def answer_message(completion: Mapping[str, Value] | None) -> dict[str, Value]:
+def history_answer(completion: Mapping[str, Value] | None) -> dict[str, Value]:
     """The message of the first choice, in the form that a history stores."""
     return history_message(first_message(completion or {}))
 

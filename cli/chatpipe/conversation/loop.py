@@ -63,7 +63,7 @@ async def converse(
                 return Conversation(answer._replace(turns_exhausted=True), tuple(steps))
             results = await rules.tools.run(message, body)
             failed = tuple(sorted({*failed, *results.failed}))
-            step = [history_message(tools.repaired(message)), *results.messages]
+            step = [history_message(tools.repaired_message(message)), *results.messages]
             body = {**_unforced(body), "messages": [*body["messages"], *step]}
             steps += step
             turns += 1

@@ -69,7 +69,7 @@ def _detail(console: Console) -> Callable[[str], None] | None:
 def _check_tools(options: ToolOptions, body: Mapping[str, Value], *, is_run: bool) -> None:
     """Raise UsageFault for a command whose tool nobody offers, and MissingInput for one that cannot run."""
     commands = _commands(options)
-    if not is_run or tool_calls.offered_names(body):  # the lines of a run may have tools of their own
+    if not is_run or tool_calls.tool_names(body):  # the lines of a run may have tools of their own
         execute.check_names(commands, body)
     execute.check_commands(commands)
 
@@ -109,7 +109,7 @@ class _ThreadedTools:
         self._pool = pool
 
     async def run(self, message: Mapping[str, Value], body: Mapping[str, Value]) -> ToolResults:
-        offered = tool_calls.offered_names(body)
+        offered = tool_calls.tool_names(body)
         if self._pool is None:
             with interruptible():  # a signal does not wait for the tool, as it does for the end of an answer
                 return self._toolbox.run(message, offered)

@@ -44,7 +44,7 @@ def calls_of(message: Mapping[str, Value]) -> list[ToolCall]:
     return found
 
 
-def repaired(message: Mapping[str, Value]) -> dict[str, Value]:
+def repaired_message(message: Mapping[str, Value]) -> dict[str, Value]:
     """The message in a form the next request can contain: each call has an id and JSON arguments.
 
     The ids are those of calls_of(). Arguments that are no object become `{}`, because vLLM and Ollama
@@ -60,14 +60,14 @@ def repaired(message: Mapping[str, Value]) -> dict[str, Value]:
     return result
 
 
-def answer_message(call: ToolCall, text: str) -> dict[str, Value]:
+def tool_message(call: ToolCall, text: str) -> dict[str, Value]:
     """The message that answers call with text."""
     if call.kind == "legacy":
         return {"role": "function", "name": call.name, "content": text}
     return {"role": "tool", "tool_call_id": call.id, "content": text}
 
 
-def offered_names(body: Mapping[str, Value]) -> frozenset[str]:
+def tool_names(body: Mapping[str, Value]) -> frozenset[str]:
     """The names of the tools and functions that a request offers."""
     tools = [tool.get(kind) for tool in objects_in(body.get("tools")) for kind in ("function", "custom")]
     named = [each.get("name") for each in (*objects_in(tools), *objects_in(body.get("functions")))]

@@ -20,11 +20,11 @@ class ModelName(Word):
     def known(self, ctx: click.Context) -> Iterable[str]:
         from chatpipe.models.kept_models import kept_names
         from chatpipe.options.server import ServerOptions
-        from chatpipe.server.endpoints import resolve
+        from chatpipe.server.endpoints import resolve_endpoints
 
         options = ServerOptions(ctx.params.get("profile"), ctx.params.get("base_url") or ())
         try:
-            servers = resolve(options, os.environ)
+            servers = resolve_endpoints(options, os.environ)
         except ChatpipeError:
             return ()
         return dict.fromkeys(name for each in servers for name in kept_names(each, os.environ))

@@ -28,7 +28,7 @@ _REMEDIES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def other_format(word: str, command: str) -> str:
+def format_remedy(word: str, command: str) -> str:
     """The way to a word that is no format of a command; empty if none is known."""
     by_command = _REMEDIES.get(word.lower(), {})
     return by_command.get(command, by_command.get("", "")).format(word=word.lower())

@@ -47,9 +47,9 @@ class _ProfileName(Word):
     name = "profile"
 
     def known(self, ctx: click.Context) -> Iterable[str]:
-        from chatpipe.server.config import offered_names
+        from chatpipe.server.config import offered_profiles
 
-        return offered_names(os.environ)
+        return offered_profiles(os.environ)
 
 
 class KeyVariable(Word):

@@ -86,9 +86,9 @@ def click_fault(group: click.Group, error: click.UsageError, arguments: Sequence
 def _other_value(wrong: WrongChoice, command: str) -> str:
     """The value that was meant, or the way to what was meant; empty if neither is known."""
     if wrong.format:
-        from chatpipe.flags.other_formats import other_format
+        from chatpipe.flags.other_formats import format_remedy
 
-        if remedy := other_format(wrong.format, command):
+        if remedy := format_remedy(wrong.format, command):
             return remedy
     return f"did you mean '{wrong.meant}'?" if wrong.meant else ""
 

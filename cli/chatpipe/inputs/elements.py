@@ -241,7 +241,7 @@ class ArraySplitter:
     def _take(self) -> bytes:
         """Count the current element. Returns what came of it, on one line."""
         self.count += 1
-        element = values.one_line(b"".join(self._pieces))
+        element = values.one_line_json(b"".join(self._pieces))
         self._pieces = []
         return element
 

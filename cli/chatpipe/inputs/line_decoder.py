@@ -133,8 +133,8 @@ class _JsonLines(_Lines):
         for line in lines:
             if not self._is_judged and line.data.strip():
                 self._is_judged = True
-                from chatpipe.inputs.not_jsonl import other_format
+                from chatpipe.inputs.not_jsonl import other_format_fault
 
-                if (fault := other_format(line, allows_documents=self._allows_documents)) is not None:
+                if (fault := other_format_fault(line, allows_documents=self._allows_documents)) is not None:
                     raise fault
             yield line

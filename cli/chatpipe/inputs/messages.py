@@ -27,7 +27,7 @@ def parse_document(source: Source) -> LocatedValue:
     try:
         return LocatedValue(values.loads_strict(source.data), source)
     except NotJSON as error:
-        raise not_json(source, error) from error
+        raise not_json_input(source, error) from error
 
 
 def parse_request(source: Source) -> LocatedValue:
@@ -45,7 +45,7 @@ def parse_request(source: Source) -> LocatedValue:
         lines = enumerate(source.data.split(b"\n"), 1)
         first = next((Source(source.name, line, number) for number, line in lines if line.strip()), None)
         fault = None if first is None else _other_format(first, allows_documents=True)
-        raise fault or not_json(source, error) from error
+        raise fault or not_json_input(source, error) from error
     if not isinstance(found.value, dict):
         from chatpipe.inputs.text_decoder import with_name  # for errors only
 
@@ -105,12 +105,12 @@ def parse_message(line: Source, *, is_first: bool) -> LocatedValue:
 
 def _other_format(line: Source, *, allows_documents: bool) -> BadInput | None:
     """The fault of a file that holds a text or a table instead of JSON; None if it looks like JSON."""
-    from chatpipe.inputs.not_jsonl import other_format  # for errors only
+    from chatpipe.inputs.not_jsonl import other_format_fault  # for errors only
     from chatpipe.inputs.text_decoder import quoted
 
     name = "-" if line.name == STDIN_NAME else quoted(line.name)
     fix = f"send it as a message with --user-file {name}"
-    return other_format(line, allows_documents=allows_documents, text_fix=fix)
+    return other_format_fault(line, allows_documents=allows_documents, text_fix=fix)
 
 
 def without_empty_calls(message: Value) -> Value:
@@ -120,7 +120,7 @@ def without_empty_calls(message: Value) -> Value:
     return message
 
 
-def not_json(source: Source, error: NotJSON) -> BadInput:
+def not_json_input(source: Source, error: NotJSON) -> BadInput:
     """A BadInput for a parse error, with its line in the whole file. source may be a part of the file."""
     return BadInput(
         f"not JSON: {error.what} (column {error.column})",

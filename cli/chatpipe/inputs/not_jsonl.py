@@ -15,7 +15,7 @@ _COLUMN_NAME = re.compile(r'"?\w[\w ./#%()-]*"?')
 _OPTIONS = {"\t": "--tsv", ",": "--csv", ";": "--csv --delimiter ';'"}
 
 
-def other_format(
+def other_format_fault(
     first: Source, *, allows_documents: bool = False, text_fix: str | None = None
 ) -> BadInput | None:
     """The fault of an input whose first line that is not blank is first; None if that may be JSONL.

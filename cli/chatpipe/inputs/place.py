@@ -93,7 +93,7 @@ def pointer_of(path: Iterable[object]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def steps_of(pointer: str) -> list[str]:
+def pointer_steps(pointer: str) -> list[str]:
     """The keys and indexes in a JSON Pointer, as text."""
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
@@ -108,7 +108,7 @@ def locate(data: bytes, pointer: str) -> tuple[int, int]:
     text = data.decode("utf-8", "replace")
     index = _skip(text, 1 if text.startswith("\ufeff") else 0)
     try:
-        for key in steps_of(pointer):
+        for key in pointer_steps(pointer):
             child = _child(text, index, key)
             if child is None:
                 break

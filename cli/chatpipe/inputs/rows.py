@@ -17,7 +17,7 @@ from chatpipe.errors import BadInput, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import COMMA, TAB, Record, RecordDecoder, decode_text, too_long, valid_text
 from chatpipe.inputs.line_decoder import InputForm
-from chatpipe.inputs.messages import not_json
+from chatpipe.inputs.messages import not_json_input
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.text_decoder import BOM, with_name
 from chatpipe.inputs.values import NotJSON, Value, json_type
@@ -143,7 +143,7 @@ class JsonRowDecoder:
             elif not fields.keys() <= set(self.columns):
                 extra = next(name for name in fields if name not in self.columns)
                 return Row(source, self._count, fields, fault=_no_column(extra, source))
-        return Row(source, self._count, fields, values.one_line(data))
+        return Row(source, self._count, fields, values.one_line_json(data))
 
     def finish(self) -> None:
         """Return None: every line is a complete row."""
@@ -154,7 +154,7 @@ class JsonRowDecoder:
         try:
             value = _loads_verbatim(source.data)
         except NotJSON as error:
-            raise not_json(source, error) from error
+            raise not_json_input(source, error) from error
         if not isinstance(value, dict):
             raise BadInput(f"is {json_type(value)}, not an object", place=source.place())
         return value

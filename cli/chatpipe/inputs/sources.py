@@ -233,9 +233,9 @@ def _decoded(raw: Source) -> Source:
 
 
 def _text_of(raw: Source) -> str:
-    from chatpipe.inputs.text_decoder import text_of
+    from chatpipe.inputs.text_decoder import source_text
 
-    return text_of(_decoded(raw))
+    return source_text(_decoded(raw))
 
 
 def _decode_lines(name: str, form: InputForm | None, blocks: Iterator[bytes]) -> Iterator[Source]:

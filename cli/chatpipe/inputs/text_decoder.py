@@ -194,7 +194,7 @@ def refuse_other_kinds(start: bytes, name: str) -> None:
         raise BadInput(f"{kind.title}, not UTF-8 text", place=name, fix=fix)
 
 
-def text_of(source: Source) -> str:
+def source_text(source: Source) -> str:
     """The UTF-8 text of a source without one final newline (LF or CRLF). Raises BadInput for other bytes.
 
     A NUL raises BadInput, too. It is valid UTF-8, but in a prompt it means that binary data was piped

@@ -305,7 +305,7 @@ _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 _LF, _CR, _LETTER_N, _LETTER_I = b"\n\rNI"
 
 
-def one_line(body: bytes) -> bytes:
+def one_line_json(body: bytes) -> bytes:
     """A JSON text on one line, every other byte unchanged. Outer white space and a byte order mark go."""
     if _LF in body or _CR in body:
         body = body.translate(_LINE_ENDS)
@@ -314,7 +314,7 @@ def one_line(body: bytes) -> bytes:
 
 def standard_line(body: bytes) -> bytes:
     """Like one_line, but valid for every JSON reader: a text with NaN or Infinity is rewritten with null."""
-    line = one_line(body)
+    line = one_line_json(body)
     # The single letters are found faster, and few texts have an N. Either word may stand in a string.
     if (_LETTER_N in line and b"NaN" in line) or (_LETTER_I in line and b"Infinity" in line):
         try:

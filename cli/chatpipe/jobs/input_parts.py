@@ -208,7 +208,7 @@ class PartReader:
             fix = f"chatpipe batch {self._name} --override --unset stream -f requests -o FILE leaves it out"
             raise BadInput("it asks for a stream, which the Batch API does not have", fix=fix)
         self._refuse_double(custom_id)
-        return url, model_of(body, self._dialect)
+        return url, requested_model(body, self._dialect)
 
     def _refuse_double(self, custom_id: str) -> None:
         key = hash(custom_id)
@@ -217,7 +217,7 @@ class PartReader:
         self._ids.add(key)
 
 
-def model_of(body: Mapping[str, Value], dialect: JobDialect) -> str | None:
+def requested_model(body: Mapping[str, Value], dialect: JobDialect) -> str | None:
     """The model of a request.
 
     Raises BadInput, without a place, if it has none, and the jobs of the provider need one.

@@ -16,7 +16,7 @@ from chatpipe.jobs.job_shapes import MISTRAL_SHAPE, MORPH_SHAPE, OPENAI_SHAPE, J
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.result_line import parse_timestamp
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.server.profile_file import names
+from chatpipe.server.profile_file import built_in_names
 from chatpipe.server.profiles import BATCH_URL, BATCH_URLS, DEFAULT
 from chatpipe.system import secrets
 from chatpipe.system.escape import shorten
@@ -106,7 +106,7 @@ def dialect_of(endpoint: Endpoint, without: str = WITHOUT_JOBS) -> JobDialect:
     way to do it then, for the message.
     """
     profile = endpoint.profile
-    is_known = profile.name != DEFAULT.name and profile.name in names()
+    is_known = profile.name != DEFAULT.name and profile.name in built_in_names()
     name = profile.batch or (None if is_known else DEFAULT.name)
     if name is not None and name in DIALECTS:
         return DIALECTS[name]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from chatpipe.errors import BadConfiguration, MissingInput, reason
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.stdin import STDIN_NAME, is_stdin
-from chatpipe.inputs.text_decoder import text_of
+from chatpipe.inputs.text_decoder import source_text
 from chatpipe.inputs.toml import NotTOML, read_document
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.usage import Usage
@@ -57,7 +57,7 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
         if len(data) > _MAX_BYTES:
             what = f"'{path}' has more than {_MAX_BYTES // 1_000_000} MB"
             raise BadConfiguration(what, place="--prices", fix="a table of prices is smaller")
-        tables = read_document(text_of(Source(path, data))).tables
+        tables = read_document(source_text(Source(path, data))).tables
     except NotTOML as error:
         raise BadConfiguration(error.what, place=f"{path}:{error.line}", fix=error.fix) from error
     except (OSError, ValueError) as error:

@@ -95,7 +95,7 @@ class _BadRequest(Exception):
         super().__init__(message)
 
 
-def answer(method: str, path: str, body: bytes) -> Reply:
+def answer_http(method: str, path: str, body: bytes) -> Reply:
     """The reply to one HTTP request. path may have any prefix, and a query. Never raises."""
     if method == "POST" and path.endswith("/chat/completions"):
         return answer_chat(ChatBody(body))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
-from chatpipe.inputs.place import steps_of
+from chatpipe.inputs.place import pointer_steps
 from chatpipe.inputs.values import Value, dumps
 
 _Schema = dict[str, Any]
@@ -163,7 +163,7 @@ class _Fitter:
         if ref != "#" and not ref.startswith("#/"):
             raise _NoFit
         found = self.root
-        for key in steps_of(ref):
+        for key in pointer_steps(ref):
             found = found[int(key)] if isinstance(found, list) else found[key]
         return found
 

@@ -18,7 +18,7 @@ class EchoTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
-        reply = model.answer(request.method, request.url.raw_path.decode("ascii"), body)
+        reply = model.answer_http(request.method, request.url.raw_path.decode("ascii"), body)
         return httpx.Response(reply.status, headers=list(reply.headers), stream=_ReplyStream(reply.pieces))
 
 

@@ -76,7 +76,7 @@ class Catalog:
     def _single(self, name: str) -> dict[str, Value] | None:
         """The reply about one model, None if the server has none: it may have a list all the same."""
         try:
-            return model_list.model_of(self._get(models_route.model_url(self._url, name)))
+            return model_list.sole_model(self._get(models_route.model_url(self._url, name)))
         except BrokenAnswer:
             return None
         except ChatpipeError as fault:
@@ -95,7 +95,7 @@ class Catalog:
         url = self._url
         for _ in range(_MOST_PAGES):
             value = self._get(url)
-            page = model_list.page_of(value)
+            page = model_list.model_page(value)
             if page is None:
                 raise _not_a_list(value)
             known = len(found)

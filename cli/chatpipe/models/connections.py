@@ -72,7 +72,7 @@ class Connections:
         self._keys = KeyReader(environ, KeyWaits(console.note))
 
     def servers(self, config: Config | None = None) -> tuple[Endpoint, ...]:
-        """The servers of the command. Raises what resolve() raises, and config is as there.
+        """The servers of the command. Raises what resolve_endpoints() raises, and config is as there.
 
         Two files of its options that are stdin are a UsageFault, too.
         """

@@ -59,7 +59,7 @@ class Page(NamedTuple):
     after: str | None = None
 
 
-def page_of(value: Value) -> Page | None:
+def model_page(value: Value) -> Page | None:
     """The page of a reply, None if the value is no list of models."""
     entries = _entries(value)
     if entries is None:
@@ -68,7 +68,7 @@ def page_of(value: Value) -> Page | None:
     return Page(tuple(models), len(entries) - len(models), _after(value, models))
 
 
-def model_of(value: Value) -> dict[str, Value] | None:
+def sole_model(value: Value) -> dict[str, Value] | None:
     """The model of a reply about one model, which an envelope `data` may hold. None if it is none."""
     if isinstance(value, dict) and isinstance(value.get("data"), dict):
         value = value["data"]

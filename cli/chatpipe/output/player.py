@@ -54,7 +54,7 @@ class _StreamedAnswer:
         self._is_event = step.is_event
         self._place = step.line.place()
         if not step.is_event:
-            self.delivery.raw(b"data: " + values.one_line(step.payload) + b"\n\n")
+            self.delivery.raw(b"data: " + values.one_line_json(step.payload) + b"\n\n")
         self._chunks.add(step.payload, step.chunk)
         if self._error is None and self._chunks.error is not None:
             what = f"an error was recorded: {shorten(self._chunks.error.message)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chatpipe.inputs.values import Value, one_line
+from chatpipe.inputs.values import Value, one_line_json
 from chatpipe.output.formats import FormatWriter
 
 
@@ -13,12 +13,12 @@ class ChunksWriter(FormatWriter):
 
     def chunk(self, payload: bytes, chunk: Mapping[str, Value]) -> None:
         if b"\n" in payload or b"\r" in payload:
-            payload = one_line(payload)
+            payload = one_line_json(payload)
         self.out.write(payload + b"\n")
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         if body is not None:
-            self.out.write(one_line(body) + b"\n")
+            self.out.write(one_line_json(body) + b"\n")
 
 
 class EventStreamWriter(FormatWriter):
@@ -35,4 +35,4 @@ class EventStreamWriter(FormatWriter):
 
     def end(self, completion: Mapping[str, Value], body: bytes | None) -> None:
         if body is not None and not self.has_bytes:
-            self.out.write(b"data: " + one_line(body) + b"\n\ndata: [DONE]\n\n")
+            self.out.write(b"data: " + one_line_json(body) + b"\n\ndata: [DONE]\n\n")

@@ -48,7 +48,7 @@ class CompletionWriter(RecordWriter):
     """The completion object: the server's own bytes, or the assembled stream."""
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
-        yield values.dumps(completion) if body is None else values.one_line(body)
+        yield values.dumps(completion) if body is None else values.one_line_json(body)
 
     @classmethod
     def part(cls, completion: Mapping[str, Value]) -> Value:

@@ -14,7 +14,7 @@ from chatpipe.system import secrets
 from chatpipe.wire.key_filter import KeyFilter, may_hold
 
 
-def without_secrets(record: ExchangeRecord) -> ExchangeRecord:
+def record_without_secrets(record: ExchangeRecord) -> ExchangeRecord:
     """The record without secrets: as key_filter.py has it in an answer, and all of them in a failure."""
     if not secrets.are_known():
         return record

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 
 from chatpipe.errors import BadInput, ChatpipeError, NotRecorded
-from chatpipe.recordings.clean_record import without_secrets
+from chatpipe.recordings.clean_record import record_without_secrets
 from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, RecordedRequest, request_body
 from chatpipe.recordings.recording_index import RecordingIndex
 from chatpipe.recordings.recording_writer import RecordingWriter
@@ -104,7 +104,7 @@ class Recordings:
                 timestamp(self._now()),
                 took_ms,
             )
-            self._writer.append(without_secrets(made))
+            self._writer.append(record_without_secrets(made))
 
     def check(self) -> None:
         """Raise CarriedFault if something could not be recorded."""

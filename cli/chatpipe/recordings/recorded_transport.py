@@ -17,7 +17,7 @@ import httpx
 from chatpipe.recordings.exchange_record import RecordedReply, kept_headers
 from chatpipe.recordings.recorded_attempts import RecordedAttempt, Recordings
 from chatpipe.recordings.reply_forms import reply_to
-from chatpipe.recordings.transport_failures import exception_of, failure_of
+from chatpipe.recordings.transport_failures import exception_of, recorded_failure
 from chatpipe.recordings.unpacked_reply import unpacked
 from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.retry import REPLAYED
@@ -68,7 +68,7 @@ class RecordedTransport(httpx.AsyncBaseTransport):
         try:
             response = await below.handle_async_request(request)
         except httpx.HTTPError as error:
-            failure = failure_of(error)
+            failure = recorded_failure(error)
             if failure is not None:
                 self._recordings.record(attempt, RecordedReply(None, (), (), *failure), clock.ms())
             raise
@@ -122,7 +122,7 @@ class _RecordedStream(httpx.AsyncByteStream):
                 yield data
             self._failure = ("", "")
         except httpx.HTTPError as error:
-            self._failure = failure_of(error) or self._failure
+            self._failure = recorded_failure(error) or self._failure
             raise
 
     async def aclose(self) -> None:

@@ -115,7 +115,7 @@ class RecordingIndex:
     def _find(self, key: str, occurrence: int, n: int) -> ExchangeRecord | None:
         for offset in reversed(self._index.find(_mixed(key, occurrence, n))):
             record = self._record(offset)
-            if (key_of(record), record.occurrence, record.n) == (key, occurrence, n):
+            if (recorded_key(record), record.occurrence, record.n) == (key, occurrence, n):
                 return record
         return None
 
@@ -123,7 +123,7 @@ class RecordingIndex:
         """The record, or None if its request may be asked again: its last attempt failed."""
         if record is None or not (self._grows and has_failed(record.reply, record.request.body)):
             return record
-        return record if self._find(key_of(record), record.occurrence, record.n + 1) else None
+        return record if self._find(recorded_key(record), record.occurrence, record.n + 1) else None
 
     def _is_incomplete(self, number: int, offset: int, line: bytes, note: Callable[[str], None]) -> bool:
         """Return True for a last line that was not written to its end. It is passed over from now on."""
@@ -144,7 +144,7 @@ class RecordingIndex:
             key, occurrence, n = head[1].decode(), int(head[2]), int(head[3])
         else:
             record = self._read(line, number, read_record)
-            key, occurrence, n = key_of(record), record.occurrence, record.n
+            key, occurrence, n = recorded_key(record), record.occurrence, record.n
             if self.loose:
                 self._loose_index.add(_mixed(request_key(record.request, loose=True), 1, n), offset)
         self._index.add(_mixed(key, occurrence, n), offset)
@@ -167,7 +167,7 @@ class RecordingIndex:
             raise
 
 
-def key_of(record: ExchangeRecord) -> str:
+def recorded_key(record: ExchangeRecord) -> str:
     """The key in a record, or that of its request where a record by hand has none."""
     return record.key or request_key(record.request)
 

@@ -48,7 +48,7 @@ _EXCEPTIONS: dict[str, type[httpx.RequestError]] = {
 }
 
 
-def failure_of(error: Exception) -> tuple[str, str] | None:
+def recorded_failure(error: Exception) -> tuple[str, str] | None:
     """The failure and the reason that a record has for an exception. None for one that is not recorded."""
     name = next((name for kind, name in _NAMES if isinstance(error, kind)), None)
     if name is None:

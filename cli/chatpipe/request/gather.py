@@ -77,7 +77,7 @@ def gather_defaults(options: RequestOptions, sources: Sources, input_file: str) 
 
 def _read_files(options: RequestOptions, sources: Sources, default_model: str | None) -> RequestParts:
     prompt, parameters = options.prompt, options.parameters
-    response_format.refuse_conflicts(options.schema, parameters)
+    response_format.refuse_format_conflicts(options.schema, parameters)
     request = (
         messages.parse_request(sources.read(prompt.request, "--request"))
         if prompt.request is not None

@@ -107,7 +107,7 @@ def _name(candidates: Iterable[Value]) -> str:
     return _DEFAULT_NAME
 
 
-def refuse_conflicts(structure: SchemaOptions, parameters: Parameters) -> None:
+def refuse_format_conflicts(structure: SchemaOptions, parameters: Parameters) -> None:
     """Raise UsageFault if another option also sets the form of the answer."""
     option = structure.option
     if option is None:

@@ -216,4 +216,4 @@ def _is_completion(value: Value) -> bool:
 
 def event_of(payload: bytes) -> bytes:
     """The event of a stream that has a JSON text as its data."""
-    return b"data: " + values.one_line(payload) + b"\n\n"
+    return b"data: " + values.one_line_json(payload) + b"\n\n"

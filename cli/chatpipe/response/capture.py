@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from chatpipe.errors import BadInput, BrokenAnswer
 from chatpipe.inputs import values
-from chatpipe.inputs.messages import not_json
+from chatpipe.inputs.messages import not_json_input
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.text_decoder import with_name
 from chatpipe.inputs.values import NotJSON, Value, as_list, loads_exact
@@ -162,7 +162,7 @@ def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, So
         return loads_exact(line.data), line
     except NotJSON as error:
         if not line.data.rstrip().endswith((b"{", b"[", b",", b":")):
-            raise not_json(line, error) from error
+            raise not_json_input(line, error) from error
     lines = DocumentLines()
     is_closed = lines.add(line.data)
     while not is_closed and (more := next(following, None)) is not None:
@@ -171,7 +171,7 @@ def _read_document(line: Source, following: Iterator[Source]) -> tuple[Value, So
     try:
         return loads_exact(source.data), source
     except NotJSON as error:
-        raise not_json(source, error) from error
+        raise not_json_input(source, error) from error
 
 
 def _items_of_value(value: Value, line: Source) -> Iterator[CaptureItem]:
@@ -191,7 +191,7 @@ def _items_of_value(value: Value, line: Source) -> Iterator[CaptureItem]:
     try:
         payloads = chunks.payloads_of(line.data)
     except NotJSON as error:
-        raise not_json(line, error) from error
+        raise not_json_input(line, error) from error
     for payload in payloads:
         if sse.is_done(payload):
             item = StreamEnd()
@@ -211,10 +211,10 @@ def _parse_object(payload: bytes, line: Source) -> dict[str, Value]:
 
 def _other_text(line: Source) -> BadInput:
     """The fault of a line that is no JSON and no event. A table is named, with the command that reads it."""
-    from chatpipe.inputs.not_jsonl import other_format  # for a fault only
+    from chatpipe.inputs.not_jsonl import other_format_fault  # for a fault only
 
     what, fix = "neither an answer nor an event stream", "see chatpipe show --help"
-    other = other_format(line) if line.line == 1 else None
+    other = other_format_fault(line) if line.line == 1 else None
     if other is not None and other.what in ("CSV, not JSON", "TSV, not JSON"):
         what, fix = f"{other.what[:3]}, not an answer", other.fix
     return BadInput(what, place=line.place(), fix=fix)

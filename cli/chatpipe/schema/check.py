@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from chatpipe.errors import quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.names import did_you_mean, or_list
-from chatpipe.inputs.place import pointer_of, steps_of
+from chatpipe.inputs.place import pointer_of, pointer_steps
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.schema import rules
 from chatpipe.schema.accept import (
@@ -253,7 +253,7 @@ def _document_order(pointer: str, body: object) -> list[int]:
     """Sort key for document order: the index of each step of pointer among its siblings."""
     position: list[int] = []
     value: Any = body
-    for step in steps_of(pointer):
+    for step in pointer_steps(pointer):
         if isinstance(value, dict):
             position.append(list(value).index(step) if step in value else len(value))
             value = value.get(step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from chatpipe.errors import BadInput, Problems
-from chatpipe.inputs.place import steps_of
+from chatpipe.inputs.place import pointer_steps
 from chatpipe.inputs.values import NotJSON, Value, loads_strict
 from chatpipe.options.request import CheckOptions
 from chatpipe.request.build import BuiltRequest
@@ -59,7 +59,7 @@ def _fault(built: BuiltRequest, problem: Problem) -> BadInput:
 def _set_hint(body: Value, pointer: str) -> str:
     """The `--set` that makes a text at pointer the JSON value that it spells; empty if it spells none."""
     path, value = "", body
-    for step in steps_of(pointer):
+    for step in pointer_steps(pointer):
         is_index = isinstance(value, list)
         value = value[int(step)] if is_index else value[step]
         path += f"[{step}]" if is_index else "." + re.sub(r"([.\[\]\\])", r"\\\1", step)

@@ -48,7 +48,7 @@ def fixture_lines(source: Source) -> list[Source] | None:
     return lines
 
 
-def left_out(source: Source, lines: list[Source]) -> Iterator[str]:
+def left_out_notes(source: Source, lines: list[Source]) -> Iterator[str]:
     """Notes about fixtures that have become no rules, and about fields of the others that are not used."""
     fixtures = _fixtures(source.data) or []
     count = len(fixtures) - len(lines)

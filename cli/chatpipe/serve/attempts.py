@@ -94,7 +94,7 @@ class Attempt:
         return self._no_retry or self.status not in _PASSING
 
 
-def key_of(body: ChatBody) -> bytes:
+def body_key(body: ChatBody) -> bytes:
     """A key that is the same for equal JSON: its text with sorted names, or the digest of a long one."""
     try:
         text = orjson.dumps(body.value, option=orjson.OPT_SORT_KEYS) if body.fault is None else body.data

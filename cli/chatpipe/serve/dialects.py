@@ -23,7 +23,7 @@ class BucketState(NamedTuple):
     reset_s: float
 
 
-def duration_text(seconds: float) -> str:
+def go_duration(seconds: float) -> str:
     """A duration as Go writes it, rounded up to a millisecond: `6m0s`, `1.5s`, `12ms`."""
     milliseconds = math.ceil(seconds * 1000 - 1e-6)
     if milliseconds < 1000:
@@ -42,7 +42,7 @@ _ResetForm = Callable[[float, float], str]
 
 
 def _go(seconds: float, unix_now: float) -> str:
-    return duration_text(seconds)
+    return go_duration(seconds)
 
 
 def _seconds(seconds: float, unix_now: float) -> str:

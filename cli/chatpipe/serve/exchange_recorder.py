@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from chatpipe.recordings.clean_record import without_secrets
+from chatpipe.recordings.clean_record import record_without_secrets
 from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, kept_headers
 from chatpipe.recordings.recording_writer import RecordingWriter
 from chatpipe.recordings.try_counter import NumberedRequest, TryCounter
@@ -52,7 +52,9 @@ class ExchangeRecorder:
             return
         request, key, occurrence, n = numbered
         at = timestamp(time.time())
-        self._writer.append(without_secrets(ExchangeRecord(key, request, reply, occurrence, n, at, took_ms)))
+        self._writer.append(
+            record_without_secrets(ExchangeRecord(key, request, reply, occurrence, n, at, took_ms))
+        )
         if self._writer.failure is not None:
             self._fail(self._writer.failure)
 

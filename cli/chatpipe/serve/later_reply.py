@@ -9,7 +9,7 @@ from chatpipe.serve.reply_faults import apply_faults
 from chatpipe.serve.reply_steps import Close, ReplyPlan, Reset, Step
 
 
-def collect(plan: ReplyPlan, faults: Sequence[FaultRule]) -> Iterator[Step]:
+def collect_steps(plan: ReplyPlan, faults: Sequence[FaultRule]) -> Iterator[Step]:
     """Wait for the whole body of a good reply, and make the faults in it. What is broken stays as it is."""
     if not faults or plan.status != 200:
         return

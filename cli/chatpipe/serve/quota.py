@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.serve.dialects import DIALECTS, BucketState, duration_text
+from chatpipe.serve.dialects import DIALECTS, BucketState, go_duration
 
 _MINUTE_S = 60.0
 # Seconds that a sum of refills may be short by, because it is computed in binary fractions.
@@ -101,6 +101,6 @@ class Quota:
         used = limit - bucket.state().remaining
         message = (
             f"Rate limit reached on {unit}: Limit {limit}, Used {used}, Requested {amount}."
-            f" Please try again in {duration_text(wait_s)}."
+            f" Please try again in {go_duration(wait_s)}."
         )
         return QuotaRefusal(message, bucket.kind, self._dialect.wait_headers(wait_s))

@@ -14,7 +14,7 @@ from chatpipe.recordings.recording_index import RecordingIndex
 from chatpipe.recordings.reply_forms import as_asked
 from chatpipe.recordings.request_key import request_key
 from chatpipe.recordings.try_counter import NumberedRequest
-from chatpipe.serve.later_reply import collect
+from chatpipe.serve.later_reply import collect_steps
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, note_cut
 from chatpipe.serve.router import UPSTREAM_ERROR, error_reply
 
@@ -102,7 +102,7 @@ class ReplayedReply:
         plan.status, plan.headers = reply.status, (*_headers(reply), *plan.headers)
         plan.framing = "chunked" if reply.failure else ""
         plan.pieces = note_cut(plan, self._pieces())
-        yield from collect(plan, self.faults)
+        yield from collect_steps(plan, self.faults)
 
     def close(self) -> None:
         self._ended(self._numbered, self._reply, self._took_ms)

@@ -179,7 +179,7 @@ def whole_reply(plan: ReplyPlan, request: ServedRequest) -> bytes:
     return head_of(plan.status, (*plan.headers, ("content-length", str(len(body))))) + body
 
 
-def steps_of(plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
+def steps_of_reply(plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
     """The steps that write the reply. Close them, so that its ticket is given back."""
     ticket = plan.ticket
     try:

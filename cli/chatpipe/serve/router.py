@@ -45,7 +45,7 @@ class Router:
         if is_chat(request):
             return self.chat_reply(request, ChatBody(request.body))
         own = self.own_reply(request)
-        return model.answer(_method(request), request.target, request.body) if own is None else own
+        return model.answer_http(_method(request), request.target, request.body) if own is None else own
 
     def chat_reply(self, request: ServedRequest, body: ChatBody) -> Reply:
         """The reply to a request for a completion."""

@@ -14,8 +14,8 @@ from chatpipe.inputs.place import Source, line_source
 from chatpipe.inputs.sources import process_sources
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
-from chatpipe.serve.aimock_fixtures import fixture_lines, left_out
-from chatpipe.serve.attempts import digest_of, key_of
+from chatpipe.serve.aimock_fixtures import fixture_lines, left_out_notes
+from chatpipe.serve.attempts import body_key, digest_of
 from chatpipe.serve.script_match import Facts
 from chatpipe.serve.script_rules import ScriptRule, rules_from, shadowed
 from chatpipe.system.console import Console
@@ -55,7 +55,7 @@ class Script:
         """The number of this body among its like."""
         if not self._counts_attempts:
             return 0
-        key = digest_of(key_of(sent))
+        key = digest_of(body_key(sent))
         self._attempts[key] += 1
         return self._attempts[key]
 
@@ -94,7 +94,7 @@ def parse_script(source: Source) -> Script:
         split = source.data.split(b"\n")
         lines = [line_source(source.name, line, number) for number, line in enumerate(split, 1)]
     else:
-        notes = list(left_out(source, lines))
+        notes = list(left_out_notes(source, lines))
     rules = rules_from(lines)
     if not rules:
         raise BadInput(

@@ -19,7 +19,7 @@ from chatpipe.response.delays import parse_duration
 from chatpipe.serve.fault_grammar import NoFault, parse_fault
 from chatpipe.serve.reply_steps import TimedReply
 from chatpipe.serve.router import json_reply
-from chatpipe.serve.script_match import NoRule, shown, tried, unknown, whole_number
+from chatpipe.serve.script_match import NoRule, shown_value, tried, unknown, whole_number
 
 _ROOT = "/answer"
 _LONGEST_S = 86_400.0
@@ -158,7 +158,7 @@ def _calls(value: Value, faults: list[NoRule]) -> tuple[ModelCall, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise NoRule(f"{_ROOT}/tool_calls", f"'tool_calls' is {shown(value)}, not an array")
+        raise NoRule(f"{_ROOT}/tool_calls", f"'tool_calls' is {shown_value(value)}, not an array")
     pointer = f"{_ROOT}/tool_calls"
     calls = [tried(faults, _call, f"{pointer}/{at}", each, faults) for at, each in enumerate(value)]
     return tuple(call for call in calls if call is not None)
@@ -170,7 +170,7 @@ def _call(pointer: str, value: Value, faults: list[NoRule]) -> ModelCall:
     faults += strange
     call_name, call_id = fields.get("name"), fields.get("id")
     if call_id is not None and not isinstance(call_id, str):
-        faults.append(NoRule(f"{pointer}/id", f"'id' is {shown(call_id)}, not a text"))
+        faults.append(NoRule(f"{pointer}/id", f"'id' is {shown_value(call_id)}, not a text"))
     if "input" in fields and "arguments" in fields:
         faults.append(NoRule(pointer, "a call has either 'arguments' or 'input'", "leave one of them out"))
     if (not isinstance(call_name, str) or not call_name) and not strange:  # a misspelt one may be the name
@@ -213,7 +213,7 @@ def _error(fields: Mapping[str, Value], faults: list[NoRule]) -> RuleAnswer:
 
 def _error_status(pointer: str, value: Value) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 400 <= value <= 599:
-        raise NoRule(pointer, f"{shown(value)} is no status of an error", "use 400 to 599")
+        raise NoRule(pointer, f"{shown_value(value)} is no status of an error", "use 400 to 599")
     return value
 
 
@@ -234,7 +234,7 @@ def _events(fields: Mapping[str, Value], _: list[NoRule]) -> RuleAnswer:
 
 def _echo(fields: Mapping[str, Value], _: list[NoRule]) -> RuleAnswer:
     if fields["echo"] is not True:
-        raise NoRule(f"{_ROOT}/echo", f"'echo' is {shown(fields['echo'])}, not true")
+        raise NoRule(f"{_ROOT}/echo", f"'echo' is {shown_value(fields['echo'])}, not true")
     return RuleAnswer()
 
 
@@ -259,10 +259,12 @@ def _header(name: str, value: Value) -> tuple[str, str]:
         raise NoRule(pointer, f"'{name}' is no name of a header")
     if isinstance(text, float):
         raise NoRule(
-            pointer, f"'{name}' is the number {shown(value)}", f'write it as a text: "{shown(value)}"'
+            pointer,
+            f"'{name}' is the number {shown_value(value)}",
+            f'write it as a text: "{shown_value(value)}"',
         )
     if not isinstance(text, str) or not re.fullmatch("[ -~]*", text):
-        raise NoRule(pointer, f"'{name}' is {shown(value)}, not a text in ASCII or a whole number")
+        raise NoRule(pointer, f"'{name}' is {shown_value(value)}, not a text in ASCII or a whole number")
     if name.lower() in _FRAMING:
         raise NoRule(pointer, f"'{name}' is written by the server", "leave it out, or use a fault")
     return name.lower(), text
@@ -302,11 +304,11 @@ def _fault(pointer: str, text: Value) -> FaultRule:
 def _optional_text(fields: Mapping[str, Value], name: str) -> str | None:
     text = fields.get(name)
     if text is not None and not isinstance(text, str):
-        raise NoRule(f"{_ROOT}/{name}", f"'{name}' is {shown(text)}, not a text")
+        raise NoRule(f"{_ROOT}/{name}", f"'{name}' is {shown_value(text)}, not a text")
     return text
 
 
 def _object(pointer: str, name: str, value: Value) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise NoRule(pointer, f"'{name}' is {shown(value)}, not an object")
+        raise NoRule(pointer, f"'{name}' is {shown_value(value)}, not an object")
     return value

@@ -175,14 +175,14 @@ def covers(weaker: Mapping[str, Condition], stronger: Mapping[str, Condition]) -
 def _message_texts(body: Body) -> Iterator[tuple[str, str]]:
     """The role and the text of each message."""
     for message in _objects(body.get("messages")):
-        yield str(message.get("role")), text_of(message.get("content"))
+        yield str(message.get("role")), content_text(message.get("content"))
 
 
 def _objects(value: Value) -> list[Body]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def text_of(content: Value) -> str:
+def content_text(content: Value) -> str:
     """The text of a content: itself, or the texts of its parts with a line break between them."""
     if isinstance(content, list):
         parts = (part.get("text") for part in _objects(content))
@@ -264,13 +264,13 @@ def parse_condition(name: str, value: Value, faults: list[NoRule]) -> Condition:
         return TextCondition(name, tuple(test for test in found if test is not None))
     if name in _TRUTHS:
         if not isinstance(value, bool):
-            raise NoRule(pointer, f"'{name}' is {shown(value)}, not true or false")
+            raise NoRule(pointer, f"'{name}' is {shown_value(value)}, not true or false")
         return NumberCondition(name, value)
     if name in _NUMBERS:
         return NumberCondition(name, whole_number(pointer, name, value, least=0))
     if name == "body":
         if not isinstance(value, dict):
-            raise NoRule(pointer, f"'body' is {shown(value)}, not an object of JSON Pointers")
+            raise NoRule(pointer, f"'body' is {shown_value(value)}, not an object of JSON Pointers")
         parts = {each: tried(faults, _pointer_condition, each, wanted) for each, wanted in value.items()}
         return AllOf({each: part for each, part in parts.items() if part is not None})
     raise unknown(pointer, name, NAMES, "a condition")
@@ -290,11 +290,11 @@ def parse_count(name: str, value: Value, faults: list[NoRule]) -> frozenset[int]
 
 def whole_number(pointer: str, name: str, value: Value, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise NoRule(pointer, f"'{name}' is {shown(value)}, not a whole number from {least} on")
+        raise NoRule(pointer, f"'{name}' is {shown_value(value)}, not a whole number from {least} on")
     return value
 
 
-def shown(value: Value) -> str:
+def shown_value(value: Value) -> str:
     """A value as JSON, for a message."""
     text = values.dumps(value).decode()
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
@@ -320,14 +320,16 @@ def _text_test(pointer: str, value: Value, way: str) -> TextTest:
     if isinstance(value, str):
         return TextTest(way, value)
     if not isinstance(value, dict):
-        raise NoRule(pointer, f'it is {shown(value)}, not a text or an object such as {{"regex": PATTERN}}')
+        raise NoRule(
+            pointer, f'it is {shown_value(value)}, not a text or an object such as {{"regex": PATTERN}}'
+        )
     if len(value) != 1:
         raise NoRule(pointer, f"{quantity(len(value), 'test')} in one object", f"use one of {or_list(_WAYS)}")
     ((name, text),) = value.items()
     if name not in _WAYS:
         raise unknown(f"{pointer}/{name}", name, frozenset(_WAYS), "a test of a text")
     if not isinstance(text, str):
-        raise NoRule(f"{pointer}/{name}", f"it is {shown(text)}, not a text")
+        raise NoRule(f"{pointer}/{name}", f"it is {shown_value(text)}, not a text")
     if name == "regex":
         try:
             re.compile(text)
@@ -343,7 +345,7 @@ def _pointer_condition(pointer: str, value: Value) -> PointerCondition:
         raise NoRule(place, f"'{pointer}' is no JSON Pointer", fix)
     if isinstance(value, dict) and list(value) == ["exists"]:
         if not isinstance(value["exists"], bool):
-            raise NoRule(place, f"'exists' is {shown(value['exists'])}, not true or false")
+            raise NoRule(place, f"'exists' is {shown_value(value['exists'])}, not true or false")
         return PointerCondition(pointer, None, value["exists"], ...)
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _WAYS:
         return PointerCondition(pointer, _text_test(place, value, "equals"), True, ...)

@@ -20,7 +20,7 @@ from chatpipe.serve.script_match import (
     covers,
     parse_condition,
     parse_count,
-    shown,
+    shown_value,
     tried,
     unknown,
 )
@@ -96,7 +96,7 @@ def _rule(line: Source, faults: list[NoRule]) -> ScriptRule:
     """
     value = values.loads_strict(line.data)
     if not isinstance(value, dict):
-        raise NoRule("", f"a rule is {shown(value)}, not an object")
+        raise NoRule("", f"a rule is {shown_value(value)}, not an object")
     if values.has_repeated_name(line.data):
         faults += [
             NoRule(pointer, "this name comes twice in one object", "leave one of the two out")
@@ -107,7 +107,7 @@ def _rule(line: Source, faults: list[NoRule]) -> ScriptRule:
         raise NoRule("", "a rule has no 'answer'", 'add "answer": {"content": TEXT}')
     match = value.get("match", {})
     if not isinstance(match, dict):
-        raise NoRule("/match", f"'match' is {shown(match)}, not an object")
+        raise NoRule("/match", f"'match' is {shown_value(match)}, not an object")
     tests = {
         name: tried(faults, parse_condition, name, each, faults)
         for name, each in match.items()

@@ -18,7 +18,7 @@ from chatpipe.serve.listener import announce, are_loopback, listen, site_access
 from chatpipe.serve.observer import Observer
 from chatpipe.serve.planner import OtherAnswers, Planner, ScriptedModel, bug_plan
 from chatpipe.serve.reply_maker import ReplyMaker
-from chatpipe.serve.reply_steps import ReplyPlan, Step, steps_of
+from chatpipe.serve.reply_steps import ReplyPlan, Step, steps_of_reply
 from chatpipe.serve.request_log import LogEntry
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system import secrets, signals
@@ -153,7 +153,7 @@ class Service:
             return bug_plan(self.note_bug(error))
 
     def steps(self, plan: ReplyPlan, request: ServedRequest) -> Generator[Step, None, None]:
-        return steps_of(plan, request)
+        return steps_of_reply(plan, request)
 
     def note_bug(self, error: Exception) -> str:
         text = f"a bug in chatpipe: {type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from chatpipe.options.serve import Origin
-from chatpipe.server.hosts import is_loopback, origin_of
+from chatpipe.server.hosts import comparable_origin, is_loopback_url
 
 _NAME = r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?"
 _HOST = re.compile(rf"({_NAME}|\[[0-9a-f:.]+(?:%[a-z0-9%._-]+)?\])\.?")
@@ -51,7 +51,7 @@ class SiteAccess:
         if b"origin" in headers:
             text = headers[b"origin"].decode("latin-1")
             origin = _origin_in(text)
-            if origin is None or not (is_loopback(urlsplit(text)) or origin in self._origins):
+            if origin is None or not (is_loopback_url(urlsplit(text)) or origin in self._origins):
                 return _refusal("origin", text, origin and text)
         return None
 
@@ -84,7 +84,7 @@ def _origin_in(header: str) -> Origin | None:
     if _ORIGIN.fullmatch(header.lower()) is None:
         return None
     try:
-        return origin_of(urlsplit(header.lower()))
+        return comparable_origin(urlsplit(header.lower()))
     except ValueError:  # an impossible port or address
         return None
 

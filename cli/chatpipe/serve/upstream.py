@@ -47,7 +47,7 @@ class Upstream:
 
     def is_at(self, port: int) -> bool:
         """Return True for the server at this port of this machine."""
-        return hosts.is_loopback(self._url) and self._url.port == port
+        return hosts.is_loopback_url(self._url) and self._url.port == port
 
     async def aclose(self) -> None:
         await self._transport.aclose()

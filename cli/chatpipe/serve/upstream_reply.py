@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 import httpx
 
 from chatpipe.options.serve import FaultRule
-from chatpipe.recordings.transport_failures import failure_of
+from chatpipe.recordings.transport_failures import recorded_failure
 from chatpipe.serve import cross_origin
 from chatpipe.serve.exchange_recorder import CLIENT_LEFT, ExchangeListener
-from chatpipe.serve.later_reply import collect
+from chatpipe.serve.later_reply import collect_steps
 from chatpipe.serve.reply_steps import Close, Framing, ReplyPlan, Reset, Step, note_cut
 from chatpipe.serve.router import UPSTREAM_ERROR, error_reply
 from chatpipe.serve.wakeup import Wakeup
@@ -69,7 +69,7 @@ class UpstreamReply:
             return
         _show(self._response, plan)
         plan.pieces = note_cut(plan, self._pieces())
-        yield from collect(plan, self.faults)
+        yield from collect_steps(plan, self.faults)
 
     def close(self) -> None:
         if self._task is not None:
@@ -116,7 +116,7 @@ class UpstreamReply:
             raise
         except Exception as error:
             self._error = error
-            if (failure := failure_of(error)) is not None:
+            if (failure := recorded_failure(error)) is not None:
                 self._listener.end(*failure)
         self._is_done = True
         self._wakeup.wake()

@@ -23,9 +23,9 @@ from chatpipe.serve.attempts import (
     Attempt,
     Outcome,
     beginning_of,
+    body_key,
     digest_of,
     first_words,
-    key_of,
 )
 from chatpipe.serve.latest_entries import LatestEntries
 
@@ -174,7 +174,7 @@ class ClientVerdict:
         It is as begin() and end() of that attempt. Most bodies come once, and of those it keeps the little
         that begin() needs.
         """
-        key = key_of(sent)
+        key = body_key(sent)
         if self._refusals or key in self._open or key in self._settled:
             attempt = self.begin(sent, credential, connections, now)
             attempt.end("answered", 200, (), now, 0.0)
@@ -326,7 +326,7 @@ class ClientVerdict:
 
     def _body(self, sent: ChatBody) -> WatchedBody:
         """The body, which is open from now on."""
-        key = key_of(sent)
+        key = body_key(sent)
         body = self._open.get(key)
         if body is not None:
             self._open.move_to_end(key)

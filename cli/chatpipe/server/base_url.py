@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.server import redact
-from chatpipe.server.url_forms import COMPLETIONS, repaired, unquoted, without_route
+from chatpipe.server.url_forms import COMPLETIONS, repaired_url, unquoted, without_route
 from chatpipe.server.variables import variable
 
 # The placeholder in a base URL for the model of each request, as for deployments of Azure.
@@ -25,7 +25,7 @@ def parse_base_url(base_url: str, place: str, note: Callable[[str], None]) -> Sp
     """
     redact.hide_url(base_url.strip())
     try:
-        url, advice = repaired(base_url)
+        url, advice = repaired_url(base_url)
     except BadConfiguration as fault:
         fault.place = place
         raise

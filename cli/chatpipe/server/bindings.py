@@ -21,7 +21,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS, KeySource
 from chatpipe.server.base_url import parse_base_url
 from chatpipe.server.headers import Headers, parse_header
-from chatpipe.server.hosts import is_loopback, is_same_server, origin_of
+from chatpipe.server.hosts import comparable_origin, is_loopback_url, is_same_server
 from chatpipe.server.keys import ENVIRONMENT
 from chatpipe.server.profiles import DEFAULT, Profile, ProfileServer
 from chatpipe.server.variables import variable
@@ -79,7 +79,7 @@ def _profile_server(url: SplitResult, profile: Profile, own: tuple[SplitResult, 
     return next((server for each, server in pairs if each.path == url.path), pairs[0][1])
 
 
-def left_out(profile: Profile) -> list[str]:
+def withheld_parts(profile: Profile) -> list[str]:
     """The parts that a profile has for its own servers only, as words."""
     keys = profile.keys or any(each.keys for each in profile.servers)
     headers = profile.headers or any(each.headers for each in profile.servers)
@@ -92,7 +92,7 @@ def needs_key(url: SplitResult, chosen: Chosen) -> bool:
     profile = chosen.profile
     if profile is not None and profile.name != DEFAULT.name and chosen.is_own(url):
         return profile.needs_key
-    return origin_of(url)[1] == _OPENAI.hostname
+    return comparable_origin(url)[1] == _OPENAI.hostname
 
 
 def openai_headers(url: SplitResult, chosen: Chosen, environ: Mapping[str, str]) -> Headers:
@@ -185,7 +185,7 @@ def _gets_openai_key(url: SplitResult, chosen: Chosen, environ: Mapping[str, str
     if not reads_openai_environment(chosen.profile):
         return False
     is_unnamed = not variable(environ, "OPENAI_BASE_URL")
-    return _is_openai_server(url, environ) or (is_unnamed and is_loopback(url))
+    return _is_openai_server(url, environ) or (is_unnamed and is_loopback_url(url))
 
 
 def _is_openai_server(url: SplitResult, environ: Mapping[str, str]) -> bool:

@@ -23,6 +23,6 @@ def find_servers(
     note: Callable[[str], None],
     config: Config | None = None,
 ) -> tuple[Endpoint, ...]:
-    """Read the file of headers, and resolve the servers. Raises what both raise; config: see resolve()."""
+    """Read the file of headers, and resolve the servers: see resolve_endpoints(). Raises what both raise."""
     lines = keys.header_lines(options.header_file, note)
-    return endpoints.resolve(options, environ, lines, note, config)
+    return endpoints.resolve_endpoints(options, environ, lines, note, config)

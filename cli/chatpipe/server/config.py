@@ -91,7 +91,7 @@ def parse_config(environ: Mapping[str, str], note: Callable[[str], None] = SILEN
 
 def _parsed(path: str, data: bytes, environ: Mapping[str, str], note: Callable[[str], None]) -> Config:
     from chatpipe.inputs.place import Source
-    from chatpipe.inputs.text_decoder import text_of
+    from chatpipe.inputs.text_decoder import source_text
     from chatpipe.inputs.toml import NotTOML, read_document
     from chatpipe.server.user_profiles import UserProfiles  # a call without a file does without these
 
@@ -99,7 +99,7 @@ def _parsed(path: str, data: bytes, environ: Mapping[str, str], note: Callable[[
         what = f"the configuration has more than {_MAX_BYTES // 1_000_000} MB"
         raise BadConfiguration(what, place=path, fix="name another file by CHATPIPE_CONFIG")
     try:
-        document = read_document(text_of(Source(path, data)))
+        document = read_document(source_text(Source(path, data)))
     except NotTOML as error:
         raise BadConfiguration(error.what, place=f"{path}:{error.line}", fix=error.fix) from error
     except BadInput as error:
@@ -126,10 +126,10 @@ def find_profile(name: str, place: str, config: Config) -> Profile:
 def profile_names(config: Config) -> list[str]:
     """The names of all profiles, the user's first."""
     own = () if config.profiles is None else config.profiles.tables
-    return list(dict.fromkeys([*own, *profile_file.names()]))
+    return list(dict.fromkeys([*own, *profile_file.built_in_names()]))
 
 
-def offered_names(environ: Mapping[str, str]) -> list[str]:
+def offered_profiles(environ: Mapping[str, str]) -> list[str]:
     """The names of all profiles, for completion. A file that is wrong, or may keep us waiting, has none."""
     try:
         path, _ = config_path(environ)

@@ -14,7 +14,7 @@ from chatpipe.server import azure, bindings, redact
 from chatpipe.server.base_url import MODEL
 from chatpipe.server.bindings import Chosen
 from chatpipe.server.config import Config
-from chatpipe.server.headers import OWN_HEADERS, Headers, merge, parse_header
+from chatpipe.server.headers import OWN_HEADERS, Headers, merge_headers, parse_header
 from chatpipe.server.hosts import is_private
 from chatpipe.server.keys import chosen_source
 from chatpipe.server.patches import Patch
@@ -104,7 +104,7 @@ class _Given(NamedTuple):
     origins: Mapping[str, str]
 
 
-def resolve(
+def resolve_endpoints(
     options: ServerOptions,
     environ: Mapping[str, str],
     header_lines: Sequence[str] = (),
@@ -155,7 +155,7 @@ def _endpoint(url: SplitResult, chosen: Chosen, given: _Given, environ: Mapping[
     has_source = profile.in_process or chosen_source(keys, environ) is not None
     return Endpoint(
         url.geturl(),
-        merge(headers),
+        merge_headers(headers),
         given.model,
         profile,
         keys,

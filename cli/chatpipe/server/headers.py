@@ -38,7 +38,7 @@ def parse_header(line: str, place: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def merge(headers: Sequence[tuple[str, str]]) -> Headers:
+def merge_headers(headers: Sequence[tuple[str, str]]) -> Headers:
     """The headers with the last value per name, at its position. An empty value drops the name."""
     merged: dict[str, tuple[str, str]] = {}
     for name, value in headers:

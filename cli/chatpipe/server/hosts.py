@@ -12,10 +12,10 @@ _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "
 
 def is_same_server(one: SplitResult, other: SplitResult) -> bool:
     """True if scheme, host and port are equal."""
-    return origin_of(one) == origin_of(other)
+    return comparable_origin(one) == comparable_origin(other)
 
 
-def origin_of(url: SplitResult) -> tuple[str, str, int | None]:
+def comparable_origin(url: SplitResult) -> tuple[str, str, int | None]:
     """Scheme, host and port of a URL, each as it is compared."""
     return url.scheme, _host_of(url), url.port or DEFAULT_PORTS.get(url.scheme)
 
@@ -33,7 +33,7 @@ def _host_of(url: SplitResult) -> str:
         return host
 
 
-def is_loopback(url: SplitResult) -> bool:
+def is_loopback_url(url: SplitResult) -> bool:
     """True if the host is this machine. Only the name is checked, because a resolver may answer anything."""
     host = _host_of(url)
     return (
@@ -49,7 +49,7 @@ def is_private(url: SplitResult) -> bool:
     A name other than localhost may lead anywhere. It is not looked up.
     Source: RFC 1918, RFC 4193 and, for link-local addresses, RFC 3927 and RFC 4291.
     """
-    if is_loopback(url):
+    if is_loopback_url(url):
         return True
     from ipaddress import ip_address, ip_network  # few calls need it
 

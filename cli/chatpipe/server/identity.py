@@ -6,7 +6,7 @@ from itertools import pairwise
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from chatpipe.server.endpoints import Endpoint
-from chatpipe.server.hosts import DEFAULT_PORTS, is_loopback
+from chatpipe.server.hosts import DEFAULT_PORTS, is_loopback_url
 
 ECHO = "echo"
 # A client that connects to one of the first two reaches this machine.
@@ -77,7 +77,7 @@ def _address(url: SplitResult) -> str:
 
 def _is_this_machine(url: SplitResult) -> bool:
     host = url.hostname or ""
-    if is_loopback(url) or host in _OF_THIS_MACHINE:
+    if is_loopback_url(url) or host in _OF_THIS_MACHINE:
         return True
     if ":" not in host:
         return False

@@ -203,7 +203,7 @@ def _proxy_origin(proxy: str | None, given: _CallSettings) -> str:
 
 
 def _setting_origin(endpoint: Endpoint, name: str, given: _CallSettings) -> str:
-    """The origin of a setting that endpoints.resolve() names the place of."""
+    """The origin of a setting that resolve_endpoints() names the place of."""
     place = endpoint.origins[name]
     if not place.startswith("profile"):
         return _origin(place, given)

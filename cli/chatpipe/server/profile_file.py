@@ -14,7 +14,7 @@ from chatpipe.server.profiles import DEFAULT, ECHO, Profile, ProfileServer, buil
 _HEADING = re.compile(r"^\[([a-z0-9-]+)\]$", re.MULTILINE)
 
 
-def names() -> list[str]:
+def built_in_names() -> list[str]:
     """The names of the built-in profiles."""
     return [*_HEADING.findall(built_in_text()), ECHO.name]
 

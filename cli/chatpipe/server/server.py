@@ -13,7 +13,7 @@ from chatpipe.options.server import SILENT_WAITS, ExchangeLimits, KeyWaits, Serv
 from chatpipe.server import keys, redact
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.headers import Headers
-from chatpipe.server.hosts import is_loopback
+from chatpipe.server.hosts import is_loopback_url
 from chatpipe.server.keys import FoundKey
 from chatpipe.server.profiles import AUTH, BEARER, ECHO, AuthHeader
 from chatpipe.server.proxies import proxy_for, proxy_place
@@ -144,7 +144,7 @@ def _add_key(endpoint: Endpoint, key: FoundKey | None, *, allow_http: bool, prox
     auth = _auth_header(endpoint, key)
     names = {name.lower() for name, _ in endpoint.headers}
     has_credentials = not names.isdisjoint(_CREDENTIALS)
-    if key is None and not has_credentials and endpoint.needs_key and not is_loopback(url):
+    if key is None and not has_credentials and endpoint.needs_key and not is_loopback_url(url):
         raise _no_key(endpoint)
     secret = "the key" if key is not None or has_credentials else _secret_header(endpoint.headers)
     if secret and url.scheme == "http" and not allow_http:
@@ -173,7 +173,7 @@ def _no_key(endpoint: Endpoint) -> NoAccess:
 def refuse_plain_http(secret: str, url: SplitResult, proxy: str | None) -> None:
     """Raise if the secret would go unencrypted to another machine. A proxy can read every such request."""
     for hop in (url, urlsplit(proxy)) if proxy else (url,):
-        if not is_loopback(hop):
+        if not is_loopback_url(hop):
             raise BadConfiguration(
                 f"{secret} would go unencrypted to '{hop.hostname}'",
                 fix="use https, or --allow-http if the network is yours",

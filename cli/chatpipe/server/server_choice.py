@@ -22,7 +22,7 @@ from chatpipe.server.base_url import (
 )
 from chatpipe.server.bindings import Chosen
 from chatpipe.server.config import Config, find_profile, read_config
-from chatpipe.server.hosts import is_same_server, origin_of
+from chatpipe.server.hosts import comparable_origin, is_same_server
 from chatpipe.server.profiles import DEFAULT, Profile
 from chatpipe.server.variables import choice, variable
 
@@ -115,7 +115,7 @@ def _typed_urls(base_urls: Sequence[str], note: Callable[[str], None]) -> tuple[
     urls: dict[object, SplitResult] = {}
     for text in base_urls:
         url = parse_base_url(text, "--base-url", note)
-        first = urls.setdefault((origin_of(url), url.path, url.query), url)
+        first = urls.setdefault((comparable_origin(url), url.path, url.query), url)
         if first is not url:
             note(f"--base-url: '{redact.url(first.geturl())}' stands twice, and counts once")
     return tuple(urls.values())
@@ -130,7 +130,7 @@ def _note_others(
     profile: Profile, typed: Sequence[SplitResult], own: Sequence[SplitResult], note: Callable[[str], None]
 ) -> None:
     """Note that a profile has nothing for a server that is not its own."""
-    parts = bindings.left_out(profile)
+    parts = bindings.withheld_parts(profile)
     other = next((url for url in typed if not _is_any([url], own)), None)
     if other is not None and parts:
         server, name = redact.url(other.geturl()), profile.name

@@ -89,7 +89,7 @@ class Repaired(NamedTuple):
     advice: str = ""
 
 
-def repaired(text: str) -> Repaired:
+def repaired_url(text: str) -> Repaired:
     """The URL of a text, without the route, final slashes and fragment. Raises BadConfiguration."""
     given = unquoted(text)
     url_refusals.refuse_other_text(given)
@@ -151,7 +151,7 @@ def _scheme_for(text: str) -> str:
 
 def _refuse_word(text: str, host: str) -> None:
     """Raise for a word that is no host: the name of a profile, or a key."""
-    if text == host and text in profile_file.names():
+    if text == host and text in profile_file.built_in_names():
         raise BadConfiguration(f"'{text}' is a profile", fix=f"pass -p {text}")
     if host.startswith(_KEY_START) or len(host) > _LONGEST_LABEL:
         fix = "name a server, such as https://api.example.com/v1, and give the key by --key-file FILE"

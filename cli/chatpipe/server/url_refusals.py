@@ -40,7 +40,7 @@ def refuse_other_text(text: str) -> None:
     if len(pieces) > 1 and all(re.match(_NEXT_URL, each) for each in pieces[1:]):
         raise BadConfiguration(f"{len(pieces)} base URLs in one", fix="repeat --base-url for each")
     if re.match(_SOCKET, text):
-        what = f"'{shown(text)}' is a socket in the file system, which no request is sent to"
+        what = f"'{shown_url(text)}' is a socket in the file system, which no request is sent to"
         raise BadConfiguration(
             what, fix="let the server listen at a port, and write http://localhost:PORT/v1"
         )
@@ -48,7 +48,7 @@ def refuse_other_text(text: str) -> None:
         raise _port_alone(match[1], text[match.end() :])
     if re.match(_PATH_ALONE, text):
         fix = f"{FORMS}, and check that no variable in front of it is empty"
-        raise BadConfiguration(f"'{shown(text)}' names no host", fix=fix)
+        raise BadConfiguration(f"'{shown_url(text)}' names no host", fix=fix)
 
 
 def refuse_port_as_host(host: str, path: str) -> None:
@@ -71,7 +71,7 @@ def _port_alone(port: str, path: str) -> BadConfiguration:
 
 def malformed(text: str) -> BadConfiguration:
     """The fault of a text that urlsplit refuses: its port, its brackets, or that it has no host."""
-    words = shown(text)
+    words = shown_url(text)
     netloc = words.partition("://")[2] if "://" in words else words
     netloc = netloc.partition("/")[0]
     if "[" in netloc or "::" in netloc or netloc.count(":") == 7:
@@ -86,10 +86,10 @@ def malformed(text: str) -> BadConfiguration:
 
 def unlike_url(text: str) -> BadConfiguration:
     """The fault of any other text."""
-    return BadConfiguration(f"'{shown(text)}' is not an http or https URL", fix=FORMS)
+    return BadConfiguration(f"'{shown_url(text)}' is not an http or https URL", fix=FORMS)
 
 
-def shown(text: str) -> str:
+def shown_url(text: str) -> str:
     """The text as typed, without user, password, query and fragment."""
     has_netloc = "://" in text or text.startswith("//")
     words = redact.url(text) if has_netloc else redact.url(f"//{text}").removeprefix("//")

@@ -13,7 +13,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeySource
 from chatpipe.server import azure, profile_file, redact
 from chatpipe.server.base_url import parse_base_url
-from chatpipe.server.hosts import origin_of
+from chatpipe.server.hosts import comparable_origin
 from chatpipe.server.keys import KEY_WAYS, KEYRING
 from chatpipe.server.profile_rules import (
     KEY_SETTINGS,
@@ -69,7 +69,7 @@ class UserProfiles(NamedTuple):
         for name in self.tables:
             yield from self.faults(name)
         default = self.document.tables.get("profile")
-        known = frozenset({*self.tables, *profile_file.names()})
+        known = frozenset({*self.tables, *profile_file.built_in_names()})
         if isinstance(default, str) and default.strip() and default not in known:
             fix = did_you_mean(default, known, LIST_PROFILES)
             yield self._fault(SettingFault(("profile",), f"no profile '{default}'", fix))
@@ -145,7 +145,7 @@ class UserProfiles(NamedTuple):
         chain = self._chain(name)
         path: Path = ("profiles", chain[-1], "like")
         like = self.tables[chain[-1]].get("like")
-        built_in = frozenset(profile_file.names()) - {ECHO.name}
+        built_in = frozenset(profile_file.built_in_names()) - {ECHO.name}
         if not isinstance(like, str) or (like in built_in and like not in chain[:-1]):
             return None
         if like in chain:
@@ -273,7 +273,7 @@ def _comparable(url: str) -> object:
     if "{" in url:
         return url
     parsed = parse_base_url(url, "", lambda text: None)
-    return origin_of(parsed), parsed.path, parsed.query
+    return comparable_origin(parsed), parsed.path, parsed.query
 
 
 def _fault_at_the_top(key: str, value: Any) -> SettingFault | None:

@@ -86,6 +86,6 @@ def page_name(word: str) -> str:
     return name.removeprefix("chatpipe-")
 
 
-def names() -> Iterator[str]:
+def page_names() -> Iterator[str]:
     """The short names of all pages, that of the program first."""
     yield from sorted(find_pages(), key=lambda name: (name != "chatpipe", name))

@@ -29,7 +29,7 @@ from chatpipe.system.descriptor import (
     refuse_full_disk,
     write_all,
 )
-from chatpipe.system.same_file import is_current, resolve
+from chatpipe.system.same_file import is_current, resolve_path
 
 _BLOCK_BYTES = 1 << 18
 _MOST_NAME_BYTES = 255  # of nearly all file systems
@@ -104,7 +104,7 @@ class Replacement:
         self._is_closed = False
         self._has_written = False
         try:
-            self._target = resolve(path)
+            self._target = resolve_path(path)
             self._old = _stat_old(path)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise cannot_write(path, error) from error

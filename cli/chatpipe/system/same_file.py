@@ -61,7 +61,7 @@ def descriptor_of(path: str) -> int | None:
     return None
 
 
-def resolve(path: str) -> str:
+def resolve_path(path: str) -> str:
     """The path of a file, through links. The file need not exist. Raises OSError, ValueError for a NUL.
 
     A link that cannot be read for a moment is not taken for a file.

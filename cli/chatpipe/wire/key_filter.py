@@ -60,7 +60,7 @@ def _completed(answer: Answer, failure: FailedAttempt | None, request_id: str | 
         answer = answer._replace(request_id=request_id)
     if not secrets.are_known():
         return answer, failure, False
-    answer, has_key = without_secrets(answer)
+    answer, has_key = answer_without_secrets(answer)
     return answer, failure, has_key
 
 
@@ -181,7 +181,7 @@ def _with_data(event: bytes, payload: bytes) -> bytes:
     return b"".join(lines)
 
 
-def without_secrets(answer: Answer) -> tuple[Answer, bool]:
+def answer_without_secrets(answer: Answer) -> tuple[Answer, bool]:
     """The answer without secrets, and whether a key was in its content."""
     if answer.request_id is not None:
         answer = answer._replace(request_id=_clean_id(answer.request_id, answer.fault))
@@ -217,7 +217,7 @@ def _hide_in_part(interruption: Interrupted) -> None:
     """Hide secrets in the part of an answer that a signal cut, as in one that the connection cut."""
     if secrets.are_known() and interruption.completion is not None:
         cut = Answer(interruption.completion, None, BrokenAnswer("the stream was cut"))
-        interruption.completion = without_secrets(cut)[0].completion
+        interruption.completion = answer_without_secrets(cut)[0].completion
 
 
 def _hide_in_fault(fault: ChatpipeError) -> None:
@@ -234,7 +234,7 @@ def may_hold(keys: Iterable[str], body: bytes | None) -> bool:
 
 
 def may_need_filter(completion: Mapping[str, Value], text: bytes) -> bool:
-    """Return False if without_secrets() leaves a completion as it is. text has it, and may have more."""
+    """Return False if a completion has no secret to replace. text has it, and may have more."""
     if not secrets.are_known():
         return False
     return bool(completion.get("error")) or may_hold(secrets.in_content(), text)

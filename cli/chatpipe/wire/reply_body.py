@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from chatpipe.wire.unpack import Unpacker
 
 
-def whole_body(response: httpx.Response, headers: Mapping[str, str], request: httpx.Request) -> bytes | None:
+def arrived_body(
+    response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
+) -> bytes | None:
     """The body of a reply that has arrived already and needs no unpacking; None for any other.
 
     It is in memory as it is, so that it needs no place in that of a run. Arguments as for ReplyBody.

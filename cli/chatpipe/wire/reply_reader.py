@@ -15,9 +15,15 @@ import httpx
 from chatpipe.inputs.values import NotJSON, loads_exact
 from chatpipe.response.body_form import BodyForm, FormDetector, is_usual, usual_form
 from chatpipe.wire.answer import AttemptResult, Receiver, answer_from_error, answer_from_refusal
-from chatpipe.wire.reply_body import ReplyBody, whole_body
+from chatpipe.wire.reply_body import ReplyBody, arrived_body
 from chatpipe.wire.stream_answer import broken_rest, read_stream
-from chatpipe.wire.whole_answer import WholeReply, collect, is_declared_stream, read_json, read_whole
+from chatpipe.wire.whole_answer import (
+    WholeReply,
+    collect_body,
+    is_declared_stream,
+    read_json,
+    read_whole_answer,
+)
 
 # Far more than any error needs, and an endless one ends here.
 _ERROR_BYTES = 1_000_000
@@ -31,7 +37,7 @@ def read_arrived(
 
     Arguments as for read_reply(), with a receiver that takes nothing.
     """
-    body = None if response.status_code != 200 else whole_body(response, headers, request)
+    body = None if response.status_code != 200 else arrived_body(response, headers, request)
     if body is None or usual_form(body) is not _PIECE:
         return None
     try:
@@ -49,9 +55,9 @@ async def read_reply(
     headers have lower-case names. The caller closes the response. Never raises exceptions of httpx.
     """
     status = response.status_code
-    body = None if status != 200 else whole_body(response, headers, request)
+    body = None if status != 200 else arrived_body(response, headers, request)
     if body is not None and usual_form(body) is _PIECE:
-        return await read_whole(WholeReply(headers, request, body), receiver)
+        return await read_whole_answer(WholeReply(headers, request, body), receiver)
     pieces = ReplyBody(response, headers, request)
     try:
         if not response.is_success:
@@ -59,8 +65,8 @@ async def read_reply(
         form, start, rest = await _read_start(pieces, headers)
         if form is BodyForm.STREAM:
             return await read_stream(start, rest, receiver, request)
-        body, broken = await collect(start, rest)
-        return await read_whole(WholeReply(headers, request, body, broken), receiver)
+        body, broken = await collect_body(start, rest)
+        return await read_whole_answer(WholeReply(headers, request, body, broken), receiver)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
     finally:

@@ -49,7 +49,7 @@ class WholeReply(NamedTuple):
     broken: Exception | None = None
 
 
-async def read_whole(reply: WholeReply, receiver: Receiver) -> AttemptResult:
+async def read_whole_answer(reply: WholeReply, receiver: Receiver) -> AttemptResult:
     """Read an answer in one piece.
 
     An object that came whole is taken although the connection then broke: no prefix of one is an object.
@@ -84,7 +84,7 @@ async def _read_text(reply: WholeReply, error: NotJSON, receiver: Receiver) -> A
         return _without_json(reply)
     if (refused := _refused_in_words(reply.headers, reply.request, body)) is not None:
         return refused
-    fault, failure = not_json(body, error)
+    fault, failure = not_json_answer(body, error)
     return Answer(None, body, fault), failure
 
 
@@ -104,7 +104,7 @@ def _without_json(reply: WholeReply) -> AttemptResult:
     return answer, failure
 
 
-def not_json(body: bytes, error: NotJSON) -> tuple[BrokenAnswer, FailedAttempt | None]:
+def not_json_answer(body: bytes, error: NotJSON) -> tuple[BrokenAnswer, FailedAttempt | None]:
     """The fault of a body that came whole and is no JSON.
 
     JSON that was cut or garbled on its way may come whole the next time. A page or another text would come
@@ -169,7 +169,7 @@ def _excerpt(body: bytes) -> str:
     return shorten(body[:400].decode("utf-8", "replace"), 80)
 
 
-async def collect(start: bytes, rest: AsyncIterator[bytes]) -> tuple[bytes, Exception | None]:
+async def collect_body(start: bytes, rest: AsyncIterator[bytes]) -> tuple[bytes, Exception | None]:
     """The whole body, and the error that ended it, if any."""
     body = bytearray(start)
     try:

@@ -21,7 +21,7 @@ from chatpipe.wire.answer import Answer, AttemptResult, answer_from_error, answe
 from chatpipe.wire.key_filter import CleanResult, may_hold, read_without_secrets
 from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.retry import FailedAttempt
-from chatpipe.wire.whole_answer import collect, not_json
+from chatpipe.wire.whole_answer import collect_body, not_json_answer
 
 # An object with one of these is what was asked for, although it may have a `message` or a `status`, too.
 _CONTENT = ("id", "name", "data", "models", "endpoints")
@@ -43,7 +43,7 @@ class WholeBody:
         """Ignore the end of a stream."""
 
 
-async def read_whole(
+async def read_whole_body(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
 ) -> CleanResult:
     """Like read_without_secrets, for a reply that is no completion. Answer.body is its JSON."""
@@ -68,7 +68,7 @@ async def _read(
 ) -> AttemptResult:
     pieces = ReplyBody(response, headers, request)
     try:
-        body, broken = await collect(b"", pieces)
+        body, broken = await collect_body(b"", pieces)
     finally:
         pieces.close()
     if broken is not None:
@@ -78,7 +78,7 @@ async def _read(
     try:
         value = values.loads(body)
     except NotJSON as error:
-        fault, failure = not_json(body, error)
+        fault, failure = not_json_answer(body, error)
         return Answer(None, None, fault), failure
     if error_of(value) is not None and not _is_content(value):
         return answer_from_refusal(response.status_code, headers, request, body)

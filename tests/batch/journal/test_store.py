@@ -317,7 +317,7 @@ def test_the_options_of_a_run(
     monkeypatch.setattr(module, "open_answer_files", lambda spec: nullcontext(AnswerFiles()))
     monkeypatch.setattr(module, "open_resent_mismatches", lambda spec: None)
     monkeypatch.setattr(module, "RunStore", lambda files, options, resent: options)
-    endpoint = endpoints.resolve(ServerOptions(base_urls=("http://127.0.0.1:9/v1",)), {}, ())[0]
+    endpoint = endpoints.resolve_endpoints(ServerOptions(base_urls=("http://127.0.0.1:9/v1",)), {}, ())[0]
     spec = SimpleNamespace(
         endpoint=endpoint,
         endpoints=(endpoint,),

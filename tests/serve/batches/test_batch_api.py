@@ -11,7 +11,7 @@ import pytest
 from chatpipe.options.serve import BatchLife, ServeOptions
 from chatpipe.serve.fault_grammar import parse_fault
 from chatpipe.serve.planner import Planner, Times
-from chatpipe.serve.reply_steps import Close, Reset, steps_of
+from chatpipe.serve.reply_steps import Close, Reset, steps_of_reply
 from chatpipe.serve.served_request import ServedRequest
 from serve.batches.test_job_input import URL, line
 from serve.client import upload_form as form
@@ -28,7 +28,7 @@ class Answer:
 
     def __init__(self, plan: Any, request: ServedRequest) -> None:
         data, self.end, self.faults = b"", None, plan.faults
-        for step in steps_of(plan, request):
+        for step in steps_of_reply(plan, request):
             if isinstance(step, bytes):
                 data += step
             if isinstance(step, Close | Reset):
@@ -413,7 +413,7 @@ def test_two_looks_at_once_do_the_work_once() -> None:
     job = api.create(lines=200)
     request = ServedRequest("GET", f"/v1/batches/{job.json['id']}", {}, b"")
     plans = [api.planner.plan(request, Times(0.0, BEGIN)) for _ in range(2)]
-    for _ in zip_longest(*(steps_of(plan, request) for plan in plans)):
+    for _ in zip_longest(*(steps_of_reply(plan, request) for plan in plans)):
         pass
     shown = api.poll(job)
     assert len(api.lines(shown["output_file_id"])) == 200

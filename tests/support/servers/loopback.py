@@ -158,7 +158,7 @@ def in_turn(*replies: Answer) -> Handler:
 
 
 def echoing(request: Request) -> model.Reply:
-    return model.answer(request.method, request.target, request.body)
+    return model.answer_http(request.method, request.target, request.body)
 
 
 def _framed(piece: bytes) -> bytes:
@@ -417,7 +417,7 @@ class _Owner:
     def steps(self, plan: ReplyPlan, request: ServedRequest) -> Generator[reply_steps.Step, None, None]:
         if isinstance(plan, _ScriptedPlan):
             return plan.scripted_steps()
-        return reply_steps.steps_of(plan, request)  # of the refusal of a request that cannot be read
+        return reply_steps.steps_of_reply(plan, request)  # of the refusal of a request that cannot be read
 
     def note_bug(self, error: Exception) -> str:
         self._server.failures.append(

@@ -100,7 +100,7 @@ class ModelLists:
 
 def names_in(value: Value) -> tuple[str, ...]:
     """The names in a list of models. None of one that does not tell: it goes on, or stands for others."""
-    page = model_list.page_of(value)
+    page = model_list.model_page(value)
     if page is None or page.unnamed or page.after is not None or len(page.models) > _MOST_NAMES:
         return ()
     names = tuple(map(model_list.name_of, page.models))

@@ -112,7 +112,7 @@ class JobJournal:
     def place_of(self, fingerprint: str) -> LinePlace | None:
         """The open job that a request lies in, and its line there."""
         self._index_all()
-        for number in self._index.find(key_of(fingerprint)):
+        for number in self._index.find(fingerprint_key(fingerprint)):
             part_number = bisect_right(self._starts, number) - 1
             record = self.records[self._tokens[part_number]]
             if record.is_in_flight:
@@ -124,7 +124,7 @@ class JobJournal:
         while self._not_indexed:
             start, fingerprints = self._not_indexed.pop()
             for number, each in enumerate(split_fingerprints(fingerprints), start):
-                self._index.add(key_of(each), number)
+                self._index.add(fingerprint_key(each), number)
 
     def _append(self, event: dict[str, Value]) -> None:
         with delay_signals():  # the journal and this object say the same
@@ -152,5 +152,5 @@ def split_fingerprints(text: str) -> Iterator[str]:
         yield text[at : at + FINGERPRINT_DIGITS]
 
 
-def key_of(fingerprint: str) -> int:
+def fingerprint_key(fingerprint: str) -> int:
     return int(fingerprint[:16], 16)

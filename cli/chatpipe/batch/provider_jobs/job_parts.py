@@ -11,7 +11,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.item_file import ItemFile
 from chatpipe.batch.provider_jobs.job_budget import JobBudget
-from chatpipe.batch.provider_jobs.job_journal import JobJournal, PlannedLines, key_of
+from chatpipe.batch.provider_jobs.job_journal import JobJournal, PlannedLines, fingerprint_key
 from chatpipe.batch.provider_jobs.line_encoder import LineEncoder
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BadInput, TooLarge
@@ -119,7 +119,7 @@ class JobParts:
         Returns None if the budget leaves it out.
         """
         seen = self._seen
-        if seen is not None and seen.find(key_of(fingerprint)):
+        if seen is not None and seen.find(fingerprint_key(fingerprint)):
             return NO_PART
         number = NO_PART
         if not self._are_new and self._is_known(item, fingerprint):
@@ -129,7 +129,7 @@ class JobParts:
         else:
             number = self._add(item, fingerprint)
         if seen is not None:
-            seen.add(key_of(fingerprint), 0)
+            seen.add(fingerprint_key(fingerprint), 0)
         return number
 
     def _is_known(self, item: Item, fingerprint: str) -> bool:

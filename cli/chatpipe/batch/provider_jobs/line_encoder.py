@@ -6,7 +6,7 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.exchange import body_to_send
 from chatpipe.inputs import values
-from chatpipe.jobs.input_parts import model_of
+from chatpipe.jobs.input_parts import requested_model
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.system.console import once
 
@@ -33,7 +33,7 @@ class LineEncoder:
         body = body_to_send(item.body, self._patches, self._detail)
         if "stream" in body or "stream_options" in body:
             body = {name: value for name, value in body.items() if name not in _STREAMING}
-        model = model_of(body, self._dialect)
+        model = requested_model(body, self._dialect)
         if self._is_of_job:
             body = {name: value for name, value in body.items() if name != "model"}
         return self._form % (fingerprint, values.dumps(body)), model

@@ -19,7 +19,7 @@ from chatpipe.response.body_form import is_usual
 from chatpipe.response.result_line import BY_JOBS
 from chatpipe.system import secrets
 from chatpipe.wire.answer import Answer, NullReceiver
-from chatpipe.wire.key_filter import may_need_filter, read_without_secrets, without_secrets
+from chatpipe.wire.key_filter import answer_without_secrets, may_need_filter, read_without_secrets
 
 
 def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) -> Answer | None:
@@ -31,7 +31,7 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) ->
     body: Any = response.get("body") if isinstance(response, dict) else None
     if body is not None and response.get("status_code") == 200 and _is_usual(body):
         answer = Answer(body, request_id=_request_id(response), engine=BY_JOBS)
-        return without_secrets(answer)[0] if may_need_filter(body, line) else answer
+        return answer_without_secrets(answer)[0] if may_need_filter(body, line) else answer
     status = None if body is None else response.get("status_code")
     if not isinstance(status, int) or not 100 <= status <= 599:
         text = _error_text(record.get("error"))

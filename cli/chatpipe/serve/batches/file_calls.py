@@ -14,7 +14,7 @@ from chatpipe.serve.batches.stored_files import (
     FileStore,
     StoredFile,
     list_object,
-    page_of,
+    page_of_ids,
     page_query,
 )
 from chatpipe.serve.reply_steps import ReplyPlan, plan_of
@@ -76,7 +76,7 @@ class FileCalls:
             file.id: file.shown() for file in self._store.all(now) if purpose in (None, "", file.purpose)
         }
         try:
-            ids, has_more = page_of(files, page_query(route.query, default=10_000, most=10_000))
+            ids, has_more = page_of_ids(files, page_query(route.query, default=10_000, most=10_000))
         except BadQuery as error:
             return plan_of(bad_query(error))
         return plan_of(json_reply(200, list_object([files[id_] for id_ in ids], has_more=has_more)))

@@ -12,7 +12,7 @@ from chatpipe.serve.batches.api_route import ApiRoute
 from chatpipe.serve.batches.file_calls import LIFE, bad_query, is_life
 from chatpipe.serve.batches.job_fate import JobFate
 from chatpipe.serve.batches.served_job import JobOrder, JobServices, ServedJob
-from chatpipe.serve.batches.stored_files import BadQuery, list_object, page_of, page_query
+from chatpipe.serve.batches.stored_files import BadQuery, list_object, page_of_ids, page_query
 from chatpipe.serve.reply_faults import apply_faults
 from chatpipe.serve.reply_steps import Pause, ReplyPlan, Step, plan_of
 from chatpipe.serve.router import error_reply, json_reply
@@ -80,7 +80,7 @@ class JobCalls:
     def list(self, route: ApiRoute, now: float) -> ReplyPlan:
         """A page of batches, each of which it takes a step further."""
         try:
-            ids, has_more = page_of(self._jobs, page_query(route.query, default=20, most=100))
+            ids, has_more = page_of_ids(self._jobs, page_query(route.query, default=20, most=100))
         except BadQuery as error:
             return plan_of(bad_query(error))
         jobs = [self._jobs[id_] for id_ in ids]

@@ -108,7 +108,7 @@ def page_query(query: dict[str, str], *, default: int, most: int) -> PageQuery:
     return PageQuery(int(text), query.get("after") or None, order == "desc")
 
 
-def page_of(ids: Iterable[str], query: PageQuery) -> tuple[list[str], bool]:
+def page_of_ids(ids: Iterable[str], query: PageQuery) -> tuple[list[str], bool]:
     """The ids on the page, and True if there are more. ids are the oldest first. Raises BadQuery."""
     every = list(ids)
     if query.newest_first:
