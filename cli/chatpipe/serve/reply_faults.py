@@ -1,6 +1,6 @@
 """Faults in a reply: each kind changes the plan of a good answer. Pure.
 
-A place in the middle is after half of the events of a stream, or half of the bytes of a whole answer.
+APPLY at the end has the kinds, in the order of the four groups here. reply_pieces.py takes an answer apart.
 """
 
 from __future__ import annotations
@@ -9,16 +9,23 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from chatpipe.inputs import values
 from chatpipe.local.model import Reply
 from chatpipe.options.serve import FaultRule, StatusValue
+from chatpipe.serve.reply_pieces import (
+    DATA,
+    EVENT_END,
+    JsonObject,
+    body_of,
+    change_choices,
+    events_of,
+    halves,
+    put_between,
+)
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step
 from chatpipe.serve.router import error_reply
 
 _FOREVER_S = 1e9
 _KEPT_ALIVE = 3  # blank lines before a whole answer, or comments between events
-_EVENT_END = b"\n\n"
-_DATA = b"data: "
 _PAGE = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
     b"<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
@@ -40,8 +47,6 @@ _ERRORS = {
 # Kinds that leave nothing of the answer, and those that need nothing of it.
 _IN_PLACE = ("status", "html", "empty")
 _IN_TIME = ("delay", "itl", "slice")
-
-_Object = dict[str, Any]
 
 
 def apply_faults(plan: ReplyPlan, faults: Iterable[FaultRule]) -> None:
@@ -90,17 +95,17 @@ def _replace(plan: ReplyPlan, reply: Reply, more: tuple[tuple[str, str], ...] = 
 
 
 def _finish_with(reason: str) -> Callable[[ReplyPlan, Any], bool]:
-    def change(choice: _Object) -> None:
+    def change(choice: JsonObject) -> None:
         if choice.get("finish_reason") is not None:
             choice["finish_reason"] = reason
 
-    return lambda plan, _: _change_choices(plan, change)
+    return lambda plan, _: change_choices(plan, change)
 
 
 def _decline(plan: ReplyPlan, _: Any) -> bool:
     """Make the answer a refusal: one sentence in place of the content."""
 
-    def change(choice: _Object) -> None:
+    def change(choice: JsonObject) -> None:
         message = choice.get("message", choice.get("delta"))
         if isinstance(message, dict):
             for field in ("tool_calls", "function_call", "audio"):
@@ -113,13 +118,13 @@ def _decline(plan: ReplyPlan, _: Any) -> bool:
             choice["finish_reason"] = "stop"
         choice["logprobs"] = None
 
-    return _change_choices(plan, change)
+    return change_choices(plan, change)
 
 
 def _spoil_calls(plan: ReplyPlan, value: Any) -> bool:
     """Spoil every tool call: its name, its arguments, or its index in a stream."""
 
-    def change(choice: _Object) -> None:
+    def change(choice: JsonObject) -> None:
         message = choice.get("message", choice.get("delta"))
         for call in (message or {}).get("tool_calls", ()):
             function = call.get("function", {})
@@ -130,36 +135,7 @@ def _spoil_calls(plan: ReplyPlan, value: Any) -> bool:
             elif value == "bad-json" and "name" in function:
                 function["arguments"] = "{" + function.get("arguments", "")
 
-    return _change_choices(plan, change)
-
-
-def _change_choices(plan: ReplyPlan, change: Callable[[_Object], None]) -> bool:
-    """Change each choice of the completion, or of each chunk. An error in place of the answer stays.
-
-    Return False if that leaves the answer as it is.
-    """
-    if plan.status != 200:
-        return False
-    before = _events(plan) if plan.is_stream else [_body(plan)]
-    change_piece = _changed_event if plan.is_stream else _changed
-    after = [change_piece(piece, change) for piece in before]
-    plan.pieces = after
-    return after != before
-
-
-def _changed_event(event: bytes, change: Callable[[_Object], None]) -> bytes:
-    if not event.startswith(_DATA + b"{"):
-        return event
-    return _DATA + _changed(event[len(_DATA) :].rstrip(), change) + _EVENT_END
-
-
-def _changed(data: bytes, change: Callable[[_Object], None]) -> bytes:
-    value: Any = values.loads(data)
-    before = values.dumps(value)
-    for choice in value.get("choices", ()):
-        change(choice)
-    after = values.dumps(value)
-    return data if after == before else after
+    return change_choices(plan, change)
 
 
 # In the events of a stream, or in the bytes of a whole answer
@@ -168,41 +144,41 @@ def _changed(data: bytes, change: Callable[[_Object], None]) -> bytes:
 def _truncate(plan: ReplyPlan, _: Any) -> None:
     """End cleanly without a finish reason and [DONE]; a whole answer ends in the middle of its JSON."""
     if plan.is_stream:
-        plan.pieces = [event for event in _events(plan) if b'"finish_reason":null' in event]
+        plan.pieces = [event for event in events_of(plan) if b'"finish_reason":null' in event]
     else:
-        body = _body(plan)
+        body = body_of(plan)
         plan.pieces = [body[: len(body) // 2]]
     plan.is_cut |= plan.status == 200
 
 
 def _drop_done(plan: ReplyPlan, _: Any) -> bool:
     if plan.is_stream:
-        plan.pieces = [event for event in _events(plan) if not event.startswith(_DATA + b"[DONE]")]
+        plan.pieces = [event for event in events_of(plan) if not event.startswith(DATA + b"[DONE]")]
     return plan.is_stream
 
 
 def _report_error(plan: ReplyPlan, value: Any) -> None:
     """Report an error in a reply of status 200: as the last event, or in place of a whole answer."""
     error = b"".join(piece for piece in error_reply(500, _SERVER_ERROR, type="server_error").pieces)
-    before, after = _halves(plan, value)
+    before, after = halves(plan, value)
     plan.is_cut |= plan.status == 200 and bool(after)
-    plan.pieces = [*before, _DATA + error + _EVENT_END] if plan.is_stream else [error]
+    plan.pieces = [*before, DATA + error + EVENT_END] if plan.is_stream else [error]
 
 
 def _spoil(plan: ReplyPlan, value: Any) -> None:
-    before, after = _halves(plan, value)
-    plan.pieces = [*before, _DATA + _GARBAGE + _EVENT_END if plan.is_stream else _GARBAGE, *after]
+    before, after = halves(plan, value)
+    plan.pieces = [*before, DATA + _GARBAGE + EVENT_END if plan.is_stream else _GARBAGE, *after]
 
 
 def _add_blanks(plan: ReplyPlan, value: Any) -> None:
     """Keep the connection alive by empty lines: before a whole answer, between the events of a stream."""
     blank = b"\n" * (value or _KEPT_ALIVE)
-    plan.pieces = _between(plan, blank) if plan.is_stream else [blank, *plan.pieces]
+    plan.pieces = put_between(plan, blank) if plan.is_stream else [blank, *plan.pieces]
 
 
 def _add_comments(plan: ReplyPlan, _: Any) -> bool:
     if plan.is_stream:
-        plan.pieces = _between(plan, b": keep-alive\n\n")
+        plan.pieces = put_between(plan, b": keep-alive\n\n")
     return plan.is_stream
 
 
@@ -210,7 +186,7 @@ def _break_off(step: Step) -> Callable[[ReplyPlan, Any], None]:
     """A step in the middle, or after as many events as the value says. A whole answer has two."""
 
     def apply(plan: ReplyPlan, value: Any) -> None:
-        before, after = _halves(plan, value)
+        before, after = halves(plan, value)
         plan.is_cut |= plan.status == 200 and bool(after)
         plan.pieces = [*before, step, *after]
 
@@ -218,7 +194,7 @@ def _break_off(step: Step) -> Callable[[ReplyPlan, Any], None]:
 
 
 def _stall(plan: ReplyPlan, value: Any) -> None:
-    before, after = _halves(plan, None)
+    before, after = halves(plan, None)
     plan.pieces = [*before, Pause(_FOREVER_S if value is None else value), *after]
 
 
@@ -232,55 +208,6 @@ def _reset(plan: ReplyPlan, value: Any) -> None:
 
 def _close(plan: ReplyPlan, _: Any) -> None:
     plan.ending = Close()
-
-
-def _halves(plan: ReplyPlan, count: int | None) -> tuple[list[Step], list[Step]]:
-    """The pieces before and after a place: after count events, by default in the middle.
-
-    What an earlier fault put at that place stays before it.
-    """
-    pieces = _pieces(plan)
-    if not plan.is_stream:
-        if len(pieces) > 1:  # an earlier fault split it
-            return pieces[:-1], pieces[-1:]
-        body = _body(plan)
-        at = 0 if count == 0 else len(body) // 2
-        return [body[:at]], [body[at:]]
-    most = sum(map(_is_event, pieces)) // 2 if count is None else count
-    at = taken = 0
-    while at < len(pieces) and (taken < most or not _is_event(pieces[at])):
-        taken += _is_event(pieces[at])
-        at += 1
-    return pieces[:at], pieces[at:]
-
-
-def _between(plan: ReplyPlan, data: bytes) -> list[Step]:
-    """The events, with data before each but the first."""
-    return [piece for event in _pieces(plan) for piece in (data, event)][1:]
-
-
-def _pieces(plan: ReplyPlan) -> list[Step]:
-    """The pieces of a reply, those of a stream with one event each."""
-    found: list[Step] = []
-    for piece in plan.pieces:
-        if plan.is_stream and isinstance(piece, bytes) and _is_event(piece):
-            found += [event + _EVENT_END for event in piece.split(_EVENT_END) if event]
-        else:
-            found.append(piece)
-    return found
-
-
-def _events(plan: ReplyPlan) -> list[bytes]:
-    """The events of a stream that has no other pieces yet."""
-    return [piece for piece in _pieces(plan) if isinstance(piece, bytes)]
-
-
-def _is_event(piece: Step) -> bool:
-    return isinstance(piece, bytes) and piece.startswith(_DATA)
-
-
-def _body(plan: ReplyPlan) -> bytes:
-    return b"".join(piece for piece in plan.pieces if isinstance(piece, bytes))
 
 
 # In time
