@@ -12,6 +12,8 @@ from chatpipe.schema.check import Problem, check
 from schema.mutations import SAMPLES, mutated
 from support.parametrize import cases
 
+FUNCTION = '{"type": "function", "function": {"name": "f", ...}}'
+FUNCTIONS = [{"type": "function", "function": {"name": "f"}}]
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -102,6 +104,123 @@ PARAMETERS: dict[str, tuple[dict[str, Any], tuple[str, str, str, str]]] = {
         {"n": "a\nb\x1b\u202e"},
         ("/n", "type", r"is 'a\nb\x1b\u202e', not an integer", ""),
     ),
+    "a tool of the Responses API": (
+        {"tools": [{"type": "function", "name": "f"}]},
+        (
+            "/tools/0",
+            "required",
+            "has no 'function'",
+            f"write {FUNCTION}",
+        ),
+    ),
+    "a tool without its wrapper": (
+        {"tools": [{"name": "f", "parameters": {}}]},
+        (
+            "/tools/0",
+            "required",
+            "has no 'type'",
+            f"write {FUNCTION}",
+        ),
+    ),
+    "a custom tool without its wrapper": (
+        {"tools": [{"name": "c", "format": {"type": "text"}}]},
+        ("/tools/0", "required", "has no 'type'", 'write {"type": "custom", "custom": {"name": "c", ...}}'),
+    ),
+    "a name for a tool": (
+        {"tools": ["f"]},
+        (
+            "/tools/0",
+            "type",
+            "is 'f', not an object",
+            f"write {FUNCTION}",
+        ),
+    ),
+    "a tool without anything": (
+        {"tools": [{}]},
+        (
+            "/tools/0",
+            "required",
+            "has no 'type'",
+            'write {"type": "function", "function": {"name": ..., ...}}',
+        ),
+    ),
+    "no type of tool": (
+        {"tools": [{"type": "", "function": {"name": "f"}}]},
+        ("/tools/0/type", "minLength", "is empty", ""),
+    ),
+    "a name for a choice": (
+        {"tools": FUNCTIONS, "tool_choice": "f"},
+        (
+            "/tool_choice",
+            "enum",
+            "is 'f', not one of none, auto, required, any",
+            'write {"type": "function", "function": {"name": "f"}}',
+        ),
+    ),
+    "a misspelt choice": (
+        {"tools": FUNCTIONS, "tool_choice": "atuo"},
+        (
+            "/tool_choice",
+            "enum",
+            "is 'atuo', not one of none, auto, required, any",
+            "did you mean 'auto'?",
+        ),
+    ),
+    "a choice of the Responses API": (
+        {"tool_choice": {"type": "function", "name": "f"}},
+        (
+            "/tool_choice",
+            "required",
+            "has no 'function'",
+            'write {"type": "function", "function": {"name": "f"}}',
+        ),
+    ),
+    "a choice of Anthropic's": (
+        {"tool_choice": {"type": "tool", "name": "f"}},
+        (
+            "/tool_choice/type",
+            "enum",
+            "is 'tool', not one of function, custom, allowed_tools",
+            "did you mean 'function'?",
+        ),
+    ),
+    "a choice in an object": (
+        {"tool_choice": {"type": "auto"}},
+        (
+            "/tool_choice/type",
+            "enum",
+            "is 'auto', not one of function, custom, allowed_tools",
+            'write "auto" in place of the object',
+        ),
+    ),
+    "an allowed tool of the Responses API": (
+        {
+            "tools": FUNCTIONS,
+            "tool_choice": {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+            },
+        },
+        (
+            "/tool_choice/allowed_tools/tools/0",
+            "required",
+            "has no 'function'",
+            'write {"type": "function", "function": {"name": "f"}}',
+        ),
+    ),
+    "a name for a function": (
+        {"functions": [{"name": "f"}], "function_call": "f"},
+        ("/function_call", "enum", "is 'f', not one of none, auto", 'write {"name": "f"}'),
+    ),
+    "a format of the Responses API": (
+        {"response_format": {"type": "json_schema", "name": "a", "schema": {}}},
+        (
+            "/response_format",
+            "required",
+            "has no 'json_schema'",
+            'write {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}',
+        ),
+    ),
 }
 
 
@@ -151,12 +270,36 @@ MESSAGES: dict[str, tuple[object, tuple[str, str, str, str]]] = {
         ("/content/0/image_url", "required", "has no 'url'", "add the address, http(s): or data:"),
     ),
     "an image with an unknown detail": (
-        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x", "detail": "lwo"}}]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https:", "detail": "lwo"}}]},
         (
             "/content/0/image_url/detail",
             "enum",
             "is 'lwo', not one of auto, low, high",
             "did you mean 'low'?",
+        ),
+    ),
+    "an image without anything": (
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": ""}}]},
+        ("/content/0/image_url/url", "minLength", "is empty", ""),
+    ),
+    "Mistral's audio without anything": (
+        {"role": "user", "content": [{"type": "input_audio", "input_audio": ""}]},
+        ("/content/0/input_audio", "minLength", "is empty", ""),
+    ),
+    "no format of audio": (
+        {
+            "role": "user",
+            "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": ""}}],
+        },
+        ("/content/0/input_audio/format", "minLength", "is empty", ""),
+    ),
+    "Gemini's role": (
+        {"role": "model", "content": "x"},
+        (
+            "/role",
+            "enum",
+            "is 'model', not one of developer, system, user, assistant, tool, function",
+            "did you mean 'assistant'?",
         ),
     ),
     "a result without the id of its call": (
@@ -201,6 +344,27 @@ def test_misspelt_content_part_names_every_type_there_is() -> None:
             "did you mean 'image_url'?",
         )
     ]
+
+
+@cases(
+    ("kind", "hint"),
+    {
+        "the Responses API's text": ("input_text", "did you mean 'text'?"),
+        "its answer": ("output_text", "did you mean 'text'?"),
+        "its image": ("input_image", "did you mean 'image_url'?"),
+        "its file": ("input_file", "did you mean 'file'?"),
+        "Anthropic's image": ("image", "did you mean 'image_url'?"),
+        "Anthropic's document": ("document", "did you mean 'file'?"),
+        "Anthropic's result": ("tool_result", "write it as a message with the role tool"),
+        "audio": ("audio", "did you mean 'input_audio'?"),
+        "none of them": ("hologram", ""),
+    },
+)
+def test_a_part_of_another_api_is_refused_with_the_name_that_it_has_here(kind: str, hint: str) -> None:
+    [(pointer, keyword, _, found)] = console(
+        {"model": "m", "messages": [{"role": "user", "content": [{"type": kind}]}]}
+    )
+    assert (pointer, keyword, found) == ("/messages/0/content/0/type", "enum", hint)
 
 
 def test_arguments_that_are_an_object_are_refused() -> None:

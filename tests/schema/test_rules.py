@@ -46,6 +46,14 @@ def image(url: object) -> Change:
     return {"type": "image_url", "image_url": url}
 
 
+def sound(**clip: str) -> Change:
+    return {"type": "input_audio", "input_audio": clip}
+
+
+def called(arguments: str) -> Change:
+    return {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": arguments}}
+
+
 def said(*messages: Change) -> Change:
     return {"messages": list(messages)}
 
@@ -65,6 +73,7 @@ SPOKEN = {"modalities": ["audio"], "audio": {"voice": "v", "format": "wav"}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/x-bmp;base64," + "A" * 19_999_976}}
 SOUND = {"type": "input_audio", "input_audio": {"data": "A" * 30_000_000, "format": "wav"}}
 DOCUMENT = {"type": "file", "file": {"file_data": "A"}}
+NO_OBJECT = "is not a JSON object, and not every server takes that"
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "flac"}}
 
 # severity, rule, what is in the request, then pointer, message and hint of the one problem it has
@@ -103,6 +112,24 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "a key of the stream options": (
         "error", "unknown-key", {"stream": True, "stream_options": {"include_usge": True}},
         "/stream_options/include_usge", UNKNOWN, "did you mean 'include_usage'?"),
+    "a key of a custom tool": (
+        "error", "unknown-key", {"tools": [{"type": "custom", "custom": {"name": "f", "formats": {}}}]},
+        "/tools/0/custom/formats", UNKNOWN, "did you mean 'format'?"),
+    "a key of a parameter that is an object": (
+        "error", "unknown-key", {"moderation": {"model": "m", "polcy": {}}},
+        "/moderation/polcy", UNKNOWN, "did you mean 'policy'?"),
+    "a limit of the Responses API": (
+        "warning", "key-of-another-api", {"max_output_tokens": 5},
+        "/max_output_tokens", "is a key of other APIs", "did you mean 'max_completion_tokens'?"),
+    "instructions of the Responses API": (
+        "warning", "key-of-another-api", {"instructions": "x"},
+        "/instructions", "is a key of other APIs", "put it into a system message"),
+    "a format of the Responses API": (
+        "warning", "key-of-another-api", {"text": {"format": {"type": "text"}}},
+        "/text", "is a key of other APIs", "did you mean 'response_format'?"),
+    "Anthropic's stops": (
+        "warning", "key-of-another-api", {"stop_sequences": ["x"]},
+        "/stop_sequences", "is a key of other APIs", "did you mean 'stop'?"),
     "a null": (
         "warning", "null-value", {"tools": None}, "/tools", "is null, which the API does not allow here",
         "leave it out"),
@@ -112,6 +139,42 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "a result of another call": (
         "error", "tool-message-without-call", said(HI, asks("c1"), answers("c1"), answers("c\n2")),
         "/messages/3/tool_call_id", r"is 'c\n2', which answers no earlier tool call", CALL),
+    "a function's result without its call": (
+        "warning", "function-message-without-call",
+        said(HI, {"role": "function", "name": "f", "content": "3"}),
+        "/messages/1/name", "is 'f', which answers no earlier function call", CALL),
+    "two results of a call": (
+        "warning", "second-result", said(HI, asks("a"), answers("a"), answers("a")),
+        "/messages/3/tool_call_id", "is 'a', whose result is there already", "keep one of them"),
+    "two calls of one id": (
+        "warning", "id-of-two-calls", said(HI, asks("a", "a"), answers("a"), answers("a")),
+        "/messages/1/tool_calls/1/id", "is 'a', as is one before it", "give each its own id"),
+    "arguments that are cut": (
+        "warning", "bad-arguments", said(HI, called('{"a": ')),
+        "/messages/1/function_call/arguments", NO_OBJECT, OTHER),
+    "arguments in an array": (
+        "warning", "bad-arguments", said(HI, called("[1]")),
+        "/messages/1/function_call/arguments", NO_OBJECT, OTHER),
+    "arguments of a call that are empty": (
+        "warning", "bad-arguments",
+        said(HI, {"role": "assistant", "tool_calls": [
+            {"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]}, answers("a")),
+        "/messages/1/tool_calls/0/function/arguments", NO_OBJECT, OTHER),
+    "a call by the user": (
+        "warning", "key-of-another-role", said(HI | {"tool_calls": []}),
+        "/messages/0/tool_calls", "is a key that OpenAI takes in assistant messages only", OTHER),
+    "an id of a call from the assistant": (
+        "warning", "key-of-another-role",
+        said(HI, {"role": "assistant", "content": "x", "tool_call_id": "a"}),
+        "/messages/1/tool_call_id", "is a key that OpenAI takes in tool messages only", OTHER),
+    "a refusal and a text": (
+        "warning", "refusal-beside-parts", said(HI, {"role": "assistant", "content": [
+            {"type": "text", "text": "x"}, {"type": "refusal", "refusal": "No."}]}),
+        "/messages/1/content/1", "is a refusal beside other parts, and OpenAI takes it alone", OTHER),
+    "two refusals": (
+        "warning", "refusal-beside-parts",
+        said(HI, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}] * 2}),
+        "/messages/1/content/0", "is a refusal beside other parts, and OpenAI takes it alone", OTHER),
     "a call without its result": (
         "warning", "tool-call-without-answer", said(HI, asks("c1", "c2"), answers("c1"), HI),
         "/messages/1/tool_calls/1", "is not answered by a tool message before the next turn", ANSWER),
@@ -139,6 +202,14 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "warning", "part-of-another-role", said(user({"type": "refusal", "refusal": "No."})),
         "/messages/0/content/0", "is a part of type 'refusal', which OpenAI takes in assistant messages only",
         OTHER),
+    "an image by its path": (
+        "warning", "image-not-url", said(user(image({"url": "x.png"}))),
+        "/messages/0/content/0/image_url/url", "is 'x.png', and OpenAI takes http(s): and data: URLs only",
+        "write https://... or data:image/png;base64,..."),
+    "an image on the server's disk": (
+        "warning", "image-not-url", said(user(image("file:///a/x.png"))),
+        "/messages/0/content/0/image_url",
+        "is 'file:///a/x.png', and OpenAI takes http(s): and data: URLs only", OTHER),
     "an image that is not base64": (
         "warning", "image-not-base64", said(user(image({"url": "data:image/svg+xml,<svg/>"}))),
         "/messages/0/content/0/image_url/url", "is a data: URL that is not base64",
@@ -165,6 +236,25 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
                    "input_audio": {"data": "data:audio/wav;base64,UklG", "format": "wav"}})),
         "/messages/0/content/0/input_audio/data", "is a data: URL, and OpenAI takes its base64 alone",
         "leave out what stands before it"),
+    "Mistral's audio": (
+        "warning", "other-servers-audio", said(user({"type": "input_audio", "input_audio": "AAAA"})),
+        "/messages/0/content/0/input_audio", "is a text, which only Mistral is known to take", OTHER),
+    "llama.cpp's audio": (
+        "warning", "other-servers-audio", said(user(sound(url="https://example.com/a.wav"))),
+        "/messages/0/content/0/input_audio/url", "is a key that only llama.cpp is known to take", OTHER),
+    "audio by its address": (
+        "warning", "not-base64", said(user(sound(data="https://example.com/a.wav", format="wav"))),
+        "/messages/0/content/0/input_audio/data", "is a URL, and OpenAI takes base64 only", OTHER),
+    "audio by its path": (
+        "warning", "not-base64", said(user(sound(data="a.wav", format="wav"))),
+        "/messages/0/content/0/input_audio/data", "is 'a.wav', not base64", "encode the file in base64"),
+    "audio without data": (
+        "warning", "not-base64", said(user(sound(data="", format="wav"))),
+        "/messages/0/content/0/input_audio/data", "is empty", "encode the file in base64"),
+    "a document by its path": (
+        "warning", "not-base64",
+        said(user({"type": "file", "file": {"filename": "a.pdf", "file_data": "a.pdf"}})),
+        "/messages/0/content/0/file/file_data", "is 'a.pdf', not base64", "encode the file in base64"),
     "a file part without a file": (
         "warning", "empty-file", said(user({"type": "file", "file": {"filename": "a.pdf"}})),
         "/messages/0/content/0/file", "names no file", "give it a file_id, or a filename and file_data"),
@@ -178,8 +268,11 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "warning", "no-tokens", {"max_completion_tokens": 0},
         "/max_completion_tokens", "is less than 1", "leave it out for no limit"),
     "a bias out of range": (
-        "warning", "logit-bias", {"logit_bias": {"a/b": 101}},
-        "/logit_bias/a~1b", "is out of the range -100 to 100", ""),
+        "warning", "logit-bias", {"logit_bias": {"1": 101}},
+        "/logit_bias/1", "is out of the range -100 to 100", ""),
+    "a bias of a text": (
+        "warning", "logit-bias", {"logit_bias": {"a/b": 1}},
+        "/logit_bias/a~1b", "is not the id of a token, and only llama.cpp takes a text", ""),
     "a bias that is a fraction": (
         "warning", "logit-bias", {"logit_bias": {"1": 0.5}},
         "/logit_bias/1", "is a fraction, and OpenAI takes integers only", ""),
@@ -255,9 +348,19 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "a function by a missing name": (
         "error", "named-function-missing", {"functions": [{"name": "f"}], "function_call": {"name": "other"}},
         "/function_call/name", "is 'other', which is not in 'functions'", CHOOSE),
+    "a choice of no tool": (
+        "warning", "no-allowed-tool",
+        {"tools": [function("f")], "tool_choice": {
+            "type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}},
+        "/tool_choice/allowed_tools/tools", "is empty", "name one, or choose 'none'"),
+    "a choice without functions": (
+        "warning", "function-call-without-functions", {"function_call": "auto"},
+        "/function_call", "is set without 'functions'", "add functions, or leave it out"),
     "functions beside tools": (
         "warning", "functions-with-tools", {"functions": [{"name": "f"}], "tools": [function("f")]},
         "/functions", "stands beside 'tools'", "move them into 'tools'"),
+    "no modality": (
+        "warning", "no-modality", {"modalities": []}, "/modalities", "is empty", "leave it out"),
     "audio without its voice": (
         "warning", "audio-modality-without-audio", {"modalities": ["text", "audio"]},
         "/modalities", "has 'audio', but there is no 'audio' with a voice and a format",
@@ -326,7 +429,7 @@ def test_a_key_that_triggers_a_rule_brings_it() -> None:
     """The tables of messages and of tools are only looked at for some keys."""
     for rule in RULES:
         for key in rule.triggers or ["x"]:
-            assert rule in rules.rules_of({key})
+            assert rule in rules.rules_of({key}, {key})
 
 
 LEFT_ALONE: dict[str, Change] = {
@@ -349,6 +452,19 @@ LEFT_ALONE: dict[str, Change] = {
     ),
     "an assistant with reasoning only": said(HI, {"role": "assistant", "content": None, "reasoning": "Hm."}),
     "an assistant with empty text": said(HI, {"role": "assistant", "content": ""}),
+    "two calls of one id with their results, in two turns": said(
+        HI, asks("a", "b"), answers("b"), answers("a"), asks("b"), answers("b")
+    ),
+    "a function's result": said(HI, called(" {}"), {"role": "function", "name": "f", "content": "3"}),
+    "a refusal alone": said(HI, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}),
+    "keys of null": said(HI | {"tool_calls": None, "refusal": None, "tool_call_id": None}),
+    "audio in base64, in lines": said(user(sound(data="AAAA\nAA_-=", format="wav"))),
+    "no function wanted": {"function_call": "none"},
+    "a column that is an empty text": {"texts": ""},
+    "a document by its address": said(
+        user({"type": "file", "file": {"filename": "a", "file_data": "https://example.com/a.pdf"}})
+    ),
+    "an image by its address in capitals": said(user(image({"url": "HTTPS://example.com/a.png"}))),
     "an image by its address": said(user(image({"url": "https://example.com/a.png"}))),
     "an image in base64": said(user(image({"url": "data:image/png;base64,iVBORw0KGgo="}))),
     "an image of a type that not all know": said(user(image("data:image/avif;base64,AAAA"))),

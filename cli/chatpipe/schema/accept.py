@@ -35,12 +35,16 @@ def _string(value):
     return type(value) is str
 
 
+def _part_image_url_url(value):
+    return type(value) is str and len(value) >= 1
+
+
 def _part_image_url_detail(value):
     return type(value) is str and value in ('auto', 'low', 'high')
 
 
 _PART_IMAGE_URL = {
-    "url": _string,
+    "url": _part_image_url_url,
     "detail": _part_image_url_detail,
 }
 
@@ -56,17 +60,19 @@ def _part_image_url(value):
 
 _PART_INPUT_AUDIO = {
     "data": _string,
-    "format": _string,
+    "format": _part_image_url_url,
     "url": _string,
 }
 
 
 def _part_input_audio(value):
     kind = type(value)
+    if kind is str:
+        return len(value) >= 1
     if kind is dict:
         return _members(_PART_INPUT_AUDIO, value) and (True if "url" in value
         else "data" in value and "format" in value)
-    return kind is str
+    return False
 
 
 _PART_FILE = {
@@ -405,7 +411,7 @@ def _tool_custom(value):
 
 
 _TOOL = {
-    "type": _string,
+    "type": _part_image_url_url,
     "function": _function,
     "custom": _tool_custom,
 }
@@ -441,12 +447,21 @@ def _tool_choice_allowed_tools_mode(value):
     return type(value) is str and value in ('auto', 'required')
 
 
-def _object(value):
-    return type(value) is dict
+_CHOICE = {
+    "type": _part_image_url_url,
+    "function": _named,
+    "custom": _named,
+}
+
+
+def _choice(value):
+    return type(value) is dict and "type" in value and _members(_CHOICE, value) and ("function" in value if value["type"] == 'function'
+        else ("custom" in value if value["type"] == 'custom'
+        else True))
 
 
 def _tool_choice_allowed_tools_tools(value):
-    return type(value) is list and _all(_object, value)
+    return type(value) is list and _all(_choice, value)
 
 
 _TOOL_CHOICE_ALLOWED_TOOLS = {

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chatpipe.errors import quantity
 from chatpipe.inputs import values
-from chatpipe.inputs.names import did_you_mean, or_list
+from chatpipe.inputs.names import or_list
 from chatpipe.inputs.place import pointer_of, pointer_steps
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.schema import rules
+from chatpipe.schema import hints, rules
 from chatpipe.schema.accept import (
     MemberChecks,
     accepts,
@@ -27,7 +27,7 @@ from chatpipe.schema.accept import (
 from chatpipe.schema.key_rules import misspelt_keys
 from chatpipe.schema.parameter_rules import USUAL_VALUES
 from chatpipe.schema.phrases import ARTICLES, quote
-from chatpipe.schema.rule import Breach, Rule
+from chatpipe.schema.rule import Breach, Rule, message_traits
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -35,30 +35,6 @@ if TYPE_CHECKING:
 
 # importlib.resources would cost more at start-up than the whole check.
 _SCHEMA = Path(__file__).with_name("request.schema.json")
-
-_HINT_FOR_MISSING = {
-    "model": "add it",
-    "messages": "add them or a 'prompt', or fill a template with chatpipe map",
-    "role": "add one of developer, system, user, assistant, tool, function",
-    "content": "add a string, or an array of parts",
-    "tool_call_id": "add the id of the tool call that this answers",
-    "type": "add it: it says which kind of thing this is",
-    "arguments": "add the arguments as a JSON string",
-    "url": "add the address, http(s): or data:",
-}
-_HINT_FOR_EMPTY = {
-    "messages": "add one",
-    "content": "add a part, or write a string",
-    "tools": "leave it out, or add one",
-    "functions": "leave it out, or add one",
-    "stop": "leave it out, or add one",
-}
-_HINT_FOR_TYPE = {
-    "arguments": "write the arguments as a JSON string",
-    "messages": "write an array of objects with role and content",
-    "tools": "write an array, also for one tool",
-}
-_HINTS = {"type": _HINT_FOR_TYPE, "minItems": _HINT_FOR_EMPTY}
 
 
 class Problem(NamedTuple):
@@ -93,7 +69,8 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
     checks, relevant_rules = _checks_for(tuple(body), is_plain, strict)
     problems: list[Problem] = []
     if checks is None or not accepts_beside_messages(body, checks):
-        relevant_rules = rules.rules_for(tuple(body), is_plain, strict)
+        traits = None if is_plain else message_traits(body.get("messages"))
+        relevant_rules = rules.rules_for(tuple(body), traits, strict)
         if not accepts(body):
             problems = _schema_problems(body)
     for rule in relevant_rules:
@@ -167,12 +144,10 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
     if keyword == "required":
         for key in limit:
             if key not in value:
-                hint = _HINT_FOR_MISSING.get(key, f"add '{key}'")
-                yield Problem(pointer, keyword, f"has no '{key}'", hint)
+                yield Problem(pointer, keyword, f"has no '{key}'", hints.for_missing(key, path, value))
         return
     message, hint = _MESSAGES.get(keyword, _other)(value, limit)
-    hint = hint or _HINTS.get(keyword, {}).get(str(path[-1]) if path else "", "")
-    yield Problem(pointer, keyword, message, hint)
+    yield Problem(pointer, keyword, message, hint or hints.for_value(keyword, path, value))
 
 
 def _type(value: object, types: str | list[str]) -> tuple[str, str]:
@@ -197,7 +172,7 @@ def _is_quoted(text: str, types: list[str]) -> bool:
 
 def _enum(value: object, words: list[str | None]) -> tuple[str, str]:
     allowed = [word for word in words if word is not None]
-    hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+    hint = hints.for_word(value, allowed) if isinstance(value, str) else ""
     return f"is {_summary(value)}, not one of {', '.join(allowed)}", hint
 
 

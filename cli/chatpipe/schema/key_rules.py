@@ -68,9 +68,39 @@ _TOOL = word_set("type function custom cache_control")
 _FUNCTION = word_set("name description parameters strict cache_control defer_loading")
 _FORMAT = word_set("type json_schema schema grammar structures triggers format")
 _JSON_SCHEMA = word_set("name description schema strict")
+_CUSTOM = word_set("name description format")
+# The objects that are a parameter each.
+_OBJECTS = {
+    "stream_options": word_set("include_usage include_obfuscation continuous_usage_stats"),
+    "audio": word_set("voice format"),
+    "prediction": word_set("type content"),
+    "moderation": word_set("model policy"),
+    "prompt_cache_options": word_set("mode ttl"),
+    "web_search_options": word_set("search_context_size user_location"),
+}
 # The members of a body in which there are such objects, messages with more than texts among them.
-KEYS_OF_OBJECTS = word_set("messages tools functions response_format stream_options")
-_STREAM_OPTIONS = word_set("include_usage include_obfuscation continuous_usage_stats")
+KEYS_OF_OBJECTS = word_set("messages tools functions response_format") | _OBJECTS.keys()
+
+# Parameters of the Responses API, of Anthropic's, Gemini's and Ollama's own, and of text generation: servers
+# of this API ignore them, or refuse them.
+_TOKENS = "did you mean 'max_completion_tokens'?"
+_SYSTEM = "put it into a system message"
+_OTHER_APIS = {
+    "max_output_tokens": _TOKENS,
+    "maxOutputTokens": _TOKENS,
+    "max_new_tokens": _TOKENS,
+    "max_tokens_to_sample": _TOKENS,
+    "num_predict": _TOKENS,
+    "stop_sequences": "did you mean 'stop'?",
+    "stopSequences": "did you mean 'stop'?",
+    "instructions": _SYSTEM,
+    "system": _SYSTEM,
+    "system_instruction": _SYSTEM,
+    "systemInstruction": _SYSTEM,
+    "input": "did you mean 'messages'?",
+    "contents": "did you mean 'messages'?",
+    "text": "did you mean 'response_format'?",
+}
 
 
 def _objects_with_known_keys(body: Object) -> Iterator[tuple[str, Object, frozenset[str], frozenset[str]]]:
@@ -85,12 +115,15 @@ def _objects_with_known_keys(body: Object) -> Iterator[tuple[str, Object, frozen
         if tool.get("type") == "function":
             yield f"/tools/{index}", tool, _TOOL, _TOOL
             yield f"/tools/{index}/function", as_object(tool.get("function")), _FUNCTION, _FUNCTION
+        elif tool.get("type") == "custom":
+            yield f"/tools/{index}/custom", as_object(tool.get("custom")), _CUSTOM, _CUSTOM
     for index, function in objects(body.get("functions")):
         yield f"/functions/{index}", function, _FUNCTION, _FUNCTION
     format_ = as_object(body.get("response_format"))
     yield "/response_format", format_, _FORMAT, _FORMAT
     yield "/response_format/json_schema", as_object(format_.get("json_schema")), _JSON_SCHEMA, _JSON_SCHEMA
-    yield "/stream_options", as_object(body.get("stream_options")), _STREAM_OPTIONS, _STREAM_OPTIONS
+    for key in _OBJECTS.keys() & body.keys():
+        yield "/" + key, as_object(body[key]), _OBJECTS[key], _OBJECTS[key]
 
 
 def _unaccepted_keys(body: Object) -> Iterator[tuple[str, str | None]]:
@@ -111,13 +144,19 @@ def misspelt_keys(body: Object) -> Iterator[Breach]:
             yield Breach(pointer, "is not a key that any server is known to take", f"did you mean '{known}'?")
 
 
+def _key_of_another_api(body: Object) -> Iterator[Breach]:
+    for key in _OTHER_APIS.keys() & body.keys():
+        yield Breach("/" + key, "is a key of other APIs", _OTHER_APIS[key])
+
+
 def _unlisted_key(body: Object) -> Iterator[Breach]:
     for pointer, known in _unaccepted_keys(body):
-        if not known:
+        if not known and pointer[1:] not in _OTHER_APIS:
             yield Breach(pointer, "is not a key that any server is known to take")
 
 
 KEY_RULES = (
     Rule("unknown-key", "error", (), misspelt_keys, ""),
+    Rule("key-of-another-api", "warning", tuple(_OTHER_APIS), _key_of_another_api, ""),
     Rule("unlisted-key", "strict", (), _unlisted_key, "leave it out, or check without --strict"),
 )  # fmt: skip

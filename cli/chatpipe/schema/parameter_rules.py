@@ -60,6 +60,8 @@ def _logit_bias(body: Object) -> Iterator[Breach]:
         yield Breach("/logit_bias", "is an array, which only llama.cpp takes")
     for token, bias in as_object(biases).items():
         pointer = "/logit_bias" + pointer_of([token])
+        if not token.isdecimal():
+            yield Breach(pointer, "is not the id of a token, and only llama.cpp takes a text")
         if isinstance(bias, bool):
             yield Breach(pointer, "is a boolean, which only llama.cpp takes")
         elif isinstance(bias, (int, float)) and not -100 <= bias <= 100:
@@ -90,6 +92,10 @@ def _json_not_mentioned(body: Object) -> Iterator[Breach]:
 def _requests_audio(body: Object) -> bool:
     wanted = body.get("modalities")
     return isinstance(wanted, list) and "audio" in wanted
+
+
+def _no_modality(body: Object) -> Sequence[Breach]:
+    return [Breach("/modalities", "is empty")] if body["modalities"] == [] else ()
 
 
 def _audio_modality_without_audio(body: Object) -> Iterator[Breach]:
@@ -160,6 +166,7 @@ PARAMETER_RULES = (
          "set 'stream' to true, or leave it out"),
     Rule("json-not-mentioned", "warning", ("response_format",), _json_not_mentioned,
          "ask for JSON in a message, or the answer may be endless whitespace"),
+    Rule("no-modality", "warning", ("modalities",), _no_modality, "leave it out"),
     Rule("audio-modality-without-audio", "warning", ("modalities",), _audio_modality_without_audio,
          "set 'audio', or leave the modality out"),
     Rule("audio-without-modality", "warning", ("audio",), _audio_without_modality,

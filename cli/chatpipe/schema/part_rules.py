@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from chatpipe.inputs.data_url import find_fault, is_data_url
@@ -9,7 +10,6 @@ from chatpipe.inputs.values import as_object
 from chatpipe.schema.phrases import quote
 from chatpipe.schema.rule import OTHER_SERVER, Breach, Object, Rule, parts, string_or_none
 
-_MESSAGES = ("messages",)
 _ROLES_OF_PART = {
     "image_url": ("user",),
     "input_audio": ("user",),
@@ -17,6 +17,7 @@ _ROLES_OF_PART = {
     "refusal": ("assistant",),
 }
 _MAX_INLINE_BYTES = 50_000_000
+_BASE64 = re.compile(r"[A-Za-z0-9+/=_\s-]+")
 
 
 def _part_of_another_role(body: Object) -> Iterator[Breach]:
@@ -27,6 +28,21 @@ def _part_of_another_role(body: Object) -> Iterator[Breach]:
             yield Breach(
                 pointer, f"is a part of type '{kind}', which OpenAI takes in {roles[0]} messages only"
             )
+
+
+def _image_not_url(body: Object) -> Iterator[Breach]:
+    """OpenAI takes http(s): and data: URLs. Others take file: or gs: URLs, base64 alone, or a path."""
+    for pointer, _, part in parts(body):
+        image = part.get("image_url")
+        url = as_object(image).get("url") if isinstance(image, dict) else image
+        if isinstance(url, str) and url and _scheme(url) not in ("http", "https", "data"):
+            place = pointer + ("/image_url/url" if isinstance(image, dict) else "/image_url")
+            hint = OTHER_SERVER if "://" in url[:20] else "write https://... or data:image/png;base64,..."
+            yield Breach(place, f"is {quote(url)}, and OpenAI takes http(s): and data: URLs only", hint)
+
+
+def _scheme(url: str) -> str:
+    return url[:20].partition(":")[0].lower()
 
 
 def _image_not_base64(body: Object) -> Iterator[Breach]:
@@ -70,6 +86,32 @@ def _audio_as_url(body: Object) -> Iterator[Breach]:
             yield Breach(f"{pointer}/input_audio/data", "is a data: URL, and OpenAI takes its base64 alone")
 
 
+def _other_servers_audio(body: Object) -> Iterator[Breach]:
+    for pointer, _, part in parts(body):
+        sound = part.get("input_audio")
+        if isinstance(sound, str) and sound:
+            yield Breach(pointer + "/input_audio", "is a text, which only Mistral is known to take")
+        elif isinstance(sound, dict) and "url" in sound:
+            yield Breach(pointer + "/input_audio/url", "is a key that only llama.cpp is known to take")
+
+
+def _not_base64(body: Object) -> Iterator[Breach]:
+    """Only the start of the data is looked at."""
+    for pointer, _, part in parts(body):
+        for kind, key in (("input_audio", "data"), ("file", "file_data")):
+            data = as_object(part.get(kind)).get(key)
+            if not isinstance(data, str) or is_data_url(data) or _BASE64.fullmatch(data[:200]):
+                continue
+            place = f"{pointer}/{kind}/{key}"
+            is_url = _scheme(data) in ("http", "https")
+            if kind == "file" and (is_url or not data):  # OpenRouter takes a URL; the rule empty-file: none
+                continue
+            if is_url:
+                yield Breach(place, "is a URL, and OpenAI takes base64 only", OTHER_SERVER)
+            else:
+                yield Breach(place, f"is {quote(data)}, not base64" if data else "is empty")
+
+
 def _empty_file(body: Object) -> Iterator[Breach]:
     for pointer, _, part in parts(body):
         file = part.get("file") if part.get("type") == "file" else None
@@ -80,7 +122,7 @@ def _empty_file(body: Object) -> Iterator[Breach]:
 def _audio_input_format(body: Object) -> Iterator[Breach]:
     for pointer, _, part in parts(body):
         encoding = as_object(part.get("input_audio")).get("format")
-        if isinstance(encoding, str) and encoding not in ("wav", "mp3"):
+        if isinstance(encoding, str) and encoding not in ("wav", "mp3", ""):
             yield Breach(
                 pointer + "/input_audio/format", f"is {quote(encoding)}, and OpenAI takes wav and mp3 only"
             )
@@ -112,11 +154,14 @@ def _inline_bytes(part: Object) -> int:
 
 
 PART_RULES = (
-    Rule("part-of-another-role", "warning", _MESSAGES, _part_of_another_role, OTHER_SERVER),
-    Rule("image-not-base64", "warning", _MESSAGES, _image_not_base64, "write data:image/png;base64,..."),
-    Rule("bad-data-url", "warning", _MESSAGES, _bad_data_url, ""),
-    Rule("audio-as-url", "warning", _MESSAGES, _audio_as_url, "leave out what stands before it"),
-    Rule("empty-file", "warning", _MESSAGES, _empty_file, "give it a file_id, or a filename and file_data"),
-    Rule("audio-input-format", "warning", _MESSAGES, _audio_input_format, OTHER_SERVER),
-    Rule("too-much-inside", "warning", _MESSAGES, _too_much_inside, OTHER_SERVER),
+    Rule("part-of-another-role", "warning", tuple(_ROLES_OF_PART), _part_of_another_role, OTHER_SERVER),
+    Rule("image-not-url", "warning", ("image_url",), _image_not_url, ""),
+    Rule("image-not-base64", "warning", ("image_url",), _image_not_base64, "write data:image/png;base64,..."),
+    Rule("bad-data-url", "warning", ("image_url", "file"), _bad_data_url, ""),
+    Rule("audio-as-url", "warning", ("input_audio",), _audio_as_url, "leave out what stands before it"),
+    Rule("other-servers-audio", "warning", ("input_audio",), _other_servers_audio, OTHER_SERVER),
+    Rule("not-base64", "warning", ("input_audio", "file"), _not_base64, "encode the file in base64"),
+    Rule("empty-file", "warning", ("file",), _empty_file, "give it a file_id, or a filename and file_data"),
+    Rule("audio-input-format", "warning", ("input_audio",), _audio_input_format, OTHER_SERVER),
+    Rule("too-much-inside", "warning", ("image_url", "input_audio", "file"), _too_much_inside, OTHER_SERVER),
 )  # fmt: skip

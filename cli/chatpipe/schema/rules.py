@@ -18,40 +18,41 @@ _TOOL_KEYS = frozenset(
 )
 
 
-def rules_of(keys: Set[str]) -> Iterator[Rule]:
-    """The rules of which one of these keys is a trigger, and all that have no trigger.
+def rules_of(keys: Set[str], traits: Set[str]) -> Iterator[Rule]:
+    """The rules that one of these keys, or traits of messages, triggers, and all that have no trigger.
 
     Few calls have tools, or messages with more than a text: the rules about them are imported on demand.
     """
-    tables = [KEY_RULES, PARAMETER_RULES]
-    if "messages" in keys:
+    tables = [(KEY_RULES, keys), (PARAMETER_RULES, keys)]
+    if traits:
         from chatpipe.schema.message_rules import MESSAGE_RULES
         from chatpipe.schema.part_rules import PART_RULES
 
-        tables += [MESSAGE_RULES, PART_RULES]
+        tables += [(MESSAGE_RULES, traits), (PART_RULES, traits)]
     if not _TOOL_KEYS.isdisjoint(keys):
         from chatpipe.schema.tool_rules import TOOL_RULES
 
-        tables.append(TOOL_RULES)
-    for table in tables:
+        tables.append((TOOL_RULES, keys))
+    for table, present in tables:
         for rule in table:
-            if not rule.triggers or not keys.isdisjoint(rule.triggers):
+            if not rule.triggers or not present.isdisjoint(rule.triggers):
                 yield rule
 
 
 @lru_cache(maxsize=64)  # most lines of a run have the same keys
-def rules_for(keys: tuple[str, ...], has_plain_messages: bool, strict: bool) -> tuple[Rule, ...]:
+def rules_for(keys: tuple[str, ...], traits: frozenset[str] | None, strict: bool) -> tuple[Rule, ...]:
     """The rules that may find something in bodies with these keys, in the order of the tables.
 
-    Those without a trigger find nothing if all keys are known, and none finds anything in plain messages.
+    traits are those of the messages, None if they are plain: no rule finds anything in them. Rules
+    without a trigger find nothing if all keys are known.
     """
     triggers = set(keys)
-    if has_plain_messages:
+    if traits is None:
         triggers.discard("messages")
     is_usual = triggers.isdisjoint(KEYS_OF_OBJECTS) and ACCEPTED_KEYS.issuperset(keys)
     return tuple(
         rule
-        for rule in rules_of(triggers)
+        for rule in rules_of(triggers, traits or frozenset())
         if (strict or rule.severity != "strict") and (rule.triggers or not is_usual)
     )
 
@@ -61,7 +62,7 @@ def rules_for_usual_values(keys: tuple[str, ...], strict: bool) -> tuple[Rule, .
     triggers = USUAL_VALUES.keys() & set(keys)
     return tuple(
         rule
-        for rule in rules_for(keys, True, strict)
+        for rule in rules_for(keys, None, strict)
         if not rule.triggers or not triggers.issuperset(set(rule.triggers).intersection(keys))
     )
 

@@ -86,7 +86,7 @@ def _unknown_tool_types(body: Object) -> Iterator[tuple[str, str, str | None]]:
     """(pointer, type, likely intended type or None) of every tool that is neither function nor custom."""
     for index, tool in objects(body.get("tools")):
         kind = tool.get("type")
-        if isinstance(kind, str) and kind not in _TOOL_TYPES:
+        if isinstance(kind, str) and kind and kind not in _TOOL_TYPES:
             yield f"/tools/{index}/type", kind, nearest(kind, _TOOL_TYPES)
 
 
@@ -119,6 +119,17 @@ def _tool_choice_without_tools(body: Object) -> Iterator[Breach]:
         yield Breach("/parallel_tool_calls", "is set without 'tools'")
 
 
+def _no_allowed_tool(body: Object) -> Iterator[Breach]:
+    if as_object(as_object(body["tool_choice"]).get("allowed_tools")).get("tools") == []:
+        yield Breach("/tool_choice/allowed_tools/tools", "is empty")
+
+
+def _function_call_without_functions(body: Object) -> Iterator[Breach]:
+    # the rule named-function-missing handles a choice by name
+    if body["function_call"] == "auto" and not body.get("functions"):
+        yield Breach("/function_call", "is set without 'functions'")
+
+
 def _functions_with_tools(body: Object) -> Iterator[Breach]:
     if body["functions"] and body.get("tools"):
         yield Breach("/functions", "stands beside 'tools'")
@@ -135,5 +146,8 @@ TOOL_RULES = (
          _tool_choice_without_tools, "add tools, or leave it out"),
     Rule("named-function-missing", "error", ("function_call",), _named_function_missing,
          "add it, or choose another"),
+    Rule("no-allowed-tool", "warning", ("tool_choice",), _no_allowed_tool, "name one, or choose 'none'"),
+    Rule("function-call-without-functions", "warning", ("function_call",),
+         _function_call_without_functions, "add functions, or leave it out"),
     Rule("functions-with-tools", "warning", ("functions",), _functions_with_tools, "move them into 'tools'"),
 )  # fmt: skip
