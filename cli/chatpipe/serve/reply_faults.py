@@ -15,11 +15,11 @@ from chatpipe.serve.reply_pieces import (
     DATA,
     EVENT_END,
     JsonObject,
-    body_of,
     change_choices,
-    events_of,
     halves,
     put_between,
+    stream_events,
+    whole_body,
 )
 from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step
 from chatpipe.serve.router import error_reply
@@ -144,16 +144,16 @@ def _spoil_calls(plan: ReplyPlan, value: Any) -> bool:
 def _truncate(plan: ReplyPlan, _: Any) -> None:
     """End cleanly without a finish reason and [DONE]; a whole answer ends in the middle of its JSON."""
     if plan.is_stream:
-        plan.pieces = [event for event in events_of(plan) if b'"finish_reason":null' in event]
+        plan.pieces = [event for event in stream_events(plan) if b'"finish_reason":null' in event]
     else:
-        body = body_of(plan)
+        body = whole_body(plan)
         plan.pieces = [body[: len(body) // 2]]
     plan.is_cut |= plan.status == 200
 
 
 def _drop_done(plan: ReplyPlan, _: Any) -> bool:
     if plan.is_stream:
-        plan.pieces = [event for event in events_of(plan) if not event.startswith(DATA + b"[DONE]")]
+        plan.pieces = [event for event in stream_events(plan) if not event.startswith(DATA + b"[DONE]")]
     return plan.is_stream
 
 

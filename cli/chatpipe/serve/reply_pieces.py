@@ -24,7 +24,7 @@ def change_choices(plan: ReplyPlan, change: Callable[[JsonObject], None]) -> boo
     """
     if plan.status != 200:
         return False
-    before = events_of(plan) if plan.is_stream else [body_of(plan)]
+    before = stream_events(plan) if plan.is_stream else [whole_body(plan)]
     change_piece = _changed_event if plan.is_stream else _changed
     after = [change_piece(piece, change) for piece in before]
     plan.pieces = after
@@ -55,7 +55,7 @@ def halves(plan: ReplyPlan, count: int | None) -> tuple[list[Step], list[Step]]:
     if not plan.is_stream:
         if len(pieces) > 1:  # an earlier fault split it
             return pieces[:-1], pieces[-1:]
-        body = body_of(plan)
+        body = whole_body(plan)
         at = 0 if count == 0 else len(body) // 2
         return [body[:at]], [body[at:]]
     most = sum(map(_is_event, pieces)) // 2 if count is None else count
@@ -82,7 +82,7 @@ def _pieces(plan: ReplyPlan) -> list[Step]:
     return found
 
 
-def events_of(plan: ReplyPlan) -> list[bytes]:
+def stream_events(plan: ReplyPlan) -> list[bytes]:
     """The events of a stream that has no other pieces yet."""
     return [piece for piece in _pieces(plan) if isinstance(piece, bytes)]
 
@@ -91,5 +91,5 @@ def _is_event(piece: Step) -> bool:
     return isinstance(piece, bytes) and piece.startswith(DATA)
 
 
-def body_of(plan: ReplyPlan) -> bytes:
+def whole_body(plan: ReplyPlan) -> bytes:
     return b"".join(piece for piece in plan.pieces if isinstance(piece, bytes))
