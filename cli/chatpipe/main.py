@@ -28,12 +28,13 @@ _OUT_OF_MEMORY = "out of memory"
 _FREE_MEMORY = "free memory, or raise `ulimit -v`, and run the same command again"
 _NO_THREAD = "can't start new thread"  # the words of a RuntimeError, which has no number either
 _UNMAPPED = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")
+_FILE_LIMITS = (errno.EMFILE, errno.ENFILE)
 # Errors of the system that are no bug of ours, wherever they come from.
 _SYSTEM_ERRNOS = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS, errno.ESTALE),
         *(errno.EINTR, errno.ENOLCK, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENXIO, errno.ENODEV),
-        *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE),
+        *(errno.EACCES, errno.EPERM, *_FILE_LIMITS),
     }
 )
 
@@ -105,7 +106,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     except OSError as broken:  # the names of the variables with keys are unknown: show nothing of the error
         what = f"{broken.filename} is missing or broken"
         error = BadConfiguration(what, fix="install chatpipe again")
-    fault = error if isinstance(error, ChatpipeError) else _unforeseen_fault(error, arguments)
+    fault = _true_fault(error) if isinstance(error, ChatpipeError) else _unforeseen_fault(error, arguments)
     options = _console_options(arguments)
     if options.debug and not isinstance(fault, Problems):
         _show_traceback(error)
@@ -147,11 +148,21 @@ def _command(arguments: Sequence[str]) -> int:
         raise _system_fault(error) from error
 
 
+def _true_fault(fault: ChatpipeError) -> ChatpipeError:
+    """The fault, or that of the limit of open files: the file that is one too many is not wrong."""
+    from chatpipe.errors import Status
+
+    cause = fault.__cause__
+    if isinstance(cause, OSError) and cause.errno in _FILE_LIMITS and fault.status is not Status.CANNOT_WRITE:
+        return _system_fault(cause)
+    return fault
+
+
 def _system_fault(error: OSError) -> ChatpipeError:
     """The fault for an error of the system that no module has expected."""
     from chatpipe.system.descriptor import cannot_write
 
-    if error.errno in (errno.EMFILE, errno.ENFILE):  # any file may be the one too many
+    if error.errno in _FILE_LIMITS:  # any file may be the one too many
         return cannot_write("", error, _TOO_MANY_FILES)
     # Without a name it is a descriptor, and that of all files that are ours has one.
     if error.filename is None:

@@ -9,7 +9,15 @@ import sys
 import pytest
 
 from chatpipe import main
-from chatpipe.errors import Status
+from chatpipe.errors import (
+    BadConfiguration,
+    CannotWrite,
+    ChatpipeError,
+    MissingInput,
+    NoAccess,
+    Status,
+    Unreachable,
+)
 from chatpipe.server import stray_keys
 
 MEMORY = "free memory, or raise `ulimit -v`, and run the same command again"
@@ -93,3 +101,17 @@ def test_a_missing_data_file_is_one_line_that_shows_nothing_else(
     monkeypatch.setattr(main, "_command", lambda _arguments: 1 // 0)
     assert main.run(["check"]) == 78
     assert capfd.readouterr().err == f"chatpipe: profiles.toml {AGAIN}\n"
+
+
+@pytest.mark.parametrize("kind", [MissingInput, NoAccess, BadConfiguration, Unreachable, CannotWrite])
+def test_too_many_open_files_are_no_fault_of_the_last_one(
+    kind: type[ChatpipeError], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_arguments: object) -> int:
+        raise kind("cannot open 'x'", fix="raise it") from OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(main, "_command", fail)
+    assert main.run(["check"]) == Status.CANNOT_WRITE
+    limit = "cannot open another file: too many open files: raise the limit that 'ulimit -n' shows"
+    line = "cannot open 'x': raise it" if kind is CannotWrite else limit
+    assert capfd.readouterr().err == f"chatpipe: {line}\n"

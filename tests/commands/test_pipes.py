@@ -215,6 +215,16 @@ def test_a_closed_stdout_is_74_before_anything_is_sent(command: str, folder: Pat
     assert done.stderr == b"chatpipe: stdout is closed: redirect it\n"
 
 
+@pytest.mark.parametrize(("message", "status"), [('{"role": "user", "content": "x"}', 0), ("{}", 74)])
+def test_a_check_without_problems_needs_no_stdout(message: str, status: int) -> None:
+    body = f'{{"model": "m", "messages": [{message}]}}'
+    done = sh(f"echo '{body}' | chatpipe check >&-")
+    assert (done.status, done.stderr) == (
+        status,
+        b"chatpipe: stdout is closed: redirect it\n" if status else b"",
+    )
+
+
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
 def test_a_closed_stdout_by_its_name_is_74_too(name: str) -> None:
     with serve() as server:

@@ -10,7 +10,7 @@ from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.sources import process_sources, stdin_owner
 from chatpipe.inputs.stdin import STDIN, STDIN_NAME, is_stdin
 from chatpipe.options.output import ConsoleOptions, OutputOptions
-from chatpipe.output.target import open_target
+from chatpipe.output.target import open_target, refuse_closed_stdout
 from chatpipe.schema.documents import Checker, LocatedProblem
 from chatpipe.schema.refuse import describe
 from chatpipe.system import escape
@@ -34,7 +34,7 @@ def report_problems(
     stdin_owner(("FILE", file) for file in files)
     sources = process_sources(console.note, console.note_wait)
     status = Status.OK
-    with open_target(OutputOptions(), (), escape=True) as out:
+    with open_target(OutputOptions(), (), escape=True, may_be_empty=True) as out:
         for file in files or (STDIN,):
             checker = Checker(strict=strict)
             try:
@@ -45,6 +45,7 @@ def report_problems(
                         status = Status.BAD_INPUT
                     elif console_options.quiet:
                         continue
+                    refuse_closed_stdout()
                     out.write(format_problem(format, located))
             except MissingInput as fault:
                 before_fault()

@@ -121,20 +121,32 @@ def refuse_shared(
     refuse_shared_files([*reads, *target.uses(stdout), *writes])
 
 
+def refuse_closed_stdout() -> None:
+    """Raise CannotWrite if stdout was closed at start-up."""
+    if sys.stdout is None:
+        raise CannotWrite("stdout is closed", fix="redirect it")
+
+
 @contextmanager
 def open_target(
-    target: OutputOptions, inputs: Sequence[str], *, escape: bool, is_only_copy: bool = False
+    target: OutputOptions,
+    inputs: Sequence[str],
+    *,
+    escape: bool,
+    is_only_copy: bool = False,
+    may_be_empty: bool = False,
 ) -> Iterator[OpenOutput]:
     """Open the output before anything is sent, so that an output that cannot be written costs nothing.
 
     inputs lists the files that are a part of the request, for the rule of `--depfile`. Whatever ends the
     block before the output is complete, the content that came is kept, because it was paid for, and a
     fault names it. is_only_copy: if it cannot be written, it is lost, and the fault says so; a disk that is
-    full is refused. A signal takes effect inside the block only.
+    full is refused. may_be_empty: the block calls refuse_closed_stdout() before it writes, because most often
+    nothing is written. A signal takes effect inside the block only.
     Raises CannotWrite, UsageFault, and Interrupted.
     """
-    if not target.is_file and sys.stdout is None:
-        raise CannotWrite("stdout is closed", fix="redirect it")
+    if not target.is_file and not may_be_empty:
+        refuse_closed_stdout()
     with interruptible(), delay_signals():
         rule = _rule(target, inputs)
         with _open(target, escape=escape) as output:
