@@ -110,6 +110,15 @@ def test_block_of_the_readme(block: Block, tmp_path: Path, demo_url: str) -> Non
     assert expected in (None, shown)
 
 
+def test_no_block_of_the_readme_writes_a_file_of_another_one() -> None:
+    """A reader may also try all of them, in one folder."""
+    written: list[str] = []
+    for block in README:
+        if block.mark is None:
+            written += set(re.findall(r"(?:(?<![0-9])>|-o )(\w[\w.]+)", block.commands))
+    assert len(written) == len(set(written)) > 5
+
+
 def test_blocks_are_found_and_left_out_as_marked() -> None:
     text = (
         "```sh\none\n```\n\n<!-- not run -->\n```sh\ntwo\n```\n\n<!-- not run -->\n\n```sh\nthree\n```\n"
