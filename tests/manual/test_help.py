@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import get_args
 
+import click
 import pytest
 
+from chatpipe.commands.check import check
+from chatpipe.commands.table import cli
 from chatpipe.flags.types import Heading
 from manual import commands
 from support.process import run, sh
@@ -129,3 +132,10 @@ def test_without_a_command_one_line_names_the_help() -> None:
 def test_key_options_are_not_shown() -> None:
     """They exist only to refuse a key on the command line, and to say where it belongs."""
     assert not re.search(r"--key\b(?!-)|--api-key", page("ask", "--help"))
+
+
+def test_without_docstrings_a_command_has_its_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -OO` keeps none."""
+    monkeypatch.setattr(check, "help", None)
+    assert cli.get_command(click.Context(cli), "check") is check
+    assert check.help == "Find all problems in requests before they are sent"

@@ -58,7 +58,19 @@ def test_text_of_every_page_is_that_of_mandoc(path: Path) -> None:
         [program("mandoc"), "-T", "ascii", str(path)], capture_output=True, text=True, check=True
     )
     theirs = "\n".join(re.sub(".\b", "", done.stdout).splitlines()[1:-1])
-    assert _letters(render(path.read_text(encoding="utf-8"), 78)) == _letters(theirs)
+    title, _, ours = render(path.read_text(encoding="utf-8"), 78).partition("\n\n")
+    assert title == f"{path.stem.upper()}({path.suffix[1:]})"
+    assert done.stdout.startswith(title)
+    assert _letters(ours) == _letters(theirs)
+
+
+def test_each_form_of_the_synopsis_has_a_line() -> None:
+    text = render((pages.ROOT / "man" / "chatpipe.1").read_text(encoding="utf-8"), 78)
+    assert text.partition("SYNOPSIS\n")[2].splitlines()[:3] == [
+        "     chatpipe COMMAND [OPTION ...] [OPERAND ...]",
+        "     chatpipe --version | --help",
+        "",
+    ]
 
 
 def _letters(text: str) -> str:

@@ -48,13 +48,14 @@ class Table(click.Group):
             return None
         module = importlib.import_module(f"chatpipe.commands.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
+        command.help = command.help or COMMANDS[cmd_name]  # `python -OO` keeps no docstring
         return command
 
     def get_help(self, ctx: click.Context) -> str:
         """The commands in their groups. Only the table is read: no command is imported."""
         from chatpipe.flags.help_page import program_page
 
-        return program_page(self.help or "", _GROUPS)
+        return program_page(self.help or "A Unix filter for Chat Completions.", _GROUPS)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Complete from the table. Click's own method would import every command."""

@@ -58,6 +58,7 @@ class _PageText:
         self._lists: list[_OpenList] = []
         self._is_literal = False
         self._name = ""
+        self._is_synopsis = False
         self._title = ""  # the last one of a subsection, below which no line is empty
         self._blocks: dict[str, Callable[[list[str]], None]] = {
             "Sh": self._section,
@@ -70,7 +71,8 @@ class _PageText:
             "Bd": self._begin_display,
             "Ed": self._end_display,
             "Nd": self._purpose,
-            **dict.fromkeys(("Dd", "Dt", "Os"), lambda arguments: None),
+            "Dt": self._head,
+            **dict.fromkeys(("Dd", "Os"), lambda arguments: None),
         }
 
     def read(self, line: str) -> None:
@@ -87,6 +89,8 @@ class _PageText:
         macro, *arguments = _words_of(line[1:])
         if macro == "Nm" and arguments and not self._name:
             self._name = _plain(arguments[0])
+        elif macro == "Nm" and self._is_synopsis:  # each form of the command has a line of its own
+            self.end_paragraph()
         if block := self._blocks.get(macro):
             block(arguments)
         else:
@@ -112,8 +116,12 @@ class _PageText:
         if self.lines and self.lines[-1] and self.lines[-1] != self._title:
             self.lines.append("")
 
+    def _head(self, arguments: list[str]) -> None:
+        self.lines += ["{}({})".format(*arguments), ""]
+
     def _section(self, arguments: list[str]) -> None:
         self._blank()
+        self._is_synopsis = arguments == ["SYNOPSIS"]
         self.lines.append(_plain(" ".join(arguments)))
         self._indent = _BODY
 
