@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import re
 from binascii import b2a_base64
-from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, AnyStr
+
+from chatpipe.system.encoded_text import CHARACTERS_AND_GAPS, EncodedText
 
 MASK = "***"
 _SHORTEST_WORD = 4
@@ -30,27 +31,6 @@ _LONG_BODY = 1 << 16  # bytes; its strings are searched one by one only if one s
 # Global to the process: the code that ends it prints the error, and does not know the keys.
 _known: list[str] = []
 
-_HEX = rb"[0-9A-Fa-f]{2}"
-# One character in another notation: JSON and other backslashes, URL, HTML; and what a secret may be broken
-# by: white space, escaped line ends, tags, invisible characters.
-_ENCODED = (
-    rb"\\+(?:u00|x|u\{0*)(?P<escape>" + _HEX + rb")\}?|%(?:25)*(?P<percent>" + _HEX + rb")"
-    rb"|&\#[xX]0*(?P<entity>" + _HEX + rb");?|&\#0*(?P<decimal>[0-9]{2,3});?"
-    rb"|&(?P<name>amp|apos|gt|lt|quot|sol|lowbar|dash|hyphen);"
-    rb"|(?P<gap>[\s\x00-\x1f\x7f]+|\\+[nrt]|<[^<>]*>|=\r?\n|\xc2\xad|\xe2\x80[\x8b-\x8d]|\xef\xbb\xbf)"
-    rb"|\\+(?P<punctuation>[^\w\s])"
-)
-_ENTITIES = {
-    b"amp": b"&",
-    b"apos": b"'",
-    b"gt": b">",
-    b"lt": b"<",
-    b"quot": b'"',
-    b"sol": b"/",
-    b"lowbar": b"_",
-    b"dash": b"-",
-    b"hyphen": b"-",
-}
 _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 
 _Span = tuple[int, int]
@@ -137,46 +117,11 @@ def _long_spans(data: bytes, long: list[str]) -> Iterator[_Span]:
     """The spans of the secrets in data. They may overlap."""
     for start, end, is_encoded in _found(data, long):
         yield _word_around(data, start, end) if is_encoded else (start, end)
-    segments = list(_segments(data))
-    if len(segments) > 1:
-        decoded = b"".join(piece for _, _, _, piece in segments)
-        starts = [start for start, _, _, _ in segments]
-        for found, found_end, is_encoded in _found(decoded, long):
-            first = segments[bisect_right(starts, found) - 1]
-            last = segments[bisect_right(starts, found_end - 1) - 1]
-            is_whole = found_end == last[0] + len(last[3])
-            start, end = first[1] + found - first[0], last[2] if is_whole else last[1] + found_end - last[0]
+    text = EncodedText(data, CHARACTERS_AND_GAPS)
+    if text.is_encoded:
+        for found, found_end, is_encoded in _found(text.plain, long):
+            start, end = text.span(found, found_end)
             yield _word_around(data, start, end) if is_encoded else (start, end)
-
-
-def _segments(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """The data decoded: for each stretch its start when decoded, its start and end in data, its bytes."""
-    done = decoded = 0
-    for match in re.finditer(_ENCODED, data):
-        start, end = match.span()
-        if start > done:
-            yield decoded, done, start, data[done:start]
-            decoded += start - done
-        if piece := _decoded(match):
-            yield decoded, start, end, piece
-            decoded += 1
-        done = end
-    if done < len(data):
-        yield decoded, done, len(data), data[done:]
-
-
-def _decoded(match: re.Match[bytes]) -> bytes:
-    """The character that an encoded one stands for; nothing for a gap."""
-    kind = match.lastgroup or ""
-    text = match[kind]
-    if kind == "gap":
-        return b""
-    if kind == "name":
-        return _ENTITIES[text]
-    if kind == "punctuation":
-        return text
-    code = int(text, 10 if kind == "decimal" else 16)
-    return bytes((code,)) if code < 256 else b"?"
 
 
 def _found(data: bytes, long: list[str]) -> Iterator[tuple[int, int, bool]]:
