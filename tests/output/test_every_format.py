@@ -218,11 +218,11 @@ def test_a_run_writes_one_record_for_each_line(format: str) -> None:
     good = builder.of_answer(item, "f", in_one_piece(), 0.1)
     bad = builder.of_answer(item, "f", in_one_piece(content="", audio=None), 0.1)
     assert (good.is_good, bad.is_good) == (True, False)
-    assert run_format.from_result_line is not None
+    assert run_format.from_result_lines is not None
     for result in (good, bad):
         record = run_format.row(result)
         assert record.endswith(b"\n")
-        assert run_format.from_result_line(result.line) == record
+        assert run_format.from_result_lines(result.line + b"\n") == record
         assert FORMATS[format].is_text or record.count(b"\n") == 1
     assert run_format.head() == b""
 

@@ -195,6 +195,36 @@ def test_lines_are_read_in_order_and_by_place(
     shelf.close()
 
 
+@cases(
+    ("offsets", "expected"),
+    {
+        "one": ([2], b"bc\n"),
+        "all": ([0, 2, 5, 6], b"a\nbc\n\nd\n"),
+        "the last has no newline": ([5, 6], b"\nd\n"),
+        "one between them": ([0, 5], None),
+        "not in their order": ([2, 0], None),
+        "one twice": ([0, 0, 5], None),
+        "past the end": ([6, 20], None),
+    },
+)
+def test_lines_that_follow_one_another_are_read_together(
+    offsets: list[int], expected: bytes | None, tmp_path: Path
+) -> None:
+    shelf, file = shelved(tmp_path / "file", b"a\nbc\n\nd")
+    marks = [True, False, True, False]
+    places = [pack_location(file, each, is_good=mark) for each, mark in zip(offsets, marks, strict=False)]
+    assert shelf.neighbours(places) == expected
+    shelf.close()
+
+
+def test_lines_of_two_files_do_not_follow_one_another(tmp_path: Path) -> None:
+    shelf, first = shelved(tmp_path / "file", b"a\nb\n")
+    (tmp_path / "other").write_bytes(b"a\nb\n")
+    second, _ = shelf.add(opened(tmp_path / "other"), "other")
+    assert shelf.neighbours([pack_location(each, each * 2, is_good=True) for each in (first, second)]) is None
+    shelf.close()
+
+
 def test_a_file_is_added_once_under_any_of_its_names(tmp_path: Path) -> None:
     shelf, number = shelved(tmp_path / "file", b"a\n")
     os.link(tmp_path / "file", tmp_path / "hard")

@@ -85,8 +85,8 @@ def complete_output(spec: RunSpec, store: RunStore, out: OpenOutput, *, keeps_jo
     the run did not use are saved first.
     A failure of the journal after that is a note. Raises CannotWrite, and Interrupted at a delayed signal.
     """
-    if spec.to_file and spec.run_format.from_result_line is not None:
-        _write_lines(store.lines(), out, spec.run_format.from_result_line)
+    if spec.to_file and spec.run_format.from_result_lines is not None:
+        _write_records(store.blocks(), out, spec.run_format.from_result_lines)
     journal, recorded = store.files.journal, store.files.recorded
     if journal is None or recorded is None:
         out.replace()
@@ -104,18 +104,18 @@ def complete_output(spec: RunSpec, store: RunStore, out: OpenOutput, *, keeps_jo
         spec.console.note(str(fault))
 
 
-def _write_lines(lines: Iterable[bytes], out: OpenOutput, convert: Callable[[bytes], bytes]) -> None:
+def _write_records(blocks: Iterable[bytes], out: OpenOutput, convert: Callable[[bytes], bytes]) -> None:
     """Write the output from the journal, which has all of it, so that no part of it is kept."""
-    block = bytearray()
+    records = bytearray()
     try:
-        for line in lines:
-            block += convert(line)
-            if len(block) >= _BLOCK_BYTES:
+        for block in blocks:
+            records += convert(block)
+            if len(records) >= _BLOCK_BYTES:
                 raise_if_received()
-                out.write(bytes(block))
-                block.clear()
-        if block:
-            out.write(bytes(block))
+                out.write(bytes(records))
+                records.clear()
+        if records:
+            out.write(bytes(records))
         raise_if_received()
     except BaseException:
         out.discard()

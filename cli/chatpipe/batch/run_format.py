@@ -16,12 +16,12 @@ from chatpipe.response.result_line import ResultLine
 class RunFormat(ABC):
     """The output format of a run: one record a result. The row of the format says how records are used.
 
-    from_result_line turns a recorded result line into its record. It is None if there is no such
-    function: then a file, too, is written while results arrive. Answers with one of the outcomes in
-    unacceptable have no place in a record, so that `--allow` cannot accept them.
+    from_result_lines turns recorded result lines into their records. All end in a newline. It is None if
+    there is no such function: then a file, too, is written while results arrive. Answers with one of the
+    outcomes in unacceptable have no place in a record, so that `--allow` cannot accept them.
     """
 
-    from_result_line: Callable[[bytes], bytes] | None = None
+    from_result_lines: Callable[[bytes], bytes] | None = None
     unacceptable: frozenset[Outcome] = frozenset()
 
     def __init__(self, properties: Format) -> None:
@@ -45,10 +45,10 @@ class ResultLines(RunFormat):
 
     def __init__(self, properties: Format) -> None:
         super().__init__(properties)
-        self.from_result_line = _with_newline
+        self.from_result_lines = bytes
 
     def row(self, result: Result) -> bytes:
-        return _with_newline(result.line)
+        return result.line + b"\n"
 
 
 class AnswerRecords(RunFormat):
@@ -58,17 +58,14 @@ class AnswerRecords(RunFormat):
         super().__init__(options.properties)
         self._options = options
         self._record = run_writer_class(options.format).record
-        self.from_result_line = self._from_result_line
+        self.from_result_lines = self._from_result_lines
 
     def row(self, result: Result) -> bytes:
         return self._record(result.completion if result.is_good else None, self._options)
 
-    def _from_result_line(self, line: bytes) -> bytes:
-        return self._record(ResultLine(values.loads_exact(line)).good_answer, self._options)
-
-
-def _with_newline(line: bytes) -> bytes:
-    return line + b"\n"
+    def _from_result_lines(self, lines: bytes) -> bytes:
+        results = (ResultLine(values.loads_exact(line)) for line in lines.removesuffix(b"\n").split(b"\n"))
+        return b"".join(self._record(each.good_answer, self._options) for each in results)
 
 
 def create_run_format(options: FormatOptions) -> RunFormat:

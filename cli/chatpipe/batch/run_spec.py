@@ -130,7 +130,7 @@ class RunSpec(NamedTuple):
     @property
     def writes_at_the_end(self) -> bool:
         """True if the output is written at the end of a successful run, from the recorded answers."""
-        return self.to_file and self.run_format.from_result_line is not None
+        return self.to_file and self.run_format.from_result_lines is not None
 
     @property
     def journal_path(self) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from chatpipe.errors import MissingInput, reason
@@ -26,6 +26,7 @@ _BUCKET_ENTRIES = 1024
 _BLOCK_BYTES = 1 << 18
 
 _OFFSET_BITS = 47  # 128 TiB
+_MARK_BITS = 2
 
 
 class SortedIndex:
@@ -112,12 +113,12 @@ class SortedIndex:
 
 def pack_location(file: int, offset: int, *, is_good: bool) -> int:
     """A location in 64 bits: 15 for the number of the file, 47 for the byte offset, is_used, is_good."""
-    return file << (_OFFSET_BITS + 2) | offset << 2 | is_good
+    return file << (_OFFSET_BITS + _MARK_BITS) | offset << _MARK_BITS | is_good
 
 
 def unpack_location(location: int) -> tuple[int, int]:
     """File number and offset."""
-    return location >> (_OFFSET_BITS + 2), location >> 2 & (1 << _OFFSET_BITS) - 1
+    return location >> (_OFFSET_BITS + _MARK_BITS), location >> _MARK_BITS & (1 << _OFFSET_BITS) - 1
 
 
 def is_good(location: int) -> bool:
@@ -172,6 +173,23 @@ class LineFiles:
     def line(self, file: int, offset: int) -> bytes:
         """The line at offset, without its newline; empty at the end of the file. Raises MissingInput."""
         return self._window.line(file, offset)
+
+    def neighbours(self, locations: Sequence[int]) -> bytes | None:
+        """The lines at locations, at least one, with a newline each, if they follow one another in a file.
+
+        None if they do not, or are long. Raises MissingInput.
+        """
+        first = locations[0] >> _MARK_BITS
+        size = (locations[-1] >> _MARK_BITS) - first  # without the last line
+        if not 0 <= size <= _BLOCK_BYTES:
+            return None
+        file, start = unpack_location(locations[0])
+        lines, end = self._read(file, size, start), 0
+        for location in locations:
+            if (location >> _MARK_BITS) - first != end:
+                return None
+            end = lines.find(b"\n", end) + 1
+        return b"%b%b\n" % (lines, self.line(file, start + size))
 
     def lines(self, file: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """Offset and bytes of each line from start on, without its newline, which the last may lack.

@@ -667,7 +667,7 @@ def test_keep_only_leaves_these_lines_and_a_mark(path: Path) -> None:
     for line in LINES:
         journal.append(line)
     path.chmod(0o640)
-    journal.compact(iter([LINES[1]]))
+    journal.compact(iter([LINES[1] + b"\n"]))
     assert path.read_bytes() == HEADER + LINES[1] + b"\n" + MARK
     assert path.stat().st_mode & 0o777 == 0o640
     assert os.listdir(path.parent) == [path.name]
@@ -691,7 +691,7 @@ def test_keep_only_leaves_all_lines_if_the_disk_is_full(path: Path) -> None:
         journal.append(line)
     before = path.read_bytes()
     with largest_file(len(HEADER) + 1):
-        journal.compact(iter([LINES[1]]))
+        journal.compact(iter([LINES[1] + b"\n"]))
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
     assert not is_locked(path)
@@ -710,15 +710,15 @@ def test_keep_only_does_not_replace_a_file_that_took_the_name(path: Path) -> Non
 
 
 def test_interrupted_while_it_keeps_less_it_has_all(path: Path) -> None:
-    def lines() -> Iterator[bytes]:
-        yield LINES[0]
+    def blocks() -> Iterator[bytes]:
+        yield LINES[0] + b"\n"
         raise KeyboardInterrupt
 
     journal = Journal(str(path))
     journal.append(LINES[0])
     journal.append(LINES[1])
     with pytest.raises(KeyboardInterrupt), journal:
-        journal.compact(lines())
+        journal.compact(blocks())
     assert path.read_bytes() == HEADER + LINES[0] + b"\n" + LINES[1] + b"\n"
     assert os.listdir(path.parent) == [path.name]
 

@@ -10,7 +10,7 @@ import glob
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Literal
@@ -40,6 +40,7 @@ from chatpipe.system.line_index import (
 MatchBy = Literal["body", "id"]
 
 _KEY_MASK = (1 << 64) - 1
+_BLOCK_LINES = 64  # of OUT, which are read together
 _DEFAULTS = ResumeOptions()
 _ANY = Acceptance()
 
@@ -253,21 +254,27 @@ class AnswerIndex:
         file, offset = unpack_location(location)
         return file == self._journal and offset < self._headers.after_unused.get(file, 0)
 
-    def lines(self, locations: Iterable[int]) -> Iterator[bytes]:
+    def blocks(self, locations: Sequence[int]) -> Iterator[bytes]:
         """The unchanged lines at locations, in that order, so the order of OUT needs 8 bytes per line.
 
+        Each has a newline. Those that follow one another in a file, as most do, come together.
         Raises MissingInput, also for a file that somebody shortened during the run.
         """
-        for location in locations:
-            line = self._files.line(*unpack_location(location))
-            if line[:1] == b"{" and line[-1:] == b"}":  # nearly all
-                yield line
-                continue
-            line = self._line(location)
-            if not (line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}")):
-                name = self._files.name(unpack_location(location)[0])
-                raise MissingInput(f"cannot read '{name}': it was changed during the run")
-            yield line
+        for start in range(0, len(locations), _BLOCK_LINES):
+            block = locations[start : start + _BLOCK_LINES]
+            lines = self._files.neighbours(block)
+            if lines is not None and _has_usual_ends(lines):
+                yield lines
+            else:
+                yield from (self.line(location) + b"\n" for location in block)
+
+    def line(self, location: int) -> bytes:
+        """The unchanged line at a location, without its newline. Raises like blocks()."""
+        line = self._line(location)
+        if not (line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}")):
+            name = self._files.name(unpack_location(location)[0])
+            raise MissingInput(f"cannot read '{name}': it was changed during the run")
+        return line
 
     def paid_lines(self) -> Iterator[ResultLine]:
         """The result lines of the journal, oldest first, failures included, each paid answer once.
@@ -483,6 +490,11 @@ def _fix_of_foreign(path: str) -> str:
     import shlex  # takes 3 ms, and few runs need it
 
     return f"name its journal with --reuse {shlex.quote(journal)}"
+
+
+def _has_usual_ends(lines: bytes) -> bool:
+    """Return True for objects, a line each, without a byte order mark and carriage returns, and not cut."""
+    return lines.startswith(b"{") and lines.endswith(b"}\n") and b"\r" not in lines
 
 
 def _entry(line: bytes, match: MatchBy) -> LineKey | None:

@@ -209,15 +209,17 @@ class Journal:
             self._append(_FINISHED)
         self.close()
 
-    def compact(self, lines: Iterable[bytes]) -> None:
+    def compact(self, blocks: Iterable[bytes]) -> None:
         """Replace the content by these unused answers and a header that says so, and release the lock.
+
+        blocks are whole lines.
 
         For a run that ended well. If the new content cannot be written, the old one stays. Raises
         like close.
         """
         with contextlib.suppress(OSError, MissingInput):
             if self._fd >= 0 and is_current_entry(self.path, self._fd):
-                self._rewrite(lines)
+                self._rewrite(blocks)
         self.close()
 
     def remove(self) -> None:
@@ -331,9 +333,9 @@ class Journal:
         what = "the journal was removed during the run, and others have taken its name"
         raise CannotWrite(what, place=self.path)
 
-    def _rewrite(self, lines: Iterable[bytes]) -> None:
+    def _rewrite(self, blocks: Iterable[bytes]) -> None:
         mode = stat.S_IMODE(os.fstat(self._fd).st_mode)
-        replace_whole(self.path, mode, chain((_HEADER,), (line + b"\n" for line in lines), (_UNUSED,)))
+        replace_whole(self.path, mode, chain((_HEADER,), blocks, (_UNUSED,)))
         self._release()
 
     def _release(self) -> None:

@@ -202,8 +202,8 @@ class RunStore:
         location = self._recorded.journal_location(offset, result.outcome)
         self._recorded.add_unused(result.fingerprint, location)
 
-    def lines(self) -> Iterator[bytes]:
-        """The result lines in input order. Needs keeps_order, and a result for every line.
+    def blocks(self) -> Iterator[bytes]:
+        """The result lines in input order, as AnswerIndex.blocks(). Needs keeps_order, and a result each.
 
         Raises CannotWrite and MissingInput.
         """
@@ -211,7 +211,7 @@ class RunStore:
         assert self._recorded is not None
         assert self._locations is not None
         self._journal.flush()
-        return self._recorded.lines(self._locations)
+        return self._recorded.blocks(self._locations)
 
     def _append(self, result: Result) -> int:
         """Append a result to the journal. Raises CannotWrite, which says which answers are lost."""

@@ -24,7 +24,7 @@ class UnusedAnswers:
         for index, location in enumerate(self._locations):
             self._new += not self._recorded.was_unused(location)
             if not self._recorded.is_in_journal(location):
-                line = next(self._recorded.lines([location]))
+                line = self._recorded.line(location)
                 self._locations[index] = self._recorded.journal_location(self._journal.append(line), "")
         self._journal.sync()
 
@@ -36,7 +36,7 @@ class UnusedAnswers:
         if whole:
             self._journal.finish()
         elif self._locations:
-            self._journal.compact(self._recorded.lines(self._locations))
+            self._journal.compact(self._recorded.blocks(self._locations))
         else:
             self._journal.remove()
         if not self._new:
