@@ -16,6 +16,7 @@ from support.process import Done, run
 from support.servers.loopback import (
     Answer,
     Close,
+    Request,
     chunk,
     completion,
     event,
@@ -176,9 +177,15 @@ WARNING = b"chatpipe: warning: the server sent the key back in its answer: it is
 PIECES: dict[str, Answer] = {
     "whole": reply(200, completion(f"It is {KEY}!")),
     "escaped": reply(200, orjson.dumps(completion("It is KEY!")).replace(b"KEY", escaped(KEY).encode())),
+    "JSON in a text": reply(200, completion(f"It is {escaped(KEY)}!")),
+    "a URL in a text": reply(200, completion(f"It is {quote(KEY, safe='')}!")),
     "one chunk": event_stream(stream_of(f"It is {KEY}!")),
     "two chunks": event_stream(stream_of(["It is ", KEY[:9], f"{KEY[9:]}!"])),
     "small chunks": event_stream(stream_of([f"It is {KEY}!"[at : at + 3] for at in range(0, 40, 3)])),
+    "chunks with escapes": event_stream(stream_of(["It is ", *map(escaped, KEY), "!"])),
+    "chunks with parts of escapes": event_stream(
+        stream_of([f"It is {escaped(KEY)}!"[at : at + 5] for at in range(0, 7 + 6 * len(KEY), 5)])
+    ),
     "cut reads": event_stream(
         [b"".join(stream_of(f"It is {KEY}!"))[at : at + 11] for at in range(0, 1200, 11)], pace=0.0001
     ),
@@ -212,6 +219,33 @@ def test_key_in_content_is_replaced_with_a_warning(folder: Path, way: str) -> No
         assert (done.status, done.stderr) == (0, WARNING)
         assert done.stdout.count(b'"content":"It is ***!"') == 2
         assert [where for where, data in written(folder, done) if has_key(data, KEY)] == []
+
+
+def test_key_in_escapes_reaches_no_tool_and_no_cell(folder: Path) -> None:
+    (folder / "key").write_text(KEY)
+    arguments = f'{{"text": "{escaped(KEY)}"}}'
+    call = {"id": "c1", "type": "function", "function": {"name": "keep", "arguments": arguments}}
+    calls = {"role": "assistant", "content": None, "tool_calls": [call]}
+    asks = reply(200, completion(None, message=calls, finish_reason="tool_calls"))
+    cell = reply(200, completion(f'{{"a": "{escaped(KEY)}"}}'))
+
+    def answer(request: Request) -> Answer:
+        body = request.json()
+        return cell if body["messages"][-1]["role"] == "tool" or "response_format" in body else asks
+
+    with serve(answer) as server:
+        way = ("--base-url", server.url, "-m", "m", "--key-file", "key")
+        (folder / "tool.json").write_text('{"name": "keep"}')
+        done = run("ask", *way, "--tool", "tool.json", "-f", "tool-calls", "hi", cwd=folder)
+        assert (done.status, orjson.loads(done.stdout)["arguments"]) == (0, {"text": "***"})
+        tool = ("--tool", "tool.json", "--exec", "keep=tee seen")
+        done = run("ask", *way, *tool, "--transcript", "talk", "hi", cwd=folder)
+        assert (folder / "seen").read_text() == '{"text": "***"}'
+        assert (done.status, [at for at, data in written(folder, done) if has_key(data, KEY)]) == (0, [])
+        rows = ("--csv", "--schema-fields", "a", "--unpack")
+        done = run("map", "{{q}}", "-", *way, *rows, "-o", "r.csv", stdin=b"q\nhi\n", cwd=folder)
+        assert (folder / "r.csv").read_bytes() == b"q,a\nhi,***\n"
+        assert (done.status, [at for at, data in written(folder, done) if has_key(data, KEY)]) == (0, [])
 
 
 @pytest.mark.parametrize("key", [SHORT, WORD, "1234", "m"])

@@ -59,6 +59,96 @@ def test_key_in_small_pieces_is_replaced(size: int) -> None:
     assert out.count("***") == 3
 
 
+def every(form: str) -> str:
+    return "".join(form.format(ord(each)) for each in KEY)
+
+
+ENCODED = {
+    "JSON in a text": every("\\u{:04x}"),
+    "in capitals": every("\\u{:04X}"),
+    "JSON in JSON in a text": every("\\\\\\u{:04x}"),
+    "other languages": every("\\x{:02x}"),
+    "Rust": every("\\u{{{:x}}}"),
+    "a URL": every("%{:02x}"),
+    "a URL in a URL": every("%25{:02X}"),
+    "HTML": every("&#{};"),
+    "HTML in hexadecimal": every("&#x{:x};"),
+    "only its punctuation": KEY.replace("-", "\\u002d"),
+    "Markdown": KEY.replace("-", "\\-"),
+    "an entity with a name": KEY.replace("-", "&dash;"),
+    "only its first letter": f"\\u0073{KEY[1:]}",
+    "only its last letter": f"{KEY[:-1]}%63",
+    "only a letter inside": KEY.replace("C", "\\u0043"),
+}
+
+
+@cases("text", ENCODED)
+def test_encoded_key_is_replaced(text: str) -> None:
+    assert without_keys({"a": [f'{{"k": "{text}{text}"}}, {text}'], text: 1}, [KEY]) == {
+        "a": ['{"k": "******"}, ***'],
+        "***": 1,
+    }
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 1000])
+@cases("text", ENCODED)
+def test_encoded_key_in_pieces_is_replaced(text: str, size: int) -> None:
+    whole = f'It is "{text}", {text}!'
+    out = said(passed([chunk(whole[at : at + size]) for at in range(0, len(whole), size)]))
+    assert out.count("***") == 2
+    # Up to three characters of the key have gone before it is known.
+    assert [out[:7], out[-1:], len(out) <= len('It is "***", ***!') + 6] == ['It is "', "!", True]
+
+
+def test_every_encoded_key_in_a_long_text_is_replaced() -> None:
+    text = ENCODED["JSON in a text"]
+    for before in (65400, 65500, 65536):  # around the end of a block
+        whole = " ".join(["é" * before, text, text * 600, text[:-2]])
+        assert without_keys(whole, [KEY]) == " ".join(["é" * before, "***", "***" * 600, text[:-2]])
+
+
+def test_encoded_key_that_is_cut_is_replaced_at_the_end() -> None:
+    text = ENCODED["JSON in a text"]
+    for cut in (1, 2, 3, 4, 5, 6):
+        assert said(passed([chunk("It is "), chunk(text[:-cut])])) == "It is ***"
+
+
+@cases(
+    "text",
+    {
+        "LaTeX": r"\alpha + \ubar{x} \frac{1}{2} % 50% \\",
+        "code": 'print("a\\n\\u00e9") && a & b',
+        "a URL": "https:\\/\\/a.example/%7Eb?c=%C3%BC&amp;d=%20",
+        "escapes": "\\u0061\\u0062 &#97; %61",
+        "letters of other languages": "\\u4f60\\u00fc ü 你",
+        "the beginning of a key": f"\\u0073{KEY[1:9]} and then",
+        "marks at the end": "a &",
+        "backslashes": "\\" * 300,
+    },
+)
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_text_with_other_encoded_characters_is_passed_on_as_it_is(text: str, size: int) -> None:
+    chunks = [chunk(text[at : at + size]) for at in range(0, len(text), size)]
+    assert passed(chunks) == chunks
+    assert without_keys({"a": text}, [KEY]) == {"a": text}
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 5000])
+def test_key_in_another_member_of_a_long_chunk_is_replaced(size: int) -> None:
+    """Its bytes come in many reads, the key in the first of them."""
+    sent = chunk("a" * 3000, model=KEY, note=ENCODED["a URL"])
+    payload = orjson.dumps({"model": sent.pop("model"), "note": sent.pop("note"), **sent})
+    pieces, data = KeyPieces([KEY]), b"data: " + payload + b"\n\n"
+    for at in range(0, len(data), size):
+        pieces.see(data[at : at + size])
+    assert not pieces.is_free(orjson.loads(payload))
+    [held] = pieces.hold(payload, orjson.loads(payload))
+    assert (held.chunk["model"], held.chunk["note"]) == ("***", "***")
+    pieces.see(b"data: {}\n\n")
+    pieces.see(b"data: {}\n\n")
+    assert pieces.is_free(chunk("b"))
+
+
 @cases(
     "deltas",
     {

@@ -14,8 +14,9 @@ from chatpipe.cluster.parcels import WorkerReply
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import without_keys
+from chatpipe.response.key_spans import may_hold
 from chatpipe.system import secrets
-from chatpipe.wire.key_filter import may_hold, read_without_secrets
+from chatpipe.wire.key_filter import read_without_secrets
 
 _SUCCESS = 200
 

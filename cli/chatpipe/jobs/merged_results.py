@@ -18,10 +18,10 @@ from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.result_file import is_good_record, lines_of, record_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.key_pieces import without_keys
+from chatpipe.response.key_spans import may_hold
 from chatpipe.response.result_line import metadata_of_job
 from chatpipe.system import secrets
 from chatpipe.system.spool import Spool
-from chatpipe.wire.key_filter import may_hold
 
 _METADATA = b'"chatpipe"'
 

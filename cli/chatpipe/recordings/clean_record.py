@@ -10,8 +10,9 @@ from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.recordings.exchange_record import ExchangeRecord, RecordedReply, RecordedRequest
 from chatpipe.recordings.reply_forms import EVENT_STARTS
 from chatpipe.response.key_pieces import without_keys
+from chatpipe.response.key_spans import may_hold
 from chatpipe.system import secrets
-from chatpipe.wire.key_filter import KeyFilter, may_hold
+from chatpipe.wire.key_filter import KeyFilter
 
 
 def record_without_secrets(record: ExchangeRecord) -> ExchangeRecord:

@@ -9,8 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value, as_list
+from chatpipe.response.key_spans import (
+    Span,
+    cut_span,
+    encoded_spans,
+    ends_in_beginning,
+    has_mark,
+    may_begin,
+    plain_spans,
+)
 from chatpipe.system import secrets
-from chatpipe.system.secrets import MASK, cut_at_end
+from chatpipe.system.secrets import MASK
 
 # A stream is held back once this many characters of a key have come. Four are rarely there by chance.
 _PROBE = 4
@@ -26,7 +35,7 @@ def without_keys(value: Value, keys: Sequence[str], level: int = 0) -> Value:
         for key in keys:
             if key in value:
                 value = value.replace(key, MASK)
-        return value
+        return masked([value], keys)[0] if has_mark(value) else value
     if level >= _MAX_LEVELS:
         return value
     if isinstance(value, dict):
@@ -60,25 +69,30 @@ def masked(texts: Sequence[str], keys: Sequence[str], *, is_end: bool = False) -
     """
     pieces = list(texts)
     for key in keys:
-        while (start := "".join(pieces).find(key)) >= 0:
-            pieces = _without_span(pieces, start, start + len(key))
-        whole = "".join(pieces) if is_end else ""
-        if rest := cut_at_end(whole, key):
-            pieces = _without_span(pieces, len(whole) - rest, len(whole))
+        pieces = _without_spans(pieces, [*plain_spans("".join(pieces), key)])
+        pieces = _without_spans(pieces, encoded_spans("".join(pieces), key))
+        if is_end and (span := cut_span("".join(pieces), key)):
+            pieces = _without_spans(pieces, [span])
     return pieces
 
 
-def _without_span(texts: Sequence[str], start: int, end: int) -> list[str]:
-    """The texts with the characters from start to end of all of them replaced by one mask."""
-    done, position, mask = [], 0, MASK
+def _without_spans(texts: list[str], spans: Sequence[Span]) -> list[str]:
+    """The texts with each span of all of them replaced by one mask. Spans are in their order."""
+    if not spans:
+        return texts
+    done, position, number = [], 0, 0
     for text in texts:
-        first, last = max(start - position, 0), min(end - position, len(text))
+        kept, at = [], 0
+        while number < len(spans) and spans[number][0] < position + len(text):
+            first, last = spans[number][0] - position, spans[number][1] - position
+            if first >= 0:
+                kept += [text[at:first], MASK]
+            at = min(last, len(text))
+            if last > len(text):  # it goes on in the next text
+                break
+            number += 1
+        done.append("".join([*kept, text[at:]]))
         position += len(text)
-        if first < last:
-            done.append(text[:first] + mask + text[last:])
-            mask = ""
-        else:
-            done.append(text)
     return done
 
 
@@ -128,6 +142,7 @@ class KeyPieces:
         self._raw_probes = tuple(key[:_RAW_PROBE].encode() for key in keys)
         self._edge = b""
         self._is_near = self._was_near = False  # a key may be in the bytes that came last, or before
+        self._has_event_end = False
         self._is_calm = True
         self._tail = ""  # the end of _CONTENT
         self._tails: dict[object, str] = {}  # those of the other texts
@@ -139,10 +154,17 @@ class KeyPieces:
         One search of many chunks costs less than one search of each.
         """
         window = self._edge + data
-        # A chunk may have begun in the bytes before the last.
-        self._was_near, self._is_near = self._is_near, any(probe in window for probe in self._raw_probes)
+        # The chunk of an event comes with its end, and may have begun many reads before.
+        self._was_near = self._is_near or (self._was_near and not self._has_event_end)
+        self._is_near = may_begin(window)
+        for probe in self._raw_probes:
+            if window.find(probe) >= 0:  # faster than `in`, which first tries the probe as a number
+                self._is_near = True
         self._is_calm = not (self.held or self._is_near or self._was_near)
-        self._edge = data[-_RAW_PROBE:]
+        if not self._is_calm:
+            end = window[-len(data) - 2 :]
+            self._has_event_end = b"\n\n" in end or b"\n\r\n" in end or b"\r\r" in end
+        self._edge = window[-_RAW_PROBE:]
 
     def is_free(self, chunk: Mapping[str, Value]) -> bool:
         """Return True if the chunk can be passed on at once: nothing is held, and no key begins in it."""
@@ -232,11 +254,7 @@ class KeyPieces:
     def _is_open(self, text: _OpenText) -> bool:
         """Return True if the text ends in the beginning of a key."""
         end = "".join(text.pieces())
-        return any(
-            end.endswith(key[:length])
-            for key in self._keys
-            for length in range(_PROBE, min(len(key), len(end) + 1))
-        )
+        return any(ends_in_beginning(end, key, _PROBE) for key in self._keys)
 
     def _release(self) -> list[HeldChunk]:
         texts = self._texts.items()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 
 import httpx
 
@@ -15,6 +14,7 @@ from chatpipe.errors import BrokenAnswer, ChatpipeError, Interrupted
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import HeldChunk, KeyPieces, masked, without_keys
+from chatpipe.response.key_spans import may_hold
 from chatpipe.response.sse import EventDecoder
 from chatpipe.system import secrets
 from chatpipe.wire.answer import Answer, Receiver
@@ -228,23 +228,11 @@ def _hide_in_fault(fault: ChatpipeError) -> None:
         fault.body = secrets.hide_body(fault.body)
 
 
-def may_hold(keys: Iterable[str], body: bytes | None) -> bool:
-    """Return False for most bodies without a key, by a search that costs next to nothing."""
-    return body is None or b"\\u00" in body or any(_distinctive(key) in body for key in keys)
-
-
 def may_need_filter(completion: Mapping[str, Value], text: bytes) -> bool:
     """Return False if a completion has no secret to replace. text has it, and may have more."""
     if not secrets.are_known():
         return False
     return bool(completion.get("error")) or may_hold(secrets.in_content(), text)
-
-
-@cache
-def _distinctive(key: str) -> bytes:
-    """The longest part of the key that JSON has only one form for, escapes of letters apart."""
-    parts: list[str] = re.findall("[A-Za-z0-9]*", key)
-    return max(parts, key=len).encode()
 
 
 def _without_cut_keys(completion: dict[str, Value], keys: list[str]) -> dict[str, Value]:

@@ -15,10 +15,11 @@ from chatpipe.errors import BrokenAnswer
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.response.key_pieces import without_keys
+from chatpipe.response.key_spans import may_hold
 from chatpipe.response.server_error import error_of
 from chatpipe.system import secrets
 from chatpipe.wire.answer import Answer, AttemptResult, answer_from_error, answer_from_refusal
-from chatpipe.wire.key_filter import CleanResult, may_hold, read_without_secrets
+from chatpipe.wire.key_filter import CleanResult, read_without_secrets
 from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.retry import FailedAttempt
 from chatpipe.wire.whole_answer import collect_body, not_json_answer
