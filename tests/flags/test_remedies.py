@@ -80,6 +80,8 @@ FILLED = {
     "MODEL": "m",
     "FIELDS": "c",
     "NAME": "other",
+    "VOICE": "alloy",
+    "FORMAT": "wav",
     "TEXT": "words",
     "NAME=COMMAND": "weather=cat",
     "ID=TEXT": "call=words",
@@ -91,6 +93,7 @@ OF_OPTION = {
     "--prices": "p.toml",
     "--schema": "schema.json",
     "--tool": "tool.json",
+    "--function": "tool.json",
     "--messages": "array.json",
     "--image": "http://e.com/a.png",
     "--file": "text.txt",
@@ -129,6 +132,41 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "build -m m --top-logprobs 2 x",
         "add --logprobs",
         ["build -m m --top-logprobs 2 «--logprobs» x"],
+    ),
+    "a format without its schema": (
+        "build -m m --response-format json_schema x",
+        "give the schema with --schema FILE in its place",
+        ["build -m m «--schema FILE» x"],
+    ),
+    "moderation without a model": (
+        "build -m m --moderation-input score x",
+        "add --moderation-model MODEL",
+        ["build -m m --moderation-input score «--moderation-model MODEL» x"],
+    ),
+    "audio without a voice": (
+        "build -m m --modality audio --audio-format wav x",
+        "add --audio-voice VOICE",
+        ["build -m m --modality audio --audio-format wav «--audio-voice VOICE» x"],
+    ),
+    "audio without a format": (
+        "build -m m --modality audio --audio-voice alloy x",
+        "add --audio-format FORMAT",
+        ["build -m m --modality audio --audio-voice alloy «--audio-format FORMAT» x"],
+    ),
+    "audio that is not asked for": (
+        "build --strict -m m --audio-format wav --audio-voice alloy x",
+        "add --modality audio, or leave it out",
+        ["build --strict -m m --audio-format wav --audio-voice alloy «--modality audio» x"],
+    ),
+    "a choice without tools": (
+        "build --strict -m m --tool-choice auto x",
+        "add --tool FILE, or leave it out",
+        ["build --strict -m m --tool-choice auto «--tool FILE» x"],
+    ),
+    "a choice without functions": (
+        "build --strict -m m --function-call auto x",
+        "add --function FILE, or leave it out",
+        ["build --strict -m m --function-call auto «--function FILE» x"],
     ),
     "no path": (
         "build -m m --set x y",

@@ -423,6 +423,10 @@ CUSTOM_TEXT = '{"type":"custom","custom":{"name":"c"}}'
         "tool": ([TOOL_TEXT], [TOOL]),
         "bare function": ([FUNCTION_TEXT], [TOOL]),
         "custom tool": ([CUSTOM_TEXT], [CUSTOM]),
+        "bare custom tool": (
+            ['{"name":"c","format":{"type":"text"}}'],
+            [{"type": "custom", "custom": {"name": "c", "format": {"type": "text"}}}],
+        ),
         "array of both": ([f"[{FUNCTION_TEXT},\n{CUSTOM_TEXT}]"], [TOOL, CUSTOM]),
         "empty array": (["[]"], []),
         "several files, in order": ([CUSTOM_TEXT, f"[{FUNCTION_TEXT}]"], [CUSTOM, TOOL]),

@@ -69,7 +69,7 @@ def _value(parameter: Parameter, value: Any) -> Any:
             return {}
         case "type":
             return {"type": value}
-        case "choice of tool" | "choice of function":
+        case "name or object" | "choice of tool" | "choice of function":
             return _choice(parameter, value)
     return value
 
@@ -82,7 +82,7 @@ def _as_utf8(value: Any, option: str) -> Any:
 
 
 def _choice(parameter: Parameter, text: str) -> Any:
-    """Convert a choice: JSON becomes an object, a word stays text, a function's name becomes an object."""
+    """Convert a choice: JSON becomes an object, a word stays text, and so does a name, but of a function."""
     if text.startswith("{"):
         from chatpipe.inputs import values
         from chatpipe.inputs.values import NotJSON

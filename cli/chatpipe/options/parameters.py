@@ -25,6 +25,7 @@ ParameterKind = Literal[
     "numbers by key",  # repeatable KEY=NUMBER
     "texts by key",  # repeatable KEY=TEXT
     "type",  # an object with this type, replacing any other
+    "name or object",  # a name, or JSON
     "choice of tool",  # a word, a name, or JSON
     "choice of function",
     "tool files",  # repeatable
@@ -202,7 +203,12 @@ TABLE: tuple[Parameter, ...] = (
         metavar="KIND",
     ),
     _row(
-        "audio-voice", "text", "Voice of a spoken answer", words=_VOICES, path="audio.voice", metavar="VOICE"
+        "audio-voice",
+        "name or object",
+        'Voice of a spoken answer: a name, or JSON such as {"id":"voice_1"}',
+        words=_VOICES,
+        path="audio.voice",
+        metavar="VOICE",
     ),
     _row(
         "audio-format",

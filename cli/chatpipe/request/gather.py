@@ -154,11 +154,13 @@ def _load(parameter: Parameter, value: Value, sources: Sources) -> Value:
 
 
 def _tools(source: Source) -> list[Value]:
-    """The tools of a file. A bare function definition is wrapped in the form of the API."""
-    return [
-        {"type": "function", "function": each} if "type" not in each else each
-        for each in _definitions(source)
-    ]
+    """The tools of a file. The definition of a function or a custom tool alone is wrapped as in the API."""
+    tools = []
+    for each in _definitions(source):
+        # only a custom tool has a format of its input
+        kind = "custom" if "format" in each and "parameters" not in each else "function"
+        tools.append(each if "type" in each else {"type": kind, kind: each})
+    return tools
 
 
 def _definitions(source: Source) -> list[dict[str, Value]]:

@@ -51,6 +51,7 @@ _SAME_WORDS = {
     "bot": "assistant",
     "human": "user",
     "tool": "function",
+    "pcm": "pcm16",
 }
 _FOR_WORD = {
     "tool_use": "write it as one of the 'tool_calls' of the message",

@@ -21,6 +21,14 @@ _CALL_HINTS = {
     ("/messages", "is empty"): _PROMPT,
     ("/top_logprobs", "is set without 'logprobs': true"): "add --logprobs",
     ("/stream_options", "is set without 'stream': true"): "add --stream, or leave it out",
+    ("/response_format", "has no 'json_schema'"): "give the schema with --schema FILE in its place",
+    ("/moderation", "has no 'model'"): "add --moderation-model MODEL",
+    ("/audio", "has no 'voice'"): "add --audio-voice VOICE",
+    ("/audio", "has no 'format'"): "add --audio-format FORMAT",
+    ("/audio", "is set, but 'modalities' does not ask for audio"): "add --modality audio, or leave it out",
+    ("/tool_choice", "is set without 'tools'"): "add --tool FILE, or leave it out",
+    ("/parallel_tool_calls", "is set without 'tools'"): "add --tool FILE, or leave it out",
+    ("/function_call", "is set without 'functions'"): "add --function FILE, or leave it out",
 }
 
 
