@@ -304,7 +304,7 @@ WORLD: dict[str, dict[str, str]] = {
     "jobs.input_parts": {"os": "blocks of the input"},
     "jobs.jobs_file": {"os": "the state, on the disk before each step"},
     "jobs.job_actions": {"open": "the input", "os": "whether it is a regular file"},
-    "jobs.submission": {"uuid": "tokens of parts"},
+    "jobs.foreign_jobs": {"uuid": "tokens of parts"},
     "commands.jobs": {"environ": "hands it on"},
     "flags.help_layout": {"environ": "COLUMNS"},
     "flags.shells": {"environ": "the line that bash completes"},

@@ -672,7 +672,11 @@ UNTRIED = {
         ),
         *("models/catalog.py", "models/models_route.py", "configuration/trial.py"),
         *("jobs/input_parts.py", "jobs/jobs_command.py", "jobs/jobs_file.py"),
-        *("batch/provider_jobs/open_run_jobs.py", "batch/provider_jobs/job_parts.py"),
+        *(
+            "batch/provider_jobs/open_run_jobs.py",
+            "batch/provider_jobs/job_parts.py",
+            "batch/provider_jobs/open_jobs.py",
+        ),
         *("batch/conflicts.py: add -o OUT or --journal FILE", "batch/conflicts.py: add --journal FILE"),
         "batch/conflicts.py: leave out all --base-url but one",
         "batch/conflicts.py: leave it out, or take --engine local",

@@ -31,6 +31,7 @@ from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.jobs_file import JobsFile
 from chatpipe.jobs.submission import Submission, SubmitTerms
 from chatpipe.serve.served_request import ServedRequest
+from chatpipe.system.console import Console
 from jobs.mistral_provider import MistralProvider
 from jobs.provider import BEGIN, Killed, Provider, changed, counted
 from jobs.together_provider import TogetherProvider
@@ -120,7 +121,8 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
     """Before and after each request and each event of the state. Another kill follows in the second run."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # a killed process needs none
     points = points_of(kind(), tmp_path)
-    assert points == PARTS * (2 * 2 + 4 * 2)  # two requests and four events a part, before and after
+    # The list, if it shows tokens; two requests and four events a part; before and after each
+    assert points == 2 * kind.keeps_tokens + PARTS * (2 * 2 + 4 * 2)
     for kill_at in range(1, points + 1):
         for second in (None, 1, 2, 4):
             folder = tmp_path / f"{kill_at}-{second}"
@@ -193,7 +195,7 @@ def test_of_two_jobs_of_one_part_the_younger_is_cancelled(tmp_path: Path) -> Non
 
     def late(route: Any, now: float) -> Any:
         hidden["count"] += 1
-        if hidden["count"] > 3:
+        if hidden["count"] > 4:
             return real(jobs, route, now)
         jobs._jobs = {}
         try:
@@ -207,6 +209,28 @@ def test_of_two_jobs_of_one_part_the_younger_is_cancelled(tmp_path: Path) -> Non
     assert record["id"] == first.order.id
     assert second.status == "cancelling"
     assert any("second job of the same lines: cancelled" in note for note in provider.notes)
+
+
+def test_a_job_that_another_state_has_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it has ended, or somebody has given it up."""
+    said: list[str] = []
+    monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
+    provider, path = Provider(), write_input(tmp_path, lines=1)
+    (first,) = submit(provider, path)
+    assert submit(provider, path)[0]["id"] == first["id"]
+    assert said == []
+    Path(f"{path}.jobs").unlink()
+    submit(provider, path)
+    (text,) = said
+    assert text == (
+        f"{first['id']} has the same 1 line, and '{path}.jobs' does not have it: "
+        f"chatpipe jobs cancel {first['id']} gives it up"
+    )
+    for job in provider.jobs():
+        provider.api().cancel(job["id"])
+    Path(f"{path}.jobs").unlink()
+    submit(provider, path)
+    assert said == [text]
 
 
 class Azure(Provider):
@@ -310,7 +334,8 @@ def test_an_old_list_is_not_read_to_its_end(tmp_path: Path, order: int) -> None:
     provider = OddList("empty:on=create:times=1", lambda jobs: [*jobs, *many][::order])
     submit(provider, path)
     looks = sum(call.startswith("GET /batches?") for call in provider.calls)
-    assert looks == (1 if order == 1 else 21)
+    before = 1 if order == 1 else 3  # the look for other jobs of these lines
+    assert looks == before + (1 if order == 1 else 21)
 
 
 def test_a_list_without_an_end_makes_no_second_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,18 @@ def test_a_copy_of_a_batch_api_line_is_found_by_its_id_and_is_no_other_answer(kn
     assert line.content() != of_provider(at="later").content()
 
 
+def test_the_custom_id_of_a_line_in_a_job_of_a_run_is_its_fingerprint() -> None:
+    """Of another one it is a name, and of a line of ours, too."""
+    digits = "0123456789abcdef" * 2
+    of_job = ResultLine({**of_provider().record, "custom_id": digits})
+    assert of_job.key(by_id=False) == LineKey(digits, "ok")
+    copy = of_job.renamed("line-1", 1, Outcome.ok, is_good=True)
+    assert (copy.fingerprint, copy.custom_id, copy.content()) == (digits, "line-1", of_job.content())
+    for other in (digits[:-1], digits + "0", digits.upper()):
+        assert ResultLine({**of_provider().record, "custom_id": other}).fingerprint is None
+    assert ResultLine(orjson.loads(line_of(digits, "f"))).fingerprint == "f"
+
+
 @cases(
     "line, by_body, by_id",
     {

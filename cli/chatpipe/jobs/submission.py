@@ -6,7 +6,6 @@ jobs, by its file and our token, before it is made again.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO
@@ -14,6 +13,7 @@ from typing import BinaryIO
 from chatpipe import __version__
 from chatpipe.errors import BadInput, ChatpipeError, SomeFailed, Status, TryLater, quantity
 from chatpipe.inputs.values import Value
+from chatpipe.jobs.foreign_jobs import TOKEN, foreign_jobs, new_token, token_of
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent, is_unseen
 from chatpipe.jobs.job_dialects import ProviderJob, smaller
@@ -25,7 +25,6 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import secrets
 from chatpipe.wire.retry import backoff
 
-_TOKEN = "chatpipe_job"  # noqa: S105
 _CLOCKS_S = 600.0  # the clock of the provider may be that far behind ours
 _LOOK_S = 5.0
 _UNSEEN_TRIES = 6
@@ -85,6 +84,7 @@ class Submission:
             what = f"the file or --job-lines was changed after {jobs} of it had been submitted"
             fix = f"submit the new one under another name, or move '{self._state.path}' away"
             raise BadInput(what, place=file.name, fix=fix)
+        self._warn_of_others(parts)
         for index, part in enumerate(parts, 1):
             number = PartNumber(index, len(parts))
             try:
@@ -97,6 +97,13 @@ class Submission:
                 raise
             self._write(_shown(job, part, number, is_new=is_new))
         return Status.OK
+
+    def _warn_of_others(self, parts: Sequence[InputPart]) -> None:
+        """Warn of jobs with the same lines, which another FILE.jobs may have."""
+        for job, part in foreign_jobs(self._api, self._state, parts, self._terms.server):
+            what = f"{job.id} has the same {quantity(part.count, 'line')}, and '{self._state.path}' does not"
+            cancel = self._api.command("cancel", job.id)
+            self._api.connection.console.warning(f"{what} have it: {cancel} gives it up")
 
     def _has_failed(self, record: PartRecord) -> bool:
         """Return True if the job of a part has failed as a whole, and take note: nothing of it was paid."""
@@ -139,7 +146,7 @@ class Submission:
 
     def _plan(self, part: InputPart, number: PartNumber, file_id: str | None) -> PartRecord:
         record = self._state.plan(
-            uuid.uuid4().hex,
+            new_token(part.digest),
             server=self._terms.server,
             chatpipe=__version__,
             part=number.number,
@@ -224,7 +231,7 @@ class Submission:
         return False
 
     def _order(self, file_id: str, part: InputPart, token: str) -> CreateOrder:
-        return CreateOrder(file_id, part.url, part.model, self._terms.window, {_TOKEN: token})
+        return CreateOrder(file_id, part.url, part.model, self._terms.window, {TOKEN: token})
 
     def _created(self, record: PartRecord, job: ProviderJob) -> ProviderJob:
         self._state.note(record, "created", job_id=job.id)
@@ -282,9 +289,7 @@ class Submission:
                     what = "the list of jobs says nothing about their files, and one may have been created"
                     fix = "see in the provider's console whether it was"
                     raise SomeFailed(what, Status.SOME_FAILED, fix=fix)
-                metadata = job.value.get("metadata")
-                token = metadata.get(_TOKEN) if isinstance(metadata, dict) else None
-                if record.token == token or (record.file_id and job.input_file_id == record.file_id):
+                if record.token == token_of(job) or (record.file_id and job.input_file_id == record.file_id):
                     yield job
 
 

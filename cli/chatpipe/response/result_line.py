@@ -38,7 +38,8 @@ _HAS_CHOICES = PAID - {Outcome.truncated}
 _START = b'{"id":"'
 _METADATA = b'"chatpipe":'
 # The metadata in which a copy of a line may differ from it.
-_OF_COPY = frozenset(("line", "outcome", "attempts"))
+_OF_COPY = frozenset(("line", "outcome", "attempts", "fingerprint"))
+_FINGERPRINT = re.compile("[0-9a-f]{32}")
 _ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 
 
@@ -122,6 +123,10 @@ class ResultLine:
 
     @property
     def fingerprint(self) -> str | None:
+        """That of the request. The Batch API lines of a run have it as their custom_id."""
+        if self._is_of_provider:
+            custom_id = self.custom_id
+            return custom_id if custom_id and _FINGERPRINT.fullmatch(custom_id) else None
         return _text(self._metadata().get("fingerprint"))
 
     @property
@@ -210,7 +215,11 @@ class ResultLine:
             for name, value in self._metadata().items()
             if value is not None and name not in _OF_COPY
         }
-        same = {"outcome": self.outcome in PAID, "response": self.record.get("response")}
+        same = {
+            "outcome": self.outcome in PAID,
+            "fingerprint": self.fingerprint,
+            "response": self.record.get("response"),
+        }
         return values.dumps({**same, **known})
 
     def renamed(
@@ -218,13 +227,13 @@ class ResultLine:
     ) -> ResultLine:
         """The line under the names of another line of input, with an outcome and its error.
 
-        reason is the message of the error; empty for the error that is recorded. Nobody knows the
-        fingerprint of a Batch API line, which is found by its custom_id alone.
+        reason is the message of the error; empty for the error that is recorded. A Batch API line of another
+        request than one of a run has no fingerprint, and is found by its custom_id alone.
         """
         error = None
         if not is_good:
             error = {"code": str(outcome), "message": reason} if reason else self.record.get("error")
-        unknown = _OF_PROVIDER if self._is_of_provider else {}
+        unknown = {**_OF_PROVIDER, "fingerprint": self.fingerprint} if self._is_of_provider else {}
         metadata = {**unknown, **self._metadata(), "line": number, "outcome": str(outcome)}
         return ResultLine({**self.record, "custom_id": custom_id, "error": error, "chatpipe": metadata})
 

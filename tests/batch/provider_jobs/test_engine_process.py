@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -64,6 +65,36 @@ def test_the_jobs_of_a_run_that_ends_go_on(tmp_path: Path, number: signal.Signal
         assert (again.status, again.stderr) == (0, b"")
         made = run("jobs", "list", "--base-url", server.url)
     assert made.stdout.count(b'"object":"batch"') == 1
+    assert (tmp_path / "out.jsonl").read_text() == INPUT
+
+
+@cases(
+    "way",
+    {
+        "its journal": ("--journal", "moved"),
+        "its answers": ("--reuse", "FILE"),
+        "once more": ("--fresh",),
+    },
+)
+def test_a_run_whose_journal_was_moved_names_ways_that_work(tmp_path: Path, way: tuple[str, ...]) -> None:
+    with serving("--batch-life", "3") as server:
+        call = words(server, tmp_path, "-q")
+        assert run(*call, "--no-wait").status == 124
+        (tmp_path / "out.jsonl.journal").rename(tmp_path / "moved")
+        refused = run(*call)
+        assert (refused.status, refused.stderr.count(b"\n")) == (2, 1)
+        found = re.search(
+            "name the journal that does, or take the answers by chatpipe (jobs .*) and --reuse "
+            "FILE, or pay again with --fresh\n",
+            refused.stderr.decode(),
+        )
+        assert found is not None
+        results = shlex.split(found[1])
+        assert run("jobs", "wait", results[2], "--base-url", server.url, "--poll", "0.01").status == 0
+        assert run(*results, cwd=tmp_path).status == 0
+        again = run(*call, *way, cwd=tmp_path)
+        jobs = run("jobs", "list", "--base-url", server.url).stdout.count(b'"object":"batch"')
+    assert (again.status, again.stderr, jobs) == (0, b"", 2 if way == ("--fresh",) else 1)
     assert (tmp_path / "out.jsonl").read_text() == INPUT
 
 

@@ -27,7 +27,7 @@ from chatpipe.options.serve import BatchLife
 from chatpipe.system.spool import Room, Spool
 from jobs.mistral_provider import MistralProvider
 from jobs.provider import BASE_URL, Killed, Provider
-from jobs.test_job_actions import BadLines
+from jobs.test_job_actions import BadLines, Forgetful
 from jobs.test_submission import paid
 from jobs.together_provider import TogetherProvider
 from support.parametrize import cases
@@ -286,7 +286,8 @@ def test_a_part_that_is_refused_for_want_of_room_is_held_back(harness: Callable[
 
 
 def test_a_job_at_another_server_has_ways_out(harness: Callable[..., JobHarness]) -> None:
-    made = harness()
+    made = harness(kind=Forgetful)
+    assert isinstance(made.provider, Forgetful)
     assert made.run("--no-wait")[0] == 124
     text = made.journal.read_text()
     server = json.loads(text.splitlines()[1])["server"]
@@ -294,9 +295,11 @@ def test_a_job_at_another_server_has_ways_out(harness: Callable[..., JobHarness]
     status, words = made.run()
     assert (status, "at 'gone.test/v1' since" in words) == (1, True)
     assert "set --base-url to that server, or give the job up with another --journal" in words
+    made.provider.forgotten += [job["id"] for job in made.provider.jobs()]  # they are at the other server
     assert made.run("--journal", str(made.folder / "another")) == (0, "")
     assert made.answers() == ALL
     made.journal.write_text(text)
+    made.provider.forgotten.clear()
     assert made.run() == (0, "")
 
 
@@ -409,6 +412,21 @@ def test_a_journal_that_was_moved_is_not_reused_while_it_has_jobs(
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
+def test_lines_in_open_jobs_of_a_lost_journal_are_not_sent_again(harness: Callable[..., JobHarness]) -> None:
+    made = harness(batch_life=BatchLife(polls=2))
+    made.run("--no-wait")
+    made.journal.unlink()
+    status, words = made.run()
+    ids = [job["id"] for job in made.provider.jobs()][::-1]
+    assert (status, len(paid(made.provider)), made.out.exists()) == (2, LINES, False)
+    said = (
+        f"--journal: 7 lines of this run lie in {' '.join(ids[::-1])}, which '{made.journal}' does not know"
+    )
+    assert words.startswith(
+        f"{said}: name the journal that does, or take the answers by chatpipe jobs results"
+    )
+
+
 def test_a_copy_of_the_journal_and_one_without_open_jobs_are_reused(
     harness: Callable[..., JobHarness],
 ) -> None:
@@ -435,7 +453,7 @@ def test_a_line_in_a_job_of_another_server_waits(harness: Callable[..., JobHarne
 
 
 def test_a_create_that_cannot_be_looked_for_is_in_flight(harness: Callable[..., JobHarness]) -> None:
-    made = harness("empty:on=create:times=1", "status=401:on=list:times=2:of=all")
+    made = harness("empty:on=create:times=1", "status=401:on=list:times=3:of=all")
     made.write([0, 2, 3])  # one part
     assert made.run()[0] == 77
     status, words = made.run(engine="local")
@@ -448,7 +466,7 @@ def test_a_create_that_cannot_be_looked_for_is_in_flight(harness: Callable[..., 
 def test_a_create_that_was_not_confirmed_is_not_repeated_with_the_key_of_another_account(
     harness: Callable[..., JobHarness], engine: str
 ) -> None:
-    made = harness("empty:on=create:times=1", "status=401:on=list:times=2:of=all")
+    made = harness("empty:on=create:times=1", "status=401:on=list:times=3:of=all")
     made.write([0, 2, 3])
     assert made.run()[0] == 77
     right, made.provider.planner = made.provider.planner, Provider().planner

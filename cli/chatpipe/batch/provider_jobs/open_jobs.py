@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.provider_jobs.job_budget import LATER
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
+from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.tally import OpenCounts
+from chatpipe.errors import UsageFault, quantity
+from chatpipe.jobs.foreign_jobs import foreign_jobs
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.part_record import PartRecord
 
@@ -66,6 +69,22 @@ class OpenJobs:
         cancel = self._cancel_command(awaited) if in_reach else "another --journal"
         ids, them = " ".join(str(each.job_id) for each in awaited), "it" if len(awaited) == 1 else "them"
         return f"--engine batch-api waits for {ids}, {cancel} gives {them} up"
+
+    def refuse_foreign(self, parts: JobParts) -> None:
+        """Raise UsageFault for parts that lie in open jobs which the journal does not know.
+
+        It was moved or deleted, or is another one, and the lines would be paid twice.
+        """
+        found = foreign_jobs(self._api, self._records, parts.parts, self._records.server)
+        if not found:
+            return
+        ids = [each.job.id for each in found]
+        counts = {each.part.digest: each.part.count for each in found}
+        lines = quantity(sum(counts.values()), "line")
+        what = f"{lines} of this run lie in {' '.join(ids)}, which '{self._records.path}' does not know"
+        results = self._api.command("results", *ids, "-o", "FILE")
+        ways = f"name the journal that does, or take the answers by {results} and --reuse FILE"
+        raise UsageFault(what, place="--journal", fix=f"{ways}, or pay again with --fresh")
 
     def _cancel_command(self, records: Sequence[PartRecord]) -> str:
         return self._api.command("cancel", *(str(each.job_id) for each in records))

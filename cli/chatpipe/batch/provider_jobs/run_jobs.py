@@ -63,6 +63,8 @@ class RunJobs:
                 parts = JobParts(self._spec, lifecycle.dialect, self._store, self.records, budget)
                 self._parts = parts
                 parts.read(items)
+                if not self._spec.resume.fresh:
+                    lifecycle.open_jobs.refuse_foreign(parts)
                 lifecycle.submit(parts, display)
                 parts.close_lines()
         except Interrupted:
