@@ -84,8 +84,6 @@ WORLD: dict[str, dict[str, str]] = {
     "server.token_files": {"os": "whether a provider's own tool keeps a token"},
     "commands.check": {"environ": "keys in the place of a file"},
     "flags.server": {"environ": "where the profiles are that completion offers, and keys in wrong places"},
-    "server.profiles": {"open": "the profiles, which are a part of the package"},
-    "schema.check": {"open": "the schema, which is a part of the package"},
     "exchange": {
         "time": "default clock, and sleeps where there is no loop",
         "random": "default of a context",

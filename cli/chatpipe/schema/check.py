@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from chatpipe.errors import quantity
@@ -28,13 +27,11 @@ from chatpipe.schema.key_rules import misspelt_keys
 from chatpipe.schema.parameter_rules import USUAL_VALUES
 from chatpipe.schema.phrases import ARTICLES, quote
 from chatpipe.schema.rule import Breach, Rule, message_traits
+from chatpipe.system.package_data import read_package_data
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
-
-# importlib.resources would cost more at start-up than the whole check.
-_SCHEMA = Path(__file__).with_name("request.schema.json")
 
 
 class Problem(NamedTuple):
@@ -131,7 +128,7 @@ def _schema_problems(body: object) -> list[Problem]:
 def _validator() -> Draft202012Validator:
     from jsonschema import Draft202012Validator  # about 50 ms, which only rejected requests pay
 
-    return Draft202012Validator(values.loads(_SCHEMA.read_bytes()))
+    return Draft202012Validator(values.loads(read_package_data(__name__, "request.schema.json")))
 
 
 def _explain(error: ValidationError) -> Iterator[Problem]:

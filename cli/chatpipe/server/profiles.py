@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os.path
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -13,6 +12,7 @@ from functools import cache
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeySource
 from chatpipe.server.patches import Patch
+from chatpipe.system.package_data import read_package_data
 
 
 class AuthHeader(NamedTuple):
@@ -112,8 +112,7 @@ _MORE_KEY_VARIABLES = (
 
 def built_in_text() -> str:
     """The data file with the built-in profiles."""
-    with open(os.path.join(os.path.dirname(__file__), "profiles.toml"), encoding="utf-8") as file:
-        return file.read()
+    return read_package_data(__name__, "profiles.toml").decode()
 
 
 @cache
