@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatpipe.batch.journal.answers import expand_patterns
+from chatpipe.batch.journal.reused_answers import expand_patterns
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.stdin import STDIN

@@ -33,7 +33,7 @@ def open_resources(spec: RunSpec, servers: Servers, store: RunStore, stack: Exit
 def _open_jobs(spec: RunSpec, servers: Servers, store: RunStore, stack: ExitStack) -> RunJobs | None:
     """The jobs of a run at a provider, None for a run that has nothing to do with any."""
     recorded = store.files.recorded
-    if not spec.options.engine.is_jobs and (recorded is None or not recorded.has_jobs):
+    if not spec.options.engine.is_jobs and (recorded is None or not recorded.events):
         return None
     from chatpipe.batch.provider_jobs.open_run_jobs import open_run_jobs  # few runs have them
 

@@ -28,7 +28,7 @@ class AnswerFiles(NamedTuple):
     def reused_in_vain(self) -> int:
         """The number of usable answers in the files of --reuse, 0 if one of them was found."""
         return min(
-            (each.reused_in_vain for each in (self.recorded, self.by_id) if each is not None), default=0
+            (each.reused.in_vain for each in (self.recorded, self.by_id) if each is not None), default=0
         )
 
 

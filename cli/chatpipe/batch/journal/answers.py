@@ -6,25 +6,22 @@ Journal is open, calls find before each request, and finally gets the lines for 
 
 from __future__ import annotations
 
-import glob
 import os
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from itertools import chain
 from typing import Literal
 
 from chatpipe.batch.journal.acceptance import Acceptance
-from chatpipe.batch.journal.journal import Journal
+from chatpipe.batch.journal.damaged_lines import DamagedLines
+from chatpipe.batch.journal.journal import Journal, is_header
+from chatpipe.batch.journal.recorded_events import RecordedEvents, is_job_event
+from chatpipe.batch.journal.reused_answers import ReusedAnswers, expand_patterns, fix_of_foreign
 from chatpipe.batch.journal.send_reasons import SendReason, SendReasons
-from chatpipe.errors import BadInput, MissingInput, quantity, reason
-from chatpipe.inputs import values
+from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs.text_decoder import BOM, refuse_other_kinds
-from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import FAILED_TOOLS, PAID
-from chatpipe.options.run import JOURNAL_SUFFIX, ResumeOptions
+from chatpipe.options.run import ResumeOptions
 from chatpipe.response.result_line import LineKey, ResultLine, read_custom_id, read_key, read_result
 from chatpipe.system.descriptor import open_regular
 from chatpipe.system.line_index import (
@@ -43,12 +40,7 @@ _KEY_MASK = (1 << 64) - 1
 _BLOCK_LINES = 64  # of OUT, which are read together
 _DEFAULTS = ResumeOptions()
 _ANY = Acceptance()
-
-
 _HEADER_ENTRY = LineKey(None, None)
-# The key of a line about a job of the Batch API: see batch/provider_jobs/job_journal.py. It is the first one.
-JOB_EVENT = "chatpipe_job"
-_JOB_START = b'{"chatpipe_job":'
 
 
 class RecordedAnswer(NamedTuple):
@@ -64,21 +56,6 @@ def hash_key(identity: str) -> int:
     return hash(identity) & _KEY_MASK
 
 
-class _Damage:
-    """Lines that were passed over: by file their number, and the offset of the first of them."""
-
-    def __init__(self) -> None:
-        self.found: dict[int, tuple[int, int]] = {}
-
-    def add(self, file: int, offset: int, more: int = 1) -> None:
-        count, first = self.found.get(file, (0, offset))
-        self.found[file] = (count + more, min(first, offset))
-
-    def merge(self, other: _Damage) -> None:
-        for file, (count, first) in other.found.items():
-            self.add(file, first, count)
-
-
 class _Headers:
     """By file, the offset of the last header, and of the last one that follows unused answers."""
 
@@ -92,24 +69,12 @@ class _Headers:
             self.after_unused[file] = offset
 
 
-class _Reused:
-    """The answers in the files of --reuse: those that may be used, and by file those that may not.
-
-    is_known: one of them answers a request of this run, or is recorded in OUT or the journal, too. example is
-    the custom_id of one that may be used.
-    """
-
-    def __init__(self) -> None:
-        self.files: set[int] = set()
-        self.usable = 0
-        self.made_up: Counter[int] = Counter()
-        self.foreign: Counter[int] = Counter()
-        self.is_known = False
-        self.example: str | None = None
-
-
 class AnswerIndex:
-    """Index of the answers that were paid for, by fingerprint or by custom_id."""
+    """Index of the answers that were paid for, by fingerprint or by custom_id.
+
+    reused has those in the files of --reuse. They are known once find() has returned one of them. events has
+    the other lines that count: those about jobs of the Batch API.
+    """
 
     def __init__(
         self,
@@ -141,9 +106,9 @@ class AnswerIndex:
         self._index = SortedIndex()
         self._reasons = SendReasons(key)
         self._headers = _Headers()
-        self._job_events: list[tuple[int, int]] = []  # files and offsets
-        self._damage = _Damage()
-        self._reused = _Reused()
+        self._damage = DamagedLines()
+        self.reused = ReusedAnswers()
+        self.events = RecordedEvents(self._files)
         self._out: int | None = None
         self._journal: int | None = None
         try:
@@ -167,8 +132,8 @@ class AnswerIndex:
                     self._damage.add(*unpack_location(location))
                     self._index.replace(key, location, mark_used(location))
             elif entry.identity == identity and entry.outcome in PAID:
-                if not self._reused.is_known and unpack_location(location)[0] in self._reused.files:
-                    self._reused.is_known = True
+                if not self.reused.is_known and unpack_location(location)[0] in self.reused.files:
+                    self.reused.is_known = True
                 return RecordedAnswer(line, entry.outcome, location)
         return None
 
@@ -186,36 +151,20 @@ class AnswerIndex:
         return self._reasons.of_custom_id(custom_id)
 
     def damage_texts(self) -> Iterator[str]:
-        """A message for each file of which lines were passed over: they are no records, or were changed.
-
-        Raises MissingInput.
-        """
-        for file, (count, offset) in self._damage.found.items():
-            if count == 1 and self._files.is_torn(file, offset):
-                continue  # a run was killed while it wrote the line
-            what = (
-                "a line that is no record" if count == 1 else f"{count} lines that are no records, the first"
-            )
-            yield f"{self._files.name(file)}:{self._files.number(file, offset)}: passed over {what}"
+        """A message for each file of which lines were passed over. Raises MissingInput."""
+        return self._damage.texts(self._files)
 
     def passed_over_texts(self) -> Iterator[str]:
         """A message for each file of --reuse of which answers may not be used, whatever the requests are."""
-        for file, count in self._reused.made_up.items():
-            what = f"passed over {quantity(count, 'answer')} of the built-in model"
-            yield f"{self._files.name(file)}: {what}: a run takes them from its own server alone"
-        for file, count in self._reused.foreign.items():
-            what = f"passed over {quantity(count, 'answer')} of other servers"
-            yield f"{self._files.name(file)}: {what}, because of --same-server"
+        return self.reused.passed_over_texts(self._files)
 
-    @property
-    def reused_in_vain(self) -> int:
-        """The number of usable answers in the files of --reuse; 0 if find() has returned one of them."""
-        return 0 if self._reused.is_known else self._reused.usable
+    def paid_lines(self) -> Iterator[ResultLine]:
+        """The result lines that this journal has paid for: see paid_lines.py."""
+        from chatpipe.batch.journal.paid_lines import paid_lines  # few runs have a budget
 
-    @property
-    def reused_example(self) -> str | None:
-        """The custom_id of a usable answer in the files of --reuse."""
-        return self._reused.example
+        if self._journal is None:
+            return iter(())
+        return paid_lines(self._files, self._journal, self._headers.last.get(self._journal, 0))
 
     def mark_used(self, identity: str, found: RecordedAnswer) -> None:
         """Mark an answer that find returned as used, so that unused leaves it out."""
@@ -276,63 +225,8 @@ class AnswerIndex:
             raise MissingInput(f"cannot read '{name}': it was changed during the run")
         return line
 
-    def paid_lines(self) -> Iterator[ResultLine]:
-        """The result lines of the journal, oldest first, failures included, each paid answer once.
-
-        An answer may be there several times, under the names of lines that moved or are identical.
-        Answers before the header that a finished run left belong to earlier runs and are left out, and so are
-        those in OUT and in the files of reuse, also where this run has copied them.
-        """
-        if self._journal is None:
-            return
-        seen = SortedIndex("I")
-        start = self._headers.last.get(self._journal, 0)
-        others = (file for file in range(len(self._files)) if file != self._journal)
-        earlier = chain.from_iterable(map(self._keyed_records, others))
-        for key, _ in chain(earlier, self._keyed_records(self._journal, end=start)):
-            if not seen.find(key):
-                seen.add(key, 0)
-        for key, result in self._keyed_records(self._journal, start):
-            if not seen.find(key):
-                seen.add(key, 0)
-                yield result
-
-    @property
-    def has_jobs(self) -> bool:
-        """True if the journal, or a file of --reuse, tells of jobs of the Batch API."""
-        return bool(self._job_events)
-
-    def job_events(self) -> Iterator[dict[str, Value]]:
-        """The events of jobs in the journal, oldest first. Raises MissingInput."""
-        return (event for file, event in self._events() if file == self._journal)
-
-    def reused_job_events(self) -> Iterator[tuple[str, dict[str, Value]]]:
-        """The events of jobs in the files of --reuse, each with the name of its file. Raises MissingInput."""
-        return ((self._files.name(file), event) for file, event in self._events() if file != self._journal)
-
-    def _events(self) -> Iterator[tuple[int, dict[str, Value]]]:
-        for file, offset in self._job_events:
-            with suppress(NotJSON):
-                event = values.loads(self._files.line(file, offset))
-                if isinstance(event, dict):
-                    yield file, event
-
     def close(self) -> None:
         self._files.close()
-
-    def _keyed_records(
-        self, file: int, start: int = 0, end: int | None = None
-    ) -> Iterator[tuple[int, ResultLine]]:
-        """The result lines of a file, each with an 8-byte key of its content without its line number.
-
-        start is the offset of the first line, end that of the line after the last one.
-        """
-        for offset, line in self._files.lines(file, start):
-            if end is not None and offset >= end:
-                return
-            if (result := read_result(line)) is None:
-                continue
-            yield hash(result.content()) & _KEY_MASK, result
 
     def _read_files(self, reuse: Iterable[str], out: str | None, journal: Journal | str | None) -> None:
         for path in expand_patterns(reuse):
@@ -347,6 +241,7 @@ class AnswerIndex:
             except OSError as error:
                 raise MissingInput(f"cannot read '{journal.path}': {reason(error)}") from error
             self._journal = self._add(fd, journal.path)
+        self.events.journal = self._journal
 
     def _add_reused(self, path: str) -> None:
         try:
@@ -356,11 +251,11 @@ class AnswerIndex:
         if fd is None:
             raise MissingInput(f"cannot read '{path}': not a regular file", place="--reuse")
         file, is_new = self._files.add(fd, path)
-        self._reused.files.add(file)
+        self.reused.files.add(file)
         foreign = self._scan(file, stop_at_foreign=False) if is_new else None
         if foreign is not None:
             refuse_other_kinds(self._files.line(file, 0), path)
-            raise BadInput("not a result line", place=f"{path}:{foreign}", fix=_fix_of_foreign(path))
+            raise BadInput("not a result line", place=f"{path}:{foreign}", fix=fix_of_foreign(path))
 
     def _add_own(self, path: str) -> int | None:
         """Number of the file, or None if it does not exist or is not a regular file."""
@@ -387,12 +282,12 @@ class AnswerIndex:
         """
         foreign = None
         is_ours = False
-        damage = _Damage()
+        damage = DamagedLines()
         for number, (offset, line) in enumerate(self._files.lines(file), 1):
             entry = _entry(line, self._match)
-            if entry is None and line.startswith(_JOB_START):
+            if entry is None and is_job_event(line):
                 is_ours = True
-                self._job_events.append((file, offset))
+                self.events.add(file, offset)
                 continue
             if entry is None:
                 if line.strip(b" \t\r"):
@@ -406,8 +301,8 @@ class AnswerIndex:
             if entry is _HEADER_ENTRY:
                 self._headers.add(file, offset, line)
             elif self._accept.is_made_up(entry, line):
-                if file in self._reused.files and entry.outcome in PAID:
-                    self._reused.made_up[file] += 1
+                if file in self.reused.files and entry.outcome in PAID:
+                    self.reused.add_made_up(file)
             else:
                 location = pack_location(file, offset, is_good=entry.outcome in self._accept.good)
                 self._add_record(entry, location, line)
@@ -420,7 +315,7 @@ class AnswerIndex:
         if self._match == "body" and (custom_id := read_custom_id(line)) is not None:
             self._reasons.add_custom_id(custom_id, entry.outcome)
         is_reusable, is_foreign = self._is_reusable(entry), self._accept.is_foreign(entry)
-        if (file := unpack_location(location)[0]) in self._reused.files and is_reusable:
+        if (file := unpack_location(location)[0]) in self.reused.files and is_reusable:
             self._count_reused(file, line, is_foreign=is_foreign)
         if entry.identity is None:
             return
@@ -433,11 +328,9 @@ class AnswerIndex:
     def _count_reused(self, file: int, line: bytes, *, is_foreign: bool) -> None:
         """Count an answer of a file of --reuse, also one without a fingerprint, as a provider writes it."""
         if is_foreign:
-            self._reused.foreign[file] += 1
-            return
-        self._reused.usable += 1
-        if self._reused.example is None:
-            self._reused.example = read_custom_id(line)
+            self.reused.add_foreign(file)
+        else:
+            self.reused.add_usable(read_custom_id(line) if self.reused.example is None else None)
 
     def _is_reusable(self, entry: LineKey) -> bool:
         is_resent = self._fresh or (entry.has_failed_tool and self._resends_failed_tools)
@@ -450,8 +343,8 @@ class AnswerIndex:
             other = _entry(self._line(old), self._match)
             if other is None or other.identity != identity:
                 continue  # another request with the same 8-byte key
-            if unpack_location(old)[0] in self._reused.files:
-                self._reused.is_known |= unpack_location(new)[0] not in self._reused.files
+            if unpack_location(old)[0] in self.reused.files:
+                self.reused.is_known |= unpack_location(new)[0] not in self.reused.files
             is_newer = (is_good(new), entry.ended_at) >= (is_good(old), other.ended_at)
             # _entry reads only the ends of a line: a damaged line must not replace an intact one
             if is_newer and _parsed(self._line(new), self._match) is None:
@@ -465,31 +358,6 @@ class AnswerIndex:
         file, offset = unpack_location(location)
         line = self._files.line(file, offset).removesuffix(b"\r")
         return line if offset else line.removeprefix(BOM)
-
-
-def expand_patterns(names: Iterable[str]) -> Iterator[str]:
-    """The files of --reuse, with patterns expanded. A name that exists is not taken as a pattern.
-
-    Raises MissingInput.
-    """
-    for name in names:
-        if os.path.lexists(name) or not glob.has_magic(name):
-            yield name
-            continue
-        paths = sorted(glob.glob(name))
-        if not paths:
-            raise MissingInput(f"no file matches '{name}'", place="--reuse")
-        yield from paths
-
-
-def _fix_of_foreign(path: str) -> str:
-    """The advice for a file without result lines: its journal, if it is the output of `map`."""
-    journal = f"{path}{JOURNAL_SUFFIX}"
-    if not os.path.isfile(journal):
-        return "--reuse takes what a run or the Batch API wrote"
-    import shlex  # takes 3 ms, and few runs need it
-
-    return f"name its journal with --reuse {shlex.quote(journal)}"
 
 
 def _has_usual_ends(lines: bytes) -> bool:
@@ -506,13 +374,5 @@ def _parsed(line: bytes, match: MatchBy) -> LineKey | None:
     """The entry of a result line of a run or of the Batch API; None for any other line."""
     found = read_result(line)
     if found is None:
-        return _HEADER_ENTRY if _is_header(line) else None
+        return _HEADER_ENTRY if is_header(line) else None
     return found.key(by_id=match == "id")
-
-
-def _is_header(line: bytes) -> bool:
-    try:
-        record = values.loads(line)
-    except NotJSON:
-        return False
-    return type(record) is dict and "chatpipe_journal" in record

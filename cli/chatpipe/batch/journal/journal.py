@@ -438,3 +438,12 @@ def _version(line: bytes) -> int | None:
         return None
     version = header.get("chatpipe_journal") if type(header) is dict else None
     return version if type(version) is int and version > 0 else None
+
+
+def is_header(line: bytes) -> bool:
+    """Return True for the first line of a journal, and the last one of a finished run, of any version."""
+    try:
+        record = values.loads(line)
+    except NotJSON:
+        return False
+    return type(record) is dict and "chatpipe_journal" in record

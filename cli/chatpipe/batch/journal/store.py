@@ -159,7 +159,7 @@ class RunStore:
         what = f"--reuse: none of the {quantity(count, 'answer')} is to a request of this run"
         if self._by_id is None:
             return f"{what}: {_BY_ID}" if self._have_changed else what
-        theirs, ours = self._by_id.reused_example, self._example_id
+        theirs, ours = self._by_id.reused.example, self._example_id
         if theirs is None:
             return what
         ours_text = "no line of the input has one" if ours is None else f"the input has {_quoted(ours)}"

@@ -8,10 +8,11 @@ interest any more. A lost one may be found again, by another key.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from chatpipe.batch.journal.answers import JOB_EVENT
 from chatpipe.batch.journal.journal import Journal
+from chatpipe.batch.journal.recorded_events import JOB_EVENT
+from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.part_record import PartRecord
@@ -154,3 +155,23 @@ def split_fingerprints(text: str) -> Iterator[str]:
 
 def fingerprint_key(fingerprint: str) -> int:
     return int(fingerprint[:16], 16)
+
+
+def refuse_open_jobs(reused: Iterable[tuple[str, Mapping[str, Value]]], own: Collection[Value]) -> None:
+    """Raise UsageFault for a file of --reuse with jobs whose answers nobody has collected.
+
+    reused are the events in these files, each with the name of its file. own are the tokens of the journal,
+    of which such a file may be a copy.
+    """
+    records: dict[str, PartRecord] = {}
+    paths: dict[str, str] = {}
+    for path, event in reused:
+        token = str(event.get("token"))
+        if event.get(JOB_EVENT) == "planned":
+            records[token], paths[token] = PartRecord(token, dict(event)), path
+        elif token in records:
+            records[token].take(str(event.get(JOB_EVENT)), dict(event))
+    for token, record in records.items():
+        if token not in own and record.is_in_flight:
+            what = f"{paths[token]} has job {record.job_id or token}, whose answers nobody has collected"
+            raise UsageFault(what, place="--reuse", fix="name this file with --journal, or add --no-send")

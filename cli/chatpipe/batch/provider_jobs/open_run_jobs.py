@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
-from chatpipe.batch.journal.answers import JOB_EVENT, AnswerIndex
 from chatpipe.batch.journal.store import RunStore
-from chatpipe.batch.provider_jobs.job_journal import JobJournal
+from chatpipe.batch.provider_jobs.job_journal import JobJournal, refuse_open_jobs
 from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.batch.provider_jobs.run_jobs import RunJobs
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BadConfiguration, UsageFault
-from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import WITHOUT_ENGINE, dialect_of
-from chatpipe.jobs.part_record import PartRecord
 from chatpipe.models.connections import connect
 from chatpipe.server.identity import comparable_name
 from chatpipe.server.server import Server
@@ -30,9 +27,9 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
     """
     journal, recorded, _ = store.files
     options = spec.options.engine
-    events = [] if recorded is None else list(recorded.job_events())
+    events = [] if recorded is None else list(recorded.events.of_journal())
     if recorded is not None and not spec.resume.no_send:
-        _refuse_open_jobs(recorded, {event.get("token") for event in events})
+        refuse_open_jobs(recorded.events.of_reused(), {event.get("token") for event in events})
     if journal is None or (not options.is_jobs and not events):
         yield None
         return
@@ -58,22 +55,3 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
         lifecycle = JobLifecycle(JobApi(connection, dialect, WITHOUT_ENGINE), records, options)
         stack.callback(lifecycle.results.close)
         yield stack.enter_context(closing(RunJobs(spec, store, records, lifecycle)))
-
-
-def _refuse_open_jobs(recorded: AnswerIndex, own: Collection[Value]) -> None:
-    """Raise UsageFault for a file of --reuse with jobs whose answers nobody has collected.
-
-    own are the tokens of the journal, of which such a file may be a copy.
-    """
-    records: dict[str, PartRecord] = {}
-    paths: dict[str, str] = {}
-    for path, event in recorded.reused_job_events():
-        token = str(event.get("token"))
-        if event.get(JOB_EVENT) == "planned":
-            records[token], paths[token] = PartRecord(token, event), path
-        elif token in records:
-            records[token].take(str(event.get(JOB_EVENT)), event)
-    for token, record in records.items():
-        if token not in own and record.is_in_flight:
-            what = f"{paths[token]} has job {record.job_id or token}, whose answers nobody has collected"
-            raise UsageFault(what, place="--reuse", fix="name this file with --journal, or add --no-send")
