@@ -14,6 +14,8 @@ import pytest
 import chatpipe
 from chatpipe import main
 from chatpipe.errors import Status
+from chatpipe.inputs.values import dumps
+from chatpipe.local import model as echo
 from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE, RUN_ALLOWABLE, Outcome
 from chatpipe.options.output import FORMATS, SHOW_FORMATS
 from chatpipe.options.parameters import TABLE, Parameter
@@ -283,6 +285,55 @@ def _signals(name: str) -> set[int]:
     """128 and the number of each signal that EXIT STATUS names."""
     text = "\n".join(pages.sections(name)["EXIT STATUS"])
     return {128 + signal.Signals[signal_name] for signal_name in re.findall(r"\bSIG[A-Z]+\b", text)}
+
+
+# Bodies beside which the field makes a difference.
+BESIDE: dict[str, dict[str, Any]] = {
+    "stream_options": {"stream": True},
+    "top_logprobs": {"logprobs": True},
+    "tool_choice": {"tools": [{"type": "function", "function": {"name": "f"}}]},
+    "function_call": {"functions": [{"name": "f"}]},
+    "modalities": {"audio": {"voice": "v", "format": "wav"}},
+    "audio": {"modalities": ["text", "audio"], "audio": {"voice": "v", "format": "wav"}},
+}
+HONOURED: dict[str, Any] = {
+    "n": 2,
+    "max_tokens": 1,
+    "max_completion_tokens": 1,
+    "stop": "two",
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "logprobs": True,
+    "top_logprobs": 2,
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "tool_choice": "none",
+    "functions": [{"name": "f"}],
+    "function_call": "none",
+    "response_format": {"type": "json_object"},
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "v", "format": "pcm16"},
+}
+
+
+@pytest.mark.parametrize("page", ["chatpipe", "chatpipe-serve"])
+def test_pages_name_the_fields_that_echo_honours(page: str) -> None:
+    [names] = re.findall(r"honours\n\.Va (.+)\nand\n\.Va (\w+)", pages.source(page))
+    assert [*names[0].split(" , "), names[1]] == list(HONOURED)
+
+
+@pytest.mark.parametrize("field", HONOURED)
+def test_echo_honours_a_field(field: str) -> None:
+    def answer(**change: Any) -> bytes:
+        body = {"model": "echo", "messages": [{"role": "user", "content": "one two three"}], **change}
+        return b"".join(echo.answer_http("POST", "/v1/chat/completions", dumps(body)).pieces)
+
+    beside = BESIDE.get(field, {})
+    assert without_id(answer(**beside | {field: HONOURED[field]})) != without_id(answer(**beside))
+
+
+def without_id(reply: bytes) -> bytes:
+    """The id of an answer is that of its request."""
+    return re.sub(rb"[0-9a-f]{24}", b"", reply)
 
 
 def test_version_option_is_the_only_place_for_the_version() -> None:
