@@ -22,15 +22,17 @@ from support.servers import loopback
 from support.servers.loopback import Proxy, Step, chunk, completion, event, head, serve
 
 LIMIT = 300_000
+HIGH = 64_000_000
 LONG = 60_000
 
 
 class Endless(NamedTuple):
-    """A reply: its first bytes, then others for ever. what is said of it."""
+    """A reply: its first bytes, then others for ever. what is said of it, and the limit of the request."""
 
     start: bytes
     more: bytes
     what: str = "longer than 300 kB"
+    limit: int = LIMIT
 
     def steps(self, _: loopback.Request) -> Iterator[Step]:
         yield self.start
@@ -65,6 +67,9 @@ REPLIES = {
     "blank lines": Endless(SSE, b"\n" * LONG),
     "an event": Endless(SSE, b"data: x\n" * LONG),
     "chunks": Endless(SSE, piece("x") * 1000),
+    "white space far below the limit": Endless(JSON, framed(b" \n" * LONG), "nothing but white space", HIGH),
+    "comments far below the limit": Endless(SSE, b": %b\n\n" % (b"x" * LONG), "no part of it came", HIGH),
+    "a comment far below the limit": Endless(SSE + b":", b"x" * LONG, "no part of it came", HIGH),
     "a status line": Endless(b"HTTP/1.1 200 ", b"x" * LONG, HEAD_LIMIT),
     "a header": Endless(OK + b"X: ", b"x" * LONG, HEAD_LIMIT),
     "headers": Endless(OK, b"X: y\r\n" * 1000, "more than 256 headers"),
@@ -80,7 +85,7 @@ def answers(reply: Endless, *, pool: bool, proxy: str | None = None) -> tuple[An
     """The answer to a request, and the number of requests that it took."""
     with serve(reply.steps) as server:
         request = httpx.Request("POST", f"{server.url}/chat/completions", content=b"{}")
-        limits = ExchangeLimits(max_reply_bytes=LIMIT)
+        limits = ExchangeLimits(max_reply_bytes=reply.limit)
 
         async def run() -> Answer:
             transport = transport_to(server.url, None, 1 if pool else None, proxy=proxy)
@@ -112,7 +117,8 @@ def test_a_reply_without_an_end_is_cut_off_and_not_asked_for_again(reply: Endles
     assert isinstance(answer.fault, ReplyTooLong)
     assert (answer.fault.status, requests) == (Status.BROKEN_ANSWER, 1)
     assert reply.what in answer.fault.what
-    assert len(answer.body or b"") <= LIMIT
+    assert len(answer.body or b"") <= reply.limit
+    assert ("--max-reply" in answer.fault.fix) is ("longer than" in reply.what or "of chunk" in reply.what)
 
 
 @pytest.mark.parametrize("name", ["a line", "extensions", "1xx"])
@@ -132,6 +138,7 @@ def test_choices_beyond_those_asked_for_are_cut_off(n: int, kept: int) -> None:
     answer, fault = server.failure(request=request)
     assert isinstance(fault, ReplyTooLong)
     assert "choices" in fault.what
+    assert fault.fix == "see what the server sends with -f sse"
     assert answer.completion is not None
     assert len(answer.completion["choices"]) == kept
     assert len(server.requests) == 1
@@ -143,6 +150,7 @@ def test_choices_of_a_body_in_one_piece_are_cut_off_too(n: int, kept: int) -> No
     server = Server([plain(orjson.dumps({"choices": choices}))])
     answer, fault = server.failure(request=httpx.Request("POST", URL, content=b"{}", extensions={CHOICES: n}))
     assert isinstance(fault, ReplyTooLong)
+    assert fault.fix == "see what the server sends with -f json"
     assert answer.completion is not None
     assert len(answer.completion["choices"]) == kept
     assert (answer.body, len(server.requests)) == (None, 1)
@@ -158,6 +166,7 @@ def test_tool_calls_beyond_a_thousand_are_cut_off(streamed: bool) -> None:
     answer, fault = server.failure()
     assert isinstance(fault, ReplyTooLong)
     assert "more than 1000 tool calls" in fault.what
+    assert fault.fix == "limit the answer with --max-tokens"
     assert answer.completion is not None
     assert len(answer.completion["choices"][0]["message"]["tool_calls"]) == 1000
     assert len(server.requests) == 1

@@ -23,7 +23,7 @@ _OMITTED = frozenset({"choices", "obfuscation"})
 # More choices than this, or than were asked for, are those of a server that never ends.
 MAX_CHOICES = 128
 _TOO_MANY_CHOICES = f"more than {MAX_CHOICES} choices, and more than --n"
-_TOO_MANY_CALLS = f"more than {MAX_CALLS} tool calls, or a name without an end"
+TOO_MANY_CALLS = f"more than {MAX_CALLS} tool calls, or a name without an end"
 
 
 class Assembly:
@@ -72,7 +72,7 @@ class Assembly:
             try:
                 known.add(choice)
             except TooManyCalls:
-                self.excess = _TOO_MANY_CALLS
+                self.excess = TOO_MANY_CALLS
 
     def is_finished(self) -> bool:
         """Return True if there is a choice, and every choice so far has a finish_reason."""
@@ -287,7 +287,7 @@ def within_limits(completion: dict[str, Value], requested: int) -> tuple[dict[st
         calls = message.get("tool_calls")
         if type(calls) is list and len(calls) > MAX_CALLS:
             choices = [*choices[:at], {**choice, "message": {**message, "tool_calls": calls[:MAX_CALLS]}}]
-            return {**completion, "choices": choices}, _TOO_MANY_CALLS
+            return {**completion, "choices": choices}, TOO_MANY_CALLS
     return ({**completion, "choices": choices} if excess else completion), excess
 
 

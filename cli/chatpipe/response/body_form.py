@@ -66,6 +66,11 @@ class FormDetector:
             self.form = _form_of_line(bytes(self.start[self._head :]))
         return self.form
 
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing but white space has come."""
+        return self._head == len(self.start)
+
     def _skip_space(self) -> None:
         if self._head < len(self.start):
             # Some servers send white space to keep the connection alive.

@@ -15,7 +15,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.text_decoder import BOM
 from chatpipe.response.json_depth import DocumentLines
 
-_LF, _CR, _BRACE = b"\n\r{"
+_LF, _CR, _BRACE, _COLON = b"\n\r{:"
 # Names of events whose data may be plain text: that of an error, or of a sign of life.
 _ERROR_NAMES = (b"error", b"exception")
 _IDLE_NAMES = (b"ping", b"heartbeat", b"keep-alive", b"keepalive", b"keep_alive")
@@ -28,6 +28,7 @@ _END_BYTES = 20
 _LAST_EVENT, _TAIL_BYTES = re.compile(rb"(?:\A|[\r\n])(?:data:)? *\[DONE\]"), 64
 # A document that some server prints over several lines is no longer than this: it is an error.
 _DOCUMENT_BYTES = 64 * 1024
+_IDLE_EVENT_BYTES = 4  # of an event without data, beside those of its other lines
 
 
 class EventDecoder:
@@ -39,6 +40,7 @@ class EventDecoder:
     its data is plain text: it is then an error, in the shape of an error event, or a keep-alive.
 
     After end(), is_incomplete is True if the body stopped inside an event, which was then dropped.
+    idle_bytes counts what is no part of an event with data. The caller sets it back to 0.
     """
 
     __slots__ = (
@@ -48,11 +50,13 @@ class EventDecoder:
         "_is_first_line",
         "_name",
         "_partial_line",
+        "idle_bytes",
         "is_incomplete",
     )
 
     def __init__(self) -> None:
         self.is_incomplete = False
+        self.idle_bytes = 0
         self._is_first_line = True  # no complete line yet: the first one may begin with a byte order mark
         self._after_cr = False  # a LF at the start of the next read completes a CRLF
         self._partial_line = bytearray()  # the incomplete last line; appending to a bytearray stays linear
@@ -83,7 +87,14 @@ class EventDecoder:
             self._partial_line.clear()
         if rest:
             self._partial_line += rest
+            if self._partial_line[0] == _COLON:
+                self._drop_comment()
         return self._parse_lines(lines)
+
+    def _drop_comment(self) -> None:
+        """Forget a comment whose line has not ended, which may never end."""
+        self.idle_bytes += len(self._partial_line) - 1
+        del self._partial_line[1:]
 
     def end(self) -> list[bytes]:
         """The payload of an unterminated last event, if it is certainly complete.
@@ -115,15 +126,22 @@ class EventDecoder:
             elif not line:
                 payload = self._end_event() if self._name else b"\n".join(data)
                 data.clear()
-                if payload and (payload[0] == _BRACE or (payload := _usual_form(payload))):
+                if payload and payload[0] == _BRACE:
                     payloads.append(payload)
+                elif payload and (usual := _usual_form(payload)):
+                    payloads.append(usual)
+                else:
+                    self.idle_bytes += len(payload) + _IDLE_EVENT_BYTES
             elif line.startswith(b"data:"):
                 data.append(line[5:])
             elif line == b"data":  # a field without a colon has the empty value
                 data.append(b"")
             elif line.startswith(b"event:"):
+                self.idle_bytes += len(line) + 1
                 self._name = _known_name(line)
-            elif not line.startswith((b":", b"event", b"id", b"retry")):
+            elif line.startswith((b":", b"event", b"id", b"retry")):
+                self.idle_bytes += len(line) + 1
+            else:
                 self._parse_odd_line(line, payloads)
         return payloads
 
@@ -135,7 +153,10 @@ class EventDecoder:
             return payload if is_done(payload) else _error_object(payload)
         if name in _END_NAMES:
             return b"[DONE]" if is_nothing(payload) or payload.strip() == b"{}" else payload
-        return payload if payload.lstrip().startswith(b"{") else b""
+        if payload.lstrip().startswith(b"{"):
+            return payload
+        self.idle_bytes += len(payload)
+        return b""
 
     def _parse_odd_line(self, line: bytes, payloads: list[bytes]) -> None:
         """Take a line that the standard would ignore, but that some server sends in place of an event.
@@ -154,6 +175,7 @@ class EventDecoder:
         elif is_inside or (line.rstrip() != b"[DONE]" and not _is_document(line)):
             line = self._add_to_document(unstripped)
             if not line:
+                self.idle_bytes += len(unstripped) + 1
                 return
         self._document = None
         payloads += filter(None, (b"\n".join(self._data), line))  # no blank line ended the event before

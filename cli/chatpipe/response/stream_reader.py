@@ -13,6 +13,11 @@ from chatpipe.response import chunks, sse
 from chatpipe.response.answer_chunks import AnswerChunks
 
 _EDGE_BYTES = 20
+# Bytes without a part of an answer, such as comments that keep a connection open. One a second is this much
+# in two days. More is the noise of a server that never answers, and takes a processor until --max-reply.
+MOST_IDLE_BYTES = 4_000_000
+_CHUNK_BYTES = 30  # a chunk without choices takes the time of so many bytes of comments
+_TOO_IDLE = f"no part of it came in {MOST_IDLE_BYTES // 1_000_000} MB"
 
 
 class ChunkReceiver(Protocol):
@@ -31,7 +36,7 @@ class ChunkReceiver(Protocol):
 class StreamReader:
     """An event stream in progress: decoded, passed on, assembled.
 
-    done is true after `[DONE]`, an error event, or a choice or call too many.
+    done is true after `[DONE]`, an error event, a choice or call too many, or too much that says nothing.
     """
 
     def __init__(self, receiver: ChunkReceiver, requested: int) -> None:
@@ -52,6 +57,10 @@ class StreamReader:
                 self._loads = values.loads_exact
             self._edge = window[-_EDGE_BYTES:]
         self._take(self._decoder.feed(data))
+        if self._decoder.idle_bytes > MOST_IDLE_BYTES and not self.done:
+            self.done = True
+            if not self.answer.assembly.is_finished():
+                self.answer.assembly.excess = _TOO_IDLE
 
     def end(self) -> None:
         if not self.done:
@@ -75,6 +84,10 @@ class StreamReader:
             except BrokenAnswer as fault:
                 payloads[at + 1 : at + 1] = chunks.items_of(payload, fault)
                 continue
+            if chunk.get("choices"):
+                self._decoder.idle_bytes = 0
+            else:
+                self._decoder.idle_bytes += len(payload) + _CHUNK_BYTES
             self.answer.add(payload, chunk)
             if self.answer.error is not None:
                 self.error_payload, self.done = payload, True

@@ -14,7 +14,9 @@ import httpx
 
 from chatpipe.inputs.values import NotJSON, loads_exact
 from chatpipe.response.body_form import BodyForm, FormDetector, is_usual, usual_form
+from chatpipe.response.stream_reader import MOST_IDLE_BYTES
 from chatpipe.wire.answer import AttemptResult, Receiver, answer_from_error, answer_from_refusal
+from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.reply_body import ReplyBody, arrived_body
 from chatpipe.wire.stream_answer import broken_rest, read_stream
 from chatpipe.wire.whole_answer import (
@@ -99,6 +101,8 @@ async def _read_start(
         async for piece in pieces:
             if (form := detector.feed(piece)) is not None:
                 return form, bytes(detector.start), rest
+            if detector.is_idle and len(detector.start) > MOST_IDLE_BYTES:
+                raise OverlongReply("nothing but white space came")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         rest = broken_rest(error)
     return detector.end(), bytes(detector.start), rest

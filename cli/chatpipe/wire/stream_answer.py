@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, Interrupted, ReplyTooLong
 from chatpipe.inputs.values import NotJSON, Value, loads
+from chatpipe.response.assemble import TOO_MANY_CALLS
 from chatpipe.response.server_error import ServerError, error_of
 from chatpipe.response.stream_reader import StreamReader
 from chatpipe.server.request_extensions import CHOICES
@@ -32,7 +34,7 @@ async def read_stream(
     fault, failure = await _read_to_end(stream, first, pieces, request)
     assembly = stream.answer.assembly
     if assembly.excess:
-        fault, failure = excess_fault(assembly.excess, fix="see what the server sends with -f sse"), None
+        fault, failure = excess_fault(assembly.excess, form="sse"), None
     if fault is None and (flaw := stream.answer.flaw()):
         fault, failure = BrokenAnswer(flaw, fix="try again"), None
     completion = assembly.completion()
@@ -121,5 +123,8 @@ def other_fault(value: Value) -> BrokenAnswer | None:
     return None if other is None else BrokenAnswer(f"the reply is {other.what}", fix=other.fix)
 
 
-def excess_fault(excess: str, fix: str) -> ReplyTooLong:
+def excess_fault(excess: str, form: Literal["sse", "json"]) -> ReplyTooLong:
+    """The fault for an answer beyond a limit. form is the format that shows such an answer as it came."""
+    is_of_model = excess == TOO_MANY_CALLS
+    fix = "limit the answer with --max-tokens" if is_of_model else f"see what the server sends with -f {form}"
     return ReplyTooLong(f"the answer was cut off: {excess}", fix=fix)

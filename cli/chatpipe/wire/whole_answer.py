@@ -141,7 +141,7 @@ def read_json(value: Value, headers: Mapping[str, str], request: httpx.Request, 
         return _read_other_value(value, headers, request, body)
     value, excess = within_limits(value, request.extensions.get(CHOICES, 1))
     if excess:
-        return Answer(value, None, excess_fault(excess, fix="check the base URL")), None
+        return Answer(value, None, excess_fault(excess, form="json")), None
     hold_signals()  # until it is written: see call.py
     return Answer(value, body), None
 
