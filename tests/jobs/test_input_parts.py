@@ -22,7 +22,11 @@ def read(folder: Path, text: str, dialect: JobDialect | None = None) -> list[Fil
     path = folder / "in.jsonl"
     path.write_bytes(text.encode())
     with path.open("rb") as file:
-        return PartReader("in.jsonl", dialect or JobDialect()).read(file)
+        return PartReader("in.jsonl", dialect or JobDialect(), command).read(file)
+
+
+def command(*words: str) -> str:
+    return " ".join(("chatpipe", *words, "-p", "p"))
 
 
 def content(folder: Path, part: FilePart) -> str:
@@ -88,7 +92,7 @@ def test_all_lines_that_are_too_long_are_named(tmp_path: Path) -> None:
     with pytest.raises(Problems) as caught:
         read(tmp_path, "\n".join(lines), JobDialect(most_bytes=2000))
     assert [fault.place for fault in caught.value.faults] == ["in.jsonl:1", "in.jsonl:3"]
-    assert str(caught.value.faults[1]).endswith("chatpipe batch in.jsonl --shard 3/1000000000")
+    assert str(caught.value.faults[1]).endswith("chatpipe batch in.jsonl --shard 3/1000000000 -p p")
 
 
 @pytest.mark.parametrize(
@@ -96,10 +100,20 @@ def test_all_lines_that_are_too_long_are_named(tmp_path: Path) -> None:
     [
         ("", "in.jsonl", "there are no requests"),
         ("\n \n", "in.jsonl", "there are no requests"),
-        (line("a") + "\n{", "in.jsonl:2", "not JSON"),
+        (line("a") + "\n{", "in.jsonl:2", "correct the line"),
         ("\n[1]", "in.jsonl:2", "not a Batch line"),
         ('"a prompt"', "in.jsonl:1", "not a Batch line"),
-        ('{"prompt":"a"}', "in.jsonl:1", "chatpipe batch in.jsonl -f requests -o FILE writes lines that fit"),
+        (
+            "a\nb",
+            "in.jsonl:1",
+            "chatpipe batch in.jsonl --lines -m MODEL -f requests -o FILE -p p writes lines",
+        ),
+        ('{"prompt":"a"}', "in.jsonl:1", "chatpipe batch in.jsonl -m MODEL -f requests -o FILE -p p writes"),
+        (
+            '{"model":"m"}',
+            "in.jsonl:1",
+            "chatpipe batch in.jsonl -f requests -o FILE -p p writes lines that fit",
+        ),
         (line(5), "in.jsonl:1", "it has no custom_id"),
         (line(""), "in.jsonl:1", "it has no custom_id"),
         (line(url=None), "in.jsonl:1", "it has no url"),

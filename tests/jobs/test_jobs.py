@@ -175,7 +175,11 @@ def test_a_wait_of_no_time_looks_once(tmp_path: Path) -> None:
         (("submit", "-"), 66, "stdin can be read only once"),
         (("results", "batch_x", "--poll", "0"), 2, "'0' is not a number of seconds above 0"),
         (("wait", "batch_x", "--max-wait", "-1"), 2, "'-1' is not a number of seconds from 0 on"),
-        (("wait", __file__), 66, "there is no '"),
+        (
+            ("wait", __file__),
+            66,
+            f"there is no '{__file__}.jobs': chatpipe jobs submit {__file__} --base-url http",
+        ),
         (("list", "-p", "xai"), 78, "a Batch API of another shape"),
         (("submit", __file__, "--window", "soon"), 2, "'soon' is not a time such as 24h or 7d"),
         (("list", "-p", "echo"), 78, "profile 'echo' has no Batch API"),

@@ -72,7 +72,7 @@ def submit(
     api.dialect = api.dialect._replace(most_lines=3).with_job_lines(job_lines)
     found: list[dict[str, Any]] = []
     with path.open("rb") as file:
-        parts = PartReader(str(path), api.dialect).read(file)
+        parts = PartReader(str(path), api.dialect, api.connection.command).read(file)
         with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state:
             state._append = counted(provider, state._append)  # type: ignore[method-assign]
             Submission(api, state, SubmitTerms("s", "move it away", **terms), found.append).run(parts, file)
@@ -347,7 +347,7 @@ def test_a_list_without_an_end_makes_no_second_job(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(api, "page", page)
     with path.open("rb") as file:
-        parts = PartReader(str(path), api.dialect).read(file)
+        parts = PartReader(str(path), api.dialect, api.connection.command).read(file)
         with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state:
             submission = Submission(api, state, SubmitTerms("s", "move it away"), lambda _: None)
             with pytest.raises(BrokenAnswer, match="the list of jobs has no end: 1000 pages came"):
@@ -367,7 +367,7 @@ def test_jobs_that_name_neither_file_nor_token_are_not_made_again(
     api = provider.api()
     monkeypatch.setattr(api, "page", lambda **_: _nameless(provider))
     with path.open("rb") as file:
-        parts = PartReader(str(path), api.dialect).read(file)
+        parts = PartReader(str(path), api.dialect, api.connection.command).read(file)
         with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state, pytest.raises(SomeFailed):
             Submission(api, state, SubmitTerms("s", "move it away"), lambda _: None).run(parts, file)
     assert len(provider.jobs()) == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -20,7 +20,7 @@ from chatpipe.jobs.job_dialects import JobDialect
 _BLOCK = 256 << 10
 _MARGIN = 0.95  # of the bytes that a file may have: providers differ in what a MB is
 _MOST_NUMBERS = 10**9  # more than any input has lines
-_AS_LINES = "chatpipe batch {} -f requests -o FILE writes lines that fit"
+_TO_LINES = ("-f", "requests", "-o", "FILE")
 
 
 class InputPart:
@@ -138,11 +138,15 @@ def refuse_too_large(faults: Sequence[TooLarge]) -> None:
 
 
 class PartReader:
-    """Reads a file of Batch lines. name is its path, for places."""
+    """Reads a file of Batch lines. name is its path, for places.
 
-    def __init__(self, name: str, dialect: JobDialect) -> None:
+    command makes a command line for the server of the jobs, as it can be typed.
+    """
+
+    def __init__(self, name: str, dialect: JobDialect, command: Callable[..., str]) -> None:
         self._name = name
         self._dialect = dialect
+        self._command = command
         self._splitter = PartSplitter(dialect, FilePart)
         self._ids: set[int] = set()
         self._too_large: list[TooLarge] = []
@@ -177,7 +181,8 @@ class PartReader:
             fault.place = f"{self._name}:{number}"
             if not isinstance(fault, TooLarge):
                 raise
-            fault.fix = f"leave it out, and send it with chatpipe batch {self._name} {alone(number)}"
+            batch = self._command("batch", self._name, *alone(number).split())
+            fault.fix = f"leave it out, and send it with {batch}"
             self._too_large.append(fault)
             return
         part.add(len(line) + 1, number)
@@ -188,13 +193,17 @@ class PartReader:
 
         Raises BadInput, without a place, for one that the API would refuse.
         """
-        as_lines = _AS_LINES.format(self._name)
         try:
             value: Any = values.loads(line)
         except values.NotJSON as error:
-            raise BadInput(f"not JSON: {error.what}", fix=as_lines) from error
+            is_text = line.lstrip()[:1] not in (b"{", b"[", b'"')
+            fix = self._to_lines("--lines", "-m", "MODEL") if is_text else "correct the line"
+            raise BadInput(f"not JSON: {error.what}", fix=fix) from error
         if not isinstance(value, dict) or not isinstance(value.get("body"), dict):
-            raise BadInput("not a Batch line with custom_id, method, url and body", fix=as_lines)
+            has_model = isinstance(value, dict) and bool(value.get("model"))
+            fix = self._to_lines(*(() if has_model else ("-m", "MODEL")))
+            raise BadInput("not a Batch line with custom_id, method, url and body", fix=fix)
+        as_lines = self._to_lines()
         custom_id, url, body = value.get("custom_id"), value.get("url"), value["body"]
         if not isinstance(custom_id, str) or not custom_id:
             raise BadInput("it has no custom_id", fix=as_lines)
@@ -205,15 +214,21 @@ class PartReader:
             what = f"its custom_id is longer than the {longest} characters that the provider takes"
             raise BadInput(what, fix="shorten it")
         if body.get("stream"):
-            fix = f"chatpipe batch {self._name} --override --unset stream -f requests -o FILE leaves it out"
-            raise BadInput("it asks for a stream, which the Batch API does not have", fix=fix)
+            command = self._command("batch", self._name, "--override", "--unset", "stream", *_TO_LINES)
+            what = "it asks for a stream, which the Batch API does not have"
+            raise BadInput(what, fix=f"{command} leaves it out")
         self._refuse_double(custom_id)
         return url, requested_model(body, self._dialect)
+
+    def _to_lines(self, *options: str) -> str:
+        """The remedy for a file of something else than Batch lines."""
+        return f"{self._command('batch', self._name, *options, *_TO_LINES)} writes lines that fit"
 
     def _refuse_double(self, custom_id: str) -> None:
         key = hash(custom_id)
         if key in self._ids:
-            raise BadInput(f"the custom_id '{custom_id}' is that of another line, too")
+            what = f"the custom_id '{custom_id}' is that of another line, too"
+            raise BadInput(what, fix="give each its own")
         self._ids.add(key)
 
 

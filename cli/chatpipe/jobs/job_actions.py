@@ -42,7 +42,7 @@ class JobActions:
     def submit(self, path: str, server: str) -> Status:
         """Submit the lines of a file, once."""
         with _open_input(path) as file:
-            parts = PartReader(path, self._api.dialect).read(file)
+            parts = PartReader(path, self._api.dialect, self._api.connection.command).read(file)
             with JobsFile(path + SUFFIX, self._console.note, create=True) as state:
                 giving_up = f"move '{state.path}' away"
                 terms = SubmitTerms(server, giving_up, self._options.window, self._options.waits.settle_s)
@@ -174,9 +174,11 @@ def _open_input(path: str) -> Iterator[BinaryIO]:
 def jobs_in(path: str, api: JobApi) -> dict[str, PartRecord]:
     """The parts of an input file, by the ids of their jobs. Raises MissingInput if it has none."""
     state_path, console = path + SUFFIX, api.connection.console
-    if not os.path.isfile(state_path) and _is_journal(path):
-        raise MissingInput(f"'{path}' is the journal of a run", fix="run its command again")
     submit = api.command("submit", path)
+    if not os.path.isfile(state_path):
+        if _is_journal(path):
+            raise MissingInput(f"'{path}' is the journal of a run", fix="run its command again")
+        raise MissingInput(f"there is no '{state_path}'", fix=f"{submit} makes it")
     with JobsFile(state_path, console.note, create=False) as state:
         records = [record for record in state.records.values() if not record.is_collected]
     newest = {record.fields.get("sha256"): record for record in records}
