@@ -243,6 +243,7 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "system.disk_reserve": {"os": "a file without a name, and how large files may be"},
     "system.same_file": {"os": "which file a name refers to, and whether a folder ignores case"},
+    "system.strangers": {"os": "who owns a folder"},
     "system.replace": {"os": "files that are replaced", "open": "the old file, to compare"},
     "system.lock": {
         "os": "a file that processes share",

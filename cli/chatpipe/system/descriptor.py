@@ -19,6 +19,7 @@ from chatpipe.errors import CannotWrite, reason
 from chatpipe.system.escape import ByteEscaper
 from chatpipe.system.same_file import descriptor_of
 from chatpipe.system.signals import end_at_second_signal, interruptible
+from chatpipe.system.strangers import refuse_stranger
 
 _COLUMNS = 80
 _MOST_COLUMNS = 9999  # a table of more would fill the memory with spaces
@@ -179,7 +180,13 @@ def open_special(path: str, *, escape: bool = True) -> DescriptorOutput | None:
 def open_emptied(path: str) -> DescriptorOutput:
     """Open a regular file for writing, created or emptied. Raises CannotWrite with path as its place."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+        try:
+            refuse_stranger(path, os.fstat(fd))
+            os.ftruncate(fd, 0)
+        except BaseException:
+            close_quietly(fd)
+            raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise cannot_write(path, error) from error
     return DescriptorOutput(fd, path, close=True)
@@ -239,12 +246,15 @@ def close_quietly(fd: int) -> None:
 def open_regular(path: str, flags: int = _READ, mode: int = 0o666) -> int | None:
     """Open a regular file, by default for reading; return None for any other kind.
 
-    flags must have O_NONBLOCK, so that a FIFO does not block. Raises OSError, and ValueError for a NUL
-    in the name.
+    flags must have O_NONBLOCK, so that a FIFO does not block. Raises OSError, ValueError for a NUL in the
+    name, and CannotWrite for the file of a stranger that is to be written.
     """
     fd = os.open(path, flags, mode)
     try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                refuse_stranger(path, status)
             return fd
     except BaseException:
         close_quietly(fd)

@@ -30,6 +30,7 @@ from chatpipe.system.descriptor import (
     write_all,
 )
 from chatpipe.system.same_file import is_current, resolve_path
+from chatpipe.system.strangers import refuse_stranger
 
 _BLOCK_BYTES = 1 << 18
 _MOST_NAME_BYTES = 255  # of nearly all file systems
@@ -293,6 +294,7 @@ def _stat_old(path: str) -> os.stat_result | None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(old.st_mode):
         raise OSError(errno.EINVAL, "it has become a device or a pipe")
+    refuse_stranger(path, old)
     if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         # os.access hides the cause, which may be another one.
         close_quietly(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))

@@ -33,6 +33,7 @@ from chatpipe.system.line_index import (
     pack_location,
     unpack_location,
 )
+from chatpipe.system.strangers import refuse_stranger
 
 MatchBy = Literal["body", "id"]
 
@@ -261,6 +262,8 @@ class AnswerIndex:
         """Number of the file, or None if it does not exist or is not a regular file."""
         try:
             fd = open_regular(path)
+            if fd is not None:
+                refuse_stranger(path, os.fstat(fd))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -37,6 +37,7 @@ from chatpipe.system.descriptor import (
 from chatpipe.system.disk_reserve import DiskReserve, largest_file, refuse_growth
 from chatpipe.system.lock import open_current, try_lock, unlock
 from chatpipe.system.same_file import is_current_entry
+from chatpipe.system.strangers import refuse_stranger
 
 VERSION = 1
 _HEADER_START = b'{"chatpipe_journal":'
@@ -373,8 +374,10 @@ def _open(path: str, mode: int) -> int:
     except (OSError, ValueError) as error:
         raise CannotWrite(f"cannot open the journal: {reason(error)}", place=path) from error
     try:
-        _refuse_special(os.fstat(fd), path)
-    except BadInput:
+        status = os.fstat(fd)
+        _refuse_special(status, path)
+        refuse_stranger(path, status)
+    except (BadInput, CannotWrite):
         close_quietly(fd)
         raise
     return fd
