@@ -17,6 +17,7 @@ from chatpipe.local.model import Reply
 from chatpipe.serve.reply_steps import TimedReply
 from chatpipe.serve.script import Script, parse_script
 from serve.client import chat_request, get, post, serving, statuses
+from support.parametrize import cases
 from support.process import run
 
 Value = Any
@@ -56,6 +57,21 @@ def events_of(reply: Reply | None) -> list[Value]:
 SYSTEM = {"role": "system", "content": "be kind"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 ASKED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+ODD = {"choices": [1, {}, {"message": 1}, {"message": {"tool_calls": [2, {"function": 3}, {}]}}]}
+COMPLETION = {
+    "id": "c-1",
+    "object": "chat.completion",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "x", "annotations": [{"type": "url_citation"}]},
+            "logprobs": {"content": []},
+            "finish_reason": "stop",
+        }
+    ],
+    "service_tier": "flex",
+    "system_fingerprint": "fp_1",
+}
 RESULT = {"role": "tool", "tool_call_id": "c1", "content": "12 degrees"}
 PARTS = {"role": "user", "content": [{"type": "text", "text": "in parts"}, {"type": "image_url"}]}
 TOOLS = {"tools": [{"type": "function", "function": {"name": "weather"}}, 3]}
@@ -290,6 +306,23 @@ def test_raw_events() -> None:
     assert b"".join(reply.pieces) == b'data: {"a":1}\n\ndata: two\ndata: lines\n\ndata: [DONE]\n\n'
 
 
+@cases(
+    ("answer", "status"),
+    {
+        "a completion": ({"body": COMPLETION}, 200),
+        "an error of one's own shape": ({"body": {"detail": "no"}, "status": 422}, 422),
+        "no fields": ({"body": {}, "status": 599}, 599),
+    },
+)
+def test_a_raw_body(answer: Value, status: int) -> None:
+    """It is the same to a request for a stream."""
+    for fields in ({}, {"stream": True}):
+        reply = answered({**answer, "headers": {"x-a": "b"}}, **fields)
+        assert reply is not None
+        assert (reply.status, body_of(reply)) == (status, answer["body"])
+        assert [name for name, _ in reply.headers] == ["content-type", "x-request-id", "x-a"]
+
+
 def test_times_headers_and_faults() -> None:
     answer = {"echo": True, "delay": "50ms", "chunk_delay": 2, "headers": {"X-A": "b"}, "fault": "cut=2"}
     reply = answered(answer)
@@ -386,6 +419,16 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
     ({"echo": True, "headers": {"a": "\u00e9"}}, "/headers/a: 'a' is \"\u00e9\", not a text in ASCII or a"),
     ({"echo": False}, "/echo: 'echo' is false, not true"),
     ({"events": []}, "/events: 'events' is no array with events"),
+    ({"body": []}, "/body: 'body' is [], not an object"),
+    ({"body": "{}"}, "/body: 'body' is \"{}\", not an object"),
+    ({"body": {}, "content": "x"}, ": an answer has either 'body' or 'content': leave one of them out"),
+    *(
+        ({"body": {}, "status": status}, f"/status: {words} is no status of a reply: use 200 to 599")
+        for status, words in ((199, "199"), (600, "600"), (True, "true"), ("200", '"200"'))
+    ),
+    ({"body": {}, "status": 204}, "/status: a reply with the status 204 has no body: use another one"),
+    ({"content": "x", "status": 202}, "/status: only 'body' has a 'status' beside it: leave it out"),
+    ({"error": {}, "status": 429}, "/status: only 'body' has a 'status' beside it: leave it out"),
     (
         {"usage": {"prompt_tokens": "1"}},
         "/usage/prompt_tokens: 'prompt_tokens' is \"1\", not a whole number from 0 on",
@@ -502,6 +545,28 @@ def test_faults_and_times_of_a_rule_are_those_of_its_reply(tmp_path: Path) -> No
         cut, whole = server.chat("cut", stream=True), server.chat("other", stream=True)
     assert (b"x-a: b" in cut, b"[DONE]" in cut, cut.count(b"data: ")) == (True, False, 2)
     assert (b"x-a: b" in whole, b"[DONE]" in whole) == (False, True)
+
+
+def test_a_raw_body_has_faults_and_is_the_answer_of_a_client_and_of_a_batch(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    rules = [
+        {
+            "match": {"user": "odd"},
+            "answer": {"body": ODD, "fault": ["length", "tool=unknown", "slice=1"]},
+        },
+        {"answer": {"body": COMPLETION}},
+    ]
+    file.write_bytes(b"\n".join(json.dumps(each).encode() for each in rules))
+    with serving("--script", str(file)) as server:
+        whole, odd = (server.chat(text).partition(b"\r\n\r\n")[2] for text in ("whole", "odd"))
+        model = ("-m", "m", "--base-url", server.url)
+        done = run("ask", *model, "-f", "json", "whole")
+        output = tmp_path / "out"
+        job = ("--engine", "batch-api", "--poll", "0.05", "-q", "-o", str(output))
+        assert run("batch", *model, *job, stdin=b'"whole"\n').status == 0
+    assert json.loads(whole) == json.loads(done.stdout) == COMPLETION
+    assert json.loads(odd) == ODD
+    assert json.loads(output.read_bytes())["response"]["body"] == COMPLETION
 
 
 def test_raw_events_without_an_end_are_cut(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from chatpipe.inputs import values
 from chatpipe.local.model import Reply
 from chatpipe.options.serve import FaultRule, StatusValue
 from chatpipe.serve.reply_pieces import (
@@ -126,14 +127,16 @@ def _spoil_calls(plan: ReplyPlan, value: Any) -> bool:
 
     def change(choice: JsonObject) -> None:
         message = choice.get("message", choice.get("delta"))
-        for call in (message or {}).get("tool_calls", ()):
-            function = call.get("function", {})
+        for call in values.objects_in(message.get("tool_calls") if isinstance(message, dict) else None):
+            function = call.get("function")
+            if not isinstance(function, dict):
+                function = {}
             if value == "missing-index":
                 call.pop("index", None)
             elif value == "unknown" and "name" in function:
                 function["name"] = _NO_SUCH_TOOL
             elif value == "bad-json" and "name" in function:
-                function["arguments"] = "{" + function.get("arguments", "")
+                function["arguments"] = "{" + str(function.get("arguments", ""))
 
     return change_choices(plan, change)
 

@@ -40,7 +40,7 @@ def _changed_event(event: bytes, change: Callable[[JsonObject], None]) -> bytes:
 def _changed(data: bytes, change: Callable[[JsonObject], None]) -> bytes:
     value: Any = values.loads(data)
     before = values.dumps(value)
-    for choice in value.get("choices", ()):
+    for choice in values.objects_in(value.get("choices")):
         change(choice)
     after = values.dumps(value)
     return data if after == before else after

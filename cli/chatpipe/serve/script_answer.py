@@ -28,9 +28,10 @@ _HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
 _CONTENT = frozenset(
     {"content", "tool_calls", "refusal", "reasoning", "finish_reason", "usage", "model", "chunks"}
 )
-_KINDS = ("error", "events", "echo")
+_KINDS = ("error", "events", "body", "echo")
 _EVERYWHERE = frozenset({"delay", "chunk_delay", "headers", "fault"})
-NAMES = _CONTENT | _EVERYWHERE | set(_KINDS)
+NAMES = _CONTENT | _EVERYWHERE | {*_KINDS, "status"}
+_WITHOUT_BODY = (204, 205, 304)
 _ERROR_NAMES = frozenset({"status", "message", "type", "code", "param", "retry_after"})
 _CALL_NAMES = frozenset({"name", "arguments", "input", "id"})
 _TYPES = {
@@ -43,8 +44,8 @@ _TYPES = {
 Headers = tuple[tuple[str, str], ...]
 
 
-class ErrorAnswer(NamedTuple):
-    """A refusal: its status and the value of its body."""
+class GivenBody(NamedTuple):
+    """An answer in one piece, or a refusal: its status and the value of its body."""
 
     status: int
     value: Value
@@ -52,13 +53,13 @@ class ErrorAnswer(NamedTuple):
 
 
 class RuleAnswer(NamedTuple):
-    """The answer of a rule. Of given, error and events one is there, or none for an echo.
+    """The answer of a rule. Of given, body and events one is there, or none for an echo.
 
     delay_s and chunk_delay_s are seconds, None for those of the server.
     """
 
     given: GivenAnswer | None = None
-    error: ErrorAnswer | None = None
+    body: GivenBody | None = None
     events: tuple[bytes, ...] | None = None
     headers: Headers = ()
     delay_s: float = 0.0
@@ -67,10 +68,10 @@ class RuleAnswer(NamedTuple):
 
     def reply_to(self, body: ChatBody) -> Reply:
         """The reply to a request for a completion, the body of which is JSON."""
-        if self.error is not None:
-            refused = json_reply(self.error.status, self.error.value)
+        if self.body is not None:
+            given = json_reply(self.body.status, self.body.value)
             reply = Reply(
-                refused.status, (*refused.headers, *_request_id(body), *self.error.headers), refused.pieces
+                given.status, (*given.headers, *_request_id(body), *self.body.headers), given.pieces
             )
         elif self.events is not None:
             kind = ("content-type", "text/event-stream; charset=utf-8")
@@ -109,6 +110,9 @@ def parse_answer(value: Value, faults: list[NoRule]) -> RuleAnswer:
     if not kinds and not strange:  # a misspelt name may be the kind
         fix = 'add "content": TEXT, or "echo": true'
         raise NoRule(_ROOT, "there is nothing to answer", fix)
+    if kinds != ["body"] and "status" in fields:
+        fix = "leave it out: an error has it in its object, another answer has 200"
+        faults.append(NoRule(f"{_ROOT}/status", "only 'body' has a 'status' beside it", fix))
     answer = tried(faults, _KIND_PARSERS[kinds[0]], fields, faults) if kinds else None
     chunk_delay = fields.get("chunk_delay", ...)
     return (answer or RuleAnswer())._replace(
@@ -208,7 +212,7 @@ def _error(fields: Mapping[str, Value], faults: list[NoRule]) -> RuleAnswer:
         waits = (("retry-after", str(math.ceil(seconds))),)
         if seconds % 1:
             waits += (("retry-after-ms", str(math.ceil(seconds * 1000))),)
-    return RuleAnswer(error=ErrorAnswer(status, {"error": value}, waits))
+    return RuleAnswer(body=GivenBody(status, {"error": value}, waits))
 
 
 def _error_status(pointer: str, value: Value) -> int:
@@ -232,6 +236,21 @@ def _events(fields: Mapping[str, Value], _: list[NoRule]) -> RuleAnswer:
     return RuleAnswer(events=tuple(f"{each}\n".encode("utf-8", "surrogatepass") for each in lines))
 
 
+def _body(fields: Mapping[str, Value], faults: list[NoRule]) -> RuleAnswer:
+    """The body of an answer that is not a stream, as it is."""
+    value = _object(f"{_ROOT}/body", "body", fields["body"])
+    status = tried(faults, _body_status, f"{_ROOT}/status", fields.get("status", 200)) or 200
+    return RuleAnswer(body=GivenBody(status, value, ()))
+
+
+def _body_status(pointer: str, value: Value) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 200 <= value <= 599:
+        raise NoRule(pointer, f"{shown_value(value)} is no status of a reply", "use 200 to 599")
+    if value in _WITHOUT_BODY:
+        raise NoRule(pointer, f"a reply with the status {value} has no body", "use another one")
+    return value
+
+
 def _echo(fields: Mapping[str, Value], _: list[NoRule]) -> RuleAnswer:
     if fields["echo"] is not True:
         raise NoRule(f"{_ROOT}/echo", f"'echo' is {shown_value(fields['echo'])}, not true")
@@ -242,6 +261,7 @@ _KIND_PARSERS: Mapping[str, Callable[[Mapping[str, Value], list[NoRule]], RuleAn
     "content": _content,
     "error": _error,
     "events": _events,
+    "body": _body,
     "echo": _echo,
 }
 
