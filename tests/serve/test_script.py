@@ -14,9 +14,13 @@ from chatpipe.errors import BadInput, Problems
 from chatpipe.inputs.place import Source
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
-from chatpipe.serve.reply_steps import TimedReply
+from chatpipe.options.serve import ServeOptions
+from chatpipe.serve.planner import Planner
+from chatpipe.serve.reply_steps import Close, TimedReply
 from chatpipe.serve.script import Script, parse_script
-from serve.client import chat_request, get, post, serving, statuses
+from chatpipe.serve.served_request import ServedRequest
+from serve.client import chat_body, chat_request, get, post, serving, statuses
+from serve.test_planner import NOW
 from support.parametrize import cases
 from support.process import run
 
@@ -550,6 +554,7 @@ def test_faults_and_times_of_a_rule_are_those_of_its_reply(tmp_path: Path) -> No
 def test_a_raw_body_has_faults_and_is_the_answer_of_a_client_and_of_a_batch(tmp_path: Path) -> None:
     file = tmp_path / "s.jsonl"
     rules = [
+        {"match": {"user": "cut"}, "answer": {"body": COMPLETION, "fault": "cut"}},
         {
             "match": {"user": "odd"},
             "answer": {"body": ODD, "fault": ["length", "tool=unknown", "slice=1"]},
@@ -558,15 +563,31 @@ def test_a_raw_body_has_faults_and_is_the_answer_of_a_client_and_of_a_batch(tmp_
     ]
     file.write_bytes(b"\n".join(json.dumps(each).encode() for each in rules))
     with serving("--script", str(file)) as server:
-        whole, odd = (server.chat(text).partition(b"\r\n\r\n")[2] for text in ("whole", "odd"))
+        whole, cut, odd = (server.chat(text).partition(b"\r\n\r\n")[2] for text in ("whole", "cut", "odd"))
         model = ("-m", "m", "--base-url", server.url)
         done = run("ask", *model, "-f", "json", "whole")
         output = tmp_path / "out"
         job = ("--engine", "batch-api", "--poll", "0.05", "-q", "-o", str(output))
         assert run("batch", *model, *job, stdin=b'"whole"\n').status == 0
     assert json.loads(whole) == json.loads(done.stdout) == COMPLETION
-    assert json.loads(odd) == ODD
+    assert (whole.startswith(cut), 0 < len(cut) < len(whole), json.loads(odd)) == (True, True, ODD)
     assert json.loads(output.read_bytes())["response"]["body"] == COMPLETION
+
+
+@cases(
+    ("fault", "data"),
+    {
+        "cut": ("cut", [b"{", Close(), b"}"]),
+        "an early cut": ("cut=0", [b"", Close(), b"{}"]),
+        "truncate": ("truncate", [b"{"]),
+        "blank": ("blank=2", [b"\n\n", b"{}"]),
+    },
+)
+def test_a_fault_of_a_rule_has_the_whole_answer(fault: str, data: list[object]) -> None:
+    """The answer of a rule comes in steps, which can be taken once."""
+    scripted = script({"answer": {"body": {}, "fault": fault}})
+    sent = ServedRequest("POST", "/v1/chat/completions", {}, chat_body())
+    assert list(Planner(ServeOptions(), script=scripted).plan(sent, NOW).pieces) == data
 
 
 def test_raw_events_without_an_end_are_cut(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def halves(plan: ReplyPlan, count: int | None) -> tuple[list[Step], list[Step]]:
     if not plan.is_stream:
         if len(pieces) > 1:  # an earlier fault split it
             return pieces[:-1], pieces[-1:]
-        body = whole_body(plan)
+        body = b"".join(piece for piece in pieces if isinstance(piece, bytes))
         at = 0 if count == 0 else len(body) // 2
         return [body[:at]], [body[at:]]
     most = sum(map(_is_event, pieces)) // 2 if count is None else count
