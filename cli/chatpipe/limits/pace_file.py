@@ -31,7 +31,7 @@ from chatpipe.errors import BadInput, CannotWrite, TryLater, reason
 from chatpipe.inputs.values import NotJSON, dumps, loads
 from chatpipe.limits.shared_state import LEASE_S, POLL_INTERVAL_S, SharedState
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.system.descriptor import open_regular, read_blocks, system_remedy, write_all_at
+from chatpipe.system.descriptor import open_own, read_blocks, system_remedy, write_all_at
 from chatpipe.system.lock import FileLocked, LockedFile, LockPatience
 
 _T = TypeVar("_T")
@@ -240,7 +240,7 @@ class PaceFile:
         # NOFOLLOW, NONBLOCK: do not follow a link or wait for a FIFO that somebody put in its place
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            fd = open_regular(self._path, flags, 0o600)
+            fd = open_own(self._path, flags, 0o600)
         except (OSError, ValueError) as error:
             raise self._unusable(error) from error
         if fd is None:

@@ -16,7 +16,7 @@ from chatpipe.recordings.exchange_record import RECORD_START, ExchangeRecord, re
 from chatpipe.system.descriptor import (
     cannot_write,
     last_line,
-    open_regular,
+    open_own,
     read_at,
     refuse_full_disk,
     write_all,
@@ -96,7 +96,7 @@ class RecordingWriter:
 
 def _open(path: str) -> int:
     try:
-        fd = open_regular(path, _FLAGS)
+        fd = open_own(path, _FLAGS)
     except (OSError, ValueError) as error:
         raise cannot_write(path, error) from error
     if fd is None:

@@ -263,6 +263,21 @@ def open_regular(path: str, flags: int = _READ, mode: int = 0o666) -> int | None
     return None
 
 
+def open_own(path: str, flags: int = _READ, mode: int = 0o666) -> int | None:
+    """Like open_regular, for a file that is ours, because we add to it or made it.
+
+    Raises CannotWrite for the file of a stranger, too.
+    """
+    fd = open_regular(path, flags, mode)
+    if fd is not None:
+        try:
+            refuse_stranger(path, os.fstat(fd))
+        except BaseException:
+            close_quietly(fd)
+            raise
+    return fd
+
+
 def write_all_at(fd: int, data: bytes | bytearray, offset: int) -> None:
     """Write all of data to a regular file at offset, in one call if possible. Raises OSError."""
     written = os.pwrite(fd, data, offset)

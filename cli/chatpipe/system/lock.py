@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from chatpipe.errors import CannotWrite, TryLater, UsageFault, reason
 from chatpipe.inputs.stdin import NOTICE_DELAY_S
-from chatpipe.system.descriptor import close_quietly, open_regular
+from chatpipe.system.descriptor import close_quietly, open_own
 from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import raise_if_received
 from chatpipe.system.strangers import refuse_stranger
@@ -202,7 +202,7 @@ def unlock(fd: int) -> None:
 def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
     while True:
         try:
-            fd, is_new = open_regular(path, flags), False
+            fd, is_new = open_own(path, flags), False
         except IsADirectoryError as error:
             raise _not_a_file(path) from error
         except FileNotFoundError:
@@ -210,7 +210,7 @@ def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
                 raise
             try:
                 # O_EXCL shows who created the file, but it does not follow links: resolve them first.
-                fd, is_new = open_regular(os.path.realpath(path), flags | os.O_CREAT | os.O_EXCL, mode), True
+                fd, is_new = open_own(os.path.realpath(path), flags | os.O_CREAT | os.O_EXCL, mode), True
             except FileExistsError:  # another process created it first
                 continue
         if fd is None:

@@ -23,7 +23,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import FAILED_TOOLS, PAID
 from chatpipe.options.run import ResumeOptions
 from chatpipe.response.result_line import LineKey, ResultLine, read_custom_id, read_key, read_result
-from chatpipe.system.descriptor import open_regular
+from chatpipe.system.descriptor import open_own, open_regular
 from chatpipe.system.line_index import (
     LineFiles,
     SortedIndex,
@@ -33,7 +33,6 @@ from chatpipe.system.line_index import (
     pack_location,
     unpack_location,
 )
-from chatpipe.system.strangers import refuse_stranger
 
 MatchBy = Literal["body", "id"]
 
@@ -261,9 +260,7 @@ class AnswerIndex:
     def _add_own(self, path: str) -> int | None:
         """Number of the file, or None if it does not exist or is not a regular file."""
         try:
-            fd = open_regular(path)
-            if fd is not None:
-                refuse_stranger(path, os.fstat(fd))
+            fd = open_own(path)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
