@@ -79,14 +79,14 @@ class Call(NamedTuple):
                     buffer.replay(delivery)
                 delivery.keep_part(interruption.completion)
                 raise
-            fits = None if rules is None else rules.violation
+            violation_of = None if rules is None else rules.violation
         _release_unkept(out)
-        delivery = Delivery(out, self.format, self.console, fits)
+        delivery = Delivery(out, self.format, self.console, violation_of)
         verdict = delivery.verdict(conversation.answer)
         if verdict is not None and verdict.status is Status.MISMATCH and not out.is_kept:
             is_audio = self.format.properties.is_audio  # stderr is for people
             format = self.format._replace(format="text") if is_audio else self.format
-            delivery = Delivery(StderrOut(self.console), format, self.console, fits)
+            delivery = Delivery(StderrOut(self.console), format, self.console, violation_of)
         buffer.replay(delivery)
         return CallResult(conversation.answer, delivery.finish(conversation.answer), conversation.steps)
 

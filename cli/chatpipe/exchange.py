@@ -186,7 +186,7 @@ def extensions_of(body: Mapping[str, Value]) -> dict[str, Value]:
     return {CHOICES: choices if isinstance(choices, int) else 1}
 
 
-async def ask(
+async def send(
     request: httpx.Request,
     context: ExchangeContext,
     receiver: Receiver,
@@ -259,10 +259,10 @@ async def fetch(
     policy: RetryPolicy,
     hooks: Hooks = NO_HOOKS,
 ) -> Answer:
-    """Send a GET, as ask() sends a request. Answer.body is the JSON of its reply, None after a fault."""
+    """Send a GET, as send() sends any request. Answer.body is the JSON of its reply, None after a fault."""
     from chatpipe.wire.whole_body import WholeBody  # `ask` and `batch` do without it
 
-    return await ask(request, context, WholeBody(), limits, policy, hooks)
+    return await send(request, context, WholeBody(), limits, policy, hooks)
 
 
 def get_request(server: Server, url: str, deadline: float | None = None) -> httpx.Request:

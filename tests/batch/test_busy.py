@@ -13,6 +13,7 @@ import httpx
 import orjson
 import pytest
 
+from chatpipe import exchange
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.engine import RunRequest
 from chatpipe.batch.failures import FailureNotice
@@ -23,7 +24,7 @@ from chatpipe.batch.sender import Sender
 from chatpipe.batch.stop import Stop, StopRules
 from chatpipe.commands.batch import batch
 from chatpipe.errors import Status
-from chatpipe.exchange import ExchangeContext, ask, completion_request, run_without_loop, sleep_without_loop
+from chatpipe.exchange import ExchangeContext, completion_request, run_without_loop, sleep_without_loop
 from chatpipe.limits.call_pacer import CallPacer
 from chatpipe.limits.pace_file import PaceFile
 from chatpipe.limits.run_pacer import RunPacer, RunWaits
@@ -158,7 +159,9 @@ def test_a_call_shares_its_pause(busy: int, tmp_path: Path) -> None:
             CallPacer(context, shared).ask(
                 BODY,
                 1,
-                lambda hooks: ask(request, context, Receiver(), OPTIONS.limits, RetryPolicy(0), hooks),
+                lambda hooks: exchange.send(
+                    request, context, Receiver(), OPTIONS.limits, RetryPolicy(0), hooks
+                ),
             )
         )
     assert answer.fault is not None
@@ -184,7 +187,9 @@ def test_a_call_waits_for_room_while_others_are_at_the_server(busy: int, tmp_pat
             pacer.ask(
                 BODY,
                 1,
-                lambda hooks: ask(request, context, Receiver(), OPTIONS.limits, RetryPolicy(0), hooks),
+                lambda hooks: exchange.send(
+                    request, context, Receiver(), OPTIONS.limits, RetryPolicy(0), hooks
+                ),
             )
         )
     other.close()

@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from chatpipe.errors import ChatpipeError
-from chatpipe.exchange import ExchangeContext, ask, fetch, run_without_loop
+from chatpipe.exchange import ExchangeContext, fetch, run_without_loop, send
 from chatpipe.inputs import values
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.response.chunks import with_deltas
@@ -157,7 +157,7 @@ class Server:
         request = request or httpx.Request("POST", URL, content=b'{"a":1}')
         taker = receiver or Receiver()
         return run_without_loop(
-            ask(request, self.world(), taker, limits or ExchangeLimits(), RetryPolicy(retries=retries))
+            send(request, self.world(), taker, limits or ExchangeLimits(), RetryPolicy(retries=retries))
         )
 
     def fetch(self, limits: ExchangeLimits | None = None, retries: int = 4) -> Answer:

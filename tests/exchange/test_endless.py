@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from chatpipe.errors import ReplyTooLong, Status
-from chatpipe.exchange import ExchangeContext, ask, run_without_loop
+from chatpipe.exchange import ExchangeContext, run_without_loop, send
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.server.request_extensions import CHOICES
 from chatpipe.wire.answer import Answer
@@ -90,7 +90,7 @@ def answers(reply: Endless, *, pool: bool, proxy: str | None = None) -> tuple[An
         async def run() -> Answer:
             transport = transport_to(server.url, None, 1 if pool else None, proxy=proxy)
             try:
-                return await ask(
+                return await send(
                     request, ExchangeContext(transport, _no_sleep, print), Receiver(), limits, RetryPolicy(2)
                 )
             finally:

@@ -247,7 +247,7 @@ BAD = choice(content="bad")
 def test_answer_that_does_not_fit_its_schema(
     choices: list[Json], allow: str, status: int | None, index: int | None
 ) -> None:
-    found = verdict(numbered(*choices), allow=frozenset(allow.split()), text_format=True, fits=bad)
+    found = verdict(numbered(*choices), allow=frozenset(allow.split()), text_format=True, violation_of=bad)
     assert (found and found.status, found and found.choice) == (status, index)
 
 
@@ -256,12 +256,12 @@ def test_schema_is_asked_only_about_what_is_good_otherwise() -> None:
     parts = [{"type": "text", "text": "a"}]
     spoken = choice(None, None, audio={"id": "a"})
     answers = [GOOD, CUT, FILTERED, EMPTY, CALLING, BROKEN, choice(content=parts), spoken]
-    verdict(numbered(*answers), allow=frozenset(), text_format=True, fits=asked.append)
+    verdict(numbered(*answers), allow=frozenset(), text_format=True, violation_of=asked.append)
     assert asked == ["a", parts, None]
 
 
 def test_a_mismatch_is_put_into_words() -> None:
-    found = verdict(numbered(GOOD, BAD), allow=frozenset(), text_format=True, fits=bad)
+    found = verdict(numbered(GOOD, BAD), allow=frozenset(), text_format=True, violation_of=bad)
     assert found
     assert found.outcome is Outcome.mismatch
     assert found.what == "choice 1: the answer does not fit the schema: /a: 5 is not a string"

@@ -53,8 +53,10 @@ def test_a_row_gives_the_verdict_its_status_and_fix(outcome: Outcome) -> None:
     if outcome not in CHOICES:
         assert (row.paid, row.fix) == (False, "")
         return
-    fits = (lambda content: "no") if outcome is Outcome.mismatch else None
-    found = verdict({"choices": [CHOICES[outcome]]}, allow=frozenset(), text_format=True, fits=fits)
+    violation_of = (lambda content: "no") if outcome is Outcome.mismatch else None
+    found = verdict(
+        {"choices": [CHOICES[outcome]]}, allow=frozenset(), text_format=True, violation_of=violation_of
+    )
     if outcome is Outcome.ok:
         assert found is None
     else:

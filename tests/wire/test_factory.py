@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from chatpipe.errors import BadConfiguration
-from chatpipe.exchange import ExchangeContext, ask, completion_request, run_without_loop, sleep_without_loop
+from chatpipe.exchange import ExchangeContext, completion_request, run_without_loop, send, sleep_without_loop
 from chatpipe.local.transport import EchoTransport
 from chatpipe.options.server import ExchangeLimits, RetryPolicy, ServerOptions
 from chatpipe.server.endpoints import resolve_endpoints
@@ -46,7 +46,7 @@ def test_echo_opens_no_socket(monkeypatch: pytest.MonkeyPatch, stream: bool) -> 
     server = server_of(profile="echo")
     context = ExchangeContext(open_transport(server, {}), sleep_without_loop, print)
     request = completion_request(server, body)
-    answer = run_without_loop(ask(request, context, Receiver(), ExchangeLimits(), RetryPolicy()))
+    answer = run_without_loop(send(request, context, Receiver(), ExchangeLimits(), RetryPolicy()))
     assert answer.fault is None
     assert answer.completion is not None
     assert answer.completion["choices"][0]["message"]["content"] == "hi"

@@ -61,7 +61,7 @@ class RecordedJudge:
             allow=frozenset(),
             text_format=True,
             needs_code=self._needs_code,
-            fits=self._violation(item),
+            violation_of=self._violation(item),
         )
 
     def _violation(self, item: Item) -> Callable[[Value], object | None] | None:

@@ -165,7 +165,7 @@ class ResultBuilder:
             allow=frozenset(),
             text_format=calls_are_final or self._has_calls_left(answer),
             needs_code=self._needs_code,
-            fits=None if self._rules is None else self._rules.for_line(item.body or {}).violation,
+            violation_of=None if self._rules is None else self._rules.for_line(item.body or {}).violation,
         )
         if answer.turns_exhausted:
             return judge.turns_verdict(verdict, len(answer.earlier_usage) + 1)

@@ -91,7 +91,7 @@ class Sender:
 
         def ask(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
             hooks = hooks if tries is None else tries.around(hooks)
-            return exchange.ask(post, context, self._receiver, self._limits, self._policy, hooks)
+            return exchange.send(post, context, self._receiver, self._limits, self._policy, hooks)
 
         if self._renewal is None:
             return await self._pacer.ask(body, len(data), ask)

@@ -85,7 +85,7 @@ def _has_complete_calls(completion: dict[str, Value]) -> bool:
 
 def _violation(completion: dict[str, Value], rules: TurnRules) -> str | None:
     """The schema violation of an answer that has no other defect; None in all other cases."""
-    verdict = judge.verdict(completion, allow=frozenset(), text_format=True, fits=rules.violation)
+    verdict = judge.verdict(completion, allow=frozenset(), text_format=True, violation_of=rules.violation)
     if verdict is None or verdict.outcome is not Outcome.mismatch:
         return None
     return verdict.what

@@ -102,7 +102,7 @@ class Route:
 
         def ask(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
             limits = self.server.limits
-            return exchange.ask(request, self._context, receiver, limits, self._policy, hooks)
+            return exchange.send(request, self._context, receiver, limits, self._policy, hooks)
 
         try:
             if self._pacer is None:

@@ -55,7 +55,7 @@ class Connection(NamedTuple):
         request = exchange.completion_request(self.server, body, self.context.detail)
         started = self.context.monotonic()
         limits = self.server.limits
-        answer = run_without_loop(exchange.ask(request, self.context, NullReceiver(), limits, self.retry))
+        answer = run_without_loop(exchange.send(request, self.context, NullReceiver(), limits, self.retry))
         return answer, self.context.monotonic() - started
 
 

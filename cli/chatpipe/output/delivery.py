@@ -73,11 +73,11 @@ class Delivery:
         out: AnswerOutput,
         options: FormatOptions,
         console: Console,
-        fits: ContentCheck | None = None,
+        violation_of: ContentCheck | None = None,
         *,
         is_recorded: bool = False,
     ) -> None:
-        """Write to out. fits checks a content against the form asked for; it returns a violation or None.
+        """Write to out. violation_of returns what is wrong with a content, None if it has the form asked for.
 
         is_recorded: the answer came earlier, so no request can be changed.
         """
@@ -85,7 +85,7 @@ class Delivery:
         self._out = out
         self._options = options
         self._console = console
-        self._fits = fits
+        self._violation_of = violation_of
         self._writer = create_writer(options, out, console.server_text)
 
     @property
@@ -161,7 +161,7 @@ class Delivery:
             allow=self._options.allow,
             text_format=self._options.properties.omits_calls or answer.turns_exhausted,
             needs_code=self._options.properties.is_code,
-            fits=self._fits,
+            violation_of=self._violation_of,
         )
         if verdict is None and self._options.properties.is_audio:
             return judge.audio_verdict(answer.completion, allow=self._options.allow)

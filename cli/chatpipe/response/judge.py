@@ -103,14 +103,14 @@ def verdict(
     allow: frozenset[str],
     text_format: bool,
     needs_code: bool = False,
-    fits: Callable[[Value], object | None] | None = None,
+    violation_of: Callable[[Value], object | None] | None = None,
 ) -> Verdict | None:
     """The verdict for the first of the statuses 76, 4, 3, 5, 6 that applies to any choice, or None.
 
     allow holds names of outcomes. A broken answer cannot be allowed. Tool calls are a fault only if the
     output is text (text_format), because every other format includes them. needs_code: a text without
-    a code block is a mismatch. fits gets the content of each choice whose outcome is ok; it returns the
-    schema violation, or None. Never raises.
+    a code block is a mismatch. violation_of gets the content of each choice whose outcome is ok, and returns
+    the schema violation, or None. Never raises.
     """
     error = error_of(completion)  # OpenRouter sends some with HTTP 200
     if error:
@@ -121,7 +121,7 @@ def verdict(
     faults: list[tuple[Outcome, int, object]] = []
     for position, choice in enumerate(answers):
         outcome = outcome_of(choice)
-        violation = fits(choice["message"].get("content")) if fits and outcome is OK else None
+        violation = violation_of(choice["message"].get("content")) if violation_of and outcome is OK else None
         accepted = outcome is OK or _is_allowed(outcome, allow, text_format=text_format)
         if violation is not None or (needs_code and accepted and _lacks_code(choice)):
             outcome = Outcome.mismatch
