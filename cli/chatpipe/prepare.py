@@ -34,7 +34,7 @@ from chatpipe.system.console import Console
 class Prepared(NamedTuple):
     """A request that is ready to be sent, or the part of it that all lines of a run share.
 
-    origins knows the place of every value of body. endpoints are the servers, still without keys.
+    built knows the place of every value of the body. endpoints are the servers, still without keys.
     """
 
     built: BuiltRequest

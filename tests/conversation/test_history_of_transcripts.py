@@ -39,7 +39,7 @@ def made(transcript: str, typed: str = "", *edited: str, **more: Any) -> BuiltRe
     changes = tuple(edits.parse_set(text) for text in edited)
     return build(
         RequestParts(
-            turns=turns(typed),
+            typed_messages=turns(typed),
             transcript=history(transcript, "t"),
             parameters=Parameters(edits=changes),
             **more,

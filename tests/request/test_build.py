@@ -61,7 +61,7 @@ def test_messages_are_those_of_the_request_then_of_messages_then_the_options_the
     body = made(
         request=request(OLD),
         messages=history('{"role":"user","content":"h1"}\n{"role":"assistant","content":"h2"}'),
-        turns=[turn("user", "t1"), turn("assistant", "t2")],
+        typed_messages=[turn("user", "t1"), turn("assistant", "t2")],
         prompt="p",
     )
     assert [each["content"] for each in body["messages"]] == ["r1", "r2", "h1", "h2", "t1", "t2", "p"]
@@ -72,7 +72,7 @@ def test_messages_of_a_transcript_stand_between_those_of_messages_and_the_option
         request=request(OLD),
         messages=history('{"role":"user","content":"h"}'),
         transcript=history('{"role":"assistant","content":"t"}'),
-        turns=[turn("user", "o")],
+        typed_messages=[turn("user", "o")],
         prompt="p",
     )
     assert [each["content"] for each in body["messages"]] == ["r1", "r2", "h", "t", "o", "p"]
@@ -80,7 +80,7 @@ def test_messages_of_a_transcript_stand_between_those_of_messages_and_the_option
 
 def test_options_keep_the_order_typed() -> None:
     turns = [turn("user", "q1"), turn("assistant", "a1"), turn("system", "s"), turn("user", "q2")]
-    assert made(turns=turns)["messages"] == [
+    assert made(typed_messages=turns)["messages"] == [
         message("user", "q1"),
         message("assistant", "a1"),
         message("system", "s"),
@@ -100,7 +100,9 @@ def test_empty_messages_of_a_request_stay_there_for_the_check() -> None:
 
 def test_tool_results_stand_where_they_were_typed() -> None:
     result = TypedPart({"role": "tool", "content": "21", "tool_call_id": "c1"}, "--tool-result")
-    body = made(messages=history('[{"role":"user","content":"q"}]'), turns=[result, turn("user", "go on")])
+    body = made(
+        messages=history('[{"role":"user","content":"q"}]'), typed_messages=[result, turn("user", "go on")]
+    )
     assert body["messages"] == [
         message("user", "q"),
         {"role": "tool", "content": "21", "tool_call_id": "c1"},
@@ -136,7 +138,7 @@ def test_head_of_the_conversation(source: str, old: str, typed: str, roles: str)
     names = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
     items = ",".join(f'{{"role":"{names[letter]}","content":"{letter}"}}' for letter in old.split())
     turns = [turn(names[letter[0]], letter) for letter in typed.split()]
-    parts: dict[str, Any] = {"turns": turns}
+    parts: dict[str, Any] = {"typed_messages": turns}
     if source == "request":
         parts["request"] = request(f'{{"messages":[{items}]}}')
     else:
@@ -153,7 +155,7 @@ def test_messages_that_are_no_array_are_refused(value: str) -> None:
 
 
 def test_items_that_are_no_messages_are_left_to_the_check() -> None:
-    body = made(request=request('{"messages":["x",{"role":5},null]}'), turns=[turn("system", "s")])
+    body = made(request=request('{"messages":["x",{"role":5},null]}'), typed_messages=[turn("system", "s")])
     assert body["messages"] == [message("system", "s"), "x", {"role": 5}, None]
 
 
@@ -170,7 +172,7 @@ PARTS = [TypedPart(IMAGE, "--image"), TypedPart(AUDIO, "--audio-file")]
         "no message: one is made": ({}, [message("user", [IMAGE, AUDIO])]),
         "the prompt": ({"prompt": "p"}, [message("user", [{"type": "text", "text": "p"}, IMAGE, AUDIO])]),
         "the last of several": (
-            {"turns": [turn("user", "q"), turn("assistant", "a")], "prompt": "p"},
+            {"typed_messages": [turn("user", "q"), turn("assistant", "a")], "prompt": "p"},
             [
                 message("user", "q"),
                 message("assistant", "a"),
@@ -178,11 +180,11 @@ PARTS = [TypedPart(IMAGE, "--image"), TypedPart(AUDIO, "--audio-file")]
             ],
         ),
         "the last user message, though not the last": (
-            {"turns": [turn("user", "q"), turn("assistant", "a")]},
+            {"typed_messages": [turn("user", "q"), turn("assistant", "a")]},
             [message("user", [{"type": "text", "text": "q"}, IMAGE, AUDIO]), message("assistant", "a")],
         ),
         "a system message alone": (
-            {"turns": [turn("system", "s")]},
+            {"typed_messages": [turn("system", "s")]},
             [message("system", "s"), message("user", [IMAGE, AUDIO])],
         ),
     },
@@ -324,7 +326,7 @@ def test_edits_come_last_and_in_the_order_typed() -> None:
 
 def test_edits_of_messages() -> None:
     parameters = edited("messages[0].name=n", "messages[1]")
-    body = made(turns=[turn("user", "a"), turn("user", "b")], prompt="c", parameters=parameters)
+    body = made(typed_messages=[turn("user", "a"), turn("user", "b")], prompt="c", parameters=parameters)
     assert body["messages"] == [{"role": "user", "content": "a", "name": "n"}, message("user", "c")]
 
 
@@ -376,7 +378,7 @@ def full() -> BuiltRequest:
         RequestParts(
             request=request(REQUEST),
             messages=history(HISTORY),
-            turns=[turn("system", "s"), turn("user", "u", "--user-file")],
+            typed_messages=[turn("system", "s"), turn("user", "u", "--user-file")],
             prompt="p",
             content_parts=PARTS,
             parameters=edited(
@@ -434,7 +436,7 @@ def test_place_without_a_request_file() -> None:
 def test_place_of_a_message_that_was_replaced_or_edited() -> None:
     found = request('{"messages":[\n{"role":"system","content":"r"},\n{"role":"user","content":"r"}]}')
     parameters = edited("messages[1].content:=5")
-    built = build(RequestParts(request=found, turns=[turn("system", "s")], parameters=parameters))
+    built = build(RequestParts(request=found, typed_messages=[turn("system", "s")], parameters=parameters))
     assert built.place("/messages/0/content") == "--system"
     assert built.place("/messages/1/content") == "--set"
     assert built.place("/messages/1/role") == "r.json:3"
@@ -449,6 +451,6 @@ def test_place_of_a_field_that_an_option_overrides() -> None:
 
 def test_place_of_what_moved_up_when_another_was_removed() -> None:
     turns = [turn("user", "a"), turn("assistant", "b", "--assistant-file")]
-    built = build(RequestParts(turns=turns, prompt="p", parameters=edited("messages[0]")))
+    built = build(RequestParts(typed_messages=turns, prompt="p", parameters=edited("messages[0]")))
     assert built.place("/messages/0/content") == "--assistant-file"
     assert built.place("/messages/1/content") == "PROMPT"

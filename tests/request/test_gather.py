@@ -360,7 +360,7 @@ def test_turns_in_their_order_with_the_text_of_files(given: Callable[..., Given]
         RoleOption("--tool-result", "tool", "", False, "c2"),
     )
     material = gathered(words(role_options=turns), given(NULL).stdin)
-    assert [(dict(turn.value), turn.option) for turn in material.turns] == [
+    assert [(dict(each.value), each.option) for each in material.typed_messages] == [
         ({"role": "system", "content": "from file\n"}, "--system-file"),
         ({"role": "user", "content": "hi"}, "--user"),
         ({"role": "assistant", "content": "f"}, "--assistant"),

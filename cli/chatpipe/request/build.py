@@ -31,13 +31,13 @@ class TypedPart(NamedTuple):
 class RequestParts(NamedTuple):
     """The parts of a request, read and parsed.
 
-    parts are content parts for the last user message. transcript is None if none was asked for. With a
-    transcript, parts are never added to a message that was read from a file.
+    typed_messages are those of role options. content_parts are for the last user message; with a transcript,
+    they are never added to a message that was read from a file. transcript is None if none was asked for.
     """
 
     request: LocatedValue | None = None
     messages: Sequence[LocatedValue] = ()
-    turns: Sequence[TypedPart] = ()
+    typed_messages: Sequence[TypedPart] = ()
     prompt: str | None = None
     content_parts: Sequence[TypedPart] = ()
     parameters: Parameters = Parameters()
@@ -106,9 +106,9 @@ def _conversation(parts: RequestParts) -> list[_Message]:
         *_messages_of(parts.request),
         *(_Message(found.value, found) for found in (*parts.messages, *(parts.transcript or ()))),
     ]
-    head, tail = _head_and_tail(parts.turns)
+    head, tail = _head_and_tail(parts.typed_messages)
     messages = _with_head(messages, head)
-    messages += [_Message(dict(turn.value), turn.option) for turn in tail]
+    messages += [_Message(dict(each.value), each.option) for each in tail]
     if parts.prompt is not None:
         messages.append(_Message({"role": "user", "content": parts.prompt}, "PROMPT"))
     return _with_parts(messages, parts.content_parts, only_new=parts.transcript is not None)
@@ -127,17 +127,17 @@ def _messages_of(request: LocatedValue | None) -> list[_Message]:
     ]
 
 
-def _head_and_tail(turns: Sequence[TypedPart]) -> tuple[list[TypedPart], list[TypedPart]]:
-    """Split off the system and developer turns typed before any other; the rest keep their order."""
-    for index, turn in enumerate(turns):
-        if turn.value["role"] not in HEAD_ROLES:
-            return list(turns[:index]), list(turns[index:])
-    return list(turns), []
+def _head_and_tail(typed: Sequence[TypedPart]) -> tuple[list[TypedPart], list[TypedPart]]:
+    """Split off the system and developer messages typed before any other; the rest keep their order."""
+    for index, each in enumerate(typed):
+        if each.value["role"] not in HEAD_ROLES:
+            return list(typed[:index]), list(typed[index:])
+    return list(typed), []
 
 
 def _with_head(messages: list[_Message], head: Sequence[TypedPart]) -> list[_Message]:
     """Put head before messages. It replaces messages of the same role in their own head where they stand."""
-    new = [_Message(dict(turn.value), turn.option) for turn in head]
+    new = [_Message(dict(each.value), each.option) for each in head]
     length = next((i for i, m in enumerate(messages) if _role(m) not in HEAD_ROLES), len(messages))
     old_roles = [_role(message) for message in messages[:length]]
     result = [message for message in new if _role(message) not in old_roles]

@@ -34,15 +34,15 @@ def gather_request(
 
     The transcript must not be locked while stdin is read, because the piped data may come from a call that
     continues the same transcript. add_transcript() therefore adds it later. transcript() reads it without
-    keeping the lock. It is called only if the transcript decides whether a prompt is needed.
+    keeping the lock, and is called only if nothing else makes a prompt unnecessary.
     """
     owner = stdin_owner(_claims(options, sources))
     parts = _read_files(options, sources, default_model)
 
-    def needs_no_prompt() -> bool:
+    def rest_needs_answer() -> bool:
         return _sets_messages(options.parameters) or _needs_answer(transcript())
 
-    return parts._replace(prompt=_prompt(options.prompt, owner, sources, needs_no_prompt))
+    return parts._replace(prompt=_prompt(options.prompt, owner, sources, rest_needs_answer))
 
 
 def add_transcript(
@@ -65,7 +65,9 @@ def add_transcript(
 
 def _is_last(parts: RequestParts, message: Value) -> bool:
     """Return True if the prompt is this message, and nothing else comes after the transcript."""
-    is_alone = not parts.content_parts and all(turn.value["role"] in HEAD_ROLES for turn in parts.turns)
+    is_alone = not parts.content_parts and all(
+        each.value["role"] in HEAD_ROLES for each in parts.typed_messages
+    )
     return is_alone and message == {"role": "user", "content": parts.prompt}
 
 
@@ -88,18 +90,25 @@ def _read_files(options: RequestOptions, sources: Sources, default_model: str | 
         if prompt.messages is not None
         else []
     )
-    turns = [_turn(typed, sources) for typed in prompt.role_options]
-    parts = _parts(prompt, sources) if prompt.attachments else []
+    typed_messages = [_typed_message(option, sources) for option in prompt.role_options]
+    content_parts = _content_parts(prompt, sources) if prompt.attachments else []
     parameters = parameters._replace(
         values=tuple((each, _load(each, value, sources)) for each, value in parameters.values)
     )
     answer_form = response_format.read(options.schema, sources)
     return RequestParts(
-        request, history, turns, None, parts, parameters, default_model, response_format=answer_form
+        request,
+        history,
+        typed_messages,
+        None,
+        content_parts,
+        parameters,
+        default_model,
+        response_format=answer_form,
     )
 
 
-def _parts(prompt: PromptOptions, sources: Sources) -> list[TypedPart]:
+def _content_parts(prompt: PromptOptions, sources: Sources) -> list[TypedPart]:
     from chatpipe.request import media  # few requests have attachments
 
     return [
@@ -125,7 +134,7 @@ def _claims(options: RequestOptions, sources: Sources) -> Iterator[tuple[str, st
     yield from (("the operand '-'", word) for word in prompt.words if word == STDIN)
 
 
-def _turn(typed: RoleOption, sources: Sources) -> TypedPart:
+def _typed_message(typed: RoleOption, sources: Sources) -> TypedPart:
     text = (
         sources.text(typed.value, typed.option) if typed.is_file else utf8_argument(typed.value, typed.option)
     )
@@ -181,14 +190,14 @@ def _definitions(source: Source) -> list[dict[str, Value]]:
 
 
 def _prompt(
-    prompt: PromptOptions, owner: str | None, sources: Sources, needs_answer: Callable[[], bool]
+    prompt: PromptOptions, owner: str | None, sources: Sources, rest_needs_answer: Callable[[], bool]
 ) -> str | None:
     """PROMPT and stdin joined; None if both are absent.
 
     Raises BadInput or UsageFault if there is nothing to answer at all.
     """
     before, has_dash, after = _around_stdin(tuple(utf8_argument(word, "PROMPT") for word in prompt.words))
-    piped = sources.piped_text() if has_dash else _piped(prompt, owner, sources, needs_answer)
+    piped = sources.piped_text() if has_dash else _piped(prompt, owner, sources, rest_needs_answer)
     if prompt.words and not has_dash and not before.strip():  # blank between words of unset variables
         raise BadInput("the prompt is empty", place="PROMPT")
     text = "\n\n".join(part for part in (before, piped, after) if part)
@@ -196,7 +205,7 @@ def _prompt(
         _note_request(text, sources.stdin.notice)
     if text:
         return text
-    if not _has_something_to_answer(prompt, needs_answer):
+    if not _has_something_to_answer(prompt, rest_needs_answer):
         if piped is not None:
             raise BadInput("stdin is empty: there is nothing to ask", place=STDIN_NAME)
         raise UsageFault("no prompt", fix="give one as an operand or on stdin")
@@ -219,7 +228,7 @@ def _around_stdin(words: tuple[str, ...]) -> tuple[str, bool, str]:
 
 
 def _piped(
-    prompt: PromptOptions, owner: str | None, sources: Sources, needs_answer: Callable[[], bool]
+    prompt: PromptOptions, owner: str | None, sources: Sources, rest_needs_answer: Callable[[], bool]
 ) -> str | None:
     """The text that stdin adds to the prompt without being named; None if stdin is not to be read."""
     stdin = sources.stdin
@@ -227,22 +236,22 @@ def _piped(
     if owner is not None or not prompt.read_stdin or kind in (StdinKind.CLOSED, StdinKind.DEVICE):
         return None
     if kind is StdinKind.TERMINAL:
-        if prompt.words or _has_something_to_answer(prompt, needs_answer):
+        if prompt.words or _has_something_to_answer(prompt, rest_needs_answer):
             return None
         stdin.notice("type the prompt, then Ctrl-D")
         return sources.piped_text()
     return sources.piped_text("waiting for stdin: --no-stdin leaves it alone")
 
 
-def _has_something_to_answer(prompt: PromptOptions, needs_answer: Callable[[], bool]) -> bool:
+def _has_something_to_answer(prompt: PromptOptions, rest_needs_answer: Callable[[], bool]) -> bool:
     """True if there is a conversation to answer without a prompt. The check judges the content of files.
 
-    needs_answer covers the rest: messages given by `--set`, and a transcript, which usually ends with an
-    answer and then does not count.
+    The rest is messages given by `--set`, and a transcript, which usually ends with an answer and then does
+    not count.
     """
     if prompt.request is not None or prompt.messages is not None or prompt.attachments:
         return True
-    return any(typed.option not in _HEAD_OPTIONS for typed in prompt.role_options) or needs_answer()
+    return any(typed.option not in _HEAD_OPTIONS for typed in prompt.role_options) or rest_needs_answer()
 
 
 def _sets_messages(parameters: Parameters) -> bool:

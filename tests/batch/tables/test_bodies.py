@@ -33,7 +33,7 @@ def filled(built: BuiltRequest, row: dict[str, Any] | None = None, **images: Any
 def test_texts_of_options_are_filled_and_those_of_files_are_not() -> None:
     request = found({"seed": 1, "messages": [{"role": "user", "content": "{{a}}"}]})
     turns = [turn("system", "S {{n}}", "--system"), turn("assistant", "{{a}}{{a}}"), turn("user", "{{a}}!")]
-    body = filled(build(RequestParts(request=request, turns=turns, default_model="m")))
+    body = filled(build(RequestParts(request=request, typed_messages=turns, default_model="m")))
     assert body == {
         "model": "m",
         "messages": [
@@ -48,27 +48,27 @@ def test_texts_of_options_are_filled_and_those_of_files_are_not() -> None:
 
 
 def test_a_row_leaves_nothing_behind() -> None:
-    filling = RowTemplate(build(RequestParts(turns=[turn("user", "{{a}}")])))
+    filling = RowTemplate(build(RequestParts(typed_messages=[turn("user", "{{a}}")])))
     first, second = filling.body({"a": "1"}), filling.body({"a": "2"})
     assert [body["messages"][0]["content"] for body in (first, second)] == ["1", "2"]
 
 
 def test_results_of_tools_are_no_templates() -> None:
     result = TypedPart({"role": "tool", "tool_call_id": "c", "content": "{{a}}"}, "--tool-result")
-    body = filled(build(RequestParts(turns=[result, turn("user", "{{a}}")])))
+    body = filled(build(RequestParts(typed_messages=[result, turn("user", "{{a}}")])))
     assert [message["content"] for message in body["messages"]] == ["{{a}}", "A"]
 
 
 def test_a_default_model_is_for_want_of_another() -> None:
-    plain = build(RequestParts(turns=[turn("user", "x")]))
+    plain = build(RequestParts(typed_messages=[turn("user", "x")]))
     assert RowTemplate(plain, default_model="d").body({})["model"] == "d"
-    own = build(RequestParts(turns=[turn("user", "x")], default_model="own"))
+    own = build(RequestParts(typed_messages=[turn("user", "x")], default_model="own"))
     assert RowTemplate(own, default_model="d").body({})["model"] == "own"
 
 
 def test_attached_parts_stand_behind_the_text_and_are_no_templates() -> None:
     part = TypedPart({"type": "text", "text": "{{a}}"}, "--file")
-    body = filled(build(RequestParts(turns=[turn("user", "{{a}}")], content_parts=[part])))
+    body = filled(build(RequestParts(typed_messages=[turn("user", "{{a}}")], content_parts=[part])))
     assert body["messages"][0]["content"] == [
         {"type": "text", "text": "A"},
         {"type": "text", "text": "{{a}}"},
@@ -77,7 +77,9 @@ def test_attached_parts_stand_behind_the_text_and_are_no_templates() -> None:
 
 def test_an_image_of_the_row_is_the_last_part() -> None:
     part = TypedPart({"type": "file", "file": {"file_id": "f"}}, "--file-id")
-    built = build(RequestParts(turns=[turn("user", "{{a}}"), turn("assistant", "x")], content_parts=[part]))
+    built = build(
+        RequestParts(typed_messages=[turn("user", "{{a}}"), turn("assistant", "x")], content_parts=[part])
+    )
     body = filled(built, field="image", root=None, detail="low")
     assert body["messages"][0]["content"] == [
         {"type": "text", "text": "A"},
@@ -106,7 +108,8 @@ def test_an_image_in_a_folder_is_recognised_by_its_content(tmp_path: Path) -> No
     (tmp_path / "a.txt").write_bytes(b"GIF89a...")
     (tmp_path / "b.png").write_bytes(b"text")
     filling = RowTemplate(
-        build(RequestParts(turns=[turn("user", "x")])), read_image_field("image", str(tmp_path), None)
+        build(RequestParts(typed_messages=[turn("user", "x")])),
+        read_image_field("image", str(tmp_path), None),
     )
     [_, part] = filling.body({"image": "a.txt"})["messages"][0]["content"]
     assert part["image_url"]["url"] == "data:image/gif;base64,R0lGODlhLi4u"
@@ -122,7 +125,7 @@ def test_an_image_in_a_folder_is_recognised_by_its_content(tmp_path: Path) -> No
 
 def test_placeholders_are_listed_with_their_option() -> None:
     turns = [turn("system", "{{b}}", "--system"), turn("user", "{{a}} {{b.c}}")]
-    filling = RowTemplate(build(RequestParts(turns=turns)), read_image_field("i", None, None))
+    filling = RowTemplate(build(RequestParts(typed_messages=turns)), read_image_field("i", None, None))
     assert [(each.name, option) for each, option in filling.placeholders] == [
         ("b", "--system"),
         ("a", "TEMPLATE"),
@@ -133,4 +136,4 @@ def test_placeholders_are_listed_with_their_option() -> None:
 
 def test_a_template_that_cannot_be_parsed_names_its_option() -> None:
     with refused(BadInput, place="--system"):
-        RowTemplate(build(RequestParts(turns=[turn("system", "{{", "--system")])))
+        RowTemplate(build(RequestParts(typed_messages=[turn("system", "{{", "--system")])))

@@ -30,7 +30,7 @@ def reader(
     **fields: Any,
 ) -> RowReader:
     turn = TypedPart({"role": "user", "content": text}, "TEMPLATE")
-    built = build(RequestParts(turns=[turn], default_model="m"))
+    built = build(RequestParts(typed_messages=[turn], default_model="m"))
     template = RowTemplate(built._replace(body={**built.body, **fields}))
     return RowReader(rows, template, check or CheckOptions(), rules or ColumnRules(), skips_empty=skips_empty)
 
@@ -97,7 +97,7 @@ def test_a_field_that_is_missing_is_a_fault_at_its_line() -> None:
 def test_a_request_that_cannot_be_made_is_a_fault_at_its_line() -> None:
     """The image is no image."""
     turn = TypedPart({"role": "user", "content": "{{a}}"}, "TEMPLATE")
-    template = RowTemplate(build(RequestParts(turns=[turn])), read_image_field("b", ".", None))
+    template = RowTemplate(build(RequestParts(typed_messages=[turn])), read_image_field("b", ".", None))
     rows = RowReader(JsonRowDecoder(), template, CheckOptions(off=True), ColumnRules())
     [item] = items(rows, b'{"a":"1","b":"no-such-image.png"}')
     assert item.fault is not None
