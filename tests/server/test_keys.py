@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from chatpipe.errors import BadConfiguration, ChatpipeError, MissingInput, NoAccess, Status, UsageFault
+from chatpipe.errors import (
+    BadConfiguration,
+    CannotWrite,
+    ChatpipeError,
+    MissingInput,
+    NoAccess,
+    Status,
+    UsageFault,
+)
 from chatpipe.options.server import KeySource
 from chatpipe.server.keys import ENVIRONMENT, KEY_WAYS, find_key, header_lines, key_words
 from support.parametrize import cases
@@ -86,6 +96,15 @@ def test_command_reads_nothing_of_our_stdin() -> None:
 def test_command_that_gives_no_key_is_77(line: str, what: str) -> None:
     with refused(NoAccess, what=what, place="--key-command"):
         key_by(given(command=line))
+
+
+def test_the_limit_of_processes_is_no_fault_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_settings: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    with refused(CannotWrite, what="cannot start another process", place="--key-command"):
+        key_by(given(command="pass show key"))
 
 
 @pytest.mark.parametrize("line", ["", "  ", "'open", "pass show key | head -n 1"])

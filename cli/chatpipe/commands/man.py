@@ -43,7 +43,7 @@ def man(page: str) -> int:
 
     pages = manual_pages.find_pages()
     if not pages:
-        raise MissingInput("the manual is not installed", fix="install the package again")
+        raise MissingInput("the manual is not installed", fix="install chatpipe again")
     path = pages.get(manual_pages.page_name(page))
     if path is None:
         raise _no_page(page, list(pages))

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from chatpipe.errors import (
     BadConfiguration,
     BadInput,
+    CannotWrite,
     ChatpipeError,
     MissingInput,
     NoAccess,
@@ -200,6 +201,9 @@ def _run_command(command: str, environ: Mapping[str, str], waits: KeyWaits) -> s
             output, status = read_output(words, environ, waits)
     except CommandStopped as stopped:
         raise NoAccess(f"'{words[0]}' {stopped}", place="--key-command") from stopped
+    except BlockingIOError as error:  # the limit of processes; the command may be all right
+        fix = "raise the limit that 'ulimit -u' shows"
+        raise CannotWrite("cannot start another process", place="--key-command", fix=fix) from error
     except (OSError, ValueError) as error:
         raise NoAccess(f"cannot run '{words[0]}': {reason(error)}", place="--key-command") from error
     if status:
