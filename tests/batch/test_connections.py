@@ -17,6 +17,7 @@ from batch.runs import command, prompt
 from batch.weather import questions, right, wrong_results
 from chatpipe import main
 from chatpipe.commands import table
+from support import delays
 from support.parametrize import cases
 from support.patience import PATIENCE_S
 from support.process import Done, run, sh, start
@@ -356,7 +357,7 @@ def test_a_request_that_was_taken_is_not_sent_again_on_the_quiet() -> None:
         return reply(200, completion("fine"))
 
     with serve(handler) as server:
-        done = batch(server.url, "-j1", "--retries", "0", lines=2)
+        done = batch(server.url, "-j1", "--retries", "0", env=delays.AS_THEY_ARE, lines=2)
         asked = [prompt(request) for request in server.requests]
         assert server.connections == 1
     assert (done.status, asked) == (1, ["q0", "q1"])

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import termios
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +19,24 @@ import pytest
 
 from batch.runs import command, prompt
 from batch.weather import questions, right
+from support import delays
 from support.parametrize import cases
 from support.process import run, start
-from support.servers.loopback import Answer, Pause, Request, completion, error, reply, serve
+from support.servers.loopback import (
+    Answer,
+    Handler,
+    Pause,
+    Request,
+    WaitFor,
+    completion,
+    error,
+    reply,
+    serve,
+)
 
-LINES = 12  # in all at least 0.36 s: the bar comes after 0.2 s
+LINES = 12
+A_BAR = re.compile(rb"\d+ done")
+HALF_COUNTED = re.compile(rb"\b([6-9]|\d\d)(/~?\d+)? done")
 WILD = "a\x1b[31mb\x07c\u202ed"
 TAME = "a\\x1b[31mb\\x07c\\u202ed\r\n"
 
@@ -47,15 +61,28 @@ def ends() -> Iterator[tuple[int, int]]:
 
 
 def handler(request: Request) -> Answer:
-    """After so long that the bar has something to show: it moves ten times a second at most."""
     match prompt(request):
         case "bad":
             return [Pause(0.06), error(400, "bad thing")]
         case "no key":
-            return [Pause(0.3), error(401, "who are you")]
+            return error(401, "who are you")
         case "q5":
             return [Pause(0.06), reply(200, completion(WILD))]
     return [Pause(0.06), right(request)]
+
+
+def last_after(event: threading.Event) -> Handler:
+    """The last answer comes when the event is set."""
+
+    def answer(request: Request) -> Answer:
+        match prompt(request):
+            case "q11":
+                return [WaitFor(event), right(request)]
+            case "no key":
+                return [WaitFor(event), error(401, "who are you")]
+        return handler(request)
+
+    return answer
 
 
 def shown(
@@ -66,28 +93,40 @@ def shown(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     stdout: int | None = None,
+    until: re.Pattern[bytes] | None = None,
 ) -> Shown:
-    """A run of some lines, two at a time, with these streams at the terminal, else stdout in a file."""
+    """A run of some lines, two at a time, with these streams at the terminal, else stdout in a file.
+
+    until is what the terminal must show before the last answer comes.
+    """
     ours, theirs = ends
-    with tempfile.TemporaryFile() as file, serve(handler) as server:
+    is_shown = threading.Event()
+    with tempfile.TemporaryFile() as file, serve(last_after(is_shown) if until else handler) as server:
         on_terminal: dict[str, Any] = {"stdout": stdout or file, **dict.fromkeys(streams, theirs)}
         whole = command(server, "-j2", *arguments, name=name)
         with start(*whole, env=env, stdin=subprocess.PIPE, **on_terminal) as process:
             os.close(theirs)
             process.send(questions(LINES) if stdin is None else stdin)
             process.hang_up()
-            said = _rest(ours)
+            said = _rest(ours, until, is_shown)
             status = process.wait()
         file.seek(0)
         return Shown(status, said.decode(), file.read())
 
 
-def _rest(ours: int) -> bytes:
-    """All that comes until the program has left; on Linux the end of a terminal is EIO."""
+def _rest(
+    ours: int, until: re.Pattern[bytes] | None = None, is_shown: threading.Event | None = None
+) -> bytes:
+    """All that comes until the program has left; on Linux the end of a terminal is EIO.
+
+    is_shown is set when until has come.
+    """
     data = b""
     with contextlib.suppress(OSError):
         while piece := os.read(ours, 65536):
             data += piece
+            if until and is_shown and until.search(data):
+                is_shown.set()
     return data
 
 
@@ -109,7 +148,7 @@ def screen(said: str) -> list[str]:
 
 
 def test_a_bar_counts_the_lines_and_is_gone_at_the_end(ends: tuple[int, int]) -> None:
-    done = shown(ends)
+    done = shown(ends, until=HALF_COUNTED)
     counts = [int(state.split()[1]) for state in states(done.terminal)]
     end = f"chatpipe: {LINES} answers in "
     assert done.status == 0
@@ -125,22 +164,23 @@ def test_a_bar_counts_the_lines_and_is_gone_at_the_end(ends: tuple[int, int]) ->
 
 def test_input_from_a_pipe_has_no_percentage(ends: tuple[int, int]) -> None:
     form = r"chatpipe: \d+ done(, [\d.]+/s, \d+ tokens)?, 00:0\d *"
-    assert all(re.fullmatch(form, state) for state in states(shown(ends).terminal))
+    assert all(re.fullmatch(form, state) for state in states(shown(ends, until=HALF_COUNTED).terminal))
 
 
 @cases("blank", {"a line each": b"", "blank lines between": b"\n"})
 def test_the_bar_shows_the_share_of_a_file(blank: bytes, ends: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(questions(LINES).replace(b"\n", b"\n" + blank))
-    done = shown(ends, str(tmp_path / "in"))
+    done = shown(ends, str(tmp_path / "in"), until=HALF_COUNTED)
+    begun = [state for state in states(done.terminal) if "| 0/" not in state]
     form = re.compile(r"chatpipe: +(\d+)%\|[# ]+\| (\d+)/~?\d+ done, [\d.]+/s, \d+ tokens, 00:0\d left *")
-    shares = [(int(found[1]), int(found[2])) for found in map(form.fullmatch, states(done.terminal)) if found]
-    assert len(shares) == len(states(done.terminal)) >= 1
+    shares = [(int(found[1]), int(found[2])) for found in map(form.fullmatch, begun) if found]
+    assert len(shares) == len(begun) >= 1
     off = 4 if blank else 1  # the last blank line is read after the last answer but one
     assert all(abs(share - 100 * count / LINES) <= off for share, count in shares)
 
 
 def test_failed_lines_are_counted(ends: tuple[int, int]) -> None:
-    done = shown(ends, stdin=b'"bad"\n' * 2 + questions(LINES))
+    done = shown(ends, stdin=b'"bad"\n' * 2 + questions(LINES), until=HALF_COUNTED)
     assert ", 2 failed, " in states(done.terminal)[-1]
 
 
@@ -159,7 +199,7 @@ def test_nothing_is_shown(arguments: tuple[str, ...], given: dict[str, Any], end
 @cases(
     "given",
     {
-        "a run that is over at once": {"stdin": questions(1)},
+        "a run that is over at once": {"stdin": questions(1), "env": delays.NO_BAR},
         "a dumb terminal": {"env": {"TERM": "dumb"}},
     },
 )
@@ -213,13 +253,13 @@ def test_there_is_no_bar_in_a_pipe_unless_it_is_asked_for() -> None:
     assert asked.count(b" done") == 1  # the next would come after a second
 
 
-CSV = b"q\n" + b"".join(b"q%d\n" % number for number in range(6)) + b"bad\n" + b"q\n" * 6
+CSV = b"q\n" + b"".join(b"q%d\n" % number for number in range(12)) + b"bad\n" + b"q\n" * 6
 
 
 @cases(
     "format, notice",
     {
-        "text": ("text", "chatpipe: <stdin>:8: 400 from "),
+        "text": ("text", "chatpipe: <stdin>:14: 400 from "),
         "json": ("json", '{"error":{"status":65,"type":"bad_input","message":"400 from '),
     },
 )
@@ -318,7 +358,7 @@ def test_a_notice_at_the_end_has_a_line_of_its_own(ends: tuple[int, int]) -> Non
 
 
 def test_a_run_that_stops_wipes_the_bar(ends: tuple[int, int]) -> None:
-    done = shown(ends, stdin=b'"no key"\n')
+    done = shown(ends, stdin=b'"no key"\n', until=A_BAR)
     assert states(done.terminal)
     for console in screen(done.terminal):
         assert console.startswith("chatpipe: ")

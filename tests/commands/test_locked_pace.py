@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support import delays
 from support.parametrize import cases
 from support.process import run, start
 from support.servers.loopback import echoing, serve
@@ -32,7 +33,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @cases("command", {"ask": ASK, "a run": BATCH, "places": (*BATCH, "--pace-jobs", "1")})
 def test_a_signal_ends_the_wait(command: tuple[str, ...], number: int, folder: Path) -> None:
-    with serve(echoing) as server, start(*command, "--base-url", f"{server.url}", cwd=folder) as process:
+    with (
+        serve(echoing) as server,
+        start(*command, "--base-url", server.url, cwd=folder, env=delays.AT_ONCE) as process,
+    ):
         assert process.stderr is not None
         assert (
             process.stderr.readline() == b"chatpipe: waiting for 'pace', which another process has locked\n"

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from commands.asking import ask, hit, words
-from support import strike
+from support import delays, strike
 from support.parametrize import cases
 from support.process import begun, run, start
 from support.programs import program
@@ -160,10 +160,10 @@ def test_ctrl_c_ends_a_wait_between_tries() -> None:
 def test_ctrl_c_while_stdin_is_read_sends_nothing() -> None:
     with serve() as server:
         arguments = words(server.url, prompt="Sum up:")
-        with start(*arguments, stdin=subprocess.PIPE) as process:
+        with start(*arguments, env=delays.AT_ONCE, stdin=subprocess.PIPE) as process:
             assert process.stdin is not None
             assert process.stderr is not None
-            # Two seconds of patience end in a line, which says that stdin is being read now.
+            # This line says that stdin is being read now.
             assert process.stderr.readline().startswith(b"chatpipe: waiting for stdin")
             process.stdin.write(b"the beginning of a prompt")
             process.stdin.flush()

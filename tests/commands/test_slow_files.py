@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support import delays
 from support.parametrize import cases
 from support.process import run, sh, start
 from support.servers.loopback import serve
@@ -40,7 +41,7 @@ def test_fifo_that_nobody_writes_is_noted_and_a_signal_ends_the_wait(
     option: str, command: str, number: signal.Signals, inputs: Path
 ) -> None:
     words = (*command.split(), "--base-url", "http://127.0.0.1:1/v1", option, "fifo")
-    with start(*words, cwd=inputs) as process:
+    with start(*words, cwd=inputs, env=delays.AT_ONCE) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == f"chatpipe: waiting for 'fifo': {option}\n".encode()
         process.send_signal(number)
@@ -83,6 +84,6 @@ def test_descriptor_has_the_limit_and_the_note(inputs: Path) -> None:
     assert endless.status == 77
     assert endless.stderr.startswith(b"chatpipe: --key-fd: descriptor 0 has more than 64 kB")
     words = (*ASK.split(), "--base-url", "http://127.0.0.1:1/v1", "--key-fd", "0")
-    with start(*words, cwd=inputs, stdin=subprocess.PIPE) as process:
+    with start(*words, cwd=inputs, env=delays.AT_ONCE, stdin=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == b"chatpipe: waiting for descriptor 0: --key-fd\n"

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from support import delays
 from support.parametrize import cases
 from support.process import NO_BYTECODE, run, sh, start
 from support.servers.loopback import Server, Stall, chunk, echoing, event, event_stream, serve, stream_of
@@ -225,7 +226,7 @@ def test_call_that_waits_says_so_and_can_be_stopped(talk: Path) -> None:
         words = ("--transcript", talk.name, "x")
         with start("ask", "--base-url", server.url, "-m", "m", *words, cwd=talk.parent):
             server.until(lambda: server.requests)
-            with start("ask", "-p", "echo", *words, cwd=talk.parent) as second:
+            with start("ask", "-p", "echo", *words, cwd=talk.parent, env=delays.AT_ONCE) as second:
                 assert second.stderr is not None
                 assert second.stderr.readline() == (
                     b"chatpipe: waiting for 'talk.jsonl', which another process has locked\n"

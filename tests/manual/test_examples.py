@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from manual import pages
+from support.patience import PATIENCE_S
 from support.process import Done, sh, start
 from support.programs import find_programs
 from support.servers.loopback import Server, serve
@@ -102,7 +103,7 @@ def test_block_of_the_readme(block: Block, tmp_path: Path, demo_url: str) -> Non
         questions = "".join(f'{{"prompt": "Question {number}"}}\n' for number in range(300))
         (tmp_path / "questions.jsonl").write_text(questions)
     find_programs(block.commands)
-    done = sh(f"set -eu\nexec 2>&1\n{block.commands}", cwd=tmp_path, env=env, timeout=60)
+    done = sh(f"set -eu\nexec 2>&1\n{block.commands}", cwd=tmp_path, env=env, timeout=2 * PATIENCE_S)
     shown, expected = done.stdout.decode(), block.output
     assert done.status == 0, shown
     if block.mark == "demo" and expected is not None:

@@ -12,6 +12,7 @@ import pytest
 
 from chatpipe.options.server import KeyWaits
 from chatpipe.server.key_command import CommandStopped, read_output
+from support import delays
 from support.parametrize import cases
 from support.patience import until
 from support.process import has_ended, start
@@ -97,8 +98,8 @@ def test_a_signal_ends_the_wait_and_the_command(command: tuple[str, ...], number
     (folder / "key").write_text(f"#!/bin/sh\n{SLEEP} &\necho $$ $! >pids\nwait\n")
     (folder / "key").chmod(0o755)
     with serve(echoing) as server:
-        url = server.url
-        with start(*command, "--base-url", url, "--key-command", "./key", cwd=folder) as process:
+        whole = (*command, "--base-url", server.url, "--key-command", "./key")
+        with start(*whole, cwd=folder, env=delays.AT_ONCE) as process:
             children = pids(folder / "pids", 2)
             assert process.stderr is not None
             note = b"chatpipe: waiting for './key' to print the key: --key-command\n"

@@ -9,9 +9,11 @@ import pytest
 
 from chatpipe.errors import NoAccess, Status
 from chatpipe.options.server import KeySource, KeyWaits, KeyWay
+from chatpipe.server import key_command
 from chatpipe.server.keys import KEY_WAYS, find_key
 from chatpipe.system import secrets
 from support.parametrize import cases
+from support.patience import PATIENCE_S
 from support.pipes import filled
 from support.process import run, sh
 from support.refusals import refused
@@ -36,6 +38,12 @@ def key_and_notes(given: KeySource, data: bytes = b"") -> tuple[str, list[str]]:
     assert found is not None
     assert secrets.hide(f"<{found.text}>", words=False) in ("<***>", f"<{found.text}>")
     return found.text, notes
+
+
+@pytest.fixture(autouse=True)
+def no_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command may take as long as it needs on this machine, and nothing is noted."""
+    monkeypatch.setattr(key_command, "_NOTE_AFTER_S", PATIENCE_S)
 
 
 @pytest.mark.parametrize("names", WAYS)

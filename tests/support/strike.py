@@ -9,7 +9,7 @@
     line,1200,before,2           SIGINT at the 1200th line of chatpipe and asyncio that the process executes
     apart                        no moment: a word for a process that the test itself sends signals to
 
-Half a second or more seems to pass between any two signals of such a process, so that each of them counts.
+An hour seems to pass between any two signals of such a process, so that each of them counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from chatpipe.system import signals
 
 VARIABLE = "STRIKE"
-# The environment of a process for which signals that the test sends at once are seconds apart.
+# The environment of a process for which signals that the test sends at once are hours apart.
 APART = {VARIABLE: "apart"}
 _FOLDERS = (f"{os.sep}chatpipe{os.sep}", f"{os.sep}asyncio{os.sep}")
 
@@ -49,8 +49,8 @@ def arm(moments: str) -> None:
 
 
 def set_apart() -> None:
-    """Let each signal come a second behind the one before, as the clock of signals.py has it."""
-    signals._arrivals.clock = itertools.count().__next__
+    """Let each signal come an hour behind the one before, as the clock of signals.py has it."""
+    signals._arrivals.clock = itertools.count(step=3600).__next__
 
 
 def _send(numbers: Sequence[int]) -> None:

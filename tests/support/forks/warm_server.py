@@ -26,7 +26,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from support import strike
+from support import delays, strike
 from support.disk import failing_disk
 
 LONGEST_MESSAGE = 64 << 10
@@ -179,6 +179,7 @@ def _become(terms: Terms, descriptors: list[int]) -> NoReturn:
         program = Path(chatpipe.main.__file__).with_name("__main__.py")
         sys.argv = [str(program), *map(os.fsdecode, terms.arguments)]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+        delays.set_delays(os.environ.pop(delays.VARIABLE, None))
         if (moment := os.environ.pop(strike.VARIABLE, None)) is not None:
             strike.arm(moment)
         if failing_disk.VARIABLE in env:
