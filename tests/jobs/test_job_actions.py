@@ -121,14 +121,17 @@ def forget(provider: Forgetful, what: str, id_: str) -> str:
     },
 )
 def test_results_of_the_other_jobs_come_beside_one_that_is_gone(
-    tmp_path: Path, what: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, words: str
 ) -> None:
     provider = Forgetful()
     path, ids = in_three_jobs(tmp_path, provider)
     lost = forget(provider, what, ids[1])
     records = jobs_in(str(path), provider.api())
     made, found = actions(provider)
+    said: list[str] = []
+    monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
     assert made.results(list(records), str(path), records) == 1
+    assert [(ids[1] in text, lost in text) for text in said] == [(True, True)]
     assert [each["custom_id"] for each in found] == [f"id-{n}" for n in range(7)]
     missing = {n for n, each in enumerate(found, 1) if each["error"] is not None}
     assert missing == {2, 5}
@@ -137,16 +140,27 @@ def test_results_of_the_other_jobs_come_beside_one_that_is_gone(
 
 
 @pytest.mark.parametrize("what", ["job", "file"])
-def test_results_of_which_nothing_is_left_are_an_error(tmp_path: Path, what: str) -> None:
+def test_results_of_which_nothing_is_left_are_an_error(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each job is named once."""
+    said: list[str] = []
+    monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
     provider = Forgetful()
     path, ids = in_three_jobs(tmp_path, provider)
     for id_ in ids:
         forget(provider, what, id_)
     records = jobs_in(str(path), provider.api())
     made, found = actions(provider)
-    with pytest.raises(BadInput, match="404"):
+    with pytest.raises(BadInput, match="404") as caught:
         made.results(list(records), str(path), records)
     assert found == []
+    texts = [str(caught.value), *said]
+    assert [[id_ in text for id_ in ids] for text in texts] == [
+        [True, False, False],
+        [False, True, False],
+        [False, False, True],
+    ]
 
 
 def test_an_id_that_is_wrong_is_an_error_before_anything_is_written(tmp_path: Path) -> None:

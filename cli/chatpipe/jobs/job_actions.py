@@ -121,8 +121,9 @@ class JobActions:
                 fix = self._api.command("wait", job.id)
                 raise OutcomeFault(f"{job.id} has not ended: {job.progress}", Status.OUT_OF_TIME, fix=fix)
         files = [self._lookup.files(job, records.get(job.id)) for job in jobs]
-        if self._lookup.refusals and not any(each.spools for each in files):
-            raise self._lookup.refusals[0]
+        if not any(each.spools for each in files):
+            self._lookup.raise_refusals()
+        self._lookup.warn_of_gone()
         server = recorded_name(self._api.connection.server.endpoint)
         merged = MergedResults(files, server, self._console.warning)
         if input_ is None:

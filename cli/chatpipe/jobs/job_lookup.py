@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatpipe.errors import BadInput
 from chatpipe.jobs.file_download import GONE, FileDownload
 from chatpipe.jobs.job_api import JobApi
-from chatpipe.jobs.job_dialects import ProviderJob, lost_job
+from chatpipe.jobs.job_dialects import LOST, ProviderJob, lost_job
 from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.merged_results import JobFiles
 from chatpipe.jobs.part_record import PartRecord
@@ -20,6 +20,7 @@ class JobLookup:
         self._api = api
         self._console = api.connection.console
         self.refusals: list[BadInput] = []
+        self._gone: list[str] = []  # the same, as warnings beside the results of other jobs
 
     def job(self, id_: str, part: PartRecord | None) -> ProviderJob:
         """A job as it is now. One that was submitted may be lost.
@@ -38,7 +39,11 @@ class JobLookup:
         """The files of a job that has ended. Raises like whole_results()."""
         job = settled_job(self._api, job)
         reasons = LineReasons(job, part)
-        self._console.warnings(f"{job.id} {job.status}: {text}" for text in reasons.summary())
+        texts = [f"{job.id} {job.status}: {text}" for text in reasons.summary()]
+        if job.status == LOST:
+            self._gone += texts
+        else:
+            self._console.warnings(texts)
 
         def download(id_: str) -> Spool | None:
             try:
@@ -46,13 +51,18 @@ class JobLookup:
             except BadInput as fault:
                 if fault.http_status not in GONE:
                     raise
+                fault.place = job.id
                 self.refusals.append(fault)
-                self._console.warning(f"{job.id}: {fault}")
+                self._gone.append(str(fault))
                 reasons.missing_file = id_
                 return None
 
         files = whole_results(self._api, job, download, 0 if part is None else part.size)
         return JobFiles(job, [file.spool for file in files.values()], reasons, part)
+
+    def warn_of_gone(self) -> None:
+        """Warn of the jobs and files that the provider does not have."""
+        self._console.warnings(self._gone)
 
     def raise_refusals(self) -> None:
         """Raise the first refusal, if there are any, and warn of the others."""
