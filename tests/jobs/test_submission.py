@@ -381,7 +381,8 @@ def test_jobs_that_name_neither_file_nor_token_are_not_made_again(
         ("batch-limit", TryLater, "Enqueued token limit"),
         ("status=500:on=upload", Unreachable, "after 5 tries"),
         ("status=404:on=upload", BadConfiguration, "it may have no Batch API"),
-        ("status=413:on=upload", BadInput, "send fewer lines at a time"),
+        ("status=413:on=upload", BadInput, ": add --job-lines 1"),
+        ("status=429:on=upload", TryLater, ": run the same command later"),
     ],
 )
 def test_refusals_end_the_submission_and_the_next_one_goes_on(

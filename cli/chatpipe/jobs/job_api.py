@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 
 from chatpipe import exchange
-from chatpipe.errors import BadConfiguration, BrokenAnswer, ChatpipeError
+from chatpipe.errors import BadConfiguration, BrokenAnswer, ChatpipeError, TryLater
 from chatpipe.exchange import NO_HOOKS, Hooks, run_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
@@ -262,6 +262,8 @@ class JobApi:
         answer, old = self._fetch(request, hooks), self._headers()
         if answer.fault is not None and self.renew_key(answer.fault):
             answer = self._fetch(self._with_new_key(request, old), hooks)
+        if isinstance(answer.fault, TryLater):
+            answer.fault.fix = "run the same command later"  # no option lowers the rate of these calls
         if answer.fault is not None or answer.body is None:
             raise answer.fault or BrokenAnswer("the answer is empty", fix="try again")
         self._is_key_good = True

@@ -30,6 +30,7 @@ _LOOK_S = 5.0
 _UNSEEN_TRIES = 6
 _SHOWN = 3  # reasons of a job that failed
 _PROCESSING_S = 900.0  # the provider may take that long for a file before a job can be created of it
+_TOO_LARGE = 413
 _NOT_SHOWN = frozenset({403, 404, 410})  # the refusals of a file of another account
 _MAY_BE_EARLY = frozenset({400, 404, 409, 422})
 
@@ -93,7 +94,7 @@ class Submission:
                 if number.total > 1 and not fault.place:
                     fault.place = f"{number}, lines {part.first} to {part.last}"
                 if number.number == 1:  # else jobs were created of this size
-                    fault.fix = ", or ".join(filter(None, (fault.fix, smaller_fix(fault, part.count))))
+                    suggest_smaller(fault, part.count)
                 raise
             self._write(_shown(job, part, number, is_new=is_new))
         return Status.OK
@@ -298,10 +299,13 @@ def lacks_room(fault: ChatpipeError) -> bool:
     return NO_ROOM.encode() in (fault.body or b"")
 
 
-def smaller_fix(fault: ChatpipeError, lines: int) -> str:
-    """The remedy for a create that was refused because of the size of its job; empty for another refusal."""
-    is_too_large = any(code.encode() in (fault.body or b"") for code in TOO_LARGE)
-    return smaller(lines) if is_too_large else ""
+def suggest_smaller(fault: ChatpipeError, lines: int) -> None:
+    """Name the option for smaller jobs if an upload or a create was refused because of its size."""
+    smaller_text = smaller(lines)
+    if fault.http_status == _TOO_LARGE:
+        fault.fix = smaller_text or fault.fix
+    elif smaller_text and any(code.encode() in (fault.body or b"") for code in TOO_LARGE):
+        fault.fix = f"{fault.fix}, or {smaller_text}" if fault.fix else smaller_text
 
 
 def _shown(job: ProviderJob, part: InputPart, number: PartNumber, *, is_new: bool) -> dict[str, Value]:

@@ -10,7 +10,7 @@ from chatpipe.batch.provider_jobs.open_jobs import OpenJobs
 from chatpipe.errors import ChatpipeError, quantity
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.part_record import PartRecord
-from chatpipe.jobs.submission import PartNumber, Submission, lacks_room, smaller_fix
+from chatpipe.jobs.submission import PartNumber, Submission, lacks_room, suggest_smaller
 
 
 class PartQueue:
@@ -70,7 +70,7 @@ class PartQueue:
                 job, _ = self._submission.submit(part, self._parts.file, part_number)
             except ChatpipeError as fault:
                 if not lacks_room(fault) or not self._open_jobs.awaited():
-                    fault.fix = ", or ".join(filter(None, (fault.fix, smaller_fix(fault, part.count))))
+                    suggest_smaller(fault, part.count)
                     raise
                 self._note(f"{fault.what.removesuffix('.')}: submitted again when another job has ended")
                 self._held.append(number)
