@@ -29,70 +29,87 @@ def answer_items(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, dis
     effect between two steps.
     """
     with open_run_servers(spec) as servers:
-        tally = Tally(spec.defaults.get("model"))
+        run = _LiveRun(spec, out, display)
         try:
             with delay_signals():
-                fault = _run(spec, servers, items, out, tally, display)
+                fault = run.answer(servers, items)
         except Interrupted:
-            if (tally.finished or tally.abandoned) and not out.is_complete:
-                spec.console.note(end.interruption_text(spec, tally))
+            run.note_interruption()
             raise
         if fault is not None:
             raise with_part(out, fault)
     return Status.OK
 
 
-def _run(
-    spec: RunSpec,
-    servers: Servers,
-    items: AsyncIterator[Item],
-    out: OpenOutput,
-    tally: Tally,
-    display: ProgressOptions,
-) -> ChatpipeError | None:
-    """Answer all items. Returns the fault of the run, None if the output is complete."""
-    started = time.monotonic()
-    progress = Progress(display, tally, started, spec.console.note)
-    with ExitStack() as stack:
-        store = stack.enter_context(open_store(spec))
-        tally.send_reasons = store.send_reasons
-        emitter = stack.enter_context(open_emitter(spec, out, tally, progress))
-        resources = open_resources(spec, servers, store, stack)
+class _LiveRun:
+    """A run in progress. Its emitter fills the tally, its display shows it, and its end is worded from it."""
+
+    def __init__(self, spec: RunSpec, out: OpenOutput, display: ProgressOptions) -> None:
+        self._spec = spec
+        self._out = out
+        self._display = display
+        self._tally = Tally(spec.defaults.get("model"))
+        self._started = time.monotonic()
+
+    def answer(self, servers: Servers, items: AsyncIterator[Item]) -> ChatpipeError | None:
+        """Answer all items. Returns the fault of the run, None if the output is complete."""
+        spec, tally = self._spec, self._tally
+        progress = Progress(self._display, tally, self._started, spec.console.note)
+        with ExitStack() as stack:
+            store = stack.enter_context(open_store(spec))
+            tally.send_reasons = store.send_reasons
+            emitter = stack.enter_context(open_emitter(spec, self._out, tally, progress))
+            resources = open_resources(spec, servers, store, stack)
+            session = Session(spec, resources, emitter, progress)
+            raise_if_received()
+            stop = self._drive(session, self._after_jobs(resources, items))
+            wall_s = time.monotonic() - self._started
+            fault = self._conclude(resources, stop)
+            end.note_failed_tools(spec, tally)
+            if self._display.has_summary:
+                end.print_summary(spec, tally, wall_s, fault)
+        return fault
+
+    def note_interruption(self) -> None:
+        """Print what a signal has interrupted, unless nothing was done yet or the output is complete."""
+        if (self._tally.finished or self._tally.abandoned) and not self._out.is_complete:
+            self._spec.console.note(end.interruption_text(self._spec, self._tally))
+
+    def _after_jobs(self, resources: RunResources, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+        """The items that have a result in this run, after the wait for the jobs that make them."""
         jobs = resources.jobs
-        session = Session(spec, resources, emitter, progress)
-        raise_if_received()
         if jobs is not None:
-            items = jobs.prepare(items, display)
-            tally.open_jobs = jobs.open_counts()
+            items = jobs.prepare(items, self._display)
+            self._tally.open_jobs = jobs.open_counts()
+        return items
+
+    def _drive(self, session: Session, items: AsyncIterator[Item]) -> Stop | None:
+        """Run the event loop, and write the report whatever ends it. Raises Interrupted for a signal."""
         try:
             stop = run_loop(session.run(items))
         except BaseException:
             with suppress(CannotWrite):  # the fault of the run matters more
-                end.write_report(spec, tally, time.monotonic() - started)
+                self._write_report()
             raise
-        end.write_report(spec, tally, time.monotonic() - started)
+        self._write_report()
         if stop is not None and stop.signal is not None:
-            tally.abandoned = stop.abandoned
+            self._tally.abandoned = stop.abandoned
             raise Interrupted(stop.signal)
         raise_if_received()
-        wall_s = time.monotonic() - started
-        fault = _conclude(spec, resources, stop, out, tally)
-        end.note_failed_tools(spec, tally)
-        if display.has_summary:
-            end.print_summary(spec, tally, wall_s, fault)
-    return fault
+        return stop
 
+    def _write_report(self) -> None:
+        end.write_report(self._spec, self._tally, time.monotonic() - self._started)
 
-def _conclude(
-    spec: RunSpec, resources: RunResources, stop: Stop | None, out: OpenOutput, tally: Tally
-) -> ChatpipeError | None:
-    """Complete the output if every line is good. Returns the fault of the run otherwise."""
-    jobs = resources.jobs
-    if stop is None and tally.looked_up_in_vain and (text := resources.store.reused_in_vain_text()):
-        spec.console.note(text)
-    fault = end.fault_of_run(spec, stop, tally)
-    if jobs is not None and stop is None:
-        fault = jobs.finish(fault)
-    if stop is None and fault is None:
-        end.complete_output(spec, resources.store, out, keeps_journal=jobs is not None and jobs.needs_journal)
-    return fault
+    def _conclude(self, resources: RunResources, stop: Stop | None) -> ChatpipeError | None:
+        """Complete the output if every line is good. Returns the fault of the run otherwise."""
+        spec, tally, jobs = self._spec, self._tally, resources.jobs
+        if stop is None and tally.looked_up_in_vain and (text := resources.store.reused_in_vain_text()):
+            spec.console.note(text)
+        fault = end.fault_of_run(spec, stop, tally)
+        if jobs is not None and stop is None:
+            fault = jobs.finish(fault)
+        if stop is None and fault is None:
+            keeps_journal = jobs is not None and jobs.needs_journal
+            end.complete_output(spec, resources.store, self._out, keeps_journal=keeps_journal)
+        return fault
