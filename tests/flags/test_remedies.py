@@ -710,6 +710,8 @@ UNTRIED = {
     },
     "tests/server/test_url_forms.py looks at them": {"server/url_forms.py", "server/url_refusals.py"},
     "they are advice": {
+        "commands/man.py: install chatpipe again",
+        "server/keys.py: raise the limit that 'ulimit -u' shows",
         "server/server_choice.py: unset one of them, or choose by -p or --base-url",
         "response/capture.py: see chatpipe show --help",
         "output/player.py: see chatpipe show --help",
