@@ -10,9 +10,15 @@ from chatpipe.inputs.delimited import COMMA
 from chatpipe.output.text import encode_text
 
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-# The beginnings of what a spreadsheet runs: a formula may follow white space, and be of full width.
-_FORMULA = re.compile(r"[\t\r\n ]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+# A spreadsheet runs what begins with one of these, also of full width.
+_RUN = r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
+# It may pass over white space, and over characters that nobody sees.
+_BLANK = r"\s\x00-\x1f\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"
+_SEPARATORS = re.compile(r"[,;\t\r\n]")
+_NUMBER = rf"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?=[{_BLANK}]*(?:[,;\t\r\n\"]|\Z))"
+_BEFORE_FORMULA = re.compile(
+    rf'(?:\A|(?<![,;"{_BLANK}])(?=[,;"{_BLANK}]))[,;"{_BLANK}]*+(?={_RUN})(?!{_NUMBER})'
+)
 _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
 
 
@@ -66,11 +72,19 @@ def _encoded(line: str) -> bytes:
 
 
 def without_formula(text: str) -> str:
-    """The text with an apostrophe before what a spreadsheet would run. A number of JSON is none of that.
+    """The text with an apostrophe before each formula that a spreadsheet would run. A number is none.
 
+    It is at the beginning, or where a cell begins if other characters separate cells than in this table, as
+    they do in the spreadsheets of many countries. Quotes protect nothing there, nor a line end in them.
     Source: OWASP, CSV Injection.
     """
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    return _BEFORE_FORMULA.sub(_guarded, text)
+
+
+def _guarded(match: re.Match[str]) -> str:
+    before = match[0]
+    begins_cell = _SEPARATORS.search(before) or (match.start() == 0 and '"' not in before)
+    return f"{before}'" if begins_cell else before
 
 
 def encodable(text: str) -> str:

@@ -169,7 +169,7 @@ def test_with_csv_safe_a_cell_that_needs_no_guard_comes_out_to_the_byte() -> Non
     form = table("tsv", "=a", "b", source="tsv", into="x", csv_safe=True)
     assert form.head() == b"'=a\tb\tx\n"
     carried = cell_row("\\N", "=\\t", verbatim=["\\N", "=\\t"])
-    assert form.row(good(carried, "+1")) == b"\\N\t'=\\\\t\t'+1\n"
+    assert form.row(good(carried, "+a")) == b"\\N\t'=\\\\t\t'+a\n"
 
 
 def test_columns_of_the_same_name_keep_their_cells() -> None:
