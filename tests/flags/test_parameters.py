@@ -153,6 +153,11 @@ def test_every_field_of_the_api_has_an_option() -> None:
             ["--tool-choice", '{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}}'],
             {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}},
         ),
+        "a format of another server": (
+            ["--response-format", '{"type":"grammar","grammar":"x"}'],
+            {"response_format": {"type": "grammar", "grammar": "x"}},
+        ),
+        "Mistral's choice": (["--tool-choice", "any"], {"tool_choice": "any"}),
         "the id of a voice": (["--audio-voice", '{"id":"v"}'], {"audio": {"voice": {"id": "v"}}}),
         "function call auto": (["--function-call", "auto"], {"function_call": "auto"}),
         "function call none": (["--function-call", "none"], {"function_call": "none"}),

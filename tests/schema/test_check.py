@@ -244,14 +244,34 @@ MESSAGES: dict[str, tuple[object, tuple[str, str, str, str]]] = {
         {"content": "x"},
         ("", "required", "has no 'role'", "add one of developer, system, user, assistant, tool, function"),
     ),
-    "a string": ("hi", ("", "type", "is 'hi', not an object", "")),
+    "a string": ("hi", ("", "type", "is 'hi', not an object", 'write {"role": "user", "content": ...}')),
+    "a string for a part": (
+        {"role": "user", "content": ["hi"]},
+        ("/content/0", "type", "is 'hi', not an object", 'write {"type": "text", "text": ...}'),
+    ),
+    "one call without its array": (
+        {"role": "assistant", "tool_calls": {"id": "a"}},
+        ("/tool_calls", "type", "is an object, not an array", "write an array, also for one call"),
+    ),
+    "Gemini's parts": (
+        {"role": "user", "parts": [{"text": "x"}]},
+        ("", "required", "has no 'content'", "write it in place of 'parts'"),
+    ),
+    "the Responses API's call": (
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+        ("", "required", "has no 'role'", "write it as one of the 'tool_calls' of an assistant message"),
+    ),
+    "the Responses API's result": (
+        {"type": "function_call_output", "call_id": "a", "output": "3"},
+        ("", "required", "has no 'role'", "write it as a message with the role tool"),
+    ),
     "no content": (
         {"role": "user"},
         ("", "required", "has no 'content'", "add a string, or an array of parts"),
     ),
     "null from a user": (
         {"role": "user", "content": None},
-        ("/content", "type", "is null, not a string or an array", ""),
+        ("/content", "type", "is null, not a string or an array", "write a string, or an array of parts"),
     ),
     "no part": (
         {"role": "user", "content": []},

@@ -382,6 +382,12 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "warning", "too-much-inside", said(user(PICTURE, SOUND), user(DOCUMENT, PICTURE)),
         "/messages/1/content/0",
         "brings what is inside the request to 50.0 MB, and OpenAI takes 50 MB", OTHER),
+    "a country by its name": (
+        "warning", "country-code",
+        {"web_search_options": {"user_location": {
+            "type": "approximate", "approximate": {"country": "Sweden"}}}},
+        "/web_search_options/user_location/approximate/country",
+        "is 'Sweden', not a code of two letters", "write one such as SE"),
     "many labels": (
         "warning", "metadata-size", {"metadata": {str(number): "x" for number in range(17)}},
         "/metadata", "has 17 pairs, at most 16 allowed", ""),
@@ -490,6 +496,9 @@ LEFT_ALONE: dict[str, Change] = {
     "no tool wanted, none there": {"tool_choice": "none"},
     "128 tools": {"tools": [function(f"f{number}") for number in range(128)]},
     "a named tool that is there": {"tools": [function("f")], "tool_choice": function("f")},
+    "a country by its code": {
+        "web_search_options": {"user_location": {"type": "approximate", "approximate": {"country": "SE"}}}
+    },
     "16 labels": {"metadata": {str(number): "x" * 512 for number in range(16)}},
     "the largest bias": {"logit_bias": {"1": 100, "2": -100.0}},
     "audio with its voice": SPOKEN,

@@ -67,8 +67,10 @@ def _value(parameter: Parameter, value: Any) -> Any:
             return dict(value)
         case "empty object":
             return {}
-        case "type":
+        case "type" if not value.startswith("{"):
             return {"type": value}
+        case "type":
+            return _choice(parameter, value)
         case "name or object" | "choice of tool" | "choice of function":
             return _choice(parameter, value)
     return value

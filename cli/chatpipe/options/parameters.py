@@ -24,7 +24,7 @@ ParameterKind = Literal[
     "one or more",  # repeatable; a single value is sent bare, not in an array
     "numbers by key",  # repeatable KEY=NUMBER
     "texts by key",  # repeatable KEY=TEXT
-    "type",  # an object with this type, replacing any other
+    "type",  # an object with this type, or JSON, replacing any other
     "name or object",  # a name, or JSON
     "choice of tool",  # a word, a name, or JSON
     "choice of function",
@@ -116,7 +116,7 @@ TABLE: tuple[Parameter, ...] = (
     _row(
         "response-format",
         "type",
-        "Form of the answer: text or json_object",
+        "Form of the answer: text, json_object, or JSON",
         words="text json_object",
         metavar="TYPE",
         heading="Structured output",

@@ -252,10 +252,13 @@ def _as_tool_choice(choice: Value, body: Mapping[str, Value]) -> Value:
     """Expand a bare name to the form of the API: type function, or custom if the tool is a custom one."""
     if not isinstance(choice, str) or choice in ("auto", "none", "required"):
         return choice
-    for tool in as_list(body.get("tools")):
-        if _value_at(tool, ("custom", "name")) == choice:
-            return {"type": "custom", "custom": {"name": choice}}
-    return {"type": "function", "function": {"name": choice}}
+    kinds = ("custom", "function")
+    tools = as_list(body.get("tools"))
+    found = {kind for kind in kinds for tool in tools if _value_at(tool, (kind, "name")) == choice}
+    if choice == "any" and not found:  # Mistral's word
+        return choice
+    kind = "custom" if "custom" in found else "function"
+    return {"type": kind, kind: {"name": choice}}
 
 
 def _in_reading_order(body: dict[str, Value]) -> dict[str, Value]:

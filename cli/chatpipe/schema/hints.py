@@ -32,7 +32,14 @@ _FOR_TYPE = {
     "arguments": "write the arguments as a JSON string",
     "messages": "write an array of objects with role and content",
     "tools": "write an array, also for one tool",
+    "tool_calls": "write an array, also for one call",
+    "content": "write a string, or an array of parts",
     "response_format": 'write {"type": "json_object"}, or another type',
+}
+# The items of an array by its name.
+_FOR_ITEM = {
+    "messages": 'write {"role": "user", "content": ...}',
+    "content": 'write {"type": "text", "text": ...}',
 }
 _FOR_KEYWORD = {"type": _FOR_TYPE, "minItems": _FOR_EMPTY}
 
@@ -56,20 +63,31 @@ _SAME_WORDS = {
 _FOR_WORD = {
     "tool_use": "write it as one of the 'tool_calls' of the message",
     "tool_result": "write it as a message with the role tool",
+    "function_call": "write it as one of the 'tool_calls' of an assistant message",
+    "function_call_output": "write it as a message with the role tool",
 }
+_CALL_FORM = 'write {"id": ..., "type": "function", "function": {"name": ..., "arguments": ...}}'
 _LONGEST_NAME = 64  # characters that the API allows
 
 
-def for_missing(key: str, path: list[str | int], value: object) -> str:
+def for_missing(key: str, path: list[str | int], value: dict[str, Any]) -> str:
     """The hint for an object at path that has no such key."""
     if key in ("type", "function", "custom") and (form := _tool_form(path, value)):
         return form
+    if key == "function" and path[-2:-1] == ["tool_calls"]:
+        return _CALL_FORM
+    if key == "role" and isinstance(kind := value.get("type"), str) and kind in _FOR_WORD:
+        return _FOR_WORD[kind]
+    if key == "content" and (other := next((word for word in ("parts", "text") if word in value), "")):
+        return f"write it in place of '{other}'"
     return _FOR_MISSING.get(key, f"add '{key}'")
 
 
 def for_value(keyword: str, path: list[str | int], value: object) -> str:
     """The hint for a value at path that breaks a keyword; empty if there is none."""
     hint = _FOR_KEYWORD.get(keyword, {}).get(str(path[-1]) if path else "", "")
+    if keyword == "type" and isinstance(path[-1] if path else "", int):
+        hint = _FOR_ITEM.get(str(path[-2]), "")
     if hint or keyword not in ("type", "enum"):
         return hint
     if path == ["function_call"]:
@@ -82,9 +100,9 @@ def for_value(keyword: str, path: list[str | int], value: object) -> str:
 def for_word(word: str, allowed: list[str]) -> str:
     """The hint for a word that is not one of those allowed; empty if there is none."""
     same = _SAME_WORDS.get(word)
-    return (
-        f"did you mean '{same}'?" if same in allowed else did_you_mean(word, allowed, _FOR_WORD.get(word, ""))
-    )
+    if same in allowed:
+        return f"did you mean '{same}'?"
+    return did_you_mean(word, allowed, _FOR_WORD.get(word, ""))
 
 
 def _tool_form(path: list[str | int], value: Any) -> str:

@@ -116,6 +116,16 @@ def _audio_not_streamable(body: Object) -> Iterator[Breach]:
         yield Breach("/audio/format", f"is {quote(encoding)}, and OpenAI streams pcm16 only")
 
 
+def _country_code(body: Object) -> Iterator[Breach]:
+    location = as_object(as_object(body["web_search_options"]).get("user_location"))
+    country = as_object(location.get("approximate")).get("country")
+    if isinstance(country, str) and not (len(country) == 2 and country.isascii() and country.isalpha()):
+        yield Breach(
+            "/web_search_options/user_location/approximate/country",
+            f"is {quote(country)}, not a code of two letters",
+        )
+
+
 def _metadata_size(body: Object) -> Iterator[Breach]:
     metadata = as_object(body["metadata"])
     if len(metadata) > 16:
@@ -172,6 +182,7 @@ PARAMETER_RULES = (
     Rule("audio-without-modality", "warning", ("audio",), _audio_without_modality,
          "ask for it, or leave it out"),
     Rule("audio-not-streamable", "warning", ("audio",), _audio_not_streamable, OTHER_SERVER),
+    Rule("country-code", "warning", ("web_search_options",), _country_code, "write one such as SE"),
     Rule("metadata-size", "warning", ("metadata",), _metadata_size, ""),
     Rule("other-servers-word", "warning",
          (*_EXTENSION_VALUES, "response_format", "modalities", "top_logprobs"),
