@@ -139,7 +139,7 @@ def test_a_file_that_a_run_needs_may_not_be_written_twice(
 
 def test_killed_at_any_moment_nothing_that_was_answered_is_sent_again(harness: RunHarness) -> None:
     """Only requests in flight may be sent again: at most -j of them for each kill."""
-    kills, jobs, lines = 8, 16, 300
+    kills, jobs, lines = 8, 16, 600
     prompts = [f"p{number}" for number in range(lines)]
     harness.write(*prompts)
     harness.latency_s = 0.005
@@ -149,7 +149,10 @@ def test_killed_at_any_moment_nothing_that_was_answered_is_sent_again(harness: R
     ] = []  # what the journal had at each kill, and the number of prompts by then
     for _ in range(kills):
         with harness.begin("-j", str(jobs)) as process:
-            harness.until_prompts(len(harness.prompts) + moments.randrange(1, 44))
+            number = len(harness.prompts) + moments.randrange(1, 44)
+            # However late the kill comes, there are lines left for the next one.
+            harness.held = number + 20
+            harness.until_prompts(number)
             time.sleep(moments.uniform(0, 0.005))
             process.kill()
             process.wait()
@@ -157,6 +160,8 @@ def test_killed_at_any_moment_nothing_that_was_answered_is_sent_again(harness: R
         whole = harness.journal.read_bytes().rpartition(b"\n")[0] if harness.journal.exists() else b""
         again.append(({text.split()[0] for text in texts(whole) if text}, len(harness.prompts)))
         assert not harness.out.exists()
+    harness.held = None
+    harness.gate.set()
     assert harness.resume("-j", str(jobs)) == (0, b"", b"")
     times_sent = Counter(harness.prompts)
 
