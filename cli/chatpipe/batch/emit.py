@@ -12,7 +12,6 @@ from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tally import Tally
 from chatpipe.output.target import OpenOutput
 from chatpipe.response.caveats import caveats
-from chatpipe.response.completion import is_plain_text
 
 
 class ResultEmitter:
@@ -43,7 +42,7 @@ class ResultEmitter:
     def emit(self, result: Result) -> None:
         """Write a result that is recorded already. Raises CannotWrite."""
         completion = result.completion
-        if completion is not None and not is_plain_text(completion):
+        if completion is not None and not result.is_plain:
             form = self._run_format
             only_first = not form.has_all_choices and result.is_good
             self._console.warn_once(

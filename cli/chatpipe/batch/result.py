@@ -43,6 +43,7 @@ class Result(LineRecord):
     why a request got no answer; an answer that is not good has none. earlier_usage is the usage of the
     turns before the answer, which were paid for too. server is the one that answered in this run. in_job:
     a job of the Batch API did, at its price. has_failed_tool: the command of a tool failed before the answer.
+    is_plain: the completion is a plain text, so that there is nothing to warn of.
     """
 
     item: Item
@@ -58,6 +59,7 @@ class Result(LineRecord):
     server: str | None = None
     in_job: bool = False
     has_failed_tool: bool = False
+    is_plain: bool = False
 
 
 class ResultBuilder:
@@ -93,8 +95,8 @@ class ResultBuilder:
             return self._of_fault(item, fingerprint, answer, fault, latency_s)
         completion = answer.completion
         assert completion is not None
-        is_good = self._takes_any_text and is_plain_text(completion)
-        verdict = None if is_good else self._verdict(item, completion, answer)
+        is_plain = is_plain_text(completion)
+        verdict = None if is_plain and self._takes_any_text else self._verdict(item, completion, answer)
         outcome = OK if verdict is None else verdict.outcome
         body: Value = completion
         if answer.body is not None and not _has_lone_surrogate(item.custom_id):
@@ -105,6 +107,7 @@ class ResultBuilder:
             make_response(200, answer.request_id, body),
             None if verdict is None else LineError(str(outcome), verdict.what),
             completion=completion,
+            is_plain=is_plain,
         )
 
     def of_input(self, item: Item) -> Result:
@@ -139,6 +142,7 @@ class ResultBuilder:
             fingerprint=found.fingerprint or "",
             earlier_usage=found.earlier_usage,
             has_failed_tool=found.has_failed_tool,
+            is_plain=found.completion is not None and is_plain_text(found.completion),
         )
 
     def _metadata(
@@ -206,8 +210,7 @@ class ResultBuilder:
             response,
             LineError(code, fault_message(fault)),
             completion=answer.completion if outcome is Outcome.truncated else None,
-            fault=fault,
-        )
+        )._replace(status=fault.status, fault=fault)
 
     def _reason(self, item: Item, fingerprint: str, found: ResultLine, known: Outcome) -> str:
         """The reason why a recorded answer is not good; empty if the recorded one holds.
@@ -236,7 +239,7 @@ class ResultBuilder:
         error: LineError | None,
         *,
         completion: dict[str, Value] | None = None,
-        fault: ChatpipeError | None = None,
+        is_plain: bool = False,
     ) -> Result:
         outcome = metadata.outcome
         is_good = self._is_good(outcome, completion)
@@ -246,14 +249,15 @@ class ResultBuilder:
             make_line(item.custom_id, metadata, response, None if is_good else error),
             completion,
             is_good,
-            OUTCOMES[outcome].status if fault is None else fault.status,
+            OUTCOMES[outcome].status,
             metadata.latency_s,
-            fault,
+            None,
             metadata.fingerprint,
             metadata.earlier_usage,
             metadata.server,
             metadata.engine == BY_JOBS,
             bool(metadata.failed_tools),
+            is_plain,
         )
 
 

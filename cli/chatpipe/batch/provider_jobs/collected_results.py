@@ -24,7 +24,7 @@ from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
 from chatpipe.jobs.whole_results import has_its_size, is_old, settled_job, whole_results
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.line_record import LineRecord
 from chatpipe.system.spool import Spool
 
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
@@ -48,7 +48,7 @@ class _JobFile:
         self.used = bytearray(len(file))  # 1 for a result that find() has returned
 
 
-class _FoundResult(NamedTuple):
+class _FoundResult(LineRecord):
     """A result: its file, its number there, its line, and the object in the line."""
 
     job_file: _JobFile
