@@ -155,7 +155,7 @@ class ResultBuilder:
             answer.attempts,
             latency_s,
             answer.earlier_usage,
-            timestamp(time.time()),
+            answer.at or timestamp(time.time()),
             answer.server or self._server,
             answer.engine or self._engine,
             answer.failed_tools,

@@ -55,7 +55,8 @@ class Answer(LineRecord):
     After earlier turns (conversation/loop.py), earlier_usage holds the usage of each, null if the server
     did not report it, and failed_tools the names of the tools whose command failed. turns_exhausted is
     true if the answer calls tools but no further turn is allowed. server is the name of the one that sent it,
-    of several in one run. engine is the way in which it came, None for the usual one.
+    of several in one run. engine is the way in which it came, None for the usual one. at is the time when it
+    came, as timestamp() writes it, None for this moment.
     """
 
     completion: dict[str, Value] | None
@@ -68,6 +69,7 @@ class Answer(LineRecord):
     turns_exhausted: bool = False
     server: str | None = None
     engine: str | None = None
+    at: str | None = None
 
 
 # The answer of one attempt, and its failure for the retry decision: None if no retry can help.

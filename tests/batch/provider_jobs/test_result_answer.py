@@ -11,6 +11,7 @@ import pytest
 from chatpipe.batch.provider_jobs.result_answer import answer_of
 
 REQUEST = httpx.Request("POST", "http://a.test/v1/chat/completions")
+AT = "2026-01-31T12:00:00.000Z"
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ REQUEST = httpx.Request("POST", "http://a.test/v1/chat/completions")
     ],
 )
 def test_the_reason_of_a_line_without_a_reply(record: dict[str, Any], says: str) -> None:
-    answer = answer_of(record, json.dumps(record).encode(), REQUEST)
+    answer = answer_of(record, json.dumps(record).encode(), REQUEST, AT)
     assert answer is not None
     assert answer.fault is not None
     assert (answer.fault.what, answer.attempts) == (says, 0)
@@ -32,14 +33,29 @@ def test_the_reason_of_a_line_without_a_reply(record: dict[str, Any], says: str)
 
 @pytest.mark.parametrize("record", [{}, {"error": None}, {"error": ""}, {"response": {}, "error": [1]}])
 def test_a_line_that_says_nothing(record: dict[str, Any]) -> None:
-    assert answer_of(record, json.dumps(record).encode(), REQUEST) is None
+    assert answer_of(record, json.dumps(record).encode(), REQUEST, AT) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}),
+        (200, [{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}]),
+        (400, {"error": {"message": "no"}}),
+    ],
+)
+def test_an_answer_is_of_the_time_when_its_file_came(status: int, body: Any) -> None:
+    record = {"response": {"status_code": status, "body": body}, "error": None}
+    answer = answer_of(record, json.dumps(record).encode(), REQUEST, AT)
+    assert answer is not None
+    assert (answer.at, answer.fault is None) == (AT, status == 200)
 
 
 def test_a_line_that_a_job_had_no_room_for_goes_into_the_next_run() -> None:
     """The rate and the retries of this run do not matter."""
     body = {"error": {"message": "slow down"}}
     record = {"response": {"status_code": 429, "body": body}, "error": None}
-    answer = answer_of(record, json.dumps(record).encode(), REQUEST)
+    answer = answer_of(record, json.dumps(record).encode(), REQUEST, AT)
     assert answer is not None
     assert answer.fault is not None
     assert (answer.fault.http_status, answer.fault.fix) == (429, "run the same command again")

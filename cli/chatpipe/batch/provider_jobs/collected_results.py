@@ -25,6 +25,7 @@ from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
 from chatpipe.jobs.whole_results import has_its_size, is_old, settled_job, whole_results
 from chatpipe.line_record import LineRecord
+from chatpipe.response.result_line import timestamp
 from chatpipe.system.spool import Spool
 
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
@@ -33,17 +34,20 @@ _ALONE = "add --engine local"
 
 
 class _JobFile:
-    """A result file of a job. latency_s is the time that the job took.
+    """A result file of a job. latency_s is the time that the job took, at that at which it was collected.
 
     is_final returns True if the provider has no more of the file than this.
     """
 
-    __slots__ = ("file", "is_final", "latency_s", "token", "used")
+    __slots__ = ("at", "file", "is_final", "latency_s", "token", "used")
 
-    def __init__(self, file: ResultFile, token: str, latency_s: float, is_final: Callable[[], bool]) -> None:
+    def __init__(
+        self, file: ResultFile, token: str, latency_s: float, at: str, is_final: Callable[[], bool]
+    ) -> None:
         self.file = file
         self.token = token
         self.latency_s = latency_s
+        self.at = at
         self.is_final = is_final
         self.used = bytearray(len(file))  # 1 for a result that find() has returned
 
@@ -89,7 +93,8 @@ class CollectedResults:
         Raises the fault of a request, and BrokenAnswer for files that stay in doubt, or are not named.
         """
         job = settled_job(api, job)
-        are_old = is_old(job, api.connection.context.now())
+        now = api.connection.context.now()
+        are_old = is_old(job, now)
         part = self._records.records[token]
         reasons = self._reasons[token] = LineReasons(job, part)
         api.connection.console.warnings(f"{job.id} {job.status}: {text}" for text in reasons.summary())
@@ -107,7 +112,7 @@ class CollectedResults:
         latency_s = max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0
         for id_, file in whole_results(api, job, download, part.size).items():
             is_final = (lambda: True) if are_old else cache(partial(has_its_size, api, id_, file))
-            self._files.append(_JobFile(file, token, latency_s, is_final))
+            self._files.append(_JobFile(file, token, latency_s, timestamp(now), is_final))
             self._strange += file.strange
         self._search_order = list(self._files)
         self._jobs[token] = job
@@ -218,8 +223,9 @@ class CollectedResults:
             raise BrokenAnswer(what, place=place, fix="run the same command later")
 
     def _take(self, found: _FoundResult) -> CollectedAnswer:
-        found.job_file.used[found.number] = 1
-        answer = answer_of(found.record, found.line, self._request)
+        job_file = found.job_file
+        job_file.used[found.number] = 1
+        answer = answer_of(found.record, found.line, self._request, job_file.at)
         if answer is None:
-            answer = unsent(self._reasons[found.job_file.token].of(None))
-        return CollectedAnswer(answer, found.job_file.latency_s)
+            answer = unsent(self._reasons[job_file.token].of(None))
+        return CollectedAnswer(answer, job_file.latency_s)

@@ -22,15 +22,15 @@ from chatpipe.wire.answer import Answer, NullReceiver
 from chatpipe.wire.key_filter import answer_without_secrets, may_need_filter, read_without_secrets
 
 
-def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) -> Answer | None:
+def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request, at: str) -> Answer | None:
     """The answer of a result, read as the reply of a server is. None for a line that says nothing.
 
-    line has the text of the record. request is that of any line, for messages.
+    line has the text of the record. request is that of any line, for messages. at is the time of the answer.
     """
     response: Any = record.get("response")
     body: Any = response.get("body") if isinstance(response, dict) else None
     if body is not None and response.get("status_code") == 200 and _is_usual(body):
-        answer = Answer(body, request_id=_request_id(response), engine=BY_JOBS)
+        answer = Answer(body, request_id=_request_id(response), engine=BY_JOBS, at=at)
         return answer_without_secrets(answer)[0] if may_need_filter(body, line) else answer
     status = None if body is None else response.get("status_code")
     if not isinstance(status, int) or not 100 <= status <= 599:
@@ -44,7 +44,7 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request) ->
     answer, _, _ = run_without_loop(read_without_secrets(reply, headers, request, NullReceiver()))
     if isinstance(answer.fault, TryLater):
         answer.fault.fix = "run the same command again"  # the rate of this run does not matter
-    return answer._replace(engine=BY_JOBS)
+    return answer._replace(engine=BY_JOBS, at=at)
 
 
 def _is_usual(body: Any) -> bool:
