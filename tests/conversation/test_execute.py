@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chatpipe.conversation import execute
+from chatpipe.conversation import execute, process
 from chatpipe.conversation.execute import (
     Toolbox,
     ToolsStopped,
@@ -26,8 +26,9 @@ from chatpipe.conversation.process import ChildProcess, CommandResult
 from chatpipe.errors import Interrupted, MissingInput, UsageFault
 from chatpipe.system.signals import interruptible
 from support.parametrize import cases
-from support.patience import until
+from support.patience import PATIENCE_S, until
 from support.process import has_ended
+from support.speed import at_any_speed
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 Make = Callable[..., Toolbox]
@@ -288,19 +289,24 @@ IGNORES = pytest.mark.parametrize(
 
 
 @IGNORES
-def test_time_out_ends_the_whole_tree(toolbox: Make, console: Told, tmp_path: Path, ignores: str) -> None:
+@at_any_speed
+def test_time_out_ends_the_whole_tree(
+    factor: int, toolbox: Make, console: Told, tmp_path: Path, ignores: str
+) -> None:
     """The grandchild holds the pipe: a parent that waits for its end would wait for a minute."""
     script = f"{ignores} sh -c '{ignores} echo $$ >{tmp_path}/pid; echo half; sleep 60; :' & wait; wait"
-    since = time.monotonic()
-    text = result(toolbox({"f": sh(script)}, timeout_s=1.5))
-    assert 1.5 <= time.monotonic() - since < 50
-    assert text == "error: the tool took longer than 1.5 s\nstdout:\nhalf"
-    assert console.notes == ["tool 'f' took longer than 1.5 s: the model is told"]
+    since, limit_s = time.monotonic(), 0.5 * factor
+    console.notes.clear()
+    text = result(toolbox({"f": sh(script)}, timeout_s=limit_s))
+    assert limit_s <= time.monotonic() - since < 50
+    assert text == f"error: the tool took longer than {limit_s:g} s\nstdout:\nhalf"
+    assert console.notes == [f"tool 'f' took longer than {limit_s:g} s: the model is told"]
     until(lambda: has_ended(int((tmp_path / "pid").read_text())))
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing tells what is in a session")
-def test_a_time_out_also_ends_other_process_groups(toolbox: Make, tmp_path: Path) -> None:
+@at_any_speed
+def test_a_time_out_also_ends_other_process_groups(factor: int, toolbox: Make, tmp_path: Path) -> None:
     """timeout(1) makes such a group, and so does a shell with job control for each job."""
     script = f"""
         import os, subprocess
@@ -308,8 +314,8 @@ def test_a_time_out_also_ends_other_process_groups(toolbox: Make, tmp_path: Path
         open("{tmp_path}/pid", "w").write(str(inner.pid))
         inner.wait()
     """
-    text = result(toolbox({"f": python(script)}, timeout_s=3))
-    assert text.startswith("error: the tool took longer than 3 s")
+    text = result(toolbox({"f": python(script)}, timeout_s=factor))
+    assert text.startswith(f"error: the tool took longer than {factor} s")
     until(lambda: has_ended(int((tmp_path / "pid").read_text())))
 
 
@@ -322,7 +328,10 @@ def test_a_background_process_of_a_tool_is_neither_awaited_nor_killed(toolbox: M
     os.kill(int(text), signal.SIGKILL)
 
 
-def test_output_behind_the_end_of_the_command_is_still_read(toolbox: Make) -> None:
+def test_output_behind_the_end_of_the_command_is_still_read(
+    toolbox: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_LINGER_S", PATIENCE_S)
     assert result(toolbox({"f": sh("(sleep 0.1; echo late) & echo soon")})) == "soon\nlate"
 
 

@@ -14,6 +14,7 @@ import pytest
 from jobs.test_submission import write_input
 from serve.client import Running, get, serving
 from support.process import Done, run, start
+from support.speed import at_any_speed
 
 
 @pytest.fixture(scope="module")
@@ -141,14 +142,17 @@ def test_what_comes_of_jobs_that_do_not_end_well(
     assert words in done.stderr.decode()
 
 
-def test_a_wait_that_ends_before_the_job(tmp_path: Path) -> None:
+@at_any_speed
+def test_a_wait_that_ends_before_the_job(factor: int, tmp_path: Path) -> None:
+    folder, limit = tmp_path / str(factor), f"{0.5 * factor:g}"
+    folder.mkdir()
     with serving("--batch-life", "1h", "--fault", "status=500:on=poll:every=2") as server:
-        path = str(write_input(tmp_path, lines=1))
+        path = str(write_input(folder, lines=1))
         jobs(server, "submit", path)
-        done = jobs(server, "wait", path, "--poll", "0.05", "--max-wait", "0.5", "--retries", "0")
+        done = jobs(server, "wait", path, "--poll", "0.05", "--max-wait", limit, "--retries", "0")
     assert (done.status, done.stdout) == (124, b"")
     assert b"the wait goes on" in done.stderr
-    assert done.stderr.endswith(b"1 job not ended after 0.5 s: run the same command later\n")
+    assert done.stderr.endswith(f"1 job not ended after {limit} s: run the same command later\n".encode())
 
 
 def test_a_wait_of_no_time_looks_once(tmp_path: Path) -> None:

@@ -120,11 +120,11 @@ def test_streamed_echo_is_chunked_one_delta_a_chunk() -> None:
 
 
 def test_pause_waits_that_long() -> None:
+    before = time.monotonic()
     with asking(b"a", Pause(0.05), b"b", Close()) as (_, sock):
         assert sock.recv(10) == b"a"
-        before = time.monotonic()
         assert sock.recv(10) == b"b"
-        assert 0.03 < time.monotonic() - before < 5
+        assert time.monotonic() - before >= 0.05
 
 
 def test_wait_for_holds_until_the_event_is_set() -> None:
