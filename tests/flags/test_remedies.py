@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -667,6 +667,7 @@ UNTRIED = {
             "wire/whole_answer.py",
             "wire/faults.py",
             "wire/refusals.py",
+            "wire/unpack.py",
             "server/server.py",
             "server/tls.py",
         ),
@@ -677,6 +678,7 @@ UNTRIED = {
             "batch/provider_jobs/job_parts.py",
             "batch/provider_jobs/open_jobs.py",
             "batch/provider_jobs/job_journal.py",
+            "batch/provider_jobs/run_jobs.py",
         ),
         *("batch/conflicts.py: add -o OUT or --journal FILE", "batch/conflicts.py: add --journal FILE"),
         "batch/conflicts.py: leave out all --base-url but one",
@@ -702,6 +704,7 @@ UNTRIED = {
     "they need a terminal": {"output/formats.py: use -o FILE, or -o -"},
     "they run another program": {
         *("request/media.py", "conversation/transcript.py", "inputs/elements.py", "inputs/not_jsonl.py"),
+        "inputs/rows.py: jq -c '..|scalars|{text: .}' FILE",
     },
     "they are those of recorded answers, which rows try": {
         "options/outcomes.py: change the prompt, or --allow refused",
@@ -743,20 +746,32 @@ def test_every_exception_is_in_use() -> None:
 def source_remedies() -> Iterator[tuple[str, str]]:
     """(module, text) of every remedy; `{}` stands for what is filled in."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            for node in _fixes(call):
-                if (text := _text(node)) and re.search(r"(?<![\w-])--?[a-z]|chatpipe |\bjq ", text):
-                    yield path.relative_to(PACKAGE).as_posix(), text
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        constants = {
+            target.id: each.value
+            for each in module.body
+            if isinstance(each, ast.Assign)
+            for target in each.targets
+            if isinstance(target, ast.Name)
+        }
+        found = (
+            text for call in ast.walk(module) for node in _fixes(call, constants) if (text := _text(node))
+        )
+        for text in dict.fromkeys(found):
+            if re.search(r"(?<![\w-])--?[a-z]|chatpipe |\bjq ", text):
+                yield path.relative_to(PACKAGE).as_posix(), text
 
 
-def _fixes(node: ast.AST) -> Iterator[ast.AST]:
-    """The texts of `fix=...` in a call, and of `fix = ...`."""
+def _fixes(node: ast.AST, constants: Mapping[str, ast.expr]) -> Iterator[ast.AST]:
+    """The texts of `fix=...` in a call, and of `fix = ...` and `fix += ...`, and those of constants there."""
     values: list[ast.expr] = []
     if isinstance(node, ast.Call):
         values = [each.value for each in node.keywords if each.arg in ("fix", "recorded_fix")]
-    elif isinstance(node, ast.Assign) and any("fix" in ast.unparse(each).lower() for each in node.targets):
-        values = [node.value]
-    for value in values:
+    elif isinstance(node, ast.Assign | ast.AugAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        values = [node.value] if any("fix" in ast.unparse(each).lower() for each in targets) else []
+    names = {each.id for value in values for each in ast.walk(value) if isinstance(each, ast.Name)}
+    for value in (*values, *(constants[name] for name in names & constants.keys())):
         inner = {
             id(part) for each in ast.walk(value) if isinstance(each, ast.JoinedStr) for part in each.values
         }
