@@ -570,6 +570,34 @@ def test_missing_counts_of_usage_are_null(usage: str, line: str) -> None:
     assert whole(body(more=usage), "usage").stdout == line
 
 
+@cases(
+    ("sent", "written"),
+    {
+        "0": ("0", "0"),
+        "the largest count": ("999999999999999", "999999999999999"),
+        "more than any answer has": ("1000000000000000", "null"),
+        "beyond 64 bits": ("123456789012345678901234567890", "null"),
+        "below 0": ("-3", "null"),
+        "a whole float": ("5.0", "5"),
+        "a part of a token": ("1.5", "2"),
+        "as text": ('"7"', "7"),
+        "0 as text": ('"0"', "0"),
+        "no number": ("true", "null"),
+        "an object": ("{}", "null"),
+    },
+)
+def test_a_number_that_is_no_count_is_null_and_never_0(sent: str, written: str) -> None:
+    text = body(more=f',"usage":{{"completion_tokens":{sent},"total_tokens":2000000000000000}}')
+    line = whole(text, "usage").stdout
+    assert json.loads(line)["prompt_tokens"] is None
+    assert f'"completion_tokens":{written},' in line
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "1.5", "123456789012345678901234567890", "1e-400"])
+def test_other_numbers_are_written_as_they_came(number: str) -> None:
+    assert f'"created":{number},' in whole(body(more=f',"created":{number},"x":1'), "json").stdout
+
+
 ODD = {
     "choices a number": '{"choices":5}',
     "choices an object": '{"choices":{"a":1}}',

@@ -157,15 +157,14 @@ def _with_counts(usage: dict[str, Value]) -> dict[str, Value]:
     """A usage object with those of the three counts that it states in any words."""
     counts = _parse_usage(usage)
     values = zip(_COUNTS, (counts.prompt, counts.completion, counts.total), strict=True)
-    # A count of 0 is written only if the server wrote it.
-    return {**{name: count for name, count in values if count or _states(usage, name)}, **_rest(usage)}
+    # 0 is written only if the server wrote it: a number that cannot be a count says nothing.
+    return {**{name: count for name, count in values if count or _states_zero(usage, name)}, **_rest(usage)}
 
 
-def _states(usage: Mapping[str, Value], name: str) -> bool:
+def _states_zero(usage: Mapping[str, Value], name: str) -> bool:
     words = {"prompt_tokens": _PROMPT_WORDS, "completion_tokens": _COMPLETION_WORDS}.get(name, (name,))
     return any(
-        _OTHER_WORDS.get(_squeeze(word)) in words and _number(value) is not None
-        for word, value in usage.items()
+        _OTHER_WORDS.get(_squeeze(word)) in words and _number(value) == 0 for word, value in usage.items()
     )
 
 
