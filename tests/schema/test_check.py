@@ -451,6 +451,11 @@ def test_a_row_with_a_misspelt_prompt_has_no_other_problem(row: dict[str, Any]) 
     assert (problem.pointer, problem.hint) == (f"/{next(iter(row))}", "did you mean 'prompt'?")
 
 
+def test_the_input_of_another_api_is_named_as_messages() -> None:
+    problems = {problem.pointer: problem.hint for problem in check({"model": "m", "input": "x"})}
+    assert problems["/input"] == "did you mean 'messages'?"
+
+
 def test_model_may_come_later() -> None:
     row = {"messages": HELLO["messages"]}
     assert console(row, without_model=True) == []

@@ -162,10 +162,10 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "arguments in an array": (
         "warning", "bad-arguments", said(HI, called("[1]")),
         "/messages/1/function_call/arguments", NO_OBJECT, OTHER),
-    "arguments of a call that are empty": (
+    "arguments of a call that are blank": (
         "warning", "bad-arguments",
         said(HI, {"role": "assistant", "tool_calls": [
-            {"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]}, answers("a")),
+            {"id": "a", "type": "function", "function": {"name": "f", "arguments": " "}}]}, answers("a")),
         "/messages/1/tool_calls/0/function/arguments", NO_OBJECT, OTHER),
     "a call by the user": (
         "warning", "key-of-another-role", said(HI | {"tool_calls": []}),
@@ -473,7 +473,8 @@ LEFT_ALONE: dict[str, Change] = {
     "keys of null": said(HI | {"tool_calls": None, "refusal": None, "tool_call_id": None}),
     "audio in base64, in lines": said(user(sound(data="AAAA\nAA_-=", format="wav"))),
     "no function wanted": {"function_call": "none"},
-    "a column that is an empty text": {"texts": ""},
+    "columns of a row": {"text": "x", "input": "x", "contents": ["x"]},
+    "no arguments": said(HI, called("")),
     "a document by its address": said(
         user({"type": "file", "file": {"filename": "a", "file_data": "https://example.com/a.pdf"}})
     ),

@@ -146,9 +146,17 @@ def misspelt_keys(body: Object) -> Iterator[Breach]:
             yield Breach(pointer, "is not a key that any server is known to take", f"did you mean '{known}'?")
 
 
+def _is_column(key: str, body: Object) -> bool:
+    """True if the key is more likely a column of a row, which has its prompt elsewhere."""
+    return (key == "text" and not isinstance(body[key], dict)) or (
+        key in ("input", "contents") and "messages" in body
+    )
+
+
 def _key_of_another_api(body: Object) -> Iterator[Breach]:
     for key in _OTHER_APIS.keys() & body.keys():
-        yield Breach("/" + key, "is a key of other APIs", _OTHER_APIS[key])
+        if not _is_column(key, body):
+            yield Breach("/" + key, "is a key of other APIs", _OTHER_APIS[key])
     functions = [
         (f"/tools/{at}/function/", as_object(tool.get("function"))) for at, tool in objects(body.get("tools"))
     ]

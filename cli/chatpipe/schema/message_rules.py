@@ -80,13 +80,16 @@ def _call_ids(message: Object) -> Iterator[tuple[int, str]]:
 
 
 def _bad_arguments(body: Object) -> Iterator[Breach]:
-    """OpenAI takes arguments as the model wrote them, and Ollama those alone that are a JSON object."""
+    """OpenAI takes arguments as the model wrote them, and Ollama those alone that are a JSON object.
+
+    Servers themselves leave them empty for a tool without parameters.
+    """
     for index, message in objects(body.get("messages")):
         calls = objects(message.get("tool_calls"))
         functions = [(f"tool_calls/{at}/function", call.get("function")) for at, call in calls]
         for place, function in [*functions, ("function_call", message.get("function_call"))]:
             arguments = string_or_none(as_object(function).get("arguments"))
-            if arguments is not None and not _is_json_object(arguments):
+            if arguments and not _is_json_object(arguments):
                 yield Breach(
                     f"/messages/{index}/{place}/arguments",
                     "is not a JSON object, and not every server takes that",
