@@ -22,7 +22,7 @@ from chatpipe.options.output import FORMATS
 from chatpipe.wire.answer import Answer
 from support.parametrize import cases
 
-MAKER = ResultBuilder(frozenset(), FORMATS["results"])
+BUILDER = ResultBuilder(frozenset(), FORMATS["results"])
 BAD = "bad"  # a line that is no request
 STORED = "stored"  # what a line that was answered before begins with
 
@@ -50,32 +50,37 @@ async def some_turns() -> None:
 
 
 class Run:
-    """An engine and everything around it. log tells what happened: asked, sent, out and let go."""
+    """A driver and its engine. Their store, stop policy, sender and output are this object.
+
+    log has the events in order, each with the id of its item: `asked` for the budget, `sent`, `out`; and
+    `let go` when the sender was stopped. recorded has the numbers of results, observed their ids, in order.
+    peak is the highest number in flight.
+    """
 
     def __init__(
         self,
         *,
-        places: int = 2,
+        slots: int = 2,
         window: int | None = None,
         dedupe: bool = False,
         budget: int = 1000,
         halts: dict[str, Stop] | None = None,
     ) -> None:
         """budget: items that may be sent. halts: results that end the run, by their ids."""
-        self.capacity = ConcurrencyLimit(places)
+        self.capacity = ConcurrencyLimit(slots)
         self.log: list[str] = []
-        self.read = 0
-        self.kept: list[int] = []
-        self.came: list[str] = []
+        self.items_read = 0
+        self.recorded: list[int] = []
+        self.observed: list[str] = []
         self.peak = 0
         self._left = budget
         self._halts = halts or {}
-        self._flying: dict[int, tuple[str, asyncio.Future[Answer]]] = {}
+        self._in_flight: dict[int, tuple[str, asyncio.Future[Answer]]] = {}
         self.write: Callable[[Result], None] = lambda result: None
         self.has_journal = False
         self.room = 1000  # answers in flight for which there is room on the disk
         self.driver = Driver(
-            Engine(self, self.capacity), self, self, MAKER, self._emit, DriverOptions(window, dedupe)
+            Engine(self, self.capacity), self, self, BUILDER, self._emit, DriverOptions(window, dedupe)
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -92,7 +97,7 @@ class Run:
             raise CannotWrite("no room")
 
     def record(self, number: int, result: Result) -> None:
-        self.kept.append(number)
+        self.recorded.append(number)
 
     # The stop policy
 
@@ -102,7 +107,7 @@ class Run:
         return Stop(ChatpipeError("no money")) if self._left < 0 else None
 
     def observe(self, number: int, result: Result) -> Stop | None:
-        self.came.append(result.item.custom_id)
+        self.observed.append(result.item.custom_id)
         return self._halts.get(result.item.custom_id)
 
     # The sender
@@ -110,12 +115,12 @@ class Run:
     async def send(self, request: RunRequest) -> tuple[Answer, float]:
         self.log.append(f"sent {request.custom_id}")
         future = asyncio.get_running_loop().create_future()
-        self._flying[request.line] = request.custom_id, future
-        self.peak = max(self.peak, len(self._flying))
+        self._in_flight[request.line] = request.custom_id, future
+        self.peak = max(self.peak, len(self._in_flight))
         try:
             return await future, 0.1
         finally:
-            del self._flying[request.line]
+            del self._in_flight[request.line]
 
     def stop(self) -> None:
         self.log.append("let go")
@@ -123,13 +128,13 @@ class Run:
     # The output
 
     def _emit(self, result: Result) -> None:
-        assert result.item.custom_id in self.came
+        assert result.item.custom_id in self.observed
         self.write(result)
         self.log.append(f"out {result.item.custom_id}")
 
     async def _counted(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
         async for each in items:
-            self.read += 1
+            self.items_read += 1
             yield each
 
     async def begin(self, items: AsyncIterator[Item]) -> None:
@@ -139,22 +144,22 @@ class Run:
     async def reply(self, *texts: str) -> None:
         """Answer these in one turn, in that order, as when they come in one burst."""
         for text in texts:
-            self._reply_to(next(line for line, (name, _) in self._flying.items() if name == text))
+            self._reply_to(next(line for line, (name, _) in self._in_flight.items() if name == text))
         await some_turns()
 
     def _reply_to(self, line: int) -> None:
-        text, future = self._flying[line]
+        text, future = self._in_flight[line]
         future.set_result(answer(text))
 
     async def reply_to_all(self) -> None:
-        while self._flying:
-            for line in list(self._flying):
+        while self._in_flight:
+            for line in list(self._in_flight):
                 self._reply_to(line)
             await some_turns()
 
     async def reply_to_some(self, rng: random.Random) -> None:
         """Answer a part of what is in flight, in any order."""
-        flying = list(self._flying)
+        flying = list(self._in_flight)
         for line in rng.sample(flying, rng.randint(1, len(flying))):
             self._reply_to(line)
         await some_turns()
@@ -175,7 +180,7 @@ class Run:
 
     @property
     def flying(self) -> list[str]:
-        return [text for text, _ in self._flying.values()]
+        return [text for text, _ in self._in_flight.values()]
 
     def logged(self, what: str) -> list[str]:
         return [line.removeprefix(f"{what} ") for line in self.log if line.startswith(f"{what} ")]
@@ -197,7 +202,7 @@ def halt(text: str, *, now: bool = False) -> dict[str, Stop]:
 
 
 async def test_the_next_is_sent_before_another_answer_of_the_same_burst_is_read() -> None:
-    run = await begun("abcdef", places=3)
+    run = await begun("abcdef", slots=3)
     run.log.clear()
     await run.reply("a", "b", "c")
     assert [line for line in run.log if not line.startswith("asked")] == [
@@ -211,20 +216,20 @@ async def test_the_next_is_sent_before_another_answer_of_the_same_burst_is_read(
     await run.finish()
 
 
-@pytest.mark.parametrize("places", [1, 2, 5, 300])
-async def test_all_places_are_used_and_no_more(places: int) -> None:
-    run = Run(places=places)
+@pytest.mark.parametrize("slots", [1, 2, 5, 300])
+async def test_all_slots_are_used_and_no_more(slots: int) -> None:
+    run = Run(slots=slots)
     texts = [f"p{number}" for number in range(1000)]
     await run.begin(lines(texts))
-    assert len(run.flying) == places
+    assert len(run.flying) == slots
     await run.finish()
-    assert run.peak == places
+    assert run.peak == slots
     assert run.logged("sent") == texts
     assert sorted(run.logged("out")) == sorted(texts)
 
 
 async def test_more_places_are_taken_with_the_next_answer() -> None:
-    run = await begun("abcdefgh", places=2)
+    run = await begun("abcdefgh", slots=2)
     run.capacity.limit = 4
     await run.reply("a")
     assert run.flying == ["b", "c", "d", "e"]
@@ -233,7 +238,7 @@ async def test_more_places_are_taken_with_the_next_answer() -> None:
 
 
 async def test_fewer_places_are_left_empty_and_taken_again_when_there_are_more() -> None:
-    run = await begun("abcdefgh", places=4)
+    run = await begun("abcdefgh", slots=4)
     run.capacity.limit = 2
     await run.reply("a")
     assert run.flying == ["b", "c", "d"]
@@ -250,22 +255,22 @@ async def test_fewer_places_are_left_empty_and_taken_again_when_there_are_more()
 
 
 @cases(
-    "places, size, expected",
+    "slots, size, expected",
     {
         "one place": (1, 1, 2),
-        "as many as places": (16, 1, 32),
+        "as many as slots": (16, 1, 32),
         "256 at most": (1000, 1, 1256),
         "one if they are large": (16, 5 << 20, 17),
         "a few if they are not small": (16, 1 << 20, 20),
     },
 )
-async def test_so_much_is_read_ahead(places: int, size: int, expected: int) -> None:
+async def test_so_much_is_read_ahead(slots: int, size: int, expected: int) -> None:
     """The engine reads the items in flight and the same number ahead."""
-    run = Run(places=places)
+    run = Run(slots=slots)
     text = "x" * size
     await run.begin(item(number, text) async for number, text in _endless(text))
-    assert len(run.flying) == places
-    assert run.read == expected
+    assert len(run.flying) == slots
+    assert run.items_read == expected
     signal.raise_signal(signal.SIGTERM)
     await some_turns()
     await run.finish()
@@ -287,7 +292,7 @@ async def test_an_item_is_sent_when_it_has_come_not_with_the_one_after_it() -> N
             number += 1
             yield item(number, text)
 
-    run = Run(places=2)
+    run = Run(slots=2)
     await run.begin(items())
     for text in "abc":
         await typed.put(text)
@@ -301,7 +306,7 @@ async def test_an_item_is_sent_when_it_has_come_not_with_the_one_after_it() -> N
 
 async def test_a_line_without_a_request_counts_only_after_earlier_lines_are_sent() -> None:
     """A halt rule would otherwise end the run over a line that is far behind."""
-    run = await begun(["a", "b", "c", BAD, "d"], places=2, halts=halt(BAD))
+    run = await begun(["a", "b", "c", BAD, "d"], slots=2, halts=halt(BAD))
     assert run.logged("out") == []
     await run.reply("a")
     assert run.logged("out") == ["a", BAD]
@@ -315,14 +320,14 @@ async def test_a_line_without_a_request_counts_only_after_earlier_lines_are_sent
 # In order
 
 
-@pytest.mark.parametrize("places", [1, 2, 8])
+@pytest.mark.parametrize("slots", [1, 2, 8])
 @pytest.mark.parametrize("window", [1, 2, 5])
-async def test_a_slow_first_item_holds_the_others_within_the_window(window: int, places: int) -> None:
+async def test_a_slow_first_item_holds_the_others_within_the_window(window: int, slots: int) -> None:
     texts = [f"p{number}" for number in range(12)]
-    run = await begun(texts, places=places, window=window)
+    run = await begun(texts, slots=slots, window=window)
     while others := [text for text in run.flying if text != "p0"]:
         await run.reply(*others)
-    assert run.logged("sent") == texts[: window if places > 1 else 1]
+    assert run.logged("sent") == texts[: window if slots > 1 else 1]
     assert run.logged("out") == []
     await run.reply("p0")
     await run.finish()
@@ -331,8 +336,8 @@ async def test_a_slow_first_item_holds_the_others_within_the_window(window: int,
 
 async def test_the_window_also_counts_lines_without_a_request() -> None:
     texts = ["a", *[f"{STORED} {number}" for number in range(9)], "b"]
-    run = await begun(texts, places=4, window=3)
-    assert run.kept == [1, 2]
+    run = await begun(texts, slots=4, window=3)
+    assert run.recorded == [1, 2]
     assert run.logged("out") == []
     await run.reply("a")
     assert run.flying == ["b"]
@@ -343,23 +348,23 @@ async def test_the_window_also_counts_lines_without_a_request() -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 async def test_every_item_has_exactly_one_result_in_any_order_of_replies(seed: int) -> None:
-    """Any places that change, any window, any answers at hand, equal items, replies in any order."""
+    """A number of slots that changes, any window, any answers at hand, equal items, replies in any order."""
     rng = random.Random(seed)
     most = rng.choice([1, 2, 3, 8, 40])
     window = rng.choice([None, None, 1, 2, 7, 50])
     dedupe = rng.random() < 0.5
     names = ["a", "b", "c", *(f"p{number}" for number in range(30)), BAD, f"{STORED} x", f"{STORED} y"]
     texts = [rng.choice(names) for _ in range(rng.choice([0, 1, 5, 80]))]
-    run = await begun(texts, places=most, window=window, dedupe=dedupe)
+    run = await begun(texts, slots=most, window=window, dedupe=dedupe)
     while run.flying:
         run.capacity.limit = rng.randint(1, most)
         await run.reply_to_some(rng)
         if window is not None:
-            assert len(run.kept) - len(run.logged("out")) <= window
+            assert len(run.recorded) - len(run.logged("out")) <= window
     await run.end()
 
-    assert sorted(run.kept) == list(range(len(texts)))
-    assert sorted(run.came) == sorted(texts)
+    assert sorted(run.recorded) == list(range(len(texts)))
+    assert sorted(run.observed) == sorted(texts)
     assert sorted(run.logged("out")) == sorted(texts)
     assert window is None or run.logged("out") == texts
     assert run.peak <= most
@@ -373,18 +378,18 @@ async def test_every_item_has_exactly_one_result_in_any_order_of_replies(seed: i
 
 
 async def test_an_item_that_equals_one_in_line_is_not_sent() -> None:
-    run = await begun("abbc", places=1, dedupe=True)
+    run = await begun("abbc", slots=1, dedupe=True)
     await run.reply("a")
     await run.reply("b")
     assert run.logged("out") == ["a", "b", "b"]
     await run.reply("c")
     await run.end()
     assert run.logged("sent") == ["a", "b", "c"]
-    assert run.kept == [0, 1, 2, 3]
+    assert run.recorded == [0, 1, 2, 3]
 
 
 async def test_an_item_that_equals_one_that_is_never_sent_has_no_result() -> None:
-    run = await begun("abbb", places=1, dedupe=True, halts=halt("a"))
+    run = await begun("abbb", slots=1, dedupe=True, halts=halt("a"))
     await run.reply("a")
     await run.end()
     assert run.logged("out") == run.logged("sent") == ["a"]
@@ -395,18 +400,18 @@ async def test_the_number_of_duplicates_that_wait_for_one_answer_is_limited(
 ) -> None:
     """An endless input of one question, with a slow answer to it, does not fill the memory."""
     monkeypatch.setattr("chatpipe.batch.driver._FOLLOWERS", 3)
-    run = await begun("a" * 8, places=1, dedupe=True)
-    assert run.read == 5  # one is sent, three wait for it, and one is not put beside them
+    run = await begun("a" * 8, slots=1, dedupe=True)
+    assert run.items_read == 5  # one is sent, three wait for it, and one is not put beside them
     await run.reply("a")
     await run.finish()
-    assert run.kept == list(range(8))
+    assert run.recorded == list(range(8))
 
 
 # The budget
 
 
 async def test_the_budget_is_asked_once_an_item_when_its_place_is_there() -> None:
-    run = await begun("abcde", places=2)
+    run = await begun("abcde", slots=2)
     assert run.log == ["asked a", "asked b", "sent a", "sent b"]
     await run.reply("b")
     assert run.log[4:] == ["out b", "asked c", "sent c"]
@@ -414,9 +419,9 @@ async def test_the_budget_is_asked_once_an_item_when_its_place_is_there() -> Non
     assert run.logged("asked") == list("abcde")
 
 
-@pytest.mark.parametrize("places", [1, 2, 8])
-async def test_an_exhausted_budget_stops_the_next_item_but_none_it_allowed(places: int) -> None:
-    run = await begun("abcdefgh", places=places, budget=4)
+@pytest.mark.parametrize("slots", [1, 2, 8])
+async def test_an_exhausted_budget_stops_the_next_item_but_none_it_allowed(slots: int) -> None:
+    run = await begun("abcdefgh", slots=slots, budget=4)
     await run.finish()
     assert [*dict.fromkeys(run.logged("asked"))] == list("abcde")
     assert run.logged("sent") == run.logged("out") == list("abcd")
@@ -435,7 +440,7 @@ async def test_a_budget_is_exhausted_only_when_nothing_is_in_flight() -> None:
             self.granted += 1
             return None
 
-    run = Refunded(places=3)
+    run = Refunded(slots=3)
     await run.begin(lines("abc"))
     for name in "abc":
         assert run.logged("sent")[-1] == name
@@ -449,7 +454,7 @@ async def test_a_budget_is_exhausted_only_when_nothing_is_in_flight() -> None:
 
 
 async def test_halt_soon_sends_nothing_more_and_waits_for_requests_in_flight() -> None:
-    run = await begun("abcdefgh", places=3, halts=halt("b"))
+    run = await begun("abcdefgh", slots=3, halts=halt("b"))
     await run.reply("b", "a")
     assert run.logged("sent") == ["a", "b", "c"]
     await run.reply("c")
@@ -460,7 +465,7 @@ async def test_halt_soon_sends_nothing_more_and_waits_for_requests_in_flight() -
 
 @cases("now", {"soon": False, "now": True})
 async def test_in_order_a_result_ends_the_run_when_it_comes_not_when_it_is_its_turn(now: bool) -> None:
-    run = await begun("abcdefgh", places=4, window=16, halts=halt("b", now=now))
+    run = await begun("abcdefgh", slots=4, window=16, halts=halt("b", now=now))
     await run.reply("d", "b")
     assert run.logged("sent") == list("abcde")
     assert run.flying == ([] if now else ["a", "c", "e"])
@@ -470,14 +475,14 @@ async def test_in_order_a_result_ends_the_run_when_it_comes_not_when_it_is_its_t
 
 
 async def test_halt_now_abandons_requests_in_flight() -> None:
-    run = await begun("abcdefgh", places=3, halts=halt("b", now=True))
+    run = await begun("abcdefgh", slots=3, halts=halt("b", now=True))
     await run.reply("b")
     await run.end()
     assert (run.logged("out"), run.logged("sent"), run.flying) == (["b"], ["a", "b", "c"], [])
 
 
 async def test_results_held_for_order_are_delivered_when_the_run_halts() -> None:
-    run = await begun("abcdefgh", places=3, window=9, halts=halt("a", now=True))
+    run = await begun("abcdefgh", slots=3, window=9, halts=halt("a", now=True))
     await run.reply("c")
     await run.reply("d", "a")
     await run.end()
@@ -486,7 +491,7 @@ async def test_results_held_for_order_are_delivered_when_the_run_halts() -> None
 
 @pytest.mark.usefixtures("signals_apart")
 async def test_the_first_signal_sends_no_more_and_the_second_waits_for_nothing() -> None:
-    run = await begun("abcdefgh", places=3)
+    run = await begun("abcdefgh", slots=3)
     signal.raise_signal(signal.SIGINT)
     await some_turns()
     await run.reply("a")
@@ -502,7 +507,7 @@ async def test_an_output_that_fails_ends_the_run_before_the_rest_of_a_burst_send
     def full(result: Result) -> None:
         raise CannotWrite("no space")
 
-    run = await begun("abcdefgh", places=4)
+    run = await begun("abcdefgh", slots=4)
     run.write = full
     await run.reply("a", "b", "c", "d")
     assert run.logged("sent") == ["a", "b", "c", "d"]
@@ -517,7 +522,7 @@ async def test_an_output_that_fails_loses_no_answer_if_there_is_a_journal() -> N
     def full(result: Result) -> None:
         raise CannotWrite("no space")
 
-    run = await begun("abcdefgh", places=4)
+    run = await begun("abcdefgh", slots=4)
     run.has_journal = True
     run.write = full
     await run.reply("a", "b")
@@ -526,12 +531,12 @@ async def test_an_output_that_fails_loses_no_answer_if_there_is_a_journal() -> N
     await run.reply("c", "d")
     with pytest.raises(CannotWrite, match=r"no space$"):
         await run.end()
-    assert (run.logged("sent"), run.kept, run.logged("out")) == (["a", "b", "c", "d"], [0, 1, 2, 3], [])
+    assert (run.logged("sent"), run.recorded, run.logged("out")) == (["a", "b", "c", "d"], [0, 1, 2, 3], [])
 
 
 async def test_as_many_are_in_flight_as_there_is_room_for_answers() -> None:
     """Once there is none for any, nothing more is sent, and those in flight are kept."""
-    run = Run(places=4)
+    run = Run(slots=4)
     run.has_journal = True
     run.room = 2
     await run.begin(lines("abcdefgh"))
@@ -542,7 +547,7 @@ async def test_as_many_are_in_flight_as_there_is_room_for_answers() -> None:
     await run.reply("c", "d")
     with pytest.raises(CannotWrite, match="no room"):
         await run.end()
-    assert (run.logged("sent"), run.kept, run.logged("out")) == ([*"abcd"], [0, 1, 2, 3], [*"abcd"])
+    assert (run.logged("sent"), run.recorded, run.logged("out")) == ([*"abcd"], [0, 1, 2, 3], [*"abcd"])
 
 
 @cases(
@@ -561,7 +566,7 @@ async def test_a_full_output_says_how_many_answers_are_lost(
     def full(result: Result) -> None:
         raise CannotWrite("no space")
 
-    run = Run(places=4, window=window)
+    run = Run(slots=4, window=window)
     await run.begin(lines("abcdefgh"))
     run.write = full
     await run.reply(*replies)
@@ -575,7 +580,7 @@ async def test_a_reader_that_is_gone_ends_the_run_too() -> None:
     def gone(result: Result) -> None:
         raise Interrupted(signal.SIGPIPE)
 
-    run = await begun("abcd", places=2)
+    run = await begun("abcd", slots=2)
     run.write = gone
     await run.reply("a")
     with pytest.raises(Interrupted):
@@ -589,7 +594,7 @@ async def test_a_failing_input_sends_nothing_more_and_loses_nothing_in_flight() 
             yield item(number, text)
         raise MissingInput("cannot read")
 
-    run = Run(places=2)
+    run = Run(slots=2)
     await run.begin(items())
     await run.reply("b", "a")
     with pytest.raises(MissingInput, match="cannot read"):
@@ -607,7 +612,7 @@ async def test_a_budget_that_fails_in_the_turn_of_an_answer_is_the_end_of_the_ru
                 raise ChatpipeError("no price")
             return super().reserve(request)
 
-    run = NoPrice(places=1)
+    run = NoPrice(slots=1)
     await run.begin(lines("abcd"))
     await run.reply("a")
     await run.reply("b")

@@ -111,13 +111,12 @@ class Driver:
         self._queued = 0  # submitted but not yet sent
         self._in_flight = 0
         self._moved = asyncio.Event()  # a request was sent or answered
-        self._awaits_move = False
-        self._numbered = 0
+        self._awaits_move = False  # the reader waits for it
+        self._numbered = 0  # items of this shard so far
         self._emitted = 0  # with a window only
         self._reordered: dict[int, Result] = {}  # results that wait for an earlier one
-        self._followers: dict[
-            str, list[tuple[int, Item]]
-        ] = {}  # by fingerprint, items that wait for an answer
+        # By fingerprint of a request in flight, the items with the same one: numbers and items.
+        self._followers: dict[str, list[tuple[int, Item]]] = {}
         self._following = 0  # the number of items in _followers
         self._unwritten = 0  # answers of this run that could not be written
         self._error: BaseException | None = None

@@ -32,8 +32,8 @@ def fault_of_run(spec: RunSpec, stop: Stop | None, tally: Tally) -> ChatpipeErro
     """The reason why the run stopped, else the failures of its lines. None if all lines are good."""
     if stop is not None:
         fault = stop.fault
-        goes_on = isinstance(fault, NoServerLeft)
-        if fault is not None and (goes_on or fault.status in (Status.BUDGET, Status.TRY_LATER)):
+        has_no_server = isinstance(fault, NoServerLeft)
+        if fault is not None and (has_no_server or fault.status in (Status.BUDGET, Status.TRY_LATER)):
             fault.fix = f"{fault.fix}, {remedies.next_run(spec)}"
         elif isinstance(fault, Halted):
             fault.fix = remedies.remedy(spec, tally, is_whole=False)

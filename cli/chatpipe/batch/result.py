@@ -128,17 +128,17 @@ class ResultBuilder:
         fingerprint is that of the item. The line may have another one.
         """
         found = ResultLine(values.loads_exact(line))
-        known = self._recorded.outcome(item, fingerprint, found, Outcome(outcome))
-        is_good = self._is_good(known, found.completion)
-        reason = "" if is_good else self._reason(item, fingerprint, found, known)
-        renamed = found.renamed(item.custom_id, item.line, known, is_good=is_good, reason=reason)
+        judged = self._recorded.outcome(item, fingerprint, found, Outcome(outcome))
+        is_good = self._is_good(judged, found.completion)
+        reason = "" if is_good else self._reason(item, fingerprint, found, judged)
+        renamed = found.renamed(item.custom_id, item.line, judged, is_good=is_good, reason=reason)
         return Result(
             item,
-            known,
+            judged,
             line if renamed.record == found.record else values.dumps(renamed.record),
             found.completion,
             is_good,
-            Status.OK if is_good else OUTCOMES[known].status,
+            Status.OK if is_good else OUTCOMES[judged].status,
             fingerprint=found.fingerprint or "",
             earlier_usage=found.earlier_usage,
             has_failed_tool=found.has_failed_tool,

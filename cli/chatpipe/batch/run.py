@@ -22,21 +22,21 @@ def run_batch(spec: RunSpec) -> int:
     sources = spec.draft.sources
     refuse_engine_conflicts(spec)
     with open_lines(spec.file, sources, spec.reader.form) as lines:
-        source = RunInput(
+        run_input = RunInput(
             lines, spec.reader, spec.input, spec.console, own_ids_once=spec.resume.match == "id"
         )
         refuse_conflicts(spec)
         _check_transports(spec)
         display = _progress_options(spec)  # it looks at stdin, so it precedes read_head()
-        source.read_head()
+        run_input.read_head()
         if spec.report.dry_run:
-            return dry_run.print_estimate(source.items(), spec)
+            return dry_run.print_estimate(run_input.items(), spec)
         inputs, is_only_copy = [*sources.names, *spec.input_files], spec.journal_path is None
         with open_target(spec.output, inputs, escape=True, is_only_copy=is_only_copy) as out:
             if spec.only_requests:
                 profile = spec.endpoint.profile
-                return requests_only.write_requests(source.items(), out, spec.console, profile)
-            return live_run.answer_items(spec, source.items(), out, display)
+                return requests_only.write_requests(run_input.items(), out, spec.console, profile)
+            return live_run.answer_items(spec, run_input.items(), out, display)
 
 
 def _progress_options(spec: RunSpec) -> ProgressOptions:

@@ -49,14 +49,14 @@ class Session:
             self._emit_head(outbound)
             driver = self._driver(outbound)
             self._progress.open(outbound.pauses, outbound.states, outbound.budget.prices)
-            ticking = asyncio.create_task(self._progress.tick())
-            held = asyncio.get_running_loop().call_later(_NOTICE_AFTER_S, notice.release)
+            ticker = asyncio.create_task(self._progress.tick())
+            release = asyncio.get_running_loop().call_later(_NOTICE_AFTER_S, notice.release)
             try:
                 await driver.run(self._progress.count_items(items))
             finally:
-                ticking.cancel()
+                ticker.cancel()
                 self._progress.close()
-                held.cancel()
+                release.cancel()
                 if driver.stop is None and self._progress.has_summary:
                     notice.discard()  # the summary has it
                 notice.close(names_reason=driver.stop is None or driver.stop.is_of_a_line)

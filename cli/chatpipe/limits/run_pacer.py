@@ -196,7 +196,7 @@ class RunPacer(Pacer):
         return reserved
 
     def end(self, attempts: PacedAttempts) -> None:
-        """No further one of these attempts goes before the others."""
+        """Let the first in the queue start again, if these attempts were to go before it."""
         if attempts is self._next:
             self._next = None
             self.move()
@@ -231,7 +231,7 @@ class RunPacer(Pacer):
         return max(wait_s, self.rate.opens_in_s(self.context.monotonic()))
 
     def _wait_for_window_s(self, in_flight: int) -> float | None:
-        """0 if one more may be in flight now, otherwise the seconds to wait, None for any number."""
+        """Seconds until one more than in_flight may start, 0 for now. None: not before an attempt ends."""
         if in_flight >= self.concurrency.limit:
             return None
         if in_flight >= self.window.limit:

@@ -30,7 +30,7 @@ class Receiver(ChunkReceiver, Protocol):
 
 
 class NullReceiver:
-    """A receiver for whom whole answers are of use, so that an interrupted attempt can be repeated."""
+    """A receiver that takes nothing while an answer arrives, so that a failed attempt can be repeated."""
 
     started = False
     takes: Literal["nothing"] = "nothing"

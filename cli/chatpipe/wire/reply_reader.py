@@ -29,7 +29,7 @@ from chatpipe.wire.whole_answer import (
 
 # Far more than any error needs, and an endless one ends here.
 _ERROR_BYTES = 1_000_000
-_PIECE = BodyForm.PIECE  # see OK in options/outcomes.py
+_PIECE = BodyForm.PIECE  # a look-up of less for each reply: see OK in options/outcomes.py
 
 
 def read_arrived(

@@ -40,7 +40,7 @@ _KEY_MASK = (1 << 64) - 1
 _BLOCK_LINES = 64  # of OUT, which are read together
 _DEFAULTS = ResumeOptions()
 _ANY = Acceptance()
-_HEADER_ENTRY = LineKey(None, None)
+_HEADER_ENTRY = LineKey(None, None)  # stands for the header of a journal
 
 
 class RecordedAnswer(NamedTuple):
