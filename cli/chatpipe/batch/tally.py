@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from chatpipe.batch.failure_kinds import FailureKinds
@@ -41,17 +41,15 @@ class Histogram:
     """A histogram of the logarithms of latencies: quantiles within 1 %, in a few kB for any number."""
 
     def __init__(self) -> None:
-        self._buckets: dict[int, int] = {}
-        self._total = 0
+        self._buckets: defaultdict[int, int] = defaultdict(int)
 
     def add(self, seconds: float) -> None:
         bucket = int(math.log(seconds / _LEAST_S) / _GROWTH) if seconds > _LEAST_S else 0
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
-        self._total += 1
+        self._buckets[bucket] += 1
 
     def quantile(self, share: float) -> float | None:
         """The latency that this share of all did not exceed; None if there are no latencies."""
-        left = math.ceil(share * self._total)
+        left = math.ceil(share * sum(self._buckets.values()))
         for bucket in sorted(self._buckets):
             left -= self._buckets[bucket]
             if left <= 0:
