@@ -11,6 +11,7 @@ import pytest
 
 from commands.asking import ask, words
 from support.parametrize import cases
+from support.patience import PATIENCE_S
 from support.process import CHATPIPE, environment, run, sh, start
 from support.servers.loopback import (
     Answer,
@@ -466,7 +467,7 @@ def test_echo_opens_no_socket_and_needs_no_home(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
-        timeout=20,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "Hello"

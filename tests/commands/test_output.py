@@ -13,6 +13,7 @@ import pytest
 
 from commands.asking import ask
 from support.parametrize import cases
+from support.patience import PATIENCE_S
 from support.process import NO_BYTECODE, Process, begun, environment, run, sh, start
 from support.programs import program
 from support.servers.loopback import (
@@ -277,7 +278,7 @@ class Project:
             capture_output=True,
             check=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE_S,
         )
         return [line.split()[0] for line in done.stdout.splitlines() if not line.startswith("make:")]
 

@@ -19,6 +19,7 @@ import pytest
 
 from support import patience
 from support.parametrize import cases
+from support.patience import PATIENCE_S
 from support.servers import loopback
 from support.servers.loopback import (
     Close,
@@ -38,7 +39,7 @@ CHAT = b'{"messages":[{"role":"user","content":"hi you"}]}'
 
 @contextlib.contextmanager
 def connected(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as sock:
         yield sock
 
 
@@ -398,7 +399,7 @@ def test_many_writes_over_tls(size: int) -> None:
     handler: Handler = lambda _: loopback.event_stream(pieces)  # noqa: E731
     with serve(handler, tls=loopback.tls_contexts().server) as server:
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", server.port, timeout=10, context=loopback.tls_contexts().client
+            "127.0.0.1", server.port, timeout=PATIENCE_S, context=loopback.tls_contexts().client
         )
         for _ in range(2):
             connection.request("POST", "/", b"x")

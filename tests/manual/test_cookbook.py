@@ -13,6 +13,7 @@ import pytest
 
 from manual import pages
 from serve.client import serving
+from support.patience import PATIENCE_S
 from support.process import sh
 from support.programs import find_programs, program
 
@@ -42,7 +43,9 @@ def test_recipes_run_as_they_are_printed(
     for name, url in zip(_FLEET, servers, strict=True):
         commands = commands.replace(name, url)
     settings = {"HOME": str(tmp_path), "CHATPIPE_BASE_URL": servers[0], "CHATPIPE_MODEL": "gpt-4o-mini"}
-    done = sh(f"set -eu\nexec 2>&1\n{commands}", cwd=tmp_path, env=settings, shell=shell, timeout=50)
+    done = sh(
+        f"set -eu\nexec 2>&1\n{commands}", cwd=tmp_path, env=settings, shell=shell, timeout=2 * PATIENCE_S
+    )
     assert (done.stdout.decode(), done.status) == (recipe.output, 0)
 
 

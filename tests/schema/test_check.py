@@ -11,6 +11,7 @@ import pytest
 from chatpipe.schema.check import Problem, check
 from schema.mutations import SAMPLES, mutated
 from support.parametrize import cases
+from support.patience import PATIENCE_S
 
 FUNCTION = '{"type": "function", "function": {"name": "f", ...}}'
 FUNCTIONS = [{"type": "function", "function": {"name": "f"}}]
@@ -545,7 +546,7 @@ assert not slow & (set(sys.modules) - before)
 assert check.check({{}})
 assert "jsonschema" in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_S)
 
 
 def test_problem_is_one_line_and_short() -> None:

@@ -17,6 +17,7 @@ import pytest
 from chatpipe.wire import first_address, sync
 from chatpipe.wire.http1 import encode_head
 from chatpipe.wire.sync import BlockingTransport
+from support.patience import PATIENCE_S
 from support.senders import Sender, client_context, collect_garbage
 from support.servers.loopback import Stall, WaitFor, chunked, reply, serve
 
@@ -158,6 +159,6 @@ def test_a_plain_request_imports_nothing_heavy() -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=PATIENCE_S,
         )
     assert (done.stdout, done.stderr) == ("[] None []\n", "")
