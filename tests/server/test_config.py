@@ -53,6 +53,9 @@ def config(tmp_path: Path) -> _Reader:
         "XDG is relative": ({"HOME": "/h", "XDG_CONFIG_HOME": "x"}, "/h/.config/chatpipe/config.toml"),
         "named": ({"HOME": "/h", "XDG_CONFIG_HOME": "/x", "CHATPIPE_CONFIG": "c.toml"}, "c.toml"),
         "no home": ({}, None),
+        "home is empty": ({"HOME": ""}, None),
+        "home is relative": ({"HOME": "."}, None),
+        "home is relative, but not XDG": ({"HOME": ".", "XDG_CONFIG_HOME": "/x"}, "/x/chatpipe/config.toml"),
     },
 )
 def test_the_configuration_is_found_by_the_environment(environ: dict[str, str], path: str | None) -> None:

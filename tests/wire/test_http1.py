@@ -220,6 +220,14 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
             "unexpected status 101",
         ),
         "length not a number": (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "content-length"),
+        "too long a length": (
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (10**40),
+            "not a reply in HTTP: Content-Length overflow",
+        ),
+        "500 codings": (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + b", ".join([b"x-own"] * 500) + b"\r\n\r\n",
+            "unknown transfer-encoding '[^']{50}'$",
+        ),
         "two lengths": (
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "content-length",
@@ -253,6 +261,15 @@ def test_bytes_that_are_no_reply_are_refused(data: bytes, message: str) -> None:
     for pieces in ways(data):
         with pytest.raises(httpx.RemoteProtocolError, match=f"(?i){message}"):
             parse(pieces)
+
+
+def test_names_of_headers_keep_their_capitals_in_messages() -> None:
+    for head, message in {
+        b"Content-Length: %d" % (10**40): "not a reply in HTTP: Content-Length overflow",
+        b"X y: z": "not a reply in HTTP: invalid header token",
+    }.items():
+        with pytest.raises(httpx.RemoteProtocolError, match=f"^{message}$"):
+            parse([b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n"])
 
 
 @cases(

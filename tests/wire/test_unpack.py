@@ -78,6 +78,11 @@ def test_a_body_that_is_cut_is_not_complete() -> None:
         "broken checksum": ("gzip", gzip.compress(TEXT)[:-8] + b"x" * 8, "its compressed data are broken"),
         "unknown": ("x-own", b"\x00" * 20, "compressed with 'x-own', which cannot be read here"),
         "twice": ("gzip, gzip", gzip.compress(gzip.compress(TEXT)), "compressed with 'gzip, gzip'"),
+        "500 times": (
+            ", ".join(["gzip"] * 500),
+            bytes(20),
+            "compressed with '(gzip, ){7}gzip,[.]{3}', which",
+        ),
     },
 )
 def test_what_cannot_be_unpacked_is_named(coding: str, data: bytes, message: str) -> None:

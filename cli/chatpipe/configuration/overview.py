@@ -17,7 +17,7 @@ from chatpipe.server.config import Config, config_path, find_profile, profile_na
 from chatpipe.server.origins import Effective, effective_settings
 from chatpipe.system.console import Console
 
-_NO_PATH = "set HOME, XDG_CONFIG_HOME or CHATPIPE_CONFIG"
+_NO_PATH = "set HOME or XDG_CONFIG_HOME to an absolute path, or CHATPIPE_CONFIG"
 
 
 def write_path(environ: Mapping[str, str]) -> int:

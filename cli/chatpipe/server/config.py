@@ -43,15 +43,15 @@ class Config(NamedTuple):
 def config_path(environ: Mapping[str, str]) -> tuple[str | None, str]:
     """The path of the configuration, and the variable that names it, "" for the usual place.
 
-    It is None where no variable says where the user's files are. Raises BadConfiguration for a name that is
-    empty. Source: XDG Base Directory Specification 0.8, which has relative paths ignored.
+    It is None where no absolute path says where the user's files are. Raises BadConfiguration for a name
+    that is empty. Source: XDG Base Directory Specification 0.8, which has relative paths ignored.
     """
     if named := choice(environ, "CHATPIPE_CONFIG", "file"):
         return named, "CHATPIPE_CONFIG"
     folder = variable(environ, "XDG_CONFIG_HOME") or ""
     if not os.path.isabs(folder):
-        home = variable(environ, "HOME")
-        if not home:
+        home = variable(environ, "HOME") or ""
+        if not os.path.isabs(home):  # the folder of whoever we are called in is not the user's
             return None, ""
         folder = os.path.join(home, ".config")
     return os.path.join(folder, "chatpipe", "config.toml"), ""

@@ -13,6 +13,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 from chatpipe.errors import quantity
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.system.escape import shorten
 from chatpipe.wire.repeated_length import HeadRepair, is_about_length
 
 READ_BYTES = 64 * 1024
@@ -27,6 +28,7 @@ _TLS_BYTES = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
 _SETTINGS = b"\x04"  # the kind of the frame that begins HTTP/2; the first three bytes are its length
 NO_REPLY = "peer closed connection without a reply"
 _NO_CODING = b"identity"  # of RFC 2616, and still sent
+_MOST_NAMED = 50  # characters of a Transfer-Encoding in a message
 _VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
 # Chunks of one byte are legal, and so is a long extension of each: what is received beside a body may
 # be as long as the largest body, plus the part of the body that nobody has taken yet.
@@ -258,7 +260,7 @@ class ReplyParser:
         is_chunked = codings == b"chunked"
         if codings and not is_chunked and (has_length or codings != _NO_CODING):
             name = codings.decode("latin-1")
-            raise httpx.RemoteProtocolError(f"unknown transfer-encoding '{name}'")
+            raise httpx.RemoteProtocolError(f"unknown transfer-encoding '{shorten(name, _MOST_NAMED)}'")
         self._ends_with_connection = not has_length and not is_chunked
         # With both, somebody on the way may have seen another end of the reply.
         keep_alive = self._parser.should_keep_alive() and not (has_length and is_chunked)
@@ -301,7 +303,9 @@ def _not_http(data: bytes) -> NotHTTP:
 
 
 def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    """The text in lower case at its beginning, unless that is the name of a header."""
+    is_name = "-" in text.partition(" ")[0]
+    return text if is_name else text[:1].lower() + text[1:]
 
 
 async def encode_request(request: httpx.Request) -> AsyncGenerator[bytes, None]:

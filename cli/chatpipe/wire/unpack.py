@@ -11,10 +11,12 @@ import httpx
 
 from chatpipe.inputs.decompress import BrokenData, Decompressor, open_decompressor
 from chatpipe.inputs.text_decoder import BOM
+from chatpipe.system.escape import shorten
 from chatpipe.system.extras import installation
 
 # The extras with the libraries of codings.
 _EXTRAS = {"br": "brotli", "zstd": "zstd"}
+_MOST_NAMED = 50  # characters of a Content-Encoding in a message
 _AT_THE_SERVER = "turn off compression at the server, which chatpipe does not ask for"
 # Bytes that tell compressed data from text.
 START_BYTES = 16
@@ -58,5 +60,7 @@ def open_unpacker(coding: str, start: bytes) -> Unpacker | None:
     decompressor = open_decompressor(coding, start)
     if decompressor is None:
         fix = f"{installation(_EXTRAS[coding])}, or {_AT_THE_SERVER}" if coding in _EXTRAS else _AT_THE_SERVER
-        raise UnreadableBody(f"it is compressed with '{coding}', which cannot be read here", fix)
+        raise UnreadableBody(
+            f"it is compressed with '{shorten(coding, _MOST_NAMED)}', which cannot be read here", fix
+        )
     return Unpacker(decompressor)
