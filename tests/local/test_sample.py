@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from chatpipe.local import sample
 from chatpipe.local.sample import sample_value
 
 
@@ -194,6 +195,19 @@ TOO_LARGE: dict[str, Any] = {
 @pytest.mark.parametrize("schema", TOO_LARGE.values(), ids=TOO_LARGE)
 def test_a_value_that_is_too_large_is_null(schema: Any) -> None:
     assert sample_value(schema, "hi") is None
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^(a+)+$"},
+        {"required": ["a" * 50 + "b"], "patternProperties": {"^(a+)+$": {}}},
+    ],
+    ids=["pattern", "patternProperties"],
+)
+def test_a_search_that_takes_years_is_given_up(schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "_MOST_S", 0.01)
+    assert sample_value(schema, "a" * 50 + "b") is None
 
 
 @pytest.mark.parametrize("schema", NOTHING_FITS.values(), ids=NOTHING_FITS)

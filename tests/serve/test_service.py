@@ -202,8 +202,17 @@ def test_a_signal_ends_it_within_a_second(number: int, status: int) -> None:
         idle.close()
 
 
+def test_a_pattern_that_takes_years_does_not_keep_the_server_from_the_next_request() -> None:
+    schema = {"type": "string", "pattern": "^(a+)+$"}
+    format_ = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    with serving() as server:
+        data = server.exchange(chat_request("a" * 50 + "b", b"", response_format=format_) + get("/health"))
+    assert statuses(data) == [200, 200]
+    assert b'"content":"null"' in data
+
+
 def test_a_signal_ends_it_although_a_reply_takes_for_ever() -> None:
-    """A pattern of a schema that needs years for its text: the reply before it shows that it has begun."""
+    """A pattern of a schema that needs seconds for its text: the reply before it shows that it has begun."""
     schema = {"type": "string", "pattern": "^(a+)+$"}
     format_ = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     with serving() as server, server.connect() as client:

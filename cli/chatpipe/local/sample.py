@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from chatpipe.inputs.place import pointer_steps
 from chatpipe.inputs.values import Value, dumps
+from chatpipe.system.cpu_time import CpuTimeExceeded, limit_cpu_time
 
 _Schema = dict[str, Any]
 _T = TypeVar("_T")
@@ -56,6 +57,9 @@ _MAX_COUNT = 10_000  # characters, items, properties: a larger minimum would fil
 _MOST_WORK = 4_000_000
 _WORK_OF_A_VALUE = 20
 _COMPARED = 16  # comparisons that take the time of a character
+# CPU seconds for one value. The work takes less. A search for a pattern such as `^(a+)+$`, which no work
+# counts, may take years, and a server answers nobody meanwhile.
+_MOST_S = 2.0
 
 
 class _NoFit(Exception):
@@ -80,10 +84,26 @@ class _Work:
 
 
 def sample_value(schema: Value, text: str = "") -> Value:
-    """A value that fits schema, or None if none is found. Never raises.
+    """A value that fits schema, or None if none is found, or not in time. Never raises.
 
     text is the value of unconstrained strings.
     """
+    if not _may_have_pattern(schema):  # the timer costs as much as a usual value
+        return _fitting_value(schema, text)
+    try:
+        return limit_cpu_time(_MOST_S, lambda: _fitting_value(schema, text))
+    except CpuTimeExceeded:
+        return None
+
+
+def _may_have_pattern(schema: Value) -> bool:
+    try:
+        return b'"pattern' in dumps(schema)
+    except (RecursionError, TypeError, ValueError):  # nested deeper than JSON can be written
+        return True
+
+
+def _fitting_value(schema: Value, text: str) -> Value:
     work = _Work(_MOST_WORK + len(text))
     for repeats in (1, 3):  # a repeated $ref is usually a loop, but may be a plain type used twice
         try:
