@@ -209,6 +209,15 @@ PARAMETERS: dict[str, tuple[dict[str, Any], tuple[str, str, str, str]]] = {
             'write {"type": "function", "function": {"name": "f"}}',
         ),
     ),
+    "half of a word": (
+        {"response_format": {"type": "json"}},
+        (
+            "/response_format/type",
+            "enum",
+            "is 'json', not one of text, json_object, json_schema, grammar, structural_tag",
+            "did you mean 'json_object'?",
+        ),
+    ),
     "a name for a function": (
         {"functions": [{"name": "f"}], "function_call": "f"},
         ("/function_call", "enum", "is 'f', not one of none, auto", 'write {"name": "f"}'),

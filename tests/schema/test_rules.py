@@ -128,12 +128,12 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "warning", "key-of-another-api", {"text": {"format": {"type": "text"}}},
         "/text", "is a key of other APIs", "did you mean 'response_format'?"),
     "MCP's schema of a function": (
-        "warning", "key-of-another-api",
+        "error", "unknown-key",
         {"tools": [{"type": "function", "function": {"name": "f", "inputSchema": {}}}]},
-        "/tools/0/function/inputSchema", "is a key of other APIs", "did you mean 'parameters'?"),
+        "/tools/0/function/inputSchema", UNKNOWN, "did you mean 'parameters'?"),
     "Anthropic's schema of a legacy function": (
-        "warning", "key-of-another-api", {"functions": [{"name": "f", "input_schema": {}}]},
-        "/functions/0/input_schema", "is a key of other APIs", "did you mean 'parameters'?"),
+        "error", "unknown-key", {"functions": [{"name": "f", "input_schema": {}}]},
+        "/functions/0/input_schema", UNKNOWN, "did you mean 'parameters'?"),
     "Anthropic's stops": (
         "warning", "key-of-another-api", {"stop_sequences": ["x"]},
         "/stop_sequences", "is a key of other APIs", "did you mean 'stop'?"),

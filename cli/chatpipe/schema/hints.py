@@ -59,6 +59,7 @@ _SAME_WORDS = {
     "human": "user",
     "tool": "function",
     "pcm": "pcm16",
+    "json": "json_object",
 }
 _FOR_WORD = {
     "tool_use": "write it as one of the 'tool_calls' of the message",

@@ -101,8 +101,8 @@ _OTHER_APIS = {
     "contents": "did you mean 'messages'?",
     "text": "did you mean 'response_format'?",
 }
-# The schema of a function, as Anthropic's API and MCP name it.
-_OTHER_SCHEMAS = ("input_schema", "inputSchema")
+# The schema of a function, as Anthropic's API and MCP name it: without it the model knows no parameters.
+_SAME_KEYS = {"input_schema": "parameters", "inputSchema": "parameters"}
 
 
 def _objects_with_known_keys(body: Object) -> Iterator[tuple[str, Object, frozenset[str], frozenset[str]]]:
@@ -135,7 +135,8 @@ def _unaccepted_keys(body: Object) -> Iterator[tuple[str, str | None]]:
             continue
         for key in value:
             if key not in accepted and isinstance(key, str):
-                near = nearest(key, published)
+                same = _SAME_KEYS.get(key)
+                near = same if same in published else nearest(key, published)
                 yield pointer + pointer_of([key]), None if near == key else near
 
 
@@ -157,24 +158,16 @@ def _key_of_another_api(body: Object) -> Iterator[Breach]:
     for key in _OTHER_APIS.keys() & body.keys():
         if not _is_column(key, body):
             yield Breach("/" + key, "is a key of other APIs", _OTHER_APIS[key])
-    functions = [
-        (f"/tools/{at}/function/", as_object(tool.get("function"))) for at, tool in objects(body.get("tools"))
-    ]
-    functions += [(f"/functions/{at}/", function) for at, function in objects(body.get("functions"))]
-    for pointer, function in functions:
-        for key in _OTHER_SCHEMAS:
-            if key in function:
-                yield Breach(pointer + key, "is a key of other APIs", "did you mean 'parameters'?")
 
 
 def _unlisted_key(body: Object) -> Iterator[Breach]:
     for pointer, known in _unaccepted_keys(body):
-        if not known and pointer[1:] not in _OTHER_APIS and not pointer.endswith(_OTHER_SCHEMAS):
+        if not known and pointer[1:] not in _OTHER_APIS:
             yield Breach(pointer, "is not a key that any server is known to take")
 
 
 KEY_RULES = (
     Rule("unknown-key", "error", (), misspelt_keys, ""),
-    Rule("key-of-another-api", "warning", (*_OTHER_APIS, "tools", "functions"), _key_of_another_api, ""),
+    Rule("key-of-another-api", "warning", tuple(_OTHER_APIS), _key_of_another_api, ""),
     Rule("unlisted-key", "strict", (), _unlisted_key, "leave it out, or check without --strict"),
 )  # fmt: skip
