@@ -35,6 +35,20 @@ def test_an_authorization_without_a_scheme_is_hidden_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("sk-proj-0123456789abcdefABCDEF", "***"),
+        ("a=sk-proj-0123456789abcdefABCDEF; b", "***"),
+        ("sk-short", "sk-short"),
+        ("task-0123456789abcdefABCDEF", "task-0123456789abcdefABCDEF"),
+        ("req_0123456789abcdefABCDEF", "req_0123456789abcdefABCDEF"),
+    ],
+)
+def test_a_value_that_has_the_form_of_a_key_is_hidden(value: str, shown: str) -> None:
+    assert redact.header("X-Custom", value) == shown
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("https://h.example/v1/chat/completions", "https://h.example/v1/chat/completions"),

@@ -27,14 +27,17 @@ _PLAIN_PREFIXES = ("x-ratelimit-",)
 
 
 def header(name: str, value: str) -> str:
-    """The value of a header, or `***` if it is secret. Authorization keeps its scheme: `Bearer ***`."""
+    """The value of a header, or `***` if it is secret. Authorization keeps its scheme: `Bearer ***`.
+
+    Its name says so, or the value has the form of a key.
+    """
     name = name.lower()
     if name in _SECRET_HEADERS:
         scheme, space, credentials = value.partition(" ")
         return f"{scheme} ***" if space and credentials and name.endswith("authorization") else "***"
     if any(word in name for word in _SECRET_WORDS) and not name.startswith(_PLAIN_PREFIXES):
         return "***"
-    return value
+    return "***" if re.search(secrets.KEY, value, re.ASCII) else value
 
 
 def shown_header(name: str, value: str) -> str:

@@ -11,19 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from chatpipe.server.profiles import secret_variables
 from chatpipe.system import secrets
 
-# The beginnings of keys, as the providers give them out. As of 2026-11. A name of a file may begin so,
-# too, but has no 16 letters and digits in a row, with a digit.
-_KEY = (
-    r"(?<![A-Za-z0-9])(?:c?sk-|gsk_|xai-|hf_|pplx-|nvapi-|AIza)"
-    r"(?=[\w-]*[A-Za-z0-9]{16})(?=[\w-]*[0-9])[A-Za-z0-9_-]{16,}"
-)
 _SHORTEST = 8  # characters of a key that is no word
 
 
 def hide_stray_keys(environ: Mapping[str, str], arguments: Iterable[str]) -> None:
     """Hide the keys in the arguments in all that is written about a failure from now on."""
     text = "\n".join(arguments)
-    for each in (*re.findall(_KEY, text, re.ASCII), *_own_keys(environ)):
+    for each in (*re.findall(secrets.KEY, text, re.ASCII), *_own_keys(environ)):
         if each in text:
             secrets.add(each)
 
@@ -47,7 +41,7 @@ def hide_everything(environ: Mapping[str, str], arguments: Iterable[str]) -> Non
 
 def is_key(text: str, environ: Mapping[str, str]) -> bool:
     """Return True if text looks like a key, or is the value of a variable that holds one."""
-    return re.fullmatch(_KEY, text, re.ASCII) is not None or text in _own_keys(environ)
+    return re.fullmatch(secrets.KEY, text, re.ASCII) is not None or text in _own_keys(environ)
 
 
 def _own_keys(environ: Mapping[str, str]) -> Iterator[str]:

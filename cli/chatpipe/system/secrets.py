@@ -23,6 +23,12 @@ from typing import Any, AnyStr
 from chatpipe.system.encoded_text import CHARACTERS_AND_GAPS, EncodedText
 
 MASK = "***"
+# The beginnings of keys, as the providers give them out. As of 2026-11. A name of a file may begin so,
+# too, but has no 16 letters and digits in a row, with a digit.
+KEY = (
+    r"(?<![A-Za-z0-9])(?:c?sk-|gsk_|xai-|hf_|pplx-|nvapi-|AIza)"
+    r"(?=[\w-]*[A-Za-z0-9]{16})(?=[\w-]*[0-9])[A-Za-z0-9_-]{16,}"
+)
 _SHORTEST_WORD = 4
 _SHORTEST_ANYWHERE = 8
 _SHORTEST_IN_CONTENT = 20
