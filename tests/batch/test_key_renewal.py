@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import orjson
 import pytest
 
 from batch.runs import Run, batch, jsonl, prompt, started, without_get
+from chatpipe.batch.key_renewal import KeyRenewal
+from chatpipe.errors import NoAccess
+from chatpipe.limits.run_pacer import RunWaits
+from chatpipe.wire import answer as exchange_answer
 from support import process
 from support.parametrize import cases
 from support.servers.loopback import Answer, Handler, Pause, Request, WaitFor, completion, error, reply, serve
@@ -221,6 +229,33 @@ def test_command_that_prints_no_other_key_stops_the_run(printed: str, why: bytes
     assert sum(server.refused.values()) <= 16
     refused = [record for record in done.records if record["chatpipe"]["outcome"] == "http"]
     assert {record["error"]["code"] for record in refused} == {"http_401"}
+
+
+def test_a_401_behind_the_end_of_the_command_has_its_reason_too() -> None:
+    """Which of several refused requests ends the run must make no difference."""
+
+    def read() -> httpx.Headers:
+        raise NoAccess("the key is empty", place="--key-command")
+
+    async def refused(_: object) -> tuple[exchange_answer.Answer, float]:
+        fault = NoAccess("401 from 'http://h/v1'")
+        fault.refusal_status = 401
+        return exchange_answer.Answer(None, None, fault), 0.0
+
+    async def late() -> exchange_answer.Answer:
+        renewal = KeyRenewal(httpx.Headers(), read, pacer)
+        renewal.key.has_succeeded = True
+        renewal.begin(renewal.key)
+        assert renewal._reading is not None
+        await asyncio.wait([renewal._reading])
+        answer, _ = await renewal.ask(httpx.Request("POST", "http://h/v1"), send, refused)
+        return answer
+
+    pacer: Any = SimpleNamespace(waits=RunWaits(), rate=SimpleNamespace(repeats=0))
+    send: Any = None
+    fault = asyncio.run(late()).fault
+    assert fault is not None
+    assert (fault.place, fault.what) == ("--key-command", "no new key after a 401: the key is empty")
 
 
 @cases("status", {"no permission": 403, "no credit": 402})

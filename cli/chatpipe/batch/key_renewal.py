@@ -90,7 +90,7 @@ class KeyRenewal:
         self._read = read
         self._waits = pacer.waits
         self._rate = pacer.rate
-        self._has_failed = False  # the command gave no key
+        self._failure: NoNewKey | None = None  # the command gave no key
         self._reading: asyncio.Task[None] | None = None
 
     async def ask(self, request: httpx.Request, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
@@ -129,7 +129,7 @@ class KeyRenewal:
 
         Returns False if the 401 is final: nothing has succeeded with this key, or there was no other.
         """
-        if self._waits.has_stopped or self._has_failed:
+        if self._waits.has_stopped or self._failure is not None:
             return False
         if used is not self.key:
             return True
@@ -161,6 +161,7 @@ class KeyRenewal:
         """Return True if a request whose 401 was final may be sent again after all.
 
         That is if others succeed with its key: it waits for the first, while there may be one.
+        Raises NoNewKey if the command gave none: that says more than the 401.
         """
         key = attempts.key
         if self._waits.has_stopped or attempts.refusals >= _MOST_KEYS:
@@ -168,6 +169,8 @@ class KeyRenewal:
         if not key.has_succeeded and key.at_server:
             key.first_success = key.first_success or asyncio.get_running_loop().create_future()
             await self._wait(key.first_success, attempts.deadline)
+        if self._failure is not None:
+            raise self._failure
         return self.begin(key)
 
     def _succeed(self, key: _Key) -> None:
@@ -181,8 +184,8 @@ class KeyRenewal:
         try:
             self.key = _Key(await asyncio.to_thread(self._read))
         except ChatpipeError as fault:
-            self._has_failed = True
-            raise NoNewKey(fault) from fault
+            self._failure = NoNewKey(fault)
+            raise self._failure from fault
 
 
 class RenewedAttempts(Hooks):
