@@ -14,9 +14,10 @@ from chatpipe.errors import BadInput, Problems
 from chatpipe.inputs.place import Source
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
-from chatpipe.options.serve import ServeOptions
+from chatpipe.options.serve import FaultRule, ServeOptions
 from chatpipe.serve.planner import Planner
-from chatpipe.serve.reply_steps import Close, TimedReply
+from chatpipe.serve.reply_faults import apply_faults
+from chatpipe.serve.reply_steps import Close, ReplyPlan, TimedReply
 from chatpipe.serve.script import Script, parse_script
 from chatpipe.serve.served_request import ServedRequest
 from serve.client import chat_body, chat_request, get, post, serving, statuses
@@ -588,6 +589,36 @@ def test_a_fault_of_a_rule_has_the_whole_answer(fault: str, data: list[object]) 
     scripted = script({"answer": {"body": {}, "fault": fault}})
     sent = ServedRequest("POST", "/v1/chat/completions", {}, chat_body())
     assert list(Planner(ServeOptions(), script=scripted).plan(sent, NOW).pieces) == data
+
+
+@cases(
+    "answer",
+    {
+        "no JSON": b"<html>",
+        "JSON that is cut": b'{"choices":[',
+        "another value": b"[]",
+        "choices that are none": b'{"choices":7}',
+    },
+)
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_what_is_no_completion_has_no_choices_to_change(answer: bytes, is_stream: bool) -> None:
+    kind = "text/event-stream" if is_stream else "application/json"
+    piece = b"data: " + answer + b"\n\n" if is_stream else answer
+    plan = ReplyPlan(200, (("content-type", kind),), (piece,))
+    apply_faults(plan, [FaultRule("length"), FaultRule("refuse"), FaultRule("tool", "bad-json")])
+    assert (list(plan.pieces), plan.faults) == ([piece], ())
+
+
+def test_arguments_that_are_null_are_spoilt() -> None:
+    call = {"function": {"name": "f", "arguments": None}}
+    scripted = script(
+        {"answer": {"body": {"choices": [{"message": {"tool_calls": [call]}}]}, "fault": "tool=bad-json"}}
+    )
+    sent = ServedRequest("POST", "/v1/chat/completions", {}, chat_body())
+    [body] = Planner(ServeOptions(), script=scripted).plan(sent, NOW).pieces
+    assert isinstance(body, bytes)
+    [choice] = json.loads(body)["choices"]
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == "{"
 
 
 def test_raw_events_without_an_end_are_cut(tmp_path: Path) -> None:

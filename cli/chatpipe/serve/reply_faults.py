@@ -136,7 +136,7 @@ def _spoil_calls(plan: ReplyPlan, value: Any) -> bool:
             elif value == "unknown" and "name" in function:
                 function["name"] = _NO_SUCH_TOOL
             elif value == "bad-json" and "name" in function:
-                function["arguments"] = "{" + str(function.get("arguments", ""))
+                function["arguments"] = "{" + str(function.get("arguments") or "")
 
     return change_choices(plan, change)
 

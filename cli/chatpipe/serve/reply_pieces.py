@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chatpipe.inputs import values
+from chatpipe.inputs.values import NotJSON
 from chatpipe.serve.reply_steps import ReplyPlan, Step
 
 EVENT_END = b"\n\n"
@@ -38,7 +39,13 @@ def _changed_event(event: bytes, change: Callable[[JsonObject], None]) -> bytes:
 
 
 def _changed(data: bytes, change: Callable[[JsonObject], None]) -> bytes:
-    value: Any = values.loads(data)
+    """The JSON of a completion or chunk, changed. Other data stays: a script and another server have any."""
+    try:
+        value: Any = values.loads(data)
+    except NotJSON:
+        return data
+    if not isinstance(value, dict):
+        return data
     before = values.dumps(value)
     for choice in values.objects_in(value.get("choices")):
         change(choice)
