@@ -14,7 +14,7 @@ from serve.client import get, serving, statuses
 from support.parametrize import cases
 from support.process import run
 
-ACCESS = SiteAccess(["Box.lan.", "my_app-1"], [parse_origin("https://App.example"), parse_origin("null")])
+ACCESS = SiteAccess(["Box.lan.", "app.lan"], [parse_origin("https://App.example"), parse_origin("null")])
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,8 @@ ACCESS = SiteAccess(["Box.lan.", "my_app-1"], [parse_origin("https://App.example
     [
         *("localhost", "localhost:8080", "LOCALHOST", "localhost.", "localhost.:80", "a.b.localhost"),
         *("127.0.0.1", "127.0.0.1:8080", "127.1", "10.1.2.3:80", "[::1]", "[::1]:8080", "[fe80::1%25eth0]"),
-        *("box.lan", "BOX.lan:8080", "my_app-1:80", ""),
+        *("box.lan", "BOX.lan:8080", "app.lan:80", ""),
+        *("chatpipe", "my_app-1:8080", "box."),
     ],
 )
 def test_these_hosts_are_those_of_clients(host: str) -> None:
@@ -32,14 +33,14 @@ def test_these_hosts_are_those_of_clients(host: str) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        *("evil.example", "evil.example:8080", "localhost.evil.example", "notlocalhost", "127.0.0.1.evil"),
+        *("evil.example", "evil.example:8080", "localhost.evil.example", "not.local", "127.0.0.1.evil"),
         *(
             "localhost@evil.example",
             "localhost:80:80",
             "localhost/",
             "localhost, evil",
             "box.lan.evil",
-            "lan",
+            "a.lan",
         ),
         *("[evil]", "évil", " ", "a" * 300, ".", ":80", "-"),
     ],
@@ -119,12 +120,12 @@ def test_the_option_that_a_refusal_names_ends_it(sent: bytes, option: list[str])
 def test_a_server_at_every_address_has_the_name_of_the_machine(
     host: str, is_allowed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "Box")
+    monkeypatch.setattr(socket, "gethostname", lambda: "Box.lan")
     listeners = listen(host, 0)
-    access = site_access(listeners, ServeOptions(host=host, allow_hosts=("app",)))
+    access = site_access(listeners, ServeOptions(host=host, allow_hosts=("app.lan",)))
     close_all(listeners)
-    assert (access.refusal(b"/", {b"host": b"box:80"}) is None) is is_allowed
-    assert access.refusal(b"/", {b"host": b"app"}) is None
+    assert (access.refusal(b"/", {b"host": b"box.lan:80"}) is None) is is_allowed
+    assert access.refusal(b"/", {b"host": b"app.lan"}) is None
 
 
 def test_the_name_of_host_is_allowed() -> None:

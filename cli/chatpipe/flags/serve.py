@@ -249,7 +249,7 @@ options = option_group(
             metavar="NAME",
             type=_HostType(),
             multiple=True,
-            help="Answer requests to this host name, too, such as that of a container",
+            help="Answer requests to this host name, too, such as chatpipe.internal",
         ),
         option(
             "--allow-origin",

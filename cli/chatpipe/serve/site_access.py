@@ -29,8 +29,8 @@ _NULL: Origin = ("null", "", None)  # that of a page from a file
 class SiteAccess:
     """The hosts and origins that may use a server.
 
-    hosts are names that lead to it, besides localhost and addresses. origins are those of web pages, besides
-    pages at this machine.
+    hosts are names that lead to it, besides localhost, names without a dot, and addresses. origins are those
+    of web pages, besides pages at this machine.
     """
 
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[Origin] = ()) -> None:
@@ -99,7 +99,12 @@ def _is_address(host: str) -> bool:
 
 
 def _is_local(host: str) -> bool:
-    return host == "localhost" or host.endswith(".localhost")
+    """Return True for localhost, its names, and a name without a dot.
+
+    Such a name leads to a container or to a machine of the same network. No public site has one.
+    Source: IAB, Dotless Domains Considered Harmful, July 2013.
+    """
+    return "." not in host or host.endswith(".localhost")
 
 
 def _refusal(kind: str, shown: str, value: str | None) -> str:
