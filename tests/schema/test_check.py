@@ -514,6 +514,17 @@ def test_strict_refuses_keys_that_no_server_takes() -> None:
     ]
 
 
+def test_strict_names_each_key_of_another_api_once_and_refuses_columns_too() -> None:
+    body = HELLO | {"text": "a column", "input": "another", "instructions": "Be brief."}
+    assert [problem.keyword for problem in check(body)] == ["key-of-another-api"]
+    found = [(problem.pointer, problem.keyword) for problem in check(body, strict=True)]
+    assert found == [
+        ("/text", "unlisted-key"),
+        ("/input", "unlisted-key"),
+        ("/instructions", "key-of-another-api"),
+    ]
+
+
 def _nested(depth: int) -> object:
     value: object = 1
     for _ in range(depth):

@@ -147,6 +147,10 @@ def misspelt_keys(body: Object) -> Iterator[Breach]:
             yield Breach(pointer, "is not a key that any server is known to take", f"did you mean '{known}'?")
 
 
+def _keys_of_another_api(body: Object) -> frozenset[str]:
+    return frozenset(key for key in _OTHER_APIS.keys() & body.keys() if not _is_column(key, body))
+
+
 def _is_column(key: str, body: Object) -> bool:
     """True if the key is more likely a column of a row, which has its prompt elsewhere."""
     return (key == "text" and not isinstance(body[key], dict)) or (
@@ -155,14 +159,14 @@ def _is_column(key: str, body: Object) -> bool:
 
 
 def _key_of_another_api(body: Object) -> Iterator[Breach]:
-    for key in _OTHER_APIS.keys() & body.keys():
-        if not _is_column(key, body):
-            yield Breach("/" + key, "is a key of other APIs", _OTHER_APIS[key])
+    for key in _keys_of_another_api(body):
+        yield Breach("/" + key, "is a key of other APIs", _OTHER_APIS[key])
 
 
 def _unlisted_key(body: Object) -> Iterator[Breach]:
+    of_another = _keys_of_another_api(body)
     for pointer, known in _unaccepted_keys(body):
-        if not known and pointer[1:] not in _OTHER_APIS:
+        if not known and pointer[1:] not in of_another:
             yield Breach(pointer, "is not a key that any server is known to take")
 
 
