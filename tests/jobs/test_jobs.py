@@ -164,6 +164,13 @@ def test_a_wait_of_no_time_looks_once(tmp_path: Path) -> None:
     assert done.stderr.endswith(b"1 job not ended after 0 s: run the same command later\n")
 
 
+def test_a_provider_that_is_not_reached_is_tried_for_the_list_alone(tmp_path: Path) -> None:
+    path = str(write_input(tmp_path, lines=1))
+    done = run("jobs", "submit", path, "--base-url", "http://127.0.0.1:1/v1", "--retries", "0")
+    assert (done.status, done.stdout) == (69, b"")
+    assert done.stderr.startswith(b"chatpipe: cannot reach 'http://127.0.0.1:1/v1/batches'")
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import islice
 
 from chatpipe.errors import ChatpipeError
@@ -47,7 +46,7 @@ def foreign_jobs(api: JobApi, state: JobState, parts: Sequence[InputPart], serve
     """The open jobs of parts that have no record for this server, among the newest of the account.
 
     One that is being cancelled is given up. There are none at a provider that keeps no token or shows no
-    list: that is no reason to send nothing.
+    list: that is no reason to send nothing. Raises the fault of a provider that is not reached.
     """
     by_digest = {
         part.digest[:_DIGITS]: part for part in parts if state.with_digest(part.digest, server) is None
@@ -55,7 +54,7 @@ def foreign_jobs(api: JobApi, state: JobState, parts: Sequence[InputPart], serve
     if not by_digest or not api.dialect.has_metadata:
         return []
     found: list[ForeignJob] = []
-    with suppress(ChatpipeError):
+    try:
         for page in islice(api.pages(api.connection.context.now() - _LONGEST_S), _MOST_PAGES):
             for job in page.jobs:
                 token = token_of(job)
@@ -63,4 +62,7 @@ def foreign_jobs(api: JobApi, state: JobState, parts: Sequence[InputPart], serve
                 is_open = not job.has_ended and job.status != "cancelling"
                 if part is not None and is_open and token not in state.records:
                     found.append(ForeignJob(job, part))
+    except ChatpipeError as fault:
+        if not fault.reached_server:  # an upload would be tried in vain, too
+            raise
     return found
