@@ -205,8 +205,11 @@ class PartReader:
             raise BadInput("not a Batch line with custom_id, method, url and body", fix=fix)
         as_lines = self._to_lines()
         custom_id, url, body = value.get("custom_id"), value.get("url"), value["body"]
-        if not isinstance(custom_id, str) or not custom_id:
+        if custom_id is None:
             raise BadInput("it has no custom_id", fix=as_lines)
+        if not isinstance(custom_id, str) or not custom_id:
+            what = "its custom_id is empty, or no string"  # `batch` keeps the one, and refuses the other
+            raise BadInput(what, fix="write a string that no other line has")
         if not isinstance(url, str) or not url or value.get("method") != "POST":
             raise BadInput("its method is not POST, or it has no url", fix=as_lines)
         longest = self._dialect.longest_id
