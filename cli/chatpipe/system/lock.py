@@ -26,7 +26,6 @@ from chatpipe.inputs.stdin import NOTICE_DELAY_S
 from chatpipe.system.descriptor import close_quietly, open_own
 from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import raise_if_received
-from chatpipe.system.strangers import refuse_stranger
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
 # 50 ms in all: a process that has the lock may lose its turn on a busy machine.
@@ -215,7 +214,6 @@ def _open(path: str, flags: int, mode: int | None) -> tuple[int, bool]:
                 continue
         if fd is None:
             raise _not_a_file(path)
-        refuse_stranger(path, os.fstat(fd))
         return fd, is_new
 
 
