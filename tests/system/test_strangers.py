@@ -106,6 +106,7 @@ BATCH = ("batch", "-", "-p", "echo")
         "a journal that is only read": ("out.journal", (*BATCH, "-o", "out", "--dry-run")),
         "the output of a run": ("out", (*BATCH, "-o", "{}")),
         "failures": ("errors", (*BATCH, "--errors", "{}")),
+        "a log of requests": ("log", ("serve", "--log", "{}")),
         "a report": ("report", (*BATCH, "--report", "{}")),
         "jobs": ("in.jsonl.jobs", ("jobs", "submit", "in.jsonl", "--base-url", "http://localhost:9")),
     },

@@ -15,8 +15,9 @@ from chatpipe.options.files import FileUse
 from chatpipe.response.result_line import timestamp
 from chatpipe.serve.reply_steps import ReplyPlan
 from chatpipe.serve.served_request import ServedRequest
-from chatpipe.system.descriptor import DescriptorOutput, Stdout, cannot_write, is_stdout
+from chatpipe.system.descriptor import DescriptorOutput, Stdout, cannot_write, close_quietly, is_stdout
 from chatpipe.system.file_uses import refuse_shared_files
+from chatpipe.system.strangers import refuse_stranger
 
 STDOUT_USE = FileUse("", "/dev/fd/1", "prints", "standard output")
 
@@ -122,6 +123,12 @@ class _NamedFile:
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise cannot_write(self._path, error) from error
         found = os.fstat(fd)
+        try:
+            if stat.S_ISREG(found.st_mode):
+                refuse_stranger(self._path, found)
+        except CannotWrite:
+            close_quietly(fd)
+            raise
         identity = (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
         return DescriptorOutput(fd, self._path, close=True), identity
 
