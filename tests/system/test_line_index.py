@@ -204,6 +204,8 @@ def test_lines_are_read_in_order_and_by_place(
         "one between them": ([0, 5], None),
         "not in their order": ([2, 0], None),
         "one twice": ([0, 0, 5], None),
+        "one twice, and no other": ([2, 2], None),
+        "the last twice": ([5, 6, 6], None),
         "past the end": ([6, 20], None),
     },
 )

@@ -188,7 +188,7 @@ class LineFiles:
         for location in locations:
             if (location >> _MARK_BITS) - first != end:
                 return None
-            end = lines.find(b"\n", end) + 1
+            end = lines.find(b"\n", end) + 1 or -1  # no line follows the last one, also not itself
         return b"%b%b\n" % (lines, self.line(file, start + size))
 
     def lines(self, file: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
