@@ -361,7 +361,10 @@ class AnswerIndex:
 
 
 def _has_usual_ends(lines: bytes) -> bool:
-    """Return True for objects, a line each, without a byte order mark and carriage returns, and not cut."""
+    """Return True for most lines of objects: not cut, without a byte order mark and carriage returns.
+
+    Only the ends of the block are looked at; the lines inside it were read when they were indexed.
+    """
     return lines.startswith(b"{") and lines.endswith(b"}\n") and b"\r" not in lines
 
 
