@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 _TOO_MANY_FILES = "cannot open another file"
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
-# The words of the dynamic loader for a library that does not fit into memory. It gives no error number.
 _OUT_OF_MEMORY = "out of memory"
 _FREE_MEMORY = "free memory, or raise `ulimit -v`, and run the same command again"
-_NO_THREAD = "can't start new thread"  # the words of a RuntimeError, which has no number either
+_NO_THREAD = "can't start new thread"  # the words of a RuntimeError, which gives no error number
+# The words of the dynamic loader for a library that does not fit into memory, which has none either.
 _UNMAPPED = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")
 _FILE_LIMITS = (errno.EMFILE, errno.ENFILE)
 # Errors of the system that are no bug of ours, wherever they come from.
