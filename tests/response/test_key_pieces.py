@@ -218,6 +218,31 @@ def test_nothing_is_held_for_ever() -> None:
     assert max(released) > 1000
 
 
+@cases(
+    "text",
+    {
+        "an encoded character": "ab %",
+        "JSON": "ab \\",
+        "HTML": "ab &#x7",
+        "its first characters": f"ab {KEY[:6]}",
+        "its first characters, encoded": "ab \\u0073\\u006b",
+    },
+)
+def test_chunk_is_held_no_longer_than_a_key_may_begin_in_it(text: str) -> None:
+    pieces = KeyPieces([KEY])
+    assert pieces.hold(b"", chunk(text)) == []
+    assert [len(pieces.hold(b"", chunk(text))) for _ in range(5)] == [1] * 5
+    assert [len(pieces.hold(b"", chunk(" x", index=at))) for at in (1, 0)] == [0, 3]
+
+
+@pytest.mark.parametrize("cut", range(1, len(ENCODED["a URL"])))
+def test_key_behind_a_beginning_of_another_is_replaced(cut: int) -> None:
+    """The chunk of the first beginning has gone when the key comes."""
+    text = ENCODED["a URL"]
+    out = said(passed([chunk("100 %"), chunk(f" of {text[:cut]}"), chunk(text[cut:]), chunk("!")]))
+    assert out == "100 % of ***!"
+
+
 @given(st.lists(st.text(alphabet="sk-Canry012", max_size=6), max_size=20))
 def test_other_text_is_passed_on_as_it_is(texts: list[str]) -> None:
     chunks = [chunk(text) for text in texts]

@@ -5,15 +5,15 @@ A key may be a word, so that only one of 20 characters or more is replaced: see 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value, as_list
 from chatpipe.response.key_spans import (
     Span,
+    beginning_at_end,
     cut_span,
     encoded_spans,
-    ends_in_beginning,
     has_mark,
     may_begin,
     plain_spans,
@@ -116,20 +116,40 @@ class _OpenText:
     """One text of a stream, as the content of a choice.
 
     tail is the end of what was passed on. places are where its next pieces are: in chunks that are held.
+    open_from is the chunk in which a key may have begun; None if the text does not end in its beginning.
     """
 
-    __slots__ = ("places", "tail")
+    __slots__ = ("open_from", "places", "tail")
 
     def __init__(self, tail: str) -> None:
         self.tail = tail
         self.places: list[tuple[HeldChunk, dict[str, Value], str]] = []
+        self.open_from: HeldChunk | None = None
 
     def pieces(self) -> list[str]:
         return [self.tail, *(parent[name] for _, parent, name in self.places)]
 
+    def find_open(self, keys: Sequence[str]) -> None:
+        """Set open_from."""
+        pieces = self.pieces()
+        end = "".join(pieces)
+        size = max(beginning_at_end(end, key, _PROBE) for key in keys)
+        self.open_from = None
+        for (held, _, _), piece in zip(reversed(self.places), reversed(pieces), strict=False):
+            if size <= 0:
+                break
+            self.open_from = held
+            size -= len(piece)
+
+    def pass_on(self, chunks: Set[HeldChunk]) -> None:
+        """Move the pieces in these chunks, which are the first ones, to the tail."""
+        count = sum(1 for held, _, _ in self.places if held in chunks)
+        self.tail = "".join(self.pieces()[: count + 1])[1 - _PROBE :]
+        del self.places[:count]
+
 
 class KeyPieces:
-    """The chunks of a stream in their order. Those in which a key may have begun are held.
+    """The chunks of a stream in their order. They are held from the first one in which a key may have begun.
 
     found is true once a key was replaced.
     """
@@ -224,15 +244,18 @@ class KeyPieces:
                 touched.append(self._texts[path])
         for text in touched:
             self._replace(text)
+            text.find_open(self._keys)
         if len(self.held) > _MOST_HELD:
             return self.end()
-        return [] if any(map(self._is_open, self._texts.values())) else self._release()
+        opened = {text.open_from for text in self._texts.values()}
+        closed = (at for at, each in enumerate(self.held) if each in opened)
+        return self._release(next(closed, len(self.held)))
 
     def end(self) -> list[HeldChunk]:
         """Returns the chunks that are held, without the beginning of a key that the end cut."""
         for text in self._texts.values():
             self._replace(text, is_end=True)
-        return self._release()
+        return self._release(len(self.held))
 
     def _replace(self, text: _OpenText, *, is_end: bool = False) -> None:
         """Replace the keys in a text; at the end also one that the end cuts."""
@@ -251,18 +274,18 @@ class KeyPieces:
             if isinstance(choice, dict) and choice.get("logprobs") is not None:
                 choice["logprobs"] = None  # its tokens spell the text
 
-    def _is_open(self, text: _OpenText) -> bool:
-        """Return True if the text ends in the beginning of a key."""
-        end = "".join(text.pieces())
-        return any(ends_in_beginning(end, key, _PROBE) for key in self._keys)
-
-    def _release(self) -> list[HeldChunk]:
-        texts = self._texts.items()
-        self._keep_tails({path: "".join(text.pieces())[1 - _PROBE :] for path, text in texts})
-        self._texts.clear()
-        held, self.held = self.held, []
-        self._is_calm = not (self._is_near or self._was_near)
-        return held
+    def _release(self, count: int) -> list[HeldChunk]:
+        """Returns the first chunks that are held, as many as count, and holds them no more."""
+        free, self.held = self.held[:count], self.held[count:]
+        chunks = set(free)
+        for path, text in list(self._texts.items()):
+            if text.places[0][0] in chunks:
+                text.pass_on(chunks)
+            if not text.places:
+                self._keep_tails({path: text.tail})
+                del self._texts[path]
+        self._is_calm = not (self.held or self._is_near or self._was_near)
+        return free
 
 
 def _growing(chunk: Mapping[str, Value]) -> Iterator[tuple[object, dict[str, Value], str]]:

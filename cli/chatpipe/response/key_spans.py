@@ -111,23 +111,23 @@ def cut_span(text: str, key: str) -> Span | None:
     return len(text) - len(end) + start, len(text)
 
 
-def ends_in_beginning(text: str, key: str, least: int) -> bool:
-    """Return True if text ends in a beginning of key: least characters of it, or fewer if one is encoded.
+def beginning_at_end(text: str, key: str, least: int) -> int:
+    """The number of characters at the end of text with which key may begin; 0 if it does not begin there.
 
-    A part of an encoded character is such a beginning, too.
+    At least `least` characters of the key have come, or fewer if one is encoded or a part of an encoded one.
     """
-    if _beginning_at_end(text, key, least):
-        return True
+    plain = _beginning_at_end(text, key, least)
     end = text[-_MOST_PER_CHARACTER * len(key) :]
     if not has_mark(end):
-        return False
+        return plain
     data = _as_bytes(end)
-    if _cut_character_at(data) < len(data):
-        return True
-    if not re.search(CHARACTERS, data):
-        return False
-    plain = EncodedText(data, CHARACTERS).plain.decode("latin-1")
-    return _beginning_at_end(plain, key, 1) > _beginning_at_end(end, key, 1)
+    cut = _cut_character_at(data)
+    decoded = EncodedText(data[:cut], CHARACTERS)
+    size = _beginning_at_end(decoded.plain.decode("latin-1"), key, 1)
+    if cut == len(data) and size <= _beginning_at_end(end, key, 1):
+        return plain
+    start = decoded.span(len(decoded.plain) - size, len(decoded.plain))[0] if size else cut
+    return max(plain, len(end) - start)
 
 
 def _beginning_at_end(text: str, key: str, least: int) -> int:
