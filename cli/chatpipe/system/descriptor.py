@@ -249,11 +249,23 @@ def open_regular(path: str, flags: int = _READ, mode: int = 0o666) -> int | None
     flags must have O_NONBLOCK, so that a FIFO does not block. Raises OSError, ValueError for a NUL in the
     name, and CannotWrite for the file of a stranger that is to be written.
     """
+    return _open_regular(path, flags, mode, is_own=flags & os.O_ACCMODE != os.O_RDONLY)
+
+
+def open_own(path: str, flags: int = _READ, mode: int = 0o666) -> int | None:
+    """Like open_regular, for a file that is ours, because we add to it or made it.
+
+    Raises CannotWrite for the file of a stranger, even if it is only read.
+    """
+    return _open_regular(path, flags, mode, is_own=True)
+
+
+def _open_regular(path: str, flags: int, mode: int, *, is_own: bool) -> int | None:
     fd = os.open(path, flags, mode)
     try:
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode):
-            if flags & os.O_ACCMODE != os.O_RDONLY:
+            if is_own:
                 refuse_stranger(path, status)
             return fd
     except BaseException:
@@ -261,21 +273,6 @@ def open_regular(path: str, flags: int = _READ, mode: int = 0o666) -> int | None
         raise
     close_quietly(fd)
     return None
-
-
-def open_own(path: str, flags: int = _READ, mode: int = 0o666) -> int | None:
-    """Like open_regular, for a file that is ours, because we add to it or made it.
-
-    Raises CannotWrite for the file of a stranger, too.
-    """
-    fd = open_regular(path, flags, mode)
-    if fd is not None:
-        try:
-            refuse_stranger(path, os.fstat(fd))
-        except BaseException:
-            close_quietly(fd)
-            raise
-    return fd
 
 
 def write_all_at(fd: int, data: bytes | bytearray, offset: int) -> None:
