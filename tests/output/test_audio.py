@@ -186,14 +186,14 @@ def test_without_sound_the_words_go_aside(message: Json, aside: str) -> None:
 
 
 def delivered(value: Json, path: str | None, **printing: Any) -> ChatpipeError | None:
-    with open_target(OutputOptions(path), (), escape=False) as out:
-        how = FormatOptions(format="audio", **printing)
-        fault = Delivery(out, how, Console(ConsoleOptions())).finish(Answer(value, orjson.dumps(value)))
-        try:
+    how = FormatOptions(format="audio", **printing)
+    try:
+        with open_target(OutputOptions(path), (), escape=False) as out:
+            fault = Delivery(out, how, Console(ConsoleOptions())).finish(Answer(value, orjson.dumps(value)))
             finish_output(out, fault)
-        except ChatpipeError as error:
-            return error
-        return None
+    except ChatpipeError as error:
+        return error
+    return None
 
 
 def test_sound_goes_to_the_file(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from chatpipe.batch.session import Session
 from chatpipe.batch.stop import Stop
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, Status
-from chatpipe.output.target import OpenOutput, with_part
+from chatpipe.output.target import OpenOutput
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
 
@@ -37,7 +37,7 @@ def answer_items(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, dis
             run.note_interruption()
             raise
         if fault is not None:
-            raise with_part(out, fault)
+            raise fault
     return Status.OK
 
 

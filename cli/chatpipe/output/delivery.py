@@ -12,7 +12,7 @@ from chatpipe.options.outcomes import OUTCOMES, Outcome
 from chatpipe.options.output import FormatOptions
 from chatpipe.output.formats import create_writer
 from chatpipe.output.records import call_lines, usage_line
-from chatpipe.output.target import OpenOutput, with_part
+from chatpipe.output.target import OpenOutput
 from chatpipe.response import judge
 from chatpipe.response.caveats import caveats
 from chatpipe.response.completion import choices
@@ -223,8 +223,8 @@ def _with_total_usage(answer: Answer) -> dict[str, Value]:
 
 
 def finish_output(out: OpenOutput, fault: ChatpipeError | None) -> int:
-    """Replace the output if there is no fault. Otherwise keep a partial file and raise the fault."""
+    """Replace the output, or raise the fault if there is one: open_target() then keeps a partial file."""
     if fault is not None:
-        raise with_part(out, fault)
+        raise fault
     out.replace()
     return 0

@@ -65,10 +65,10 @@ class OpenOutput:
         return self._target.is_file
 
     def replace(self) -> None:
-        """Write the side files, then replace the file. If a side file fails, keep FILE.chatpipe-part."""
+        """Write the side file, then replace the file. Raises CannotWrite."""
         with delay_signals():
             if self._target.depfile is not None:
-                self._write_rule(self._target.depfile)
+                files.write_side_file(self._target.depfile, self._rule, if_changed=self._target.if_changed)
             self._output.commit()
             self.is_complete = True
 
@@ -82,25 +82,17 @@ class OpenOutput:
         with delay_signals():
             return self._output.keep_part() if self.started else None
 
-    def _write_rule(self, depfile: str) -> None:
+    def keep_for(self, fault: ChatpipeError) -> None:
+        """Keep the content after a fault, which then names its file, or says that the answer is lost."""
         try:
-            files.write_side_file(depfile, self._rule, if_changed=self._target.if_changed)
-        except CannotWrite as fault:
-            raise with_part(self, fault) from fault
-
-
-def with_part(out: OpenOutput, fault: ChatpipeError) -> ChatpipeError:
-    """Keep the output. Returns the fault, which now names the FILE.chatpipe-part."""
-    try:
-        part = out.keep()
-    except CannotWrite as other:  # the fault is the cause, and where the answer is matters too
-        fault.fix = f"{other.what}: {other.fix}"
-        return fault
-    if part is not None:
-        fault.fix = _kept_in(part, is_cut=out.is_cut) + (f", {fault.fix}" if fault.fix else "")
-    elif out.is_lost:
-        fault.what = f"{fault.what}: the answer is lost"
-    return fault
+            part = self.keep()
+        except CannotWrite as other:  # the fault is the cause, and where the answer is matters too
+            fault.fix = f"{other.what}: {other.fix}"
+            return
+        if part is not None:
+            fault.fix = _kept_in(part, is_cut=self.is_cut) + (f", {fault.fix}" if fault.fix else "")
+        elif self.is_lost:
+            fault.what = f"{fault.what}: the answer is lost"
 
 
 def _kept_in(part: str, *, is_cut: bool) -> str:
@@ -157,7 +149,7 @@ def open_target(
                 with interruptible():
                     yield result
             except ChatpipeError as fault:
-                with_part(result, fault)
+                result.keep_for(fault)
                 raise
             except BaseException as error:
                 if (part := result.keep()) is not None:
