@@ -259,10 +259,10 @@ async def fetch(
     policy: RetryPolicy,
     hooks: Hooks = NO_HOOKS,
 ) -> Answer:
-    """Send a GET, as send() sends any request. Answer.body is the JSON of its reply, None after a fault."""
-    from chatpipe.wire.whole_body import WholeBody  # `ask` and `batch` do without it
+    """Send a request for anything but a completion, as send() does. Answer.body is its JSON, else None."""
+    from chatpipe.wire.json_body import JsonBodyReceiver  # `ask` and `batch` do without it
 
-    return await send(request, context, WholeBody(), limits, policy, hooks)
+    return await send(request, context, JsonBodyReceiver(), limits, policy, hooks)
 
 
 def get_request(server: Server, url: str, deadline: float | None = None) -> httpx.Request:
@@ -352,9 +352,9 @@ async def _read_reply(
 ) -> CleanResult:
     """Read a reply, after its head. A receiver of bodies is for a reply that is no completion."""
     if receiver.takes == "body":
-        from chatpipe.wire.whole_body import read_whole_body  # see fetch()
+        from chatpipe.wire.json_body import read_json_body  # see fetch()
 
-        return await read_whole_body(response, headers, request)
+        return await read_json_body(response, headers, request)
     return await read_without_secrets(response, headers, request, receiver)
 
 

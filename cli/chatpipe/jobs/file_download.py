@@ -18,11 +18,11 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.spool import NoRoom, Room, Spool
 from chatpipe.wire import retry
 from chatpipe.wire.answer import answer_from_error
+from chatpipe.wire.json_body import JsonBodyReceiver
 from chatpipe.wire.key_filter import read_without_secrets
 from chatpipe.wire.light_messages import headers_by_name
 from chatpipe.wire.reply_body import ReplyBody
 from chatpipe.wire.retry import FailedAttempt, RetryAfter
-from chatpipe.wire.whole_body import WholeBody
 
 _NO_LIMIT = 1 << 60
 _MOST_REDIRECTS = 3
@@ -170,7 +170,7 @@ def _broken_by(error: Exception, request: httpx.Request) -> _Break:
 
 async def _refusal(response: httpx.Response, request: httpx.Request) -> _Break:
     headers = headers_by_name(response)
-    answer, failure, _ = await read_without_secrets(response, headers, request, WholeBody())
+    answer, failure, _ = await read_without_secrets(response, headers, request, JsonBodyReceiver())
     fault = answer.fault or BrokenAnswer(f"unexpected status {response.status_code}", fix="try again")
     if fault.http_status in GONE:
         fault.fix = "results are kept for a limited time: see the pages of the provider"

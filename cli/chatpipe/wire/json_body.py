@@ -1,4 +1,4 @@
-"""The reply to a GET -> its whole body, which is JSON and no error.
+"""A reply that is no completion -> its JSON.
 
 An error status, an error inside HTTP 200, a page and any other text are faults, as for a completion.
 A key in the JSON is replaced.
@@ -28,8 +28,8 @@ from chatpipe.wire.whole_answer import collect_body, not_json_answer
 _CONTENT = ("id", "name", "data", "models", "endpoints")
 
 
-class WholeBody:
-    """A receiver of a reply that is of use as a whole only."""
+class JsonBodyReceiver:
+    """The receiver of a reply that is no completion: it takes nothing before the end."""
 
     takes: Literal["body"] = "body"
     started = False
@@ -44,12 +44,12 @@ class WholeBody:
         """Ignore the end of a stream."""
 
 
-async def read_whole_body(
+async def read_json_body(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request
 ) -> CleanResult:
     """Like read_without_secrets, for a reply that is no completion. Answer.body is its JSON."""
     if not response.is_success:
-        return await read_without_secrets(response, headers, request, WholeBody())
+        return await read_without_secrets(response, headers, request, JsonBodyReceiver())
     answer, failure = await _read(response, headers, request)
     if answer.fault is not None:
         answer.fault.request_id = answer.fault.request_id or headers.get("x-request-id")
