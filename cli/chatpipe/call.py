@@ -66,7 +66,7 @@ class Call(NamedTuple):
     def _converse(self, body: Message, ask: SendRequest, out: OpenOutput) -> CallResult:
         """Send the turns of a conversation. Write nothing until the last answer and its verdict are known."""
         from chatpipe.conversation import setup
-        from chatpipe.conversation.replay import AnswerBuffer, converse_buffered
+        from chatpipe.conversation.answer_buffer import AnswerBuffer, converse_buffered
 
         names = frozenset(name for each in self.servers for name in each.endpoint.key_names)
         with setup.open_rules(self.turns, body, self.console, environ=self.environ, key_names=names) as rules:

@@ -110,7 +110,7 @@ class _Chain(Hooks):
 def chain(*hooks: Hooks) -> Hooks:
     """Several hooks as one, called in this order. The first decision that is not None holds.
 
-        of a conversation  discard the pieces of the attempt before        conversation/replay.py
+        of a conversation  discard the pieces of the attempt before        conversation/answer_buffer.py
         of the pace        one call: wait for a start in the pace file      limits/call_pacer.py
                            a run: wait in its queue, for its concurrency,
                            its own rate limit, then the pace file           limits/run_pacer.py

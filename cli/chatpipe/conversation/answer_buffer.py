@@ -45,7 +45,7 @@ class AnswerBuffer(Hooks):
 
 
 async def converse_buffered(
-    body: dict[str, Value], ask: SendRequest, rules: TurnRules, buffer: AnswerBuffer
+    body: dict[str, Value], send: SendRequest, rules: TurnRules, buffer: AnswerBuffer
 ) -> Conversation:
     """Ask until an answer is final. buffer holds the pieces of the last attempt of the last turn."""
-    return await converse(body, lambda turn: ask(turn, buffer, buffer), rules)
+    return await converse(body, lambda turn: send(turn, buffer, buffer), rules)
