@@ -49,12 +49,12 @@ class Call(NamedTuple):
     def run(self, body: Message, out: OpenOutput) -> CallResult:
         """Send the request and write the answer, while it arrives if no further turn can follow."""
         details = _Details(self.console, out)
-        with self._sender(details, out) as ask:
+        with self._sender(details, out) as send:
             if not self.turns.is_single_turn:
-                return self._converse(body, ask, out)
+                return self._converse(body, send, out)
             delivery = Delivery(out, self.format, self.console)
             try:
-                answer = run_without_loop(ask(body, delivery, NO_HOOKS))
+                answer = run_without_loop(send(body, delivery, NO_HOOKS))
             except Interrupted as interruption:
                 delivery.keep_part(interruption.completion)
                 raise
@@ -63,7 +63,7 @@ class Call(NamedTuple):
             details.flush()
             return result
 
-    def _converse(self, body: Message, ask: SendRequest, out: OpenOutput) -> CallResult:
+    def _converse(self, body: Message, send: SendRequest, out: OpenOutput) -> CallResult:
         """Send the turns of a conversation. Write nothing until the last answer and its verdict are known."""
         from chatpipe.conversation import setup
         from chatpipe.conversation.answer_buffer import AnswerBuffer, converse_buffered
@@ -72,7 +72,7 @@ class Call(NamedTuple):
         with setup.open_rules(self.turns, body, self.console, environ=self.environ, key_names=names) as rules:
             buffer = AnswerBuffer()
             try:
-                conversation = run_without_loop(converse_buffered(body, ask, rules or TurnRules(), buffer))
+                conversation = run_without_loop(converse_buffered(body, send, rules or TurnRules(), buffer))
             except Interrupted as interruption:
                 delivery = Delivery(out, self.format, self.console)
                 if interruption.completion is not None and out.is_kept:

@@ -156,7 +156,7 @@ def test_a_call_shares_its_pause(busy: int, tmp_path: Path) -> None:
     with open_shared(SharedLimits(pace_file=str(tmp_path / "pace")), SERVER.origin) as shared:
         assert shared is not None
         answer, _ = run_without_loop(
-            CallPacer(context, shared).ask(
+            CallPacer(context, shared).pace(
                 BODY,
                 1,
                 lambda hooks: exchange.send(
@@ -184,7 +184,7 @@ def test_a_call_waits_for_room_while_others_are_at_the_server(busy: int, tmp_pat
         assert shared is not None
         pacer = CallPacer(context, shared)
         answer, _ = run_without_loop(
-            pacer.ask(
+            pacer.pace(
                 BODY,
                 1,
                 lambda hooks: exchange.send(

@@ -248,7 +248,7 @@ def test_a_401_behind_the_end_of_the_command_has_its_reason_too() -> None:
         renewal.begin(renewal.key)
         assert renewal._reading is not None
         await asyncio.wait([renewal._reading])
-        answer, _ = await renewal.ask(httpx.Request("POST", "http://h/v1"), send, refused)
+        answer, _ = await renewal.send(httpx.Request("POST", "http://h/v1"), send, refused)
         return answer
 
     pacer: Any = SimpleNamespace(waits=RunWaits(), rate=SimpleNamespace(repeats=0))

@@ -93,13 +93,13 @@ class KeyRenewal:
         self._failure: NoNewKey | None = None  # the command gave no key
         self._reading: asyncio.Task[None] | None = None
 
-    async def ask(self, request: httpx.Request, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
-        """Send a request with the current key, by send within the limits of pace. Returns as Pacer.ask()."""
+    async def send(self, request: httpx.Request, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
+        """Send a request with the current key, by send within the limits of pace. Returns as Pacer.pace()."""
         refusals = 0
         while True:
             attempts = RenewedAttempts(self, request, refusals)
             try:
-                answer, latency_s = await self._ask(attempts, send, pace)
+                answer, latency_s = await self._send(attempts, send, pace)
                 is_refused = answer.fault is not None and answer.fault.refusal_status == _UNAUTHORIZED
                 if not is_refused or not await self._may_repeat(attempts):
                     return answer, latency_s
@@ -111,7 +111,7 @@ class KeyRenewal:
             refusals = attempts.refusals
             self._rate.repeats += 1
 
-    async def _ask(self, attempts: RenewedAttempts, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
+    async def _send(self, attempts: RenewedAttempts, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
         def send_renewed(hooks: Hooks) -> Awaitable[Answer]:
             attempts.inner = hooks
             return send(attempts)

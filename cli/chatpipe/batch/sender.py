@@ -74,7 +74,7 @@ class Sender:
         self._pacer.waits.stop()
 
     async def send(self, request: RunRequest, tries: LineTries | None = None) -> tuple[Answer, float]:
-        """Ask as often as the retry policy permits. Returns the answer, and its last attempt's seconds.
+        """Send a request until its answer is final. Returns the answer, and its last attempt's seconds.
 
         With tries there is one attempt, of those that the line makes at several servers.
         """
@@ -89,10 +89,10 @@ class Sender:
         elif self._notice.wants_tries:
             context = context._replace(note=partial(self._notice.try_failed, request.line))
 
-        def ask(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
+        def send_with(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
             hooks = hooks if tries is None else tries.around(hooks)
             return exchange.send(post, context, self._receiver, self._limits, self._policy, hooks)
 
         if self._renewal is None:
-            return await self._pacer.ask(body, len(data), ask)
-        return await self._renewal.ask(post, ask, partial(self._pacer.ask, body, len(data)))
+            return await self._pacer.pace(body, len(data), send_with)
+        return await self._renewal.send(post, send_with, partial(self._pacer.pace, body, len(data)))

@@ -48,7 +48,7 @@ class TurnSender:
         turns = _Turns(self, request)
         self._conversations += 1
         try:
-            conversation = await converse(request.body, turns.ask, self._rules.for_line(request.body))
+            conversation = await converse(request.body, turns.send, self._rules.for_line(request.body))
         except (asyncio.CancelledError, TryLater):
             if not turns.paid:
                 raise
@@ -100,7 +100,7 @@ class _Turns:
         self.latency_s = 0.0  # of the last attempt
         self.paid: list[Value] = []
 
-    async def ask(self, body: dict[str, Value]) -> Answer:
+    async def send(self, body: dict[str, Value]) -> Answer:
         request = self._request._replace(body=body)
         if self._used is not None:
             fault = await self._sender.wait_for_budget(request, self._used)

@@ -55,7 +55,7 @@ class ClusterTransport(httpx.AsyncBaseTransport):
         body = b"".join(sent) if type(sent) is httpx.ByteStream else await request.aread()
         deadline_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         template, wants_new = self._template(request), request.extensions.pop(LOST_KEPT, False)
-        reply = await self._workers.ask(template, deadline_s, body, wants_new=wants_new)
+        reply = await self._workers.send(template, deadline_s, body, wants_new=wants_new)
         if reply.has_lost_kept:
             request.extensions[LOST_KEPT] = True
         if reply.has_key:

@@ -1,8 +1,8 @@
 """The workers of a run, as it sees them: a request goes in, its reply comes out.
 
-    ask -> allotted to a worker -> in a block with others -> relay -> worker -> reply
-                ^                                                      |
-                +------------------ the worker is lost <---------------+
+    request -> allotted to a worker -> in a block with others -> relay -> worker -> reply
+                    ^                                                      |
+                    +------------------ the worker is lost <---------------+
 
 The first request starts the cluster. A worker that is lost gives back what was in flight: that goes to others
 at once, and counts as no try.
@@ -123,7 +123,7 @@ class Workers:
             self._changed.set_result(None)
             self._changed = None
 
-    async def ask(
+    async def send(
         self, template: Template, deadline_s: float | None, body: bytes, *, wants_new: bool = False
     ) -> WorkerReply:
         """The reply to a request. Raises ChatpipeError if there are no workers, and httpx.ReadError.

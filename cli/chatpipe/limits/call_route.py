@@ -100,15 +100,15 @@ class Route:
             deadline = self._pacer.deadline = self._deadline() if deadline is None else deadline
         request = exchange.completion_request(self.server, body, self._report, deadline)
 
-        def ask(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
+        def send_with(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
             limits = self.server.limits
             return exchange.send(request, self._context, receiver, limits, self._policy, hooks)
 
         try:
             if self._pacer is None:
-                return await ask(hooks if self._pause is None else chain(hooks, self._pause))
+                return await send_with(hooks if self._pause is None else chain(hooks, self._pause))
             size = len(request.content)
-            answer, _ = await self._pacer.ask(body, size, lambda paced: ask(chain(hooks, paced)))
+            answer, _ = await self._pacer.pace(body, size, lambda paced: send_with(chain(hooks, paced)))
             return answer
         finally:
             self.deadline = exchange.deadline_of(request)

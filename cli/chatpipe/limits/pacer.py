@@ -44,20 +44,20 @@ class Pacer(ABC):
         self.shared = shared
         self.estimator = estimator
 
-    def ask(
+    def pace(
         self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
     ) -> Coroutine[Any, Any, tuple[Answer, float]]:
-        """Ask within the limits. Returns the answer, and the seconds that its last attempt took.
+        """Send a request within the limits. Returns the answer, and the seconds that its last attempt took.
 
         send makes the exchange of body, which has size_bytes as JSON, with the hooks that it gets. The
         request has a slot while it is at the server and not during a tool call, which may need one.
         """
         shared = self.shared
         if shared is None or not self.takes_slots:
-            return self._ask(body, size_bytes, send)
-        return self._ask_in_slot(shared, body, size_bytes, send)
+            return self._pace(body, size_bytes, send)
+        return self._pace_in_slot(shared, body, size_bytes, send)
 
-    async def _ask_in_slot(
+    async def _pace_in_slot(
         self,
         shared: SharedPace,
         body: Mapping[str, Value],
@@ -67,7 +67,7 @@ class Pacer(ABC):
         await self.acquire_slot(shared)
         answered = False
         try:
-            answer, latency_s = await self._ask(body, size_bytes, send)
+            answer, latency_s = await self._pace(body, size_bytes, send)
             answered = answer.fault is None
             return answer, latency_s
         finally:
@@ -78,7 +78,7 @@ class Pacer(ABC):
         """True if each request needs one of the slots that processes share."""
         return self.shared is not None and self.shared.has_slots
 
-    async def _ask(
+    async def _pace(
         self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
     ) -> tuple[Answer, float]:
         attempts = PacedAttempts(self, body, size_bytes)

@@ -96,7 +96,7 @@ class Dispatcher:
             if slot is None:
                 final, latency_s = await self._end_round(request, tries), 0.0
             else:
-                answer, latency_s = await self._ask(slot, request, tries)
+                answer, latency_s = await self._attempt(slot, request, tries)
                 final = self._judge(slot.member, tries, answer, latency_s)
             if final is not None:
                 if self._setup.context.detail is not None:
@@ -202,7 +202,7 @@ class Dispatcher:
 
     # One attempt
 
-    async def _ask(self, slot: _Slot, request: RunRequest, tries: LineTries) -> tuple[Answer, float]:
+    async def _attempt(self, slot: _Slot, request: RunRequest, tries: LineTries) -> tuple[Answer, float]:
         """Make one attempt. It ends when the server is given up, too."""
         member = slot.member
         member.pacer.rate.repeats += tries.has_begun

@@ -75,9 +75,9 @@ class ModelLists:
 
     async def _read(self) -> None:
         near = [each for each in self._members if each.server.endpoint.is_near]
-        await asyncio.gather(*map(self._ask, near))
+        await asyncio.gather(*map(self._read_list, near))
 
-    async def _ask(self, member: Member) -> None:
+    async def _read_list(self, member: Member) -> None:
         request = exchange.get_request(member.server, member.server.endpoint.url(_ROUTE))
         limits = ExchangeLimits(_TIMEOUT_S, _TIMEOUT_S, _TIMEOUT_S)
         answer = await exchange.fetch(request, member.pacer.context, limits, RetryPolicy(retries=0))
