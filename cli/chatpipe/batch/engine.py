@@ -21,7 +21,7 @@ from typing import Protocol
 
 from chatpipe.inputs.values import Value
 from chatpipe.line_record import LineRecord
-from chatpipe.wire.answer import Answer
+from chatpipe.wire.answer import Answer, TimedAnswer
 
 # The largest queue: one request for each slot, for the worst burst, but never more than this number, ...
 _QUEUED = 256
@@ -42,8 +42,8 @@ class RunRequest(LineRecord):
 class RequestSender(Protocol):
     """Sends one request to its final answer."""
 
-    async def send(self, request: RunRequest) -> tuple[Answer, float]:
-        """The answer, and the seconds that its last attempt took."""
+    async def send(self, request: RunRequest) -> TimedAnswer:
+        """Send a request until its answer is final."""
 
     def stop(self) -> None:
         """End all waits that precede an attempt: their requests raise CancelledError."""

@@ -18,7 +18,7 @@ from chatpipe.errors import ChatpipeError, NoAccess
 from chatpipe.exchange import NO_HOOKS, Hooks
 from chatpipe.limits.run_pacer import RunPacer
 from chatpipe.wire import faults
-from chatpipe.wire.answer import Answer
+from chatpipe.wire.answer import Answer, TimedAnswer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 from chatpipe.wire.timeouts import DEADLINE_PASSED, Timeouts
 
@@ -28,8 +28,8 @@ _MOST_KEYS = 10
 
 # Sends a request until its answer is final, with these hooks.
 SendAttempts = Callable[[Hooks], Awaitable[Answer]]
-# Calls it within the limits of the run. Returns the answer, and the seconds that its last attempt took.
-Pace = Callable[[SendAttempts], Awaitable[tuple[Answer, float]]]
+# Calls it within the limits of the run.
+Pace = Callable[[SendAttempts], Awaitable[TimedAnswer]]
 
 
 class NoNewKey(NoAccess):
@@ -93,8 +93,8 @@ class KeyRenewal:
         self._failure: NoNewKey | None = None  # the command gave no key
         self._reading: asyncio.Task[None] | None = None
 
-    async def send(self, request: httpx.Request, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
-        """Send a request with the current key, by send within the limits of pace. Returns as Pacer.pace()."""
+    async def send(self, request: httpx.Request, send: SendAttempts, pace: Pace) -> TimedAnswer:
+        """Send a request with the current key, by send within the limits of pace."""
         refusals = 0
         while True:
             attempts = RenewedAttempts(self, request, refusals)
@@ -111,7 +111,7 @@ class KeyRenewal:
             refusals = attempts.refusals
             self._rate.repeats += 1
 
-    async def _send(self, attempts: RenewedAttempts, send: SendAttempts, pace: Pace) -> tuple[Answer, float]:
+    async def _send(self, attempts: RenewedAttempts, send: SendAttempts, pace: Pace) -> TimedAnswer:
         def send_renewed(hooks: Hooks) -> Awaitable[Answer]:
             attempts.inner = hooks
             return send(attempts)

@@ -18,7 +18,7 @@ from chatpipe.limits.run_pacer import RunPacer
 from chatpipe.options.server import RetryPolicy
 from chatpipe.server.server import Server
 from chatpipe.system.console import once
-from chatpipe.wire.answer import Answer, NullReceiver
+from chatpipe.wire.answer import Answer, NullReceiver, TimedAnswer
 from chatpipe.wire.light_messages import LightRequest
 from chatpipe.wire.reply_memory import ReplyMemory
 
@@ -73,8 +73,8 @@ class Sender:
         """Send nothing more. This cancels what waits for a start, a pause or another attempt."""
         self._pacer.waits.stop()
 
-    async def send(self, request: RunRequest, tries: LineTries | None = None) -> tuple[Answer, float]:
-        """Send a request until its answer is final. Returns the answer, and its last attempt's seconds.
+    async def send(self, request: RunRequest, tries: LineTries | None = None) -> TimedAnswer:
+        """Send a request until its answer is final.
 
         With tries there is one attempt, of those that the line makes at several servers.
         """

@@ -15,7 +15,7 @@ from chatpipe.errors import ChatpipeError, TryLater, UnfinishedConversation
 from chatpipe.inputs.values import Value
 from chatpipe.limits.run_pacer import RunWaits
 from chatpipe.response.usage import Usage, reported_usage, usage_of
-from chatpipe.wire.answer import Answer
+from chatpipe.wire.answer import Answer, TimedAnswer
 
 # Reserves a part of the budget for a turn: the request with the body of that turn, and the usage of the
 # turns before it. Returns the fault if not enough is left.
@@ -43,8 +43,8 @@ class TurnSender:
         self.turns.stop()
         self._recheck_budget()
 
-    async def send(self, request: RunRequest) -> tuple[Answer, float]:
-        """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
+    async def send(self, request: RunRequest) -> TimedAnswer:
+        """Send the turns of a conversation until an answer is final."""
         turns = _Turns(self, request)
         self._conversations += 1
         try:

@@ -21,7 +21,7 @@ from chatpipe.limits.shared import SharedPace
 from chatpipe.limits.tokens import TokenEstimator, answer_limits
 from chatpipe.response.usage import Usage, usage_of
 from chatpipe.wire import retry
-from chatpipe.wire.answer import Answer
+from chatpipe.wire.answer import Answer, TimedAnswer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
 
@@ -46,8 +46,8 @@ class Pacer(ABC):
 
     def pace(
         self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
-    ) -> Coroutine[Any, Any, tuple[Answer, float]]:
-        """Send a request within the limits. Returns the answer, and the seconds that its last attempt took.
+    ) -> Coroutine[Any, Any, TimedAnswer]:
+        """Send a request within the limits.
 
         send makes the exchange of body, which has size_bytes as JSON, with the hooks that it gets. The
         request has a slot while it is at the server and not during a tool call, which may need one.
@@ -63,7 +63,7 @@ class Pacer(ABC):
         body: Mapping[str, Value],
         size_bytes: int,
         send: Callable[[Hooks], Awaitable[Answer]],
-    ) -> tuple[Answer, float]:
+    ) -> TimedAnswer:
         await self.acquire_slot(shared)
         answered = False
         try:
@@ -80,7 +80,7 @@ class Pacer(ABC):
 
     async def _pace(
         self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
-    ) -> tuple[Answer, float]:
+    ) -> TimedAnswer:
         attempts = PacedAttempts(self, body, size_bytes)
         try:
             answer = await send(attempts)

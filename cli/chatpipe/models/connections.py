@@ -22,7 +22,7 @@ from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.keys import KeyReader
 from chatpipe.server.server import Server, renewed, with_key
 from chatpipe.system.console import Console
-from chatpipe.wire.answer import Answer, NullReceiver
+from chatpipe.wire.answer import Answer, NullReceiver, TimedAnswer
 from chatpipe.wire.transports import open_transport
 
 
@@ -50,7 +50,7 @@ class Connection(NamedTuple):
         answer = run_without_loop(exchange.fetch(request, self.context, self.server.limits, self.retry))
         return answer, exchange.deadline_of(request)
 
-    def complete(self, body: Mapping[str, Value]) -> tuple[Answer, float]:
+    def complete(self, body: Mapping[str, Value]) -> TimedAnswer:
         """The answer to a request for a completion, and the seconds until it was there."""
         request = exchange.completion_request(self.server, body, self.context.detail)
         started = self.context.monotonic()

@@ -72,6 +72,9 @@ class Answer(LineRecord):
     at: str | None = None
 
 
+# An answer, and the seconds that its last attempt took: 0 if there was none.
+TimedAnswer = tuple[Answer, float]
+
 # The answer of one attempt, and its failure for the retry decision: None if no retry can help.
 AttemptResult = tuple[Answer, FailedAttempt | None]
 

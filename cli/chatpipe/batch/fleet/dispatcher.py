@@ -27,7 +27,7 @@ from chatpipe.limits.run_pacer import RunWaits
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import RetryPolicy
 from chatpipe.wire import retry
-from chatpipe.wire.answer import Answer
+from chatpipe.wire.answer import Answer, TimedAnswer
 from chatpipe.wire.retry import GiveUp, GiveUpReason, RetryAfter
 
 # Seconds after which a line that waits looks again for a server that may be tried, while one is left out.
@@ -84,8 +84,8 @@ class Dispatcher:
         self._sound = [each.load for each in self.members if each.health.is_sound]
         self._room.notify()
 
-    async def send(self, request: RunRequest) -> tuple[Answer, float]:
-        """Ask until an answer is final. Returns it, and the seconds that its last attempt took."""
+    async def send(self, request: RunRequest) -> TimedAnswer:
+        """Send a request, to one server after the other if need be, until its answer is final."""
         tries, models = LineTries(self._clock), self._setup.models
         if models is not None:
             if not models.are_known:
@@ -202,7 +202,7 @@ class Dispatcher:
 
     # One attempt
 
-    async def _attempt(self, slot: _Slot, request: RunRequest, tries: LineTries) -> tuple[Answer, float]:
+    async def _attempt(self, slot: _Slot, request: RunRequest, tries: LineTries) -> TimedAnswer:
         """Make one attempt. It ends when the server is given up, too."""
         member = slot.member
         member.pacer.rate.repeats += tries.has_begun
