@@ -2,7 +2,7 @@
 
 top_k:=40                  a JSON value
 provider.order[0]=openai   a text in an array, which may grow by one item at its end
-metadata.a\\.b=c            a key that contains a dot
+metadata.a\\.b=c            a key that contains a dot; `\\=` stands for an equals sign
 """
 
 from __future__ import annotations
@@ -18,23 +18,21 @@ from chatpipe.options.parameters import Edit
 
 # Far deeper than any field, and far below the depth at which JSON cannot be written.
 _MAX_STEPS = 100
-_STEP = r"((?:[^.\[\]\\]|\\.)+)|\[(\d+)\]"
+# An index has at most 18 digits: int() refuses thousands.
+_STEP = r"((?:[^.\[\]\\]|\\.)+)|\[(\d{1,18})\]"
+_ASSIGNMENT = r"(?s)((?:[^=\\]|\\.)*?)(:?)=(.*)"
 
 
 def parse_set(text: str) -> Edit:
     """Parse `PATH=TEXT` or `PATH:=JSON`. Raises UsageFault."""
-    path, separator, value = text.partition("=")
-    if not separator:
+    parts = re.fullmatch(_ASSIGNMENT, text)
+    if parts is None:
         raise UsageFault(f"'{text}' has no '='", place="--set", fix="write PATH=TEXT or PATH:=JSON")
-    if not path.endswith(":"):
-        return Edit(parse_path(path, "--set"), value, False, text)
+    path, colon, value = parse_path(parts[1], "--set"), parts[2], parts[3]
+    if not colon:
+        return Edit(path, value, False, text)
     try:
-        return Edit(
-            parse_path(path[:-1], "--set"),
-            values.loads_strict(value.encode("utf-8", "surrogateescape")),
-            False,
-            text,
-        )
+        return Edit(path, values.loads_strict(value.encode("utf-8", "surrogateescape")), False, text)
     except NotJSON as error:
         raise UsageFault(
             f"'{value[:60]}' is not JSON: {error.what}",
