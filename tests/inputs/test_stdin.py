@@ -96,11 +96,15 @@ def test_directory_as_stdin_is_missing(tmp_path: Path) -> None:
         Stdin(descriptor, True, print).read()
 
 
-def test_a_silent_producer_is_waited_for_with_one_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", [b"", b"early, "], ids=["from the start", "after its first bytes"])
+def test_a_silent_producer_is_waited_for_with_one_notice(
+    monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
     monkeypatch.setattr(stdin, "NOTICE_DELAY_S", 0.01)
     with pipe() as (reader, writer):
         said = Said()
         console = threading.Event()
+        os.write(writer, first)
 
         def notice(text: str) -> None:
             said(text)
@@ -113,7 +117,7 @@ def test_a_silent_producer_is_waited_for_with_one_notice(monkeypatch: pytest.Mon
 
         producer = threading.Thread(target=produce)
         producer.start()
-        assert Stdin(reader, True, notice).read("waiting") == b"late"
+        assert Stdin(reader, True, notice).read("waiting") == first + b"late"
         producer.join(10)
     assert said == ["waiting"]
 

@@ -75,7 +75,7 @@ class Stdin(NamedTuple):
         return StdinKind.DATA
 
     def read(self, notice: str = "") -> bytes:
-        """All bytes up to the end. notice is shown if none has arrived after NOTICE_DELAY_S.
+        """All bytes up to the end. notice is shown once, when NOTICE_DELAY_S have passed without a byte.
 
         Raises BadInput for more than any request can hold, so that endless input cannot fill the memory.
         """
@@ -96,9 +96,10 @@ class Stdin(NamedTuple):
         """Yield the bytes as they arrive. Raises MissingInput if stdin is closed or unreadable."""
         if self.kind() is StdinKind.CLOSED:
             raise MissingInput("stdin is closed", place=STDIN_NAME, fix="pipe something in or name a file")
-        if notice and not self._ready(NOTICE_DELAY_S):
-            self.notice(notice)
         while True:
+            if notice and not self._ready(NOTICE_DELAY_S):
+                self.notice(notice)
+                notice = ""
             try:
                 data = os.read(self.descriptor, _BLOCK)
             except BlockingIOError:  # another process left the pipe non-blocking: wait anyway
