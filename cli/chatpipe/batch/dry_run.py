@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import hash_key
 from chatpipe.batch.journal.send_reasons import SendReason, reasons_report
-from chatpipe.batch.journal.store import RunStore, open_store
+from chatpipe.batch.journal.store import RunStore, open_dry_store
 from chatpipe.batch.requests_only import bad_lines
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import Status
@@ -33,7 +33,7 @@ def print_estimate(items: AsyncIterator[Item], spec: RunSpec) -> int:
 
 def _estimate_of(items: AsyncIterator[Item], spec: RunSpec) -> dict[str, Value]:
     """Estimate tokens and cost of the lines without a recorded answer. Bad lines are printed."""
-    with open_store(spec, is_dry=True) as store:
+    with open_dry_store(spec) as store:
         return run_loop(_estimate(items, spec, store))
 
 
@@ -96,10 +96,10 @@ async def _estimate(items: AsyncIterator[Item], spec: RunSpec, store: RunStore) 
         fingerprint = store.fingerprint(item)  # duplicates are counted over all shards
         if not item.is_ours:
             continue
-        if store.has_answer(item, fingerprint) or found.is_doubled(fingerprint):
+        if store.lookup.has_answer(item, fingerprint) or found.is_doubled(fingerprint):
             found.reused += 1
         else:
-            found.add(item.body, store.reason(item, fingerprint))
-    if found.lines > found.reused + bad.count and (text := store.reused_in_vain_text()):
+            found.add(item.body, store.lookup.reason(item, fingerprint))
+    if found.lines > found.reused + bad.count and (text := store.lookup.reused_in_vain_text()):
         console.note(text)
     return found.record(bad.count)

@@ -57,7 +57,7 @@ class _LiveRun:
         progress = Progress(self._display, tally, self._started, spec.console.note)
         with ExitStack() as stack:
             store = stack.enter_context(open_store(spec))
-            tally.send_reasons = store.send_reasons
+            tally.send_reasons = store.lookup.send_reasons
             emitter = stack.enter_context(open_emitter(spec, self._out, tally, progress))
             resources = open_resources(spec, servers, store, stack)
             session = Session(spec, resources, emitter, progress)
@@ -104,7 +104,11 @@ class _LiveRun:
     def _conclude(self, resources: RunResources, stop: Stop | None) -> ChatpipeError | None:
         """Complete the output if every line is good. Returns the fault of the run otherwise."""
         spec, tally, jobs = self._spec, self._tally, resources.jobs
-        if stop is None and tally.looked_up_in_vain and (text := resources.store.reused_in_vain_text()):
+        if (
+            stop is None
+            and tally.looked_up_in_vain
+            and (text := resources.store.lookup.reused_in_vain_text())
+        ):
             spec.console.note(text)
         fault = end.fault_of_run(spec, stop, tally)
         if jobs is not None and stop is None:

@@ -1,4 +1,4 @@
-"""The store of a run: answers recorded before it, the journal that it writes, the order of its lines."""
+"""The store of a run: answers are looked up in it, results are recorded, and read again in input order."""
 
 from __future__ import annotations
 
@@ -6,24 +6,17 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files, open_earlier_answers
+from chatpipe.batch.journal.answer_lookup import AnswerLookup
 from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.journal.line_fingerprints import LineFingerprints
 from chatpipe.batch.journal.resent_mismatches import ResentMismatches, open_resent_mismatches
-from chatpipe.batch.journal.send_reasons import SendReason
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.errors import CannotWrite, quantity
-from chatpipe.inputs import values
+from chatpipe.errors import CannotWrite
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID
-from chatpipe.request import fingerprint as fingerprints
-from chatpipe.request.fingerprint import OccurrenceCounter
-from chatpipe.response.result_line import ResultLine
 from chatpipe.server.identity import model_scope, path_names_model
-from chatpipe.system.escape import shorten
-
-_BY_ID = "--match id takes those whose custom_id is the same"
 
 
 class StoreOptions(NamedTuple):
@@ -45,11 +38,20 @@ class StoreOptions(NamedTuple):
 
 
 @contextmanager
-def open_store(spec: RunSpec, *, is_dry: bool = False) -> Iterator[RunStore]:
-    """Open the store of a run, with its files. Raises CannotWrite, MissingInput and BadInput.
+def open_store(spec: RunSpec) -> Iterator[RunStore]:
+    """Open the store of a run, with its files. Raises CannotWrite, MissingInput and BadInput."""
+    with open_answer_files(spec) as files:
+        yield _create_store(spec, files)
 
-    is_dry: nothing is recorded, and no file is made.
-    """
+
+@contextmanager
+def open_dry_store(spec: RunSpec) -> Iterator[RunStore]:
+    """Open the store of a run that records nothing and makes no file. Raises MissingInput and BadInput."""
+    with open_earlier_answers(spec) as files:
+        yield _create_store(spec, files)
+
+
+def _create_store(spec: RunSpec, files: AnswerFiles) -> RunStore:
     options = StoreOptions(
         scope=model_scope(spec.endpoint),
         scopes_all=any(map(path_names_model, spec.endpoints)),
@@ -58,112 +60,36 @@ def open_store(spec: RunSpec, *, is_dry: bool = False) -> Iterator[RunStore]:
         keeps_all=not spec.run_format.writes_result_lines,
         is_shard=spec.input.shard is not None,
     )
-    with open_earlier_answers(spec) if is_dry else open_answer_files(spec) as files:
-        yield RunStore(files, options, open_resent_mismatches(spec))
-
-
-class _Fault(NamedTuple):
-    """The first fault of the journal, which is the one that is reported, and its text."""
-
-    fault: CannotWrite
-    what: str
+    return RunStore(files, options, open_resent_mismatches(spec))
 
 
 class RunStore:
-    """Recorded and new answers of one run; it has neither without a journal, --reuse and --dedupe.
+    """The store of one run; it has neither recorded nor new answers without a journal, --reuse and --dedupe.
 
-    has_answers is true if has_answer() can find one. send_reasons, by line number, say why lines without an
-    answer are sent that are not new. Who counts the result of a line removes its reason.
+    It is the AnswerStore of a driver: see driver.py.
     """
 
     def __init__(
         self, files: AnswerFiles, options: StoreOptions, resent: ResentMismatches | None = None
     ) -> None:
         self.files = files
-        self._resent = resent
-        self._journal, self._recorded, self._by_id = files
+        self._journal, self._recorded, _ = files
+        self.lookup = AnswerLookup(files, resent, dedupe=options.dedupe)
+        fingerprints = LineFingerprints(
+            options.scope,
+            scopes_all=options.scopes_all,
+            # Counting takes memory, and serves to look answers up.
+            counts_occurrences=(files.recorded is not None or options.is_shard) and not options.dedupe,
+        )
         # Called for each request
+        self.fingerprint = fingerprints.of
+        self.find_answer = self.lookup.find
         self.make_room = _need_no_room if self._journal is None else self._journal.make_room
-        self._scope = options.scope
-        self._scopes_all = options.scopes_all
         self._keeps_all = options.keeps_all
         self._dedupe = options.dedupe
-        counts_occurrences = (files.recorded is not None or options.is_shard) and not options.dedupe
-        self._occurrences = OccurrenceCounter() if counts_occurrences else None
         # Location of the result of each line, in input order, in 8 bytes. 0 if there is none yet.
         self._locations: array[int] | None = array("Q") if options.keeps_order else None
-        self._found: dict[int, RecordedAnswer] = {}  # by line number
-        self._has_records = files.recorded is not None and files.recorded.has_records
-        self.has_answers = any(len(each) for each in (files.recorded, files.by_id) if each is not None)
-        self.send_reasons: dict[int, SendReason] = {}
-        self._finds_answers = self.has_answers or options.dedupe
-        self._have_changed = False  # lines whose own custom_id had another request
-        self._example_id: str | None = None  # the first that was looked up
-        self._lost: list[int] = []  # lines whose answers could not be recorded
-        self._first_fault: _Fault | None = None
-
-    def fingerprint(self, item: Item) -> str:
-        """Fingerprint of a request, which must be asked for once: identical bodies are counted.
-
-        They share one if no answers are looked up, because counting them takes memory.
-        """
-        if item.fingerprint:
-            return item.fingerprint
-        assert item.body is not None
-        digest = fingerprints.body_digest(item.body)
-        occurrence = 1 if self._occurrences is None else self._occurrences.count(digest)
-        is_scoped = self._scopes_all or not item.body.get("model")
-        return fingerprints.fingerprint_of(digest, self._scope if is_scoped else None, occurrence)
-
-    def has_answer(self, item: Item, fingerprint: str) -> bool:
-        """Return True if an item has an answer that was recorded before this run. Takes no note of it."""
-        if self._recorded is None or not self.has_answers:
-            return False
-        found = self._recorded.find(fingerprint) or self._find_by_id(item)
-        return found is not None and not self._is_resent(item, fingerprint, found)
-
-    def reason(self, item: Item, fingerprint: str) -> SendReason:
-        """The reason why an item without an answer is sent."""
-        recorded, by_id = self._recorded, self._by_id
-        if recorded is None or not self._has_records:
-            return SendReason.new
-        if self._resent is not None and (recorded.find(fingerprint) or self._find_by_id(item)):
-            return SendReason.resent  # an answer that is used has no reason
-        found = recorded.reason(fingerprint)
-        if found is None and by_id is not None and item.has_own_id:
-            found = by_id.reason(item.custom_id)
-        reason = found or recorded.reason_by_id(item.custom_id) or SendReason.new
-        if reason is SendReason.changed and item.has_own_id:
-            self._have_changed = True
-        return reason
-
-    def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
-        """The recorded answer to an item. With dedupe it may be from another line of this run."""
-        if self._recorded is None:
-            return None
-        found = self._recorded.find(fingerprint) if self._finds_answers else None
-        if found is None:
-            return self._missed(item, fingerprint) if self._has_records else None
-        self._recorded.mark_used(fingerprint, found)
-        if self._is_resent(item, fingerprint, found):
-            self.send_reasons[item.line] = SendReason.resent
-            return None
-        self._found[item.line] = found
-        return found
-
-    def reused_in_vain_text(self) -> str:
-        """A message if no answer of --reuse is to a request of this run, once all lines were looked up."""
-        count = self.files.reused_in_vain
-        if not count:
-            return ""
-        what = f"--reuse: none of the {quantity(count, 'answer')} is to a request of this run"
-        if self._by_id is None:
-            return f"{what}: {_BY_ID}" if self._have_changed else what
-        theirs, ours = self._by_id.reused.example, self._example_id
-        if theirs is None:
-            return what
-        ours_text = "no line of the input has one" if ours is None else f"the input has {_quoted(ours)}"
-        return f"{what}: the custom_id of one is {_quoted(theirs)}, {ours_text}"
+        self._lost = _LostAnswers()
 
     @property
     def has_journal(self) -> bool:
@@ -176,7 +102,8 @@ class RunStore:
         An identical line that is recorded already stays where it is. number is the position of the
         item in the input, from 0.
         """
-        found = self._found.pop(result.item.line, None) if self._found else None
+        notes = self.lookup.found
+        found = notes.pop(result.item.line, None) if notes else None
         if self._journal is None or self._recorded is None:
             return
         if found is not None and found.line == result.line and self._is_safe(found):
@@ -220,9 +147,7 @@ class RunStore:
             return self._journal.append(result.line)
         except CannotWrite as fault:
             if result.outcome in PAID and result.latency_s is not None:
-                self._lost.append(result.item.line)
-                first = self._first_fault = self._first_fault or _Fault(fault, fault.what)
-                first.fault.what = f"{first.what}: {_lost_text(self._lost)}"
+                self._lost.add(result.item.line, fault)
             raise
 
     def _is_safe(self, found: RecordedAnswer) -> bool:
@@ -236,50 +161,25 @@ class RunStore:
             return True
         return not self._keeps_all and self._recorded.is_in_out(found.location)
 
-    def _missed(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
-        """The answer to an item whose request has none. Without one, its reason is noted."""
-        found = self._by_own_id(item)
-        if found is not None and self._is_resent(item, fingerprint, found):
-            found = None
-        if found is None and (reason := self.reason(item, fingerprint)) is not SendReason.new:
-            self.send_reasons[item.line] = reason
-        return found
 
-    def _by_own_id(self, item: Item) -> RecordedAnswer | None:
-        """The answer recorded under the item's own custom_id.
+class _LostAnswers:
+    """The answers that could not be recorded. The first fault, which is the one reported, says which."""
 
-        Its location belongs to by_id, not to recorded, so it is not put into _found.
-        """
-        assert self._recorded is not None
-        found = self._find_by_id(item)
-        if found is not None:
-            fingerprint = ResultLine(values.loads(found.line)).fingerprint or ""
-            if (same := self._recorded.find(fingerprint)) is not None:
-                self._recorded.mark_used(fingerprint, same)
-        return found
+    def __init__(self) -> None:
+        self._lines: list[int] = []
+        self._fault: CannotWrite | None = None
+        self._what = ""  # of that fault alone
 
-    def _find_by_id(self, item: Item) -> RecordedAnswer | None:
-        """The answer recorded under the item's own custom_id, with --match id. Takes no note of it."""
-        if self._by_id is None or not item.has_own_id:
-            return None
-        if self._example_id is None:
-            self._example_id = item.custom_id
-        return self._by_id.find(item.custom_id)
-
-    def _is_resent(self, item: Item, fingerprint: str, found: RecordedAnswer) -> bool:
-        """Return True if an answer is a mismatch in this run, and --resend sends those again."""
-        return self._resent is not None and self._resent.has(item, fingerprint, found)
-
-
-def _quoted(custom_id: str) -> str:
-    return f"'{shorten(custom_id)}'"
+    def add(self, line: int, fault: CannotWrite) -> None:
+        """Add the answer to a line, which fault has lost."""
+        self._lines.append(line)
+        if self._fault is None:
+            self._fault, self._what = fault, fault.what
+        lost = f"the answer to line {line} is lost"
+        if len(self._lines) > 1:
+            lost = f"the answers to {len(self._lines)} lines are lost, the first is line {self._lines[0]}"
+        self._fault.what = f"{self._what}: {lost}"
 
 
 def _need_no_room(answers: int) -> None:
     """The answers go to an output alone."""
-
-
-def _lost_text(lines: list[int]) -> str:
-    if len(lines) == 1:
-        return f"the answer to line {lines[0]} is lost"
-    return f"the answers to {len(lines)} lines are lost, the first is line {lines[0]}"

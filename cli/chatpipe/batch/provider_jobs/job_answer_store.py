@@ -52,7 +52,7 @@ class JobAnswerStore:
         if recorded is not None:
             if results is None or not results.has_new(fingerprint):
                 return recorded
-            self._store.send_reasons[item.line] = SendReason.resent
+            self._store.lookup.send_reasons[item.line] = SendReason.resent
         found = None if results is None else results.find(fingerprint)
         return found or self._waiting(fingerprint)
 

@@ -66,7 +66,7 @@ class JobParts:
         self._url = dialect.url
         self._store = store
         self._records = records
-        self._are_new = records.is_empty and not store.has_answers  # as all lines of a first run are
+        self._are_new = records.is_empty and not store.lookup.has_answers  # as all lines of a first run are
         self._budget = budget
         self._input_name = spec.input_name
         self._encoder = LineEncoder(spec, dialect)
@@ -133,7 +133,9 @@ class JobParts:
         return number
 
     def _is_known(self, item: Item, fingerprint: str) -> bool:
-        return self._records.job_of(fingerprint) is not None or self._store.has_answer(item, fingerprint)
+        return self._records.job_of(fingerprint) is not None or self._store.lookup.has_answer(
+            item, fingerprint
+        )
 
     def _add(self, item: Item, fingerprint: str) -> int:
         """Add an item to a part. Returns its number."""

@@ -120,7 +120,7 @@ class RunJobs:
             is_collected = record.token in lifecycle.results.tokens
             if is_collected or not self.records.is_own(record):
                 return False
-        return not self._store.has_answer(item, item.fingerprint)
+        return not self._store.lookup.has_answer(item, item.fingerprint)
 
     def finish(self, fault: ChatpipeError | None) -> ChatpipeError | None:
         """Take note that the results are recorded. Raises CannotWrite.
