@@ -307,7 +307,6 @@ WORLD: dict[str, dict[str, str]] = {
     "jobs.foreign_jobs": {"uuid": "tokens of parts"},
     "commands.jobs": {"environ": "hands it on"},
     "flags.help_layout": {"environ": "COLUMNS"},
-    "flags.shells": {"environ": "the line that bash completes"},
     "flags.model_name": {"environ": "hands it on"},
     "commands.completion": {"environ": "where scripts go"},
     "system.completion_scripts": {"os": "the folder of the script"},

@@ -1,7 +1,7 @@
 """The program: run a command, and turn whatever ends it into one line on stderr and an exit status.
 
-`--version` is answered before Click is imported, and a command is imported only when it runs,
-because start-up is most of the cost of a small request.
+`--version` and the completion of a name are answered without Click, and a command is imported only when
+it runs, because start-up is most of the cost of a small request.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def run(arguments: Sequence[str]) -> int:
     _open_standard_descriptors()
     try:
         if list(arguments) == ["--version"]:
-            return _print_version()
+            return _print(f"chatpipe {__version__}\n")
+        if instruction := os.environ.get(_COMPLETION_VARIABLE):
+            return _answer_completion(instruction)
         return _command(arguments)
     except Exception as error:
         try:
@@ -124,8 +126,6 @@ def _command(arguments: Sequence[str]) -> int:
     from chatpipe.system.descriptor import BrokenPipe
 
     try:
-        if instruction := os.environ.get(_COMPLETION_VARIABLE):
-            return _answer_completion(instruction)
         refuse_first_word(arguments, os.environ)
         with cli.make_context("chatpipe", list(arguments)) as context:
             status = cli.invoke(context)
@@ -216,10 +216,10 @@ def _with_notes(error: Exception, fix: str) -> str:
     return ", ".join((*getattr(error, "__notes__", []), fix))
 
 
-def _print_version() -> int:
-    """Print the version without Click. A failed write is reported as in any command."""
+def _print(text: str) -> int:
+    """Print a text without Click. A failed write is reported as in any command."""
     try:
-        _stdout().write(f"chatpipe {__version__}\n")
+        _stdout().buffer.write(text.encode("utf-8", "surrogateescape"))
         return _flush(0)
     except BrokenPipeError as error:
         raise OutputClosed from error
@@ -246,14 +246,19 @@ def _flush(status: int) -> int:
 
 def _answer_completion(instruction: str) -> int:
     """Answer the shell's completion script, which passes its request in an environment variable."""
-    from click.shell_completion import add_completion_class, shell_complete
+    from chatpipe.flags.known_names import known_names
+    from chatpipe.flags.shell_answers import SHELLS
 
-    from chatpipe.commands.table import cli
-    from chatpipe.flags.shells import CLASSES
+    shell = SHELLS.get(instruction.removesuffix("_complete"))
+    if shell is None:
+        return 1
+    words, incomplete = shell.words(os.environ)
+    candidates = known_names(words, incomplete)
+    if candidates is None:
+        from chatpipe.commands.table import value_candidates
 
-    for each in CLASSES.values():
-        add_completion_class(each)
-    return _flush(shell_complete(cli, {}, "chatpipe", _COMPLETION_VARIABLE, instruction))
+        candidates = value_candidates(words, incomplete)
+    return _print("".join(f"{shell.line(each)}\n" for each in candidates))
 
 
 def _console_options(arguments: Sequence[str]) -> ConsoleOptions:

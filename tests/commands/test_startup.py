@@ -66,9 +66,9 @@ def test_version_imports_nothing_that_is_not_python_s(tmp_path: Path) -> None:
         "help of show": (("show", "--help"), {}),
         "help of map": (("map", "--help"), {}),
         "completion script": (("completion", "bash"), {}),
-        "completion of a word": (
+        "completion of a value": (
             (),
-            {"_CHATPIPE_COMPLETE": "bash_complete", "COMP_WORDS": "chatpipe ask --f", "COMP_CWORD": "2"},
+            {"_CHATPIPE_COMPLETE": "bash_complete", "COMP_WORDS": "chatpipe ask -f t", "COMP_CWORD": "3"},
         ),
     },
 )

@@ -29,18 +29,28 @@ def imported(*arguments: str, env: Mapping[str, str] | None = None) -> set[str]:
     return {name.partition(".")[0] for name in found}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("",), ("ask", "--"), ("ask", "-f", ""), ("ask", "--reasoning-effort", ""), ("show", ""), ("map", "--")],
-    ids=lambda words: " ".join(words),
-)
-def test_completion_imports_nothing_slow(words: tuple[str, ...]) -> None:
+def imported_for(*words: str) -> set[str]:
+    """The same for the completion of the last of words."""
     asked = {
         "_CHATPIPE_COMPLETE": "bash_complete",
         "COMP_WORDS": "\n".join(("chatpipe", *words)),
         "COMP_CWORD": str(len(words)),
     }
-    names = imported(env=asked)
+    return imported(env=asked)
+
+
+@pytest.mark.parametrize("words", [("",), ("ask", "--"), ("map", "x", "--te")], ids=" ".join)
+def test_completion_of_a_name_imports_no_click(words: tuple[str, ...]) -> None:
+    names = imported_for(*words)
+    assert "chatpipe" in names
+    assert not names & (SLOW | {"click", "orjson", "json"})
+
+
+@pytest.mark.parametrize(
+    "words", [("ask", "-f", ""), ("ask", "--reasoning-effort", ""), ("show", "")], ids=" ".join
+)
+def test_completion_of_a_value_imports_nothing_slow(words: tuple[str, ...]) -> None:
+    names = imported_for(*words)
     assert "click" in names
     assert not names & SLOW
 

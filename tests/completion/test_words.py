@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from click.shell_completion import ShellComplete
 
+from chatpipe.commands.table import cli
+from chatpipe.flags import known_names
 from chatpipe.options.outcomes import ALLOWABLE, RESENDABLE
 from chatpipe.options.output import ANSWER_FORMATS, MAP_FORMATS, RUN_FORMATS, SHOW_FORMATS
 from chatpipe.server.keys import KEY_WAYS
 from chatpipe.server.profile_file import built_in_names
+from completion import name_table
 from manual import commands
 from support.process import run
 
@@ -166,6 +171,29 @@ def test_files_that_are_offered_first_have_the_suffixes_of_their_format(
     words: tuple[str, ...], suffixes: str
 ) -> None:
     assert answer(*words) == [f"file,{suffixes}"]
+
+
+def test_the_table_of_names_is_current() -> None:
+    """`make completions` writes it."""
+    committed = Path(known_names.__file__).with_name("known_names.tsv")
+    assert committed.read_text(encoding="utf-8") == name_table.table()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *((command,) for command in commands.COMMANDS),
+        ("ask", "-s", "x", "--user=y"),
+        ("build", "-mx", "--no-stream", "word"),
+        ("batch", "--limit=1", "-o", "x"),
+        ("map", "x", "--profile", "x", "--no-parallel-tool-calls"),
+    ],
+    ids=" ".join,
+)
+def test_names_of_options_are_those_that_click_offers(words: tuple[str, ...]) -> None:
+    """Those that are given already are left out, unless they may be given again."""
+    of_click = ShellComplete(cli, {}, "chatpipe", "").get_completions(list(words), "-")
+    assert known_names.known_names(words, "-") == [(each.value, each.help, "plain", ()) for each in of_click]
 
 
 @pytest.mark.parametrize("command", commands.COMMANDS)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
 from chatpipe import __version__
 from chatpipe.errors import UsageFault
+from chatpipe.flags.shell_answers import Candidate
 
 # The commands by heading, as `chatpipe --help` lists them.
 _GROUPS = {
@@ -57,18 +57,6 @@ class Table(click.Group):
 
         return program_page(self.help or "A Unix filter for Chat Completions.", _GROUPS)
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """Complete from the table. Click's own method would import every command."""
-        from click.shell_completion import CompletionItem
-
-        return [
-            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
-        ] or [
-            CompletionItem(option)
-            for option in ("--help", "--version")
-            if incomplete and option.startswith(incomplete)
-        ]
-
 
 def refuse_first_word(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     """Raise UsageFault if the first word is neither a command nor an option of all."""
@@ -95,6 +83,14 @@ def cli() -> None:
     chatpipe ask -p echo "Hello"
     git diff | chatpipe ask -s "Write a commit message"
     """
+
+
+def value_candidates(words: list[str], incomplete: str) -> list[Candidate]:
+    """The values of an option or operand that incomplete, the word after words, may become."""
+    from click.shell_completion import ShellComplete
+
+    found = ShellComplete(cli, {}, "chatpipe", "").get_completions(words, incomplete)
+    return [Candidate(each.value, each.help or "", each.type, each.suffixes or ()) for each in found]
 
 
 def usage_fault(error: click.UsageError, arguments: Sequence[str], environ: Mapping[str, str]) -> UsageFault:

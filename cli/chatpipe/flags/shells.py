@@ -1,4 +1,4 @@
-"""Completion in bash, zsh and fish: the scripts, and the answers of chatpipe to them.
+"""The completion scripts of bash, zsh and fish.
 
 Click's script for bash fails on a word with a colon, its scripts for zsh and fish on `--option=value`, and
 its script for fish cuts a description at the first comma. Ours also offer only files of the wanted kinds.
@@ -6,10 +6,7 @@ its script for fish cuts a description at the first comma. Ours also offer only 
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
-from click.shell_completion import BashComplete, FishComplete, ZshComplete, split_arg_string
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 _BASH = """\
 %(complete_func)s() {
@@ -128,51 +125,16 @@ complete -f -c %(prog_name)s -a "(%(complete_func)s)"
 """
 
 
-class BashLines(BashComplete):
-    """Completion of the line as typed, up to the cursor.
-
-    The scripts of older versions send the words that bash splits it into.
-    """
-
+class _BashScript(BashComplete):
     source_template = _BASH
 
-    def get_completion_args(self) -> tuple[list[str], str]:
-        """The words after the program, and the one to complete, which may be empty."""
-        line = os.environ.get("COMP_LINE")
-        if line is None:
-            return super().get_completion_args()
-        # The mark is a part of the last word, or a word of its own after a space, whatever quotes are open.
-        *words, last = split_arg_string(f"{line}.")
-        return words[1:], last.removesuffix(".")
 
-    def format_completion(self, item: Any) -> str:
-        """`TYPE,VALUE`. For a file the value is the wanted suffixes."""
-        return f"{item.type},{_suffixes(item) if item.type == 'file' else item.value}"
-
-
-class ZshLines(ZshComplete):
-    """Three lines per candidate: type, value, and description, which is `_` if there is none."""
-
+class _ZshScript(ZshComplete):
     source_template = _ZSH
 
-    def format_completion(self, item: Any) -> str:
-        if item.type == "file":
-            return f"file\n{item.value}\n{_suffixes(item) or '_'}"
-        return super().format_completion(item)
 
-
-class FishLines(FishComplete):
-    """One line per candidate: `TYPE,VALUE`, a tab, and the description."""
-
+class _FishScript(FishComplete):
     source_template = _FISH
 
-    def format_completion(self, item: Any) -> str:
-        description = _suffixes(item) if item.type == "file" else item.help
-        return f"{item.type},{item.value}" + (f"\t{description}" if description else "")
 
-
-def _suffixes(item: Any) -> str:
-    return " ".join(item.suffixes or ())
-
-
-CLASSES = {"bash": BashLines, "zsh": ZshLines, "fish": FishLines}
+CLASSES = {"bash": _BashScript, "zsh": _ZshScript, "fish": _FishScript}
