@@ -30,6 +30,7 @@ from chatpipe.jobs.job_api import JobPage, is_unseen
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.jobs_file import JobsFile
 from chatpipe.jobs.submission import Submission, SubmitTerms
+from chatpipe.options.serve import BatchLife
 from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system.console import Console
 from jobs.mistral_provider import MistralProvider
@@ -212,18 +213,19 @@ def test_of_two_jobs_of_one_part_the_younger_is_cancelled(tmp_path: Path) -> Non
 
 
 def test_a_job_that_another_state_has_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until it has ended, or somebody has given it up."""
+    """Also if it has other lines, too, or has ended, but not once somebody has given it up."""
     said: list[str] = []
     monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
-    provider, path = Provider(), write_input(tmp_path, lines=1)
+    provider, path = Provider(batch_life=BatchLife(polls=9)), write_input(tmp_path, lines=1)
     (first,) = submit(provider, path)
     assert submit(provider, path)[0]["id"] == first["id"]
     assert said == []
     Path(f"{path}.jobs").unlink()
+    write_input(tmp_path, lines=2)
     submit(provider, path)
     (text,) = said
     assert text == (
-        f"{first['id']} has the same 1 line, and '{path}.jobs' does not have it: "
+        f"{first['id']} has most of these lines, too, and '{path}.jobs' does not know it: "
         f"chatpipe jobs cancel {first['id']} gives it up"
     )
     for job in provider.jobs():
@@ -231,6 +233,11 @@ def test_a_job_that_another_state_has_is_named(tmp_path: Path, monkeypatch: pyte
     Path(f"{path}.jobs").unlink()
     submit(provider, path)
     assert said == [text]
+    while any(job["status"] not in ("completed", "cancelled") for job in provider.jobs()):
+        pass
+    Path(f"{path}.jobs").unlink()
+    submit(provider, path)
+    assert said[1].endswith(" gets its answers")
 
 
 class Azure(Provider):

@@ -24,15 +24,20 @@ _FLEET = ("http://gpu1:8000/v1", "http://gpu2:8000/v1")
 RECIPES = list(pages.examples(_PAGE, _TITLES))
 
 
+@pytest.fixture(scope="module", params=["bash", "zsh"])
+def shell(request: pytest.FixtureRequest) -> str:
+    """The name of a shell."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def servers() -> Iterator[list[str]]:
-    """The base URLs of two servers with the same model."""
+def servers(shell: str) -> Iterator[list[str]]:
+    """The base URLs of two servers with the same model, which have no jobs of another shell."""
     options = ("-q", "--script", str(_SCRIPT), "--batch-life", "1")
     with serving(*options) as one, serving(*options) as other:
         yield [one.url, other.url]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.sentence)
 def test_recipes_run_as_they_are_printed(
     recipe: pages.Example, shell: str, tmp_path: Path, servers: list[str]

@@ -16,17 +16,20 @@ from chatpipe.errors import BadInput, MissingInput, Problems, TooLarge, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import JobDialect
+from chatpipe.request.fingerprint import OccurrenceCounter, body_digest, fingerprint_of
 
 _BLOCK = 256 << 10
 _MARGIN = 0.95  # of the bytes that a file may have: providers differ in what a MB is
 _MOST_NUMBERS = 10**9  # more than any input has lines
 _TO_LINES = ("-f", "requests", "-o", "FILE")
+FINGERPRINT_DIGITS = 32
 
 
 class InputPart:
     """Some lines of the file. digest is the SHA-256 of its bytes; first and last are physical lines.
 
-    numbers are its physical lines, as runs of a first line and a count.
+    numbers are its physical lines, as runs of a first line and a count. fingerprints are those of the
+    requests, one after the other.
     """
 
     def __init__(self, url: str, model: str | None) -> None:
@@ -39,14 +42,16 @@ class InputPart:
         self.count = 0
         self.size = 0
         self.first = self.last = 0
+        self.fingerprints = bytearray()
         self._runs = array("Q")  # the first and the last line of each run, by turns, but for the last one's
 
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()
 
-    def add(self, size: int, number: int) -> None:
+    def add(self, size: int, number: int, fingerprint: bytes) -> None:
         """Add a line of so many bytes, its newline included. add_bytes() gets them."""
+        self.fingerprints += fingerprint
         self.count += 1
         self.size += size
         if number != self.last + 1 or not self.first:
@@ -66,6 +71,10 @@ class InputPart:
             self._starts.append(at)
             self._ends.append(end)
         self._hash.update(lines)
+
+    def each_fingerprint(self) -> Iterator[str]:
+        """The fingerprints, one by one."""
+        return split_fingerprints(self.fingerprints.decode())
 
     @property
     def numbers(self) -> list[list[int]]:
@@ -90,6 +99,12 @@ class FilePart(InputPart):
             yield piece
         if found.hexdigest() != self.digest:
             raise BadInput("the file changed while it was read", fix="run it again")
+
+
+def split_fingerprints(text: str) -> Iterator[str]:
+    """The fingerprints in a text of nothing else."""
+    for at in range(0, len(text) - FINGERPRINT_DIGITS + 1, FINGERPRINT_DIGITS):
+        yield text[at : at + FINGERPRINT_DIGITS]
 
 
 def alone(number: int) -> str:
@@ -149,6 +164,7 @@ class PartReader:
         self._command = command
         self._splitter = PartSplitter(dialect, FilePart)
         self._ids: set[int] = set()
+        self._occurrences = OccurrenceCounter()
         self._too_large: list[TooLarge] = []
 
     def read(self, file: BinaryIO) -> list[FilePart]:
@@ -175,7 +191,7 @@ class PartReader:
 
     def _add(self, line: bytes, at: int, number: int) -> None:
         try:
-            url, model = self._checked(line)
+            url, model, fingerprint = self._checked(line)
             part = self._splitter.parts[self._splitter.number(url, model, len(line) + 1)]
         except BadInput as fault:
             fault.place = f"{self._name}:{number}"
@@ -185,11 +201,11 @@ class PartReader:
             fault.fix = f"leave it out, and send it with {batch}"
             self._too_large.append(fault)
             return
-        part.add(len(line) + 1, number)
+        part.add(len(line) + 1, number, fingerprint)
         part.add_bytes(line + b"\n", at)
 
-    def _checked(self, line: bytes) -> tuple[str, str | None]:
-        """The url and the model of a line.
+    def _checked(self, line: bytes) -> tuple[str, str | None, bytes]:
+        """The url and the model of a line, and the fingerprint of its request.
 
         Raises BadInput, without a place, for one that the API would refuse.
         """
@@ -221,7 +237,12 @@ class PartReader:
             what = "it asks for a stream, which the Batch API does not have"
             raise BadInput(what, fix=f"{command} leaves it out")
         self._refuse_double(custom_id)
-        return url, requested_model(body, self._dialect)
+        return url, requested_model(body, self._dialect), self._fingerprint(body)
+
+    def _fingerprint(self, body: Mapping[str, Value]) -> bytes:
+        """The one that a run has for a request whose model does not depend on the server."""
+        digest = body_digest(body)
+        return fingerprint_of(digest, None, self._occurrences.count(digest)).encode()
 
     def _to_lines(self, *options: str) -> str:
         """The remedy for a file of something else than Batch lines."""

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from chatpipe.inputs.values import Value
 
+# The beginnings of tokens, for the jobs of a file and for those of a run
+OF_FILE, OF_RUN = "file-", "run-"
+
 
 class LineRuns:
     """The lines of an input that a part has, in their order. runs are a first line and a count each."""

@@ -13,14 +13,14 @@ from typing import BinaryIO
 from chatpipe import __version__
 from chatpipe.errors import BadInput, ChatpipeError, SomeFailed, Status, TryLater, quantity
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.foreign_jobs import TOKEN, foreign_jobs, new_token, token_of
+from chatpipe.jobs.foreign_jobs import foreign_jobs, metadata_of, new_token, token_of
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent, is_unseen
 from chatpipe.jobs.job_dialects import ProviderJob, smaller
 from chatpipe.jobs.job_reasons import NO_ROOM, TOO_LARGE
 from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.jobs.line_reasons import LineReasons
-from chatpipe.jobs.part_record import JobState, PartRecord
+from chatpipe.jobs.part_record import OF_FILE, JobState, PartRecord
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import secrets
 from chatpipe.wire.retry import backoff
@@ -38,13 +38,14 @@ _MAY_BE_EARLY = frozenset({400, 404, 409, 422})
 class SubmitTerms(NamedTuple):
     """The terms of a submission: the window of its jobs, and how long an unconfirmed one is looked for.
 
-    giving_up is the way to do without a job that nobody can find.
+    giving_up is the way to do without a job that nobody can find, tokens the beginning of tokens.
     """
 
     server: str
     giving_up: str
     window: str = "24h"
     settle_s: float = 120.0
+    tokens: str = OF_FILE
 
 
 class PartNumber(NamedTuple):
@@ -100,11 +101,9 @@ class Submission:
         return Status.OK
 
     def _warn_of_others(self, parts: Sequence[InputPart]) -> None:
-        """Warn of jobs with the same lines, which another FILE.jobs may have."""
-        for job, part in foreign_jobs(self._api, self._state, parts, self._terms.server):
-            what = f"{job.id} has the same {quantity(part.count, 'line')}, and '{self._state.path}' does not"
-            cancel = self._api.command("cancel", job.id)
-            self._api.connection.console.warning(f"{what} have it: {cancel} gives it up")
+        """Warn of jobs with lines of this file, which another FILE.jobs may have."""
+        for found in foreign_jobs(self._api, self._state, parts, self._terms.server):
+            self._api.connection.console.warning(found.warning(self._api, self._state.path))
 
     def _has_failed(self, record: PartRecord) -> bool:
         """Return True if the job of a part has failed as a whole, and take note: nothing of it was paid."""
@@ -147,7 +146,7 @@ class Submission:
 
     def _plan(self, part: InputPart, number: PartNumber, file_id: str | None) -> PartRecord:
         record = self._state.plan(
-            new_token(part.digest),
+            new_token(self._terms.tokens),
             server=self._terms.server,
             chatpipe=__version__,
             part=number.number,
@@ -232,7 +231,7 @@ class Submission:
         return False
 
     def _order(self, file_id: str, part: InputPart, token: str) -> CreateOrder:
-        return CreateOrder(file_id, part.url, part.model, self._terms.window, {TOKEN: token})
+        return CreateOrder(file_id, part.url, part.model, self._terms.window, metadata_of(token, part))
 
     def _created(self, record: PartRecord, job: ProviderJob) -> ProviderJob:
         self._state.note(record, "created", job_id=job.id)

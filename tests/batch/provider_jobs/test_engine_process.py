@@ -69,33 +69,72 @@ def test_the_jobs_of_a_run_that_ends_go_on(tmp_path: Path, number: signal.Signal
 
 
 @cases(
-    "way",
+    ("way", "jobs"),
     {
-        "its journal": ("--journal", "moved"),
-        "its answers": ("--reuse", "FILE"),
-        "once more": ("--fresh",),
+        "its journal": (("--journal", "moved"), 1),
+        "its answers": (("--reuse", "FILE"), 1),
+        "without it": ((), 2),
+        "once more": (("--fresh",), 2),
     },
 )
-def test_a_run_whose_journal_was_moved_names_ways_that_work(tmp_path: Path, way: tuple[str, ...]) -> None:
-    with serving("--batch-life", "3") as server:
+def test_a_run_whose_journal_was_moved_names_ways_that_work(
+    tmp_path: Path, way: tuple[str, ...], jobs: int
+) -> None:
+    with serving("--batch-life", "9") as server:
+        at = ("--base-url", server.url)
         call = words(server, tmp_path, "-q")
         assert run(*call, "--no-wait").status == 124
         (tmp_path / "out.jsonl.journal").rename(tmp_path / "moved")
         refused = run(*call)
         assert (refused.status, refused.stderr.count(b"\n")) == (2, 1)
         found = re.search(
-            "name the journal that does, or take the answers by chatpipe (jobs .*) and --reuse "
-            "FILE, or pay again with --fresh\n",
+            "name the journal that does with --journal, or take the answers by chatpipe (jobs .*) and "
+            "--reuse FILE, or give it up by chatpipe (jobs cancel .*)\n",
             refused.stderr.decode(),
         )
         assert found is not None
-        results = shlex.split(found[1])
-        assert run("jobs", "wait", results[2], "--base-url", server.url, "--poll", "0.01").status == 0
-        assert run(*results, cwd=tmp_path).status == 0
+        if way:
+            results = shlex.split(found[1])
+            assert run("jobs", "wait", results[2], *at, "--poll", "0.01").status == 0
+            assert run(*results, cwd=tmp_path).status == 0
+        else:
+            assert run(*shlex.split(found[2])).status == 0
         again = run(*call, *way, cwd=tmp_path)
-        jobs = run("jobs", "list", "--base-url", server.url).stdout.count(b'"object":"batch"')
-    assert (again.status, again.stderr, jobs) == (0, b"", 2 if way == ("--fresh",) else 1)
+        made = run("jobs", "list", *at).stdout.count(b'"object":"batch"')
+    assert (again.status, again.stderr, made) == (0, b"", jobs)
     assert (tmp_path / "out.jsonl").read_text() == INPUT
+
+
+def test_the_job_of_a_submitted_file_is_found_by_a_run(tmp_path: Path) -> None:
+    """Its results have the custom_ids of the file."""
+    with serving("--batch-life", "2") as server:
+        at = ("--base-url", server.url)
+        lines = str(tmp_path / "lines.jsonl")
+        assert run("batch", "-f", "requests", "-o", lines, "-m", "m", stdin=INPUT.encode()).status == 0
+        assert run("jobs", "submit", lines, *at).status == 0
+        call = (
+            "batch",
+            lines,
+            "--engine",
+            "batch-api",
+            "--journal",
+            str(tmp_path / "j"),
+            "-f",
+            "string",
+            *at,
+        )
+        refused = run(*call, "-q")
+        found = re.search(
+            "take the answers by chatpipe (jobs results .*) and (--reuse FILE --match id),",
+            refused.stderr.decode(),
+        )
+        assert (refused.status, found is not None) == (2, True)
+        assert found is not None
+        assert run("jobs", "wait", lines, *at, "--poll", "0.01").status == 0
+        assert run(*shlex.split(found[1]), cwd=tmp_path).status == 0
+        again = run(*call, *found[2].split(), "-q", cwd=tmp_path)
+    assert (again.status, again.stderr) == (0, b"")
+    assert sorted(again.stdout.decode().splitlines()) == sorted(INPUT.splitlines())
 
 
 TOOL = '{"type":"function","function":{"name":"now","parameters":{"type":"object","properties":{}}}}'

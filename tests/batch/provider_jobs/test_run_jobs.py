@@ -24,6 +24,7 @@ from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import DIALECTS
 from chatpipe.models.connections import Connection
 from chatpipe.options.serve import BatchLife
+from chatpipe.system.console import Console
 from chatpipe.system.spool import Room, Spool
 from jobs.mistral_provider import MistralProvider
 from jobs.provider import BASE_URL, Killed, Provider
@@ -412,19 +413,66 @@ def test_a_journal_that_was_moved_is_not_reused_while_it_has_jobs(
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
-def test_lines_in_open_jobs_of_a_lost_journal_are_not_sent_again(harness: Callable[..., JobHarness]) -> None:
-    made = harness(batch_life=BatchLife(polls=2))
+MORE = 60  # lines, of which a job has a sample
+LOST = "--journal: "
+WARNED = "of these lines, too, and"
+
+
+@cases(
+    ("before", "after", "ended", "lost"),
+    {
+        "no edit": (range(LINES), range(LINES), False, LOST),
+        "a line more": (range(LINES), range(LINES + 1), False, LOST),
+        "a line less": (range(LINES), range(1, LINES), False, LOST),
+        "many more": (range(3), range(-MORE, 3), False, LOST),
+        "another order": (range(LINES), range(LINES - 1, -1, -1), False, LOST),
+        "one of ten": (range(0, -10, -1), [0, *range(1, 10)], False, WARNED),
+        "nothing in common": (range(LINES), range(LINES, 2 * LINES), False, ""),
+        "all have answers": (range(LINES), range(LINES + 1), True, WARNED),
+        "a few have answers": (range(0, -10, -1), [0, *range(1, 10)], True, ""),
+    },
+)
+def test_the_lines_of_a_lost_journal_are_found_in_their_jobs(
+    harness: Callable[..., JobHarness],
+    monkeypatch: pytest.MonkeyPatch,
+    before: Sequence[int],
+    after: Sequence[int],
+    ended: bool,
+    lost: str,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
+    made = harness(batch_life=BatchLife(polls=2 if ended else 9))
+    made.write(before)
     made.run("--no-wait")
+    while ended and any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    bought = len(paid(made.provider))
     made.journal.unlink()
-    status, words = made.run()
-    ids = [job["id"] for job in made.provider.jobs()][::-1]
-    assert (status, len(paid(made.provider)), made.out.exists()) == (2, LINES, False)
-    said = (
-        f"--journal: 7 lines of this run lie in {' '.join(ids[::-1])}, which '{made.journal}' does not know"
-    )
-    assert words.startswith(
-        f"{said}: name the journal that does, or take the answers by chatpipe jobs results"
-    )
+    made.write(after)
+    status, words = made.run("--no-wait", "--job-lines", "2")
+    assert (status == 2) == (lost == LOST)
+    assert lost in "".join([words, *said])
+    assert (len(paid(made.provider)) == bought) == (lost == LOST)
+
+
+@cases(
+    "lines",
+    {"all": range(MORE), "many more": range(-MORE, MORE), "a few": range(0, MORE, 3)},
+)
+def test_a_job_of_many_lines_is_known_by_a_sample(
+    harness: Callable[..., JobHarness], monkeypatch: pytest.MonkeyPatch, lines: Sequence[int]
+) -> None:
+    made = harness(batch_life=BatchLife(polls=9))
+    monkeypatch.setattr(open_run_jobs, "dialect_of", lambda *_: DIALECTS["openai"])
+    made.write(range(MORE))
+    made.run("--no-wait", "--override", "-m", "a")
+    (job,) = made.provider.jobs()
+    assert len(job["metadata"]["chatpipe_lines"]) == 15 * 32
+    made.journal.unlink()
+    made.write(lines)
+    status, words = made.run("--no-wait", "--override", "-m", "a")
+    assert (status, f"{job['id']} has lines of this run" in words) == (2, True)
 
 
 def test_a_copy_of_the_journal_and_one_without_open_jobs_are_reused(

@@ -8,19 +8,18 @@ interest any more. A lost one may be found again, by another key.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.recorded_events import JOB_EVENT
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.jobs.input_parts import FINGERPRINT_DIGITS, split_fingerprints
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import delay_signals
-
-FINGERPRINT_DIGITS = 32
 
 
 class PlannedLines(NamedTuple):
@@ -145,12 +144,6 @@ class JobJournal:
             self.records[token] = PartRecord(token, event)
         elif token in self.records:
             self.records[token].take(str(event.get(JOB_EVENT)), event)
-
-
-def split_fingerprints(text: str) -> Iterator[str]:
-    """The fingerprints in a text of nothing else."""
-    for at in range(0, len(text) - FINGERPRINT_DIGITS + 1, FINGERPRINT_DIGITS):
-        yield text[at : at + FINGERPRINT_DIGITS]
 
 
 def fingerprint_key(fingerprint: str) -> int:

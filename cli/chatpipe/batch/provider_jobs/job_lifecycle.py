@@ -20,7 +20,7 @@ from chatpipe.batch.provider_jobs.part_queue import PartQueue
 from chatpipe.errors import BadInput, ChatpipeError, OutcomeFault, Status, quantity
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import LOST, ProviderJob, lost_job
-from chatpipe.jobs.part_record import PartRecord
+from chatpipe.jobs.part_record import OF_RUN, PartRecord
 from chatpipe.jobs.submission import Submission, SubmitTerms
 from chatpipe.options.run import EngineOptions
 
@@ -38,7 +38,7 @@ class JobLifecycle:
         self._note = api.connection.context.note
         self._waits = options.waits
         giving_up = "give the job up with another --journal"
-        terms = SubmitTerms(records.server, giving_up, settle_s=options.waits.settle_s)
+        terms = SubmitTerms(records.server, giving_up, settle_s=options.waits.settle_s, tokens=OF_RUN)
         self._submission = Submission(api, records, terms, lambda record: None)
         url = str(api.connection.server.completions_url())
         self.results = CollectedResults(records, url, is_engine=options.is_jobs)

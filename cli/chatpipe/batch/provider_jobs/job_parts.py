@@ -27,15 +27,11 @@ _BLOCK_BYTES = 1 << 16
 
 
 class RunPart(InputPart):
-    """A part whose lines are written in blocks. unwritten are those that are not in the file yet.
-
-    fingerprints are those of all its lines, one after the other.
-    """
+    """A part whose lines are written in blocks. unwritten are those that are not in the file yet."""
 
     def __init__(self, url: str, model: str | None) -> None:
         super().__init__(url, model)
         self.unwritten: list[bytes] = []
-        self.fingerprints = bytearray()
         self._cost: float | None = None
 
     def add_cost(self, cost: float | None) -> None:
@@ -132,6 +128,13 @@ class JobParts:
             seen.add(fingerprint_key(fingerprint), 0)
         return number
 
+    def is_recorded(self, fingerprint: str) -> bool:
+        """Return True for a request with an answer that is recorded, or a failure."""
+        recorded = self._store.files.recorded
+        return (
+            recorded is not None and (recorded.find(fingerprint) or recorded.reason(fingerprint)) is not None
+        )
+
     def _is_known(self, item: Item, fingerprint: str) -> bool:
         return self._records.job_of(fingerprint) is not None or self._store.lookup.has_answer(
             item, fingerprint
@@ -153,9 +156,8 @@ class JobParts:
             self._too_large.append(fault)
             return NO_PART
         part = self.parts[number]
-        part.add(size, item.line)
+        part.add(size, item.line, digits)
         part.unwritten.append(line)
-        part.fingerprints += digits
         if self._budget.has_prices:
             part.add_cost(self._budget.expected_cost(item))
         self._unwritten_bytes += size

@@ -9,8 +9,8 @@ from chatpipe.batch.provider_jobs.job_budget import LATER
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.tally import OpenCounts
-from chatpipe.errors import UsageFault, quantity
-from chatpipe.jobs.foreign_jobs import foreign_jobs
+from chatpipe.errors import UsageFault
+from chatpipe.jobs.foreign_jobs import ForeignJob, foreign_jobs
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.part_record import PartRecord
 
@@ -71,20 +71,26 @@ class OpenJobs:
         return f"--engine batch-api waits for {ids}, {cancel} gives {them} up"
 
     def refuse_foreign(self, parts: JobParts) -> None:
-        """Raise UsageFault for parts that lie in open jobs which the journal does not know.
+        """Raise UsageFault if most lines of parts lie in open jobs which the journal does not know.
 
-        It was moved or deleted, or is another one, and the lines would be paid twice.
+        It was moved or deleted, or is another one, and the lines would be paid twice. Warns of other jobs
+        with such lines: a run may well send again what another one has collected.
         """
-        found = foreign_jobs(self._api, self._records, parts.parts, self._records.server)
-        if not found:
-            return
+        api, records = self._api, self._records
+        found = foreign_jobs(api, records, parts.parts, records.server, parts.is_recorded)
+        if refused := [each for each in found if each.has_most and not each.job.has_ended]:
+            raise self._foreign_fault(refused)
+        api.connection.console.warnings(each.warning(api, records.path) for each in found)
+
+    def _foreign_fault(self, found: Sequence[ForeignJob]) -> UsageFault:
         ids = [each.job.id for each in found]
-        counts = {each.part.digest: each.part.count for each in found}
-        lines = quantity(sum(counts.values()), "line")
-        what = f"{lines} of this run lie in {' '.join(ids)}, which '{self._records.path}' does not know"
-        results = self._api.command("results", *ids, "-o", "FILE")
-        ways = f"name the journal that does, or take the answers by {results} and --reuse FILE"
-        raise UsageFault(what, place="--journal", fix=f"{ways}, or pay again with --fresh")
+        has, it = ("has", "it") if len(found) == 1 else ("have", "them")
+        what = f"{' '.join(ids)} {has} lines of this run, and '{self._records.path}' does not know {it}"
+        results, cancel = self._api.command("results", *ids, "-o", "FILE"), self._api.command("cancel", *ids)
+        match = "" if all(each.is_of_run for each in found) else " --match id"
+        take = f"take the answers by {results} and --reuse FILE{match}"
+        fix = f"name the journal that does with --journal, or {take}, or give {it} up by {cancel}"
+        return UsageFault(what, place="--journal", fix=fix)
 
     def _cancel_command(self, records: Sequence[PartRecord]) -> str:
         return self._api.command("cancel", *(str(each.job_id) for each in records))
