@@ -673,7 +673,8 @@ def test_403_is_about_the_key_only_when_it_is_all_there_is(texts: list[str], cou
     {
         "a number": ("soon,fail=2", ["a", "400", "b", "400", "c", "d"], 4),
         "now": ("now,fail=1", ["a", "400", "b"], 2),
-        "a share, from the 20th line on": ("soon,fail=50%", ["400", *["a", "400"] * 20], 21),
+        "a share, from the 20th line on": ("soon,fail=50%", ["400", *["a", "400"] * 20], 20),
+        "a share that only the first lines reach": ("soon,fail=10%", [*["400"] * 3, *["a"] * 30], 20),
         "a share that is not reached": ("soon,fail=60%", ["400", *["a", "400"] * 20], 41),
     },
 )

@@ -79,7 +79,8 @@ class StopRules:
         stop = None if result.fault is None else self._general_failure(result.fault)
         if stop is None and hopeless is not None:
             return Stop(hopeless)
-        return stop or (None if result.is_good else self._too_many_failures())
+        # Also after a success: a share of failures counts from the 20th result on, whatever that one is.
+        return stop or self._too_many_failures()
 
     def _general_failure(self, fault: ChatpipeError) -> Stop | None:
         """Stop if the next line would fail for the same reason: no key, no permission, no credit."""
