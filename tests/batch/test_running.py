@@ -898,6 +898,28 @@ def test_the_first_signal_waits_for_requests_in_flight(number: signal.Signals, t
     assert b"interrupted after 4 lines" in stderr
 
 
+@cases("number", ENDING)
+def test_a_signal_to_a_run_that_stops_for_another_reason_is_the_first(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    gates = {"slow": threading.Event(), "400": threading.Event(), "never": threading.Event()}
+    lines = jsonl(*gates)
+    with started(
+        *("-j2", "--halt", "soon,fail=1"),
+        folder=tmp_path,
+        lines=lines,
+        handler=lambda request: [WaitFor(gates[prompt(request)]), *steps_of(answer(request))],
+    ) as (server, process):
+        server.until(lambda: server.busy == 2)
+        gates["400"].set()
+        assert numbers(process.line()) == [2]
+        process.deliver(number)
+        gates["slow"].set()
+        rest, _ = process.communicate()
+    assert process.returncode == -number
+    assert (numbers(rest), len(server.requests)) == ([1], 2)
+
+
 def silent_to(*texts: str, but: str = "") -> Handler:
     """These prompts are never answered; with but, all except that one."""
     return lambda request: (

@@ -329,8 +329,11 @@ class Driver:
         self._engine.stop(now=stop.now)
 
     def _signalled(self, number: int) -> None:
-        """Stop at the first signal, with a grace for the requests in flight; at the second, at once."""
-        is_first = self.stop is None
+        """Stop at the first signal, with a grace for the requests in flight; at the second, at once.
+
+        A run that has already stopped for another reason waits for them, too: the grace bounds that wait.
+        """
+        is_first = self.stop is None or self.stop.signal is None
         self._halt(Stop(signal=number, now=not is_first))
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._grace_s
