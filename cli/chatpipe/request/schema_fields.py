@@ -112,9 +112,7 @@ def _without_colon(field: str) -> str:
         return f"{name} {_nearest_words(''.join(description.split()))}"
     core = description.rstrip(_LIST + _NULLABLE)
     if core.lower() in _SURE_TYPES or _TYPED_LIST.fullmatch(core + description[len(core) :].rstrip("?")):
-        rest = description.removesuffix(_NULLABLE)
-        suffix = description[len(rest.removesuffix(_LIST)) :]
-        return f"{name} {_nearest(rest.removesuffix(_LIST), suffix)}"
+        return f"{name} {_nearest_type(description)}"
     return field
 
 
@@ -155,17 +153,25 @@ def _field(field: str) -> tuple[str, dict[str, Value]]:
 
 
 def _joined(name: str, types: list[str], colon: str, description: str) -> str:
-    """The nearest form of a field whose type has spaces: `good | bad`, `str []`, or a lost colon."""
-    text = " ".join(types)
+    """The nearest form of a field whose type has spaces: `good | bad ?`, `first name str`, a lost colon."""
+    text = re.sub(r"\s+(?=[\[\]?])", "", " ".join(types))
     tail = f": {description}" if colon else ""
-    if any(word.strip(_LIST + _NULLABLE) in ("", "|") or "|" in word for word in types):
-        joined = "".join(types) if "|" not in text else _nearest_words(_bars(text))
-        return f"{name} {joined}{tail}"
-    first, *rest = types
-    known = first if first.rstrip(_LIST + _NULLABLE) in _TYPES else None
-    if known is None and all(word.isalnum() for word in types) and len(types) > 2:
+    if "|" in text:
+        return f"{name} {_nearest_words(_bars(text))}{tail}"
+    first, *rest = text.split()
+    if not rest:
+        return f"{name} {_nearest_type(first)}{tail}"
+    if _is_type(first):
+        return f"{name} {_nearest_type(first)}: {' '.join(rest)}"
+    if len(rest) == 1 and first.isalnum() and _is_type(rest[0]):
+        return f"{name}_{first} {_nearest_type(rest[0])}{tail}"
+    if len(types) > 2 and all(word.isalnum() for word in types):
         return f"{name}: {text}"
-    return f"{name} {known}: {' '.join(rest)}" if known else f"{name} {'|'.join(types)}{tail}"
+    return f"{name} {_nearest_words('|'.join(text.split()))}{tail}"
+
+
+def _is_type(word: str) -> bool:
+    return word.rstrip(_LIST + _NULLABLE) in _TYPES
 
 
 def _bars(text: str) -> str:
@@ -226,6 +232,11 @@ def _bare(word: str) -> str:
     bare = bare.removesuffix(")") if bare.count(")") > bare.count("(") else bare
     bare = bare.strip(_LIST + _NULLABLE)
     return bare[1:-1] if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in _QUOTES else bare
+
+
+def _nearest_type(text: str) -> str:
+    core = text.removesuffix(_NULLABLE).removesuffix(_LIST)
+    return _nearest(core, text[len(core) :])
 
 
 def _nearest(core: str, suffix: str) -> str:
