@@ -271,6 +271,11 @@ ONLY_ASK: dict[str, Any] = {
         ["--json", "-0"],
         "--null: format 'json' has no text to end: use it with -f text",
     ),
+    "reasoning alone in an object": (
+        ["--json", "--reasoning", "only"],
+        "--reasoning: format 'json' cannot be the reasoning only: use it with -f text, or -f string",
+    ),
+    "reasoning alone as code": (["-f", "code", "--reasoning", "only"], "format 'code' cannot be"),
     "two formats, one long": (["-f", "text", "--json"], "--format: formats json and text at once"),
     "chunks, no stream": (["--raw", "--no-stream"], "--no-stream: format 'chunks' needs a stream"),
     "sse, no stream": (["-f", "sse", "--no-stream"], "--no-stream: format 'sse' needs a stream"),

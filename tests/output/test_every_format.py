@@ -209,6 +209,21 @@ def test_null_ends_texts_only(format: str) -> None:
             ends_texts(True, format)
 
 
+@ANSWERS
+@pytest.mark.parametrize("streamed", [False, True])
+def test_reasoning_goes_to_stderr_once(
+    format: str, streamed: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with open_target(OutputOptions("out"), (), escape=True) as out:
+        delivery = Delivery(out, FormatOptions(format, reasoning="stderr"), Console(ConsoleOptions()))
+        value = completion(reasoning_content="hm")
+        if streamed:
+            for delta in ({"reasoning_content": "h"}, {"reasoning_content": "m"}, {"content": "b"}):
+                delivery.chunk(b"{}", {"choices": [{"index": 0, "delta": delta}]})
+        delivery.finish(Answer(value, None if streamed else orjson.dumps(value)))
+    assert capfd.readouterr().err == "hm\n"
+
+
 @RUNS
 def test_a_run_writes_one_record_for_each_line(format: str) -> None:
     """A good answer and a failed line each have one. It is the same when it is made of the result line."""

@@ -490,6 +490,38 @@ def test_reasoning_never_mixes_with_content(field: str, reasoning: str, stdout: 
     assert streamed(events, "text", reasoning=reasoning) == (stdout, aside)
 
 
+@cases(
+    ("deltas", "written"),
+    {
+        "content follows": (
+            [{"reasoning": "a"}, {"reasoning": "b"}, {"content": "1"}, {"content": "2"}],
+            "a b | 1 2 |",
+        ),
+        "in one piece": ([{"reasoning": "a", "content": "1"}], "a | 1 |"),
+        "its own newline": ([{"reasoning": "a|"}, {"content": "1"}], "a| 1 |"),
+        "between the content": ([{"content": "1"}, {"reasoning": "a"}, {"content": "2"}], "1 a | 2 |"),
+        "alone": ([{"reasoning": "a"}], "a |"),
+        "empty content does not end it": ([{"reasoning": "a", "content": ""}, {"reasoning": "b"}], "a b |"),
+    },
+)
+def test_reasoning_ends_its_line_before_the_content(deltas: list[dict[str, str]], written: str) -> None:
+    """On a terminal both are on the screen. `|` is a newline here."""
+    screen: list[str] = []
+
+    class Screen(Sink):
+        def write(self, data: bytes) -> None:
+            screen.append(data.decode())
+
+    made = create_writer(FormatOptions("text", reasoning="stderr"), Screen(), screen.append)
+    assembly = Assembly()
+    for delta in deltas:
+        given = json.loads(json.dumps({"choices": [{"index": 0, "delta": delta}]}).replace("|", "\\n"))
+        made.chunk(b"", given)
+        assembly.add(given)
+    made.end(assembly.completion(), None)
+    assert " ".join(filter(None, screen)).replace("\n", "|") == written
+
+
 def test_reasoning_alone_can_be_a_string() -> None:
     assert whole(REASONING, "string", reasoning="only").stdout == '"Six times seven."\n'
     assert streamed(CASES["reasoning"].events, "string", reasoning="only").stdout == '"Six times seven."\n'

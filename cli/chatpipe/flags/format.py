@@ -14,15 +14,23 @@ option = under("Output")
 
 
 def _read(
-    format: str | None, json: bool, raw: bool, null: bool, no_escape: bool, **others: Any
+    format: str | None, json: bool, raw: bool, null: bool, no_escape: bool, reasoning: str, **others: Any
 ) -> FormatOptions:
     named = {name for name, typed in ((format, format), ("json", json), ("chunks", raw)) if name and typed}
     if len(named) > 1:
         raise UsageFault(f"formats {' and '.join(sorted(named))} at once", place="--format", fix="choose one")
     chosen = next(iter(named), "text")
     null = ends_texts(null, chosen)
+    if reasoning == "only" and not FORMATS[chosen].can_be_reasoning:
+        what = f"format '{chosen}' cannot be the reasoning only"
+        raise UsageFault(what, place="--reasoning", fix="use it with -f text, or -f string")
     return FormatOptions(
-        format=chosen, is_format_given=bool(named), null=null, escape=not no_escape, **others
+        format=chosen,
+        is_format_given=bool(named),
+        null=null,
+        escape=not no_escape,
+        reasoning=reasoning,
+        **others,
     )
 
 

@@ -26,6 +26,7 @@ class Format(NamedTuple):
     streams: the request asks for a stream by default. needs_stream: the format cannot be written without.
     is_event_stream: the output is the bytes of the event stream.
     is_text: a NUL can end each text. Lines may follow the text in a partial file.
+    can_be_reasoning: the output can be the reasoning in place of the content.
     is_code: the output is the first code block of each text. A text without one is a mismatch.
     is_audio: the output is the audio of one choice. It is never escaped or printed among lines.
     omits_calls: tool calls are not in the output, so they go to stderr or into the partial file.
@@ -48,6 +49,7 @@ class Format(NamedTuple):
     needs_stream: bool = False
     is_event_stream: bool = False
     is_text: bool = False
+    can_be_reasoning: bool = False
     is_code: bool = False
     is_audio: bool = False
     omits_calls: bool = False
@@ -63,9 +65,15 @@ class Format(NamedTuple):
 
 FORMATS: Mapping[str, Format] = {
     "text": Format(
-        "text:TextWriter", run_position=6, streams=True, is_text=True, omits_calls=True, calls_are_final=True
+        "text:TextWriter",
+        run_position=6,
+        streams=True,
+        is_text=True,
+        can_be_reasoning=True,
+        omits_calls=True,
+        calls_are_final=True,
     ),
-    "string": Format("records:StringWriter", run_position=3, calls_are_final=True),
+    "string": Format("records:StringWriter", run_position=3, can_be_reasoning=True, calls_are_final=True),
     "json": Format("records:CompletionWriter", run_position=2, is_verbatim=True, has_all_choices=True),
     "chunks": Format("raw:ChunksWriter", streams=True, needs_stream=True, is_verbatim=True),
     "sse": Format(

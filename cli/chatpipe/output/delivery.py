@@ -15,7 +15,7 @@ from chatpipe.output.records import call_lines, usage_line
 from chatpipe.output.target import OpenOutput
 from chatpipe.response import judge
 from chatpipe.response.caveats import caveats
-from chatpipe.response.completion import choices
+from chatpipe.response.completion import choices, messages, reasoning_of
 from chatpipe.response.usage import reported_usage, total_usage
 from chatpipe.system import console
 from chatpipe.system.console import Console
@@ -183,6 +183,9 @@ class Delivery:
         except BrokenAnswer as fault:
             self._with_body(fault, body)
             return fault
+        if options.reasoning == "stderr" and not writer.writes_reasoning:
+            for reasoning in filter(None, map(reasoning_of, messages(completion))):
+                writer.stderr_line(reasoning)
         return None
 
     def _emit_calls(self, completion: Mapping[str, Value], *, is_result: bool) -> None:

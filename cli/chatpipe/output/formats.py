@@ -24,7 +24,12 @@ _AUDIO = next(name for name, format in FORMATS.items() if format.is_audio)
 
 
 class FormatWriter(ABC):
-    """The writer of one answer. For a streamed answer, chunk() gets each piece before end()."""
+    """The writer of one answer. For a streamed answer, chunk() gets each piece before end().
+
+    writes_reasoning: it writes the reasoning to stderr itself if that is asked for, as it arrives.
+    """
+
+    writes_reasoning = False
 
     def __init__(self, out: Sink, options: FormatOptions, stderr: Callable[[str], None]) -> None:
         """Write to out. stderr prints text there, in pieces."""
@@ -109,7 +114,7 @@ def choose_format(
         body is not None
         and _is_spoken(body)
         and target.is_file
-        and not (options.is_format_given or options.null)
+        and not (options.is_format_given or options.null or options.reasoning == "only")
     ):
         options = options._replace(format=_AUDIO)
     if not options.properties.is_audio:

@@ -26,13 +26,15 @@ class TextWriter(RunWriter):
     `--reasoning` says: `drop`, `stderr` or `only`. The text of a refusal goes to stderr.
     """
 
+    writes_reasoning = True
+
     def __init__(self, out: Sink, options: FormatOptions, stderr: Callable[[str], None]) -> None:
         super().__init__(out, options, stderr)
         self.reasoning = options.reasoning
         self.last = ""  # the last piece written of the current choice: is a newline missing?
         self.half = ""  # the first half of a surrogate pair that was cut
         self.streamed = False
-        self.has_reasoned = False
+        self.thought = ""  # the last piece of reasoning on stderr, until its line has ended
         self._held: list[bytes] = []  # pieces that the end follows at once
         self._write: Callable[[bytes], None] = out.write  # bound once: this is called for each chunk
 
@@ -44,9 +46,10 @@ class TextWriter(RunWriter):
             if not isinstance(delta, dict):
                 continue
             self.streamed = True
+            text = content_of(delta)
             if self.reasoning != "drop":
-                self._write_reasoning(reasoning_of(delta))
-            if self.reasoning != "only" and (text := content_of(delta)):
+                self._write_reasoning(reasoning_of(delta), is_end=bool(text))
+            if text and self.reasoning != "only":
                 self._write(self._encode(text))
 
     def expect_end(self) -> None:
@@ -69,23 +72,29 @@ class TextWriter(RunWriter):
                 rest.append(self._terminator())
             if refusal := refusal_of(message):
                 self.stderr_line(refusal)
+        self._write_reasoning("", is_end=True)
         self.out.write(b"".join(rest))
-        if self.has_reasoned:
-            self.stderr("\n")
 
     def _whole(self, message: Mapping[str, Value]) -> bytes:
         reasoning = reasoning_of(message) if self.reasoning != "drop" else ""
         if self.reasoning == "only":
             return self._encode(reasoning)
-        self._write_reasoning(reasoning)
+        self._write_reasoning(reasoning, is_end=True)
         return self._encode(content_of(message) or "")
 
-    def _write_reasoning(self, text: str) -> None:
-        if text and self.reasoning == "only":
-            self._write(self._encode(text))
-        elif text:
-            self.has_reasoned = True
+    def _write_reasoning(self, text: str, *, is_end: bool) -> None:
+        """Write a piece of reasoning. is_end: content follows, so a line on stderr ends here."""
+        if self.reasoning == "only":
+            if text:
+                self._write(self._encode(text))
+            return
+        if text:
+            self.thought = text
             self.stderr(text)
+        if is_end and self.thought:
+            if not self.thought.endswith("\n"):
+                self.stderr("\n")
+            self.thought = ""
 
     def _encode(self, text: str, *, final: bool = False) -> bytes:
         """The bytes of a piece of text. Half a surrogate pair at its end is buffered until the next call."""
