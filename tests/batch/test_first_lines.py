@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import orjson
 import pytest
 
 from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.items import Item
-from chatpipe.batch.result import Result
+from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.errors import (
     BadInput,
     BrokenAnswer,
@@ -20,6 +22,8 @@ from chatpipe.errors import (
     UnreadableReply,
 )
 from chatpipe.options.outcomes import Outcome
+from chatpipe.options.output import FORMATS
+from chatpipe.wire.answer import Answer
 from support.parametrize import cases
 
 Make = Callable[[int], Result]
@@ -61,6 +65,13 @@ def good(number: int) -> Result:
 
 def cut(number: int) -> Result:
     return result(number, Outcome.truncated, None)
+
+
+def answered(completion: dict[str, Any]) -> Make:
+    """A reply with status 200."""
+    answer = Answer(completion, orjson.dumps(completion))
+    builder = ResultBuilder(frozenset(), FORMATS["results"])
+    return lambda number: builder.of_answer(Item(number + 1, f"line-{number + 1}", {}), "f", answer, 0.1)
 
 
 MODEL = refused(404)
@@ -110,6 +121,9 @@ ALIKE = refused(400, "no N for req_8f2aN40c71d2e95b, trace 8f-N-aaaa-bbbb-cccc-N
         "about the content, in between": ([TOO_LONG, MODEL] * 30, (40, 65)),
         "a broken answer is no refusal": ([BROKEN] * 40, None),
         "replies that cannot be read": ([UNREADABLE] * 40, (20, 76)),
+        "answers of another API": ([answered({"message": {"content": "Hi"}, "done": True})] * 40, (20, 76)),
+        "unknown objects": ([answered({"status": "up"})] * 40, (20, 76)),
+        "completions without choices": ([answered({"model": "m", "choices": []})] * 40, None),
         "three times 403": ([FORBIDDEN] * 9, (3, 77)),
         "403 about the content": ([FLAGGED] * 60, None),
         "two times 403": ([FORBIDDEN, FORBIDDEN, MODEL] * 9, None),

@@ -11,7 +11,7 @@ import httpx
 import orjson
 import pytest
 
-from chatpipe.errors import Interrupted, Status
+from chatpipe.errors import BrokenAnswer, Interrupted, Status, UnreadableReply
 from chatpipe.system import secrets
 from exchange.scripted import DONE, Body, Receiver, content, error, event, piece, plain, served, stream, whole
 from support.parametrize import cases
@@ -298,6 +298,26 @@ def test_no_answer_is_76(body: bytes, what: str, kept: bool) -> None:
     answer, fault = served(plain(body)).failure(retries=0)
     assert (fault.status, fault.what) == (Status.BROKEN_ANSWER, what)
     assert (answer.completion, answer.body) == (None, body if kept else None)
+
+
+@cases(
+    ("body", "kind"),
+    {
+        "a page": (b"<html>Sign in</html>", UnreadableReply),
+        "text": (b"Welcome", UnreadableReply),
+        "an array": (b"[1]", UnreadableReply),
+        "another API, in an array": (b'[{"candidates":[]}]', UnreadableReply),
+        "another API, in lines": (b'{"response":"H","done":false}\n' * 2, UnreadableReply),
+        "JSON that was cut": (b'{"id":', BrokenAnswer),
+        "a stream that was cut": (b'data: {"choices":[]}\n\n', BrokenAnswer),
+        "nothing": (b"", BrokenAnswer),
+    },
+)
+def test_what_comes_again_however_often_it_is_asked_for_is_unreadable(
+    body: bytes, kind: type[BrokenAnswer]
+) -> None:
+    """A run ends after 20 of them."""
+    assert type(served(plain(body)).failure(retries=0)[1]) is kind
 
 
 @cases(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatpipe.response.other_json import KINDS, other_json
+from chatpipe.response.other_json import KINDS, other_json, other_reply
 from support.parametrize import cases
 
 SAID = {"role": "assistant", "content": "Hi"}
@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "Responses": ({"object": "response", "output": []}, "the Responses API"),
     "Responses, a stream": ({"type": "response.completed", "response": {}}, "the Responses API"),
     "Gemini": ({"candidates": [{"content": {}}]}, "Gemini's own API"),
+    "Cloudflare": ({"result": {"response": "Hi"}, "success": True, "messages": []}, "Cloudflare's own API"),
     "Bedrock": ({"output": {"message": SAID}, "stopReason": "end_turn"}, "Bedrock's Converse API"),
     "DashScope": ({"output": {"text": "Hi"}, "request_id": "r"}, "DashScope's own API"),
     "Cohere": ({"id": "i", "message": {"role": "assistant", "content": []}}, "Cohere's own API"),
@@ -42,6 +43,23 @@ def test_json_is_named(value: Any, what: str) -> None:
     assert kind is not None
     assert kind.what.removeprefix("an answer of ") == what
     assert bool(kind.use) is not kind.what.startswith(("an answer", "a list"))
+
+
+@cases(
+    ("value", "what"),
+    {
+        "another API": ({"candidates": []}, "the reply is an answer of Gemini's own API"),
+        "in an array": ([{"candidates": []}], "the reply is an answer of Gemini's own API"),
+        "an unknown object": ({"status": "up"}, "the answer has no choices"),
+        "a completion without choices": ({"model": "m", "choices": []}, None),
+        "usage alone": ({"usage": {}}, None),
+        "nothing": ({}, None),
+        "a number": (1, None),
+    },
+)
+def test_a_reply_is_no_completion(value: Any, what: str | None) -> None:
+    other = other_reply(value)
+    assert (other and other.what) == what
 
 
 def test_every_row_has_an_example() -> None:

@@ -28,6 +28,7 @@ from chatpipe.response.result_line import (
 )
 from chatpipe.system.escape import shorten
 from chatpipe.wire.answer import Answer
+from chatpipe.wire.stream_answer import other_fault
 
 # Of a reply that is no answer. A result line is no place for more.
 _MOST_BODY_BYTES = 1_000_000
@@ -97,6 +98,10 @@ class ResultBuilder:
         assert completion is not None
         is_plain = is_plain_text(completion)
         verdict = None if is_plain and self._takes_any_text else self._verdict(item, completion, answer)
+        if verdict is not None and not completion.get("choices"):
+            other = other_fault(completion)
+            if other is not None:
+                return self._of_fault(item, fingerprint, answer, other, latency_s)
         outcome = OK if verdict is None else verdict.outcome
         body: Value = completion
         if answer.body is not None and not _has_lone_surrogate(item.custom_id):

@@ -19,8 +19,6 @@ from chatpipe.system.escape import shorten
 
 NO_CODE = "there is no fenced code block in the answer"
 _ASK_FOR_CODE = "ask for one, or --allow mismatch"
-# An object without any of these is no completion.
-_COMPLETION_KEYS = frozenset(("choices", "usage", "model"))
 _ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 
 
@@ -150,13 +148,11 @@ def _worst(answers: list[Value], faults: list[tuple[Outcome, int, object]]) -> V
 
 
 def _no_choices(completion: dict[str, Value]) -> Verdict:
-    from chatpipe.response.other_json import other_json  # hardly any reply needs its table
+    from chatpipe.response.other_json import other_reply  # hardly any reply needs its table
 
     found = _verdict(Outcome.broken, None, "the answer has no choices")
-    if (other := other_json(completion)) is not None:
-        return found._replace(what=f"the reply is {other.what}", fix=other.fix)
-    is_of_another_api = bool(completion) and _COMPLETION_KEYS.isdisjoint(completion)
-    return found._replace(fix="check the base URL") if is_of_another_api else found
+    other = other_reply(completion)
+    return found if other is None else found._replace(what=other.what, fix=other.fix)
 
 
 def lacks_code(completion: dict[str, Value]) -> bool:

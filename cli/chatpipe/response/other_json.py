@@ -4,7 +4,7 @@ Servers with an API of their own beside Chat Completions send the first kind whe
 of the other API, and some gateways always. People give the second to `show`.
 
 Sources: the API references of Ollama, llama.cpp, Text Generation Inference, Anthropic, OpenAI, Gemini,
-Cohere, Amazon Bedrock and DashScope.
+Cloudflare, Cohere, Amazon Bedrock and DashScope.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ KINDS: tuple[tuple[Callable[[dict[str, Value]], bool], OtherJson], ...] = (
     (_begins("type", "response."), _RESPONSES),
     (lambda value: value.get("object") == "response", _RESPONSES),
     (_has(candidates=list), _GEMINI),
+    (_has(result=dict, success=bool), _api("Cloudflare's own API", "ends in /ai/v1")),
     (_is_bedrock, _BEDROCK),
     (_is_dashscope, _api("DashScope's own API", "ends in /compatible-mode/v1")),
     (_is_cohere, _api("Cohere's own API", "is https://api.cohere.ai/compatibility/v1")),
@@ -95,6 +96,19 @@ KINDS: tuple[tuple[Callable[[dict[str, Value]], bool], OtherJson], ...] = (
     (_has(prompt=str), OtherJson("a row with a prompt", use="chatpipe batch FILE sends it")),
     (_has(role=str), OtherJson("a message", use="chatpipe ask --messages FILE sends it")),
 )
+
+
+# An object without any of these is no completion.
+_COMPLETION_KEYS = frozenset(("choices", "usage", "model"))
+
+
+def other_reply(value: Value) -> OtherJson | None:
+    """The kind of a reply without choices that is no completion, as a clause. None if it may be one."""
+    if (other := other_json(value)) is not None:
+        return other._replace(what=f"the reply is {other.what}")
+    if isinstance(value, dict) and value and _COMPLETION_KEYS.isdisjoint(value):
+        return OtherJson("the answer has no choices")
+    return None
 
 
 def other_json(value: Value) -> OtherJson | None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import httpx
 
-from chatpipe.errors import BrokenAnswer, ChatpipeError, Interrupted, ReplyTooLong
+from chatpipe.errors import BrokenAnswer, ChatpipeError, Interrupted, ReplyTooLong, UnreadableReply
 from chatpipe.inputs.values import NotJSON, Value, loads
 from chatpipe.response.assemble import TOO_MANY_CALLS
 from chatpipe.response.server_error import ServerError, error_of
@@ -115,12 +115,12 @@ def _cut_fault(error: Exception) -> ChatpipeError:
     return faults.from_cut_stream(error)
 
 
-def other_fault(value: Value) -> BrokenAnswer | None:
+def other_fault(value: Value) -> UnreadableReply | None:
     """The fault for a reply that is no completion, if it is known what it is."""
-    from chatpipe.response.other_json import other_json  # hardly any reply needs its table
+    from chatpipe.response.other_json import other_reply  # hardly any reply needs its table
 
-    other = other_json(value)
-    return None if other is None else BrokenAnswer(f"the reply is {other.what}", fix=other.fix)
+    other = other_reply(value)
+    return None if other is None else UnreadableReply(other.what, fix=other.fix)
 
 
 def excess_fault(excess: str, form: Literal["sse", "json"]) -> ReplyTooLong:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import httpx
 
-from chatpipe.errors import BrokenAnswer
+from chatpipe.errors import BrokenAnswer, UnreadableReply
 from chatpipe.inputs.values import NotJSON, Value, loads_exact
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.assemble import within_limits
@@ -119,7 +119,7 @@ def not_json_answer(body: bytes, error: NotJSON) -> tuple[BrokenAnswer, FailedAt
         what = f"the answer is not JSON ({error.what}): '{_excerpt(body)}'"
     if re.match(_JSON_START, without_prefix(body)):
         return BrokenAnswer(what, fix="try again", body=body), FailedAttempt()
-    return BrokenAnswer(what, fix="check the base URL", body=body), None
+    return UnreadableReply(what, fix="check the base URL", body=body), None
 
 
 def _refused_in_words(
@@ -157,7 +157,7 @@ def _read_other_value(
     if (other := other_fault(value)) is not None:
         return Answer(None, body, other), None
     what = f"the answer is not a JSON object: '{_excerpt(body)}'"
-    return Answer(None, body, BrokenAnswer(what, fix="check the base URL", body=body)), None
+    return Answer(None, body, UnreadableReply(what, fix="check the base URL", body=body)), None
 
 
 def _several_fault(count: int, body: bytes) -> BrokenAnswer:
