@@ -98,6 +98,14 @@ def test_an_error_is_one_line(parts: dict[str, str], line: str) -> None:
     assert str(ChatpipeError("what", **parts)) == line  # type: ignore[arg-type]  # only strings are given
 
 
+@pytest.mark.parametrize(
+    ("what", "line"), [("Too long.", "Too long: do"), ("Just a moment...", "Just a moment...: do")]
+)
+def test_no_full_stop_stands_before_a_remedy(what: str, line: str) -> None:
+    assert str(ChatpipeError(what, fix="do")) == line
+    assert str(ChatpipeError(what)) == what
+
+
 def test_facts_of_a_reply() -> None:
     error = BadInput("what", http_status=400, request_id="r", body=b"b")
     assert (error.http_status, error.request_id, error.body) == (400, "r", b"b")

@@ -109,9 +109,13 @@ class ChatpipeError(Exception):
         self.request_id, self.body = other.request_id, other.body
         return self
 
+    @property
+    def clause(self) -> str:
+        """The cause in a sentence that goes on: without the full stop of a server's words."""
+        return self.what if self.what.endswith("..") else self.what.removesuffix(".")
+
     def __str__(self) -> str:
-        # The text of a server may end in a full stop, and no colon may follow one.
-        what = self.what.removesuffix(".") if self.fix else self.what
+        what = self.clause if self.fix else self.what
         return ": ".join(part for part in (self.place, what, self.fix) if part)
 
 

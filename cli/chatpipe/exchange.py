@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from chatpipe.errors import ChatpipeError, NotRecorded, TryLater, quantity
+from chatpipe.errors import NotRecorded, TryLater, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.messages import without_empty_calls
 from chatpipe.inputs.values import Value
@@ -221,7 +221,7 @@ async def send(
         if context.monotonic() + decision.seconds >= deadline:
             return _final_answer(answer, decision)
         if not decision.uncounted:
-            context.note(f"{_clause(answer.fault)}: {decision.notice} ({tries} of {policy.retries})")
+            context.note(f"{answer.fault.clause}: {decision.notice} ({tries} of {policy.retries})")
             tries += 1
         failed = answer
         await context.sleep(decision.seconds)
@@ -298,16 +298,11 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
     fault = answer.fault
     assert fault is not None
     if isinstance(decision, GiveUp) and decision.requested_s is not None:
-        what = f"{_clause(fault)}, and to wait {decision.requested_s:.0f} s"
+        what = f"{fault.clause}, and to wait {decision.requested_s:.0f} s"
         fault = TryLater(what, place=fault.place, fix="try again then").with_reply_of(fault)
     elif answer.attempts > 1:
-        fault.what = f"{_clause(fault)}, after {quantity(answer.attempts, 'try')}"
+        fault.what = f"{fault.clause}, after {quantity(answer.attempts, 'try')}"
     return answer._replace(fault=fault)
-
-
-def _clause(fault: ChatpipeError) -> str:
-    """The cause as a clause that goes on. The words of a server may end in a full stop."""
-    return fault.what.removesuffix(".")
 
 
 async def _attempt(

@@ -93,7 +93,7 @@ class FirstLines:
         line, fault, _ = lines[0]
         assert fault is not None
         count = "the first line" if len(lines) == 1 else f"the first {len(lines)} lines"
-        stopped = f"{fault.what.removesuffix('.')}: stopped, because {count} {what}"
+        stopped = f"{fault.clause}: stopped, because {count} {what}"
         separator = " or " if fault.fix.endswith("?") else ", or "
         fix = separator.join(filter(None, (fault.fix, "go on with --halt never")))
         place = f"{self._name}:{line}"

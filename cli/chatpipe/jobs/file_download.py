@@ -67,7 +67,7 @@ class FileDownload:
             )
             if not isinstance(decision, RetryAfter):
                 raise broken.fault
-            context.note(f"{broken.fault.what.removesuffix('.')}: {decision.notice}")
+            context.note(f"{broken.fault.clause}: {decision.notice}")
             self._api.sleep(decision.seconds)
 
     async def _attempt(self) -> _Break | None:

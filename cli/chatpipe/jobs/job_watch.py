@@ -128,7 +128,7 @@ class JobWatch:
             raise BrokenAnswer(what, fix="see what the provider says about it")
 
     def _note(self, fault: ChatpipeError) -> None:
-        self._console.note(f"{fault.what.removesuffix('.')}: the wait goes on")
+        self._console.note(f"{fault.clause}: the wait goes on")
 
     def _has_news(self, jobs: Sequence[ProviderJob]) -> bool:
         """Note what has changed."""

@@ -181,7 +181,7 @@ class Submission:
             try:
                 job = self._api.create(order)
             except Unconfirmed as unconfirmed:
-                what = unconfirmed.fault.what.removesuffix(".")
+                what = unconfirmed.fault.clause
                 self._context.note(f"{what}: looking whether the job was created all the same")
                 found = self.look_for(record)
                 if found is not None:

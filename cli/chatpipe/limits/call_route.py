@@ -145,9 +145,7 @@ class Fallback:
             deadline = self._route.deadline
             self._left -= 1
             self._route = next(self._routes)
-            self._note(
-                f"{fault.what.removesuffix('.')}: asking '{recorded_name(self._route.server.endpoint)}'"
-            )
+            self._note(f"{fault.clause}: asking '{recorded_name(self._route.server.endpoint)}'")
 
 
 class _NoConnection(Hooks):

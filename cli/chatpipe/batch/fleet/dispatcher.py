@@ -273,7 +273,7 @@ class Dispatcher:
         """Note that a server is left out."""
         self.update()
         if member.is_first_time("out"):
-            self._setup.note(f"'{member.name}' is left out: {_clause(fault)}")
+            self._setup.note(f"'{member.name}' is left out: {fault.clause}")
 
     def _end_broken(self, member: Member, tries: LineTries, answer: Answer, now: float) -> Answer:
         """End a line whose answer is broken. A server that goes on like that gets a line now and then."""
@@ -315,12 +315,12 @@ class Dispatcher:
             decision = decision._replace(seconds=0.0)
         if not isinstance(decision, RetryAfter) or tries.is_late(decision.seconds):
             if all(each.health.is_out for each in self._members_for(tries)):
-                left = NoServerLeft(f"no server is left: {_clause(failure.fault)}", fix="check that they run")
+                left = NoServerLeft(f"no server is left: {failure.fault.clause}", fix="check that they run")
                 return _final(failure.answer._replace(fault=left), tries)
             return _final(failure.answer, tries)
         if self._setup.notice.wants_tries:
             text = f"{decision.notice} ({tries.tries} of {self._setup.policy.retries})"
-            self._setup.notice.try_failed(request.line, f"{_clause(failure.fault)}: {text}")
+            self._setup.notice.try_failed(request.line, f"{failure.fault.clause}: {text}")
         self._acquit(tries)
         tries.tries += all(each.diagnosis is not Diagnosis.SPENT for each in tries.failures.values())
         tries.begin_round()
@@ -342,9 +342,5 @@ def _final(answer: Answer, tries: LineTries, words: str = "") -> Answer:
     if tries.tries > 1:
         words += f", after {quantity(tries.tries, 'try')}"
     if words:
-        fault.what = f"{_clause(fault)}{words}"
+        fault.what = f"{fault.clause}{words}"
     return answer._replace(attempts=tries.tries)
-
-
-def _clause(fault: ChatpipeError) -> str:
-    return fault.what.removesuffix(".")

@@ -72,7 +72,7 @@ class PartQueue:
                 if not lacks_room(fault) or not self._open_jobs.awaited():
                     suggest_smaller(fault, part.count)
                     raise
-                self._note(f"{fault.what.removesuffix('.')}: submitted again when another job has ended")
+                self._note(f"{fault.clause}: submitted again when another job has ended")
                 self._held.append(number)
                 continue
             self._numbers[job.id] = number
