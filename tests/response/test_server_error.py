@@ -96,6 +96,13 @@ GEMINI = {
             {"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "m"},
             Read("m", None, "REQUEST_LIMIT_EXCEEDED"),
         ),
+        "a type and a status": (
+            {"error": {"type": "t", "status": "INTERNAL", "message": "m"}},
+            Read("m", "t"),
+        ),
+        "a type without a message": ({"error": {"type": "t"}}, Read('{"type":"t"}', "t")),
+        "Amazon": ({"__type": "t", "message": "m"}, Read("m", "t")),
+        "text, and a type beside it": ({"error": "m", "type": "t"}, Read("m", "t")),
         "error_message": ({"error_type": "t", "error_message": "m"}, Read("m", "t")),
         "msg and a number": ({"code": 500, "msg": "m", "success": False}, Read("m", None, 500, 500)),
         "minimax": (

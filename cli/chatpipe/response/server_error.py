@@ -20,7 +20,7 @@ _MESSAGE_FIELDS = (
 # A message under one of these is an error even without a code or a type beside it.
 _PLAIN_MESSAGE_FIELDS = ("message", "error_message", "error_msg", "err_msg")
 _CODE_FIELDS = ("code", "error_code", "status_code", "err_code", "err_no")
-_TYPE_FIELDS = ("type", "error_type", "status", "reason", "__type")
+_TYPE_FIELDS = ("type", "error_type", "status", "reason")
 _STATUS_FIELDS = (*_CODE_FIELDS, "status", "http_status", "http_code")
 # Their unit is in the name; without one it is a second.
 _DELAY_FIELDS_S = ("retry_after", "retry_after_seconds", "retry_delay")
@@ -216,10 +216,10 @@ def _read_flag(error: Value, outer: dict[str, Value], depth: int) -> ServerError
 def _read_text_error(text: str, outer: dict[str, Value], depth: int) -> ServerError:
     """Read an error that is text. A sentence beside it is the message, and the text is then its type."""
     outer = _usual_names(outer)
-    beside = {name: field for name, field in outer.items() if name not in ("error", "type", "object")}
+    beside = {name: field for name, field in outer.items() if name not in ("error", "object")}
     sentence = next((beside[name] for name in _MESSAGE_FIELDS if _is_words(beside.get(name))), None)
     if sentence is not None:
-        return _read_error({"message": sentence, "type": text, **beside}, {}, depth)
+        return _read_error({"message": sentence, "error_type": text, **beside}, {}, depth)
     return _read_error({**beside, "message": text}, {}, depth)
 
 
