@@ -87,8 +87,8 @@ def test_a_proxy_that_only_carries_bytes_is_not_blamed(url: str, proxy: str) -> 
 @pytest.mark.parametrize(
     ("status", "exit_status", "fix"),
     [
-        (302, 78, "set the base URL to where it leads, if you trust that"),
-        (308, 78, "set the base URL to where it leads, if you trust that"),
+        (302, 78, "check the base URL"),
+        (308, 78, "check the base URL"),
         (400, 65, "fix the request"),
         (401, 77, "check the key"),
         (402, 77, "add credit to the account"),
@@ -226,9 +226,12 @@ def test_a_404_about_the_path_is_about_the_base_url(body: bytes) -> None:
 @cases(
     ("url", "fix"),
     {
-        "without a version": ("http://h/chat/completions", "check the base URL most end in /v1"),
-        "another version": ("http://h/v1/v2/chat/completions", "check the base URL most end in /v1"),
+        "without a version": ("http://h/chat/completions", "check the base URL: most end in /v1"),
+        "another version": ("http://h/v1/v2/chat/completions", "check the base URL: most end in /v1"),
         "the usual one": ("http://h/openai/v1/chat/completions", "check the base URL"),
+        "a list": ("http://h/v1/models", "check the base URL"),
+        "a file": ("http://h/v1/files/file-1", "check the base URL"),
+        "a list without a version": ("http://h/models", "check the base URL: most end in /v1"),
     },
 )
 def test_the_usual_end_of_a_base_url_is_named_unless_it_is_there(url: str, fix: str) -> None:
@@ -265,6 +268,8 @@ def test_the_usual_end_of_a_base_url_is_named_unless_it_is_there(url: str, fix: 
         "not UTF-8": (b"caf\xe9", "caf\ufffd"),
         "empty": (b"", "bad request"),
         "blank": (b" \n", "bad request"),
+        "an object without members": (b"{}", "bad request"),
+        "null": (b"null", "bad request"),
         "HTML with title": (
             b"<!DOCTYPE html>\n<html><head><TITLE>502 &amp; Bad\n Gateway</TITLE></head><p>x</p></html>",
             "502 & Bad Gateway",
@@ -463,20 +468,49 @@ def test_a_fix_speaks_of_a_key_only_if_one_was_sent(status: int, headers: dict[s
     assert fixes[1] == "no key was sent: pass --key-file FILE, --key-command CMD or --key-env NAME"
 
 
+FOLLOW = "set the base URL to where it leads, if you trust that"
+
+
 @cases(
-    ("location", "shown"),
+    ("location", "shown", "fix"),
     {
-        "another origin": ("https://other.example/v1?token=s3cret", "https://other.example"),
-        "userinfo": ("https://me:s3cret@other.example/", "https://other.example"),
-        "same origin": ("/v2", "http://127.0.0.1:9"),
-        "no URL": ("http://h:port", "nowhere"),
+        "another origin": ("https://other.example/v1?token=s3cret", "https://other.example", FOLLOW),
+        "userinfo": ("https://me:s3cret@other.example/", "https://other.example", FOLLOW),
+        "another scheme": ("https://127.0.0.1:9/v1", "https://127.0.0.1:9", FOLLOW),
+        "same origin": ("/login?next=s3cret", "http://127.0.0.1:9/login", "check the base URL"),
+        "no URL": ("http://h:port", "nowhere", "check the base URL"),
     },
 )
-def test_a_redirect_is_reported_with_its_origin(location: str, shown: str) -> None:
-    assert (
-        from_reply(301, b"<title>Moved</title>", location=location).what
-        == f"301 from {SHOWN}: leads on to '{shown}'"
-    )
+def test_a_redirect_is_reported_with_its_target(location: str, shown: str, fix: str) -> None:
+    fault = from_reply(301, b"<title>Moved</title>", location=location)
+    assert (fault.what, fault.fix) == (f"301 from {SHOWN}: leads on to '{shown}'", fix)
+
+
+@cases(
+    ("status", "body"),
+    {
+        "nginx": (
+            400,
+            b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>",
+        ),
+        "Go": (400, b"Client sent an HTTP request to an HTTPS server.\n"),
+        "Tomcat": (400, b"Bad Request\nThis combination of host and port requires TLS.\n"),
+        "Google": (403, b'[{"error":{"code":403,"message":"SSL is required to perform this operation."}}]'),
+    },
+)
+def test_plain_http_at_a_port_for_tls_is_about_the_base_url(status: int, body: bytes) -> None:
+    fault = from_reply(status, body)
+    assert (type(fault), fault.fix) == (BadConfiguration, "write https:// in the base URL")
+    by_tls = httpx.Request("POST", URL.replace("http:", "https:"), headers=REQUEST.headers)
+    assert type(refusals.from_reply(status, {}, body, by_tls)[0]) is not BadConfiguration
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer k"}])
+def test_a_403_with_a_web_page_speaks_of_no_key(headers: dict[str, str]) -> None:
+    body = b"<!DOCTYPE html><html><head><title>Just a moment</title>"
+    fault = refusals.from_reply(403, {}, body, httpx.Request("POST", URL, headers=headers))[0]
+    assert fault.status is Status.NO_ACCESS
+    assert fault.fix.startswith("it may be that of a firewall in front of the server")
 
 
 INSIDE: dict[str, tuple[str, int]] = {
@@ -506,6 +540,14 @@ INSIDE: dict[str, tuple[str, int]] = {
     "words, busy": ('"message":"The model is currently overloaded with other requests"', 69),
     "words, a key": ('"message":"Your access token is invalid or has ended"', 77),
     "words, a time-out": ('"message":"Endpoint request timed out"', 69),
+    "words, LM Studio without /v1": (
+        '"message":"Unexpected endpoint or method. (POST /chat/completions)"',
+        78,
+    ),
+    "words, LM Studio without a model": ('"message":"No models loaded. Please load a model"', 65),
+    "words, a model": ('"message":"The model `m` does not exist"', 65),
+    "words, a prompt that is too long": ('"message":"maximum context length is 4096 tokens"', 65),
+    "words, a filter": ('"message":"Your prompt was flagged"', 65),
     "words of the user": ('"message":"no such word: \'rate limit exceeded\'"', 76),
     "words beside a code": (
         '"message":"m allows no more: rate limit exceeded","code":"invalid_request_error"',

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chatpipe.errors import BadConfiguration, ChatpipeError, TryLater, UsageFault, quantity
-from chatpipe.models.catalog import likely_name, open_catalog
+from chatpipe.models.catalog import NO_ROUTE, likely_name, open_catalog
 from chatpipe.models.connections import Connections
 from chatpipe.server import redact
 from chatpipe.server.base_url import MODEL
@@ -67,7 +67,8 @@ class Trial:
             with open_catalog(self._connections, endpoint) as catalog:
                 names = catalog.names()
         except BadConfiguration as fault:
-            if fault.http_status is None and endpoint.profile.models_path:
+            is_not_asked = fault.http_status is None and not endpoint.profile.models_path
+            if not is_not_asked and fault.http_status not in NO_ROUTE:
                 raise  # the fault is not about the list
             self._write(f"server: {shown}: no list of models")
             return None

@@ -16,8 +16,8 @@ from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.escape import shorten
 
 # Statuses of a server without a list of models, or without a GET of one model.
-_NO_ROUTE = frozenset({404, 405, 501})
-_NO_SUCH_MODEL = _NO_ROUTE | {400, 422}
+NO_ROUTE = frozenset({404, 405, 501})
+_NO_SUCH_MODEL = NO_ROUTE | {400, 422}
 _MOST_PAGES = 100  # the longest list of 2026 has some hundred models, and a page of it at least twenty
 
 
@@ -52,7 +52,7 @@ class Catalog:
         try:
             found, unnamed = self._pages()
         except ChatpipeError as fault:
-            raise _no_list(fault) if fault.http_status in _NO_ROUTE else fault from None
+            raise _no_list(fault) if fault.http_status in NO_ROUTE else fault from None
         if unnamed:
             entries = "1 entry" if unnamed == 1 else f"{unnamed} entries"
             self._connection.console.warn_once([f"{entries} of the list of models without a name: left out"])

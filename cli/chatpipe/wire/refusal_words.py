@@ -87,6 +87,10 @@ _FILTERED_PHRASE = (
     r"|violates? (?:the |our |their )?(?:usage|content|safety) (?:guidelines|polic)"  # xAI, with 403
     r"|(?:inappropriate|unsafe|sensitive|prohibited) content"  # DashScope, Zhipu
 )
+# Plain HTTP at a port for TLS: nginx, Go, Tomcat, Google.
+_TLS_PHRASE = (
+    r"http request (?:was sent to|to an?) https\b|\b(?:tls|ssl|https) is required|host and port requires tls"
+)
 # The version in the query of the URL, which Azure wants. A parameter may need a newer one than is used.
 _VERSION_PHRASE = r"\bapi[- ]?versions?\b"
 _NEWER_VERSION_PHRASE = rf"(?:only|requires?|needs?|later|newer|minimum)\b.{{0,80}}{_VERSION_PHRASE}"
@@ -173,6 +177,11 @@ _STATUS_OF_PHRASES = {
         rf"|{_STALE_PHRASE}"
     ),
     504: r"(?:request|upstream|gateway) timed? ?out",
+    400: rf"{_TOO_LONG_PHRASE}|{_FILTERED_PHRASE}",
+    404: (  # the first two are those of LM Studio
+        r"unexpected endpoint or method|no models? (?:is |are )?loaded"
+        r"|\bmodels?\s+(?:\S+\s+)?(?:is |was |does |could )?not (?:be )?(?:found|exist|loaded)"
+    ),
 }
 # These say it themselves. Servers that answer everything with 400 or 403, or that make up a status (418),
 # may say better in a code.
@@ -249,6 +258,11 @@ def is_too_long(error: ServerError) -> bool:
 def is_filtered(error: ServerError) -> bool:
     """Return True if a filter of the provider held the request back."""
     return not _FILTERED.isdisjoint(_squeezed_codes(error)) or _says(_FILTERED_PHRASE, error)
+
+
+def wants_tls(error: ServerError) -> bool:
+    """Return True if the server wants TLS where it got plain HTTP."""
+    return _says(_TLS_PHRASE, error)
 
 
 def is_about_version(error: ServerError) -> bool:

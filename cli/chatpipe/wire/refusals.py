@@ -42,8 +42,11 @@ _PAGE_START = r"\ufeff?\s*(?:<\?xml[^<>]*>\s*)?<(?:!doctype|html|head|body|title
 
 _WAYS_TO_A_KEY = ("pass --key-file FILE", "--key-command CMD", "--key-env NAME")
 _WRONG_URL = "check the base URL"
+_WANTS_TLS = "write https:// in the base URL"
+_FIREWALL = "it may be that of a firewall in front of the server: check the base URL and the network"
 _OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
-_ROUTE = "/chat/completions"
+# A usual base URL, with the route of completions, of models, or of one of these.
+_USUAL_PATH = r"/v1(?:/chat/completions|/[a-z]+(?:/[^/]+)?)$"
 _RECORD = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
 _NOT_RECORDED = "no_recording"  # the type of the error of `chatpipe serve --replay`
 _NOT_ALLOWED = "site_not_allowed"  # the code of that for a host or an origin that `chatpipe serve` refuses
@@ -63,11 +66,15 @@ _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
 
 
 class _Body(NamedTuple):
-    """The error in the body of a reply. is_wrapped: it has the shape of the API, an object under `error`."""
+    """The error in the body of a reply.
+
+    is_wrapped: it has the shape of the API, an object under `error`. is_page: it is a web page.
+    """
 
     error: ServerError
     is_wrapped: bool
     is_json: bool = True
+    is_page: bool = False
 
 
 def from_reply(
@@ -78,9 +85,9 @@ def from_reply(
     headers are httpx.Headers or have lower-case names. Without a known code an error inside 200 is a
     broken answer.
     """
-    error, is_wrapped, is_json = _read(body)
+    error, is_wrapped, is_json, is_page = _read(body)
     counted = refusal_words.status_of(status, error)
-    error_class, fix = _classify(counted, _Refusal(error, is_wrapped, request))
+    error_class, fix = _classify(counted, _Refusal(error, is_wrapped, request, is_page))
     message = printable_line(error.message) or _status_phrase(status)
     where = printable_line(redact.url(str(request.url)), is_ours=True)
     through = ""
@@ -91,7 +98,7 @@ def from_reply(
         if proxy_refusals.is_about_login(status, headers):
             counted = 407  # a 401 is about our key, and would renew it
     if 300 <= status < 400 and "location" in headers:
-        message = f"leads on to '{_redirect_origin(headers['location'], str(request.url))}'"
+        message, fix = _redirect(headers["location"], request.url)
     fault = error_class(
         f"{status} from '{where}'{through}: {message}",
         fix=fix,
@@ -144,16 +151,17 @@ def error_in_words(body: bytes) -> ServerError | None:
 
 def _read(body: bytes) -> _Body:
     """The error in the body of a reply, whatever the body is."""
+    is_json = True
     try:
         value = _value_of(body)
-        is_json = True
     except values.NotJSON:
         value, is_json = _page_text(body), False
     if type(value) is str:
-        return _Body(error_of({"error": value}) or ServerError(value), False, is_json)
+        is_page = not is_json and _page_of(body) is not None
+        return _Body(error_of({"error": value}) or ServerError(value), False, is_json, is_page)
     error = error_of(value) or (error_of({"error": value}) if type(value) is dict else None)
     if error is None:
-        return _Body(ServerError(values.dumps(value).decode()), False)
+        return _Body(ServerError(values.dumps(value).decode() if value else ""), False)
     if type(value) is list:
         value = value[0]
     return _Body(error, type(value.get("error")) is dict)
@@ -172,11 +180,12 @@ def _value_of(body: bytes) -> Value:
 
 
 class _Refusal(NamedTuple):
-    """An error, and the request that got it. is_wrapped: see _Body."""
+    """An error, and the request that got it. is_wrapped and is_page: see _Body."""
 
     error: ServerError
     is_wrapped: bool
     request: httpx.Request
+    is_page: bool = False
 
 
 class _SpecialCase(NamedTuple):
@@ -209,6 +218,14 @@ def _has_key_of_several_lines(refusal: _Refusal) -> bool:
 
 def _key_lines(refusal: _Refusal) -> str:
     return f"check the key: it is the first of {refusal.request.extensions[KEY_LINES]}"
+
+
+def _wants_tls(refusal: _Refusal) -> bool:
+    return refusal.request.url.scheme == "http" and refusal_words.wants_tls(refusal.error)
+
+
+def _is_page(refusal: _Refusal) -> bool:
+    return refusal.is_page
 
 
 def _lacks_key(refusal: _Refusal) -> bool:
@@ -251,8 +268,8 @@ def _ways_to_key(refusal: _Refusal) -> str:
 
 def _wrong_url(refusal: _Refusal) -> str:
     """The question about the base URL, with the usual end unless it has that."""
-    ends_well = refusal.request.url.path.removesuffix(_ROUTE).endswith("/v1")
-    return _WRONG_URL if ends_well else f"{_WRONG_URL} most end in /v1"
+    is_usual = re.search(_USUAL_PATH, refusal.request.url.path) is not None
+    return _WRONG_URL if is_usual else f"{_WRONG_URL}: most end in /v1"
 
 
 def _by_range(status: int) -> tuple[type[ChatpipeError], str]:
@@ -263,7 +280,7 @@ def _by_range(status: int) -> tuple[type[ChatpipeError], str]:
         return Unreachable, "try later"
     if status >= 400:
         return BadInput, "fix the request"
-    return BadConfiguration, "set the base URL to where it leads, if you trust that"
+    return BadConfiguration, _WRONG_URL
 
 
 def _has_key(request: httpx.Request) -> bool:
@@ -277,6 +294,8 @@ def _has_key(request: httpx.Request) -> bool:
 # Refusals that say more than their status. The first row that holds counts.
 _SPECIAL_CASES = (
     _SpecialCase((403,), _is_not_allowed, BadConfiguration, lambda _: "allow it at the server"),
+    _SpecialCase((400, 403, 426), _wants_tls, BadConfiguration, lambda _: _WANTS_TLS),
+    _SpecialCase((403,), _is_page, NoAccess, lambda _: _FIREWALL),
     _SpecialCase((401, 403), _lacks_key, NoAccess, _ways_to_key),
     _SpecialCase((401,), _has_key_of_several_lines, NoAccess, _key_lines),
     _SpecialCase(
@@ -347,11 +366,18 @@ def _status_phrase(status: int) -> str:
         return "no reason given"
 
 
-def _redirect_origin(location: str, url: str) -> str:
-    """The origin that a redirect leads to. Its path and query are omitted because they may hold secrets."""
+def _redirect(location: str, url: httpx.URL) -> tuple[str, str]:
+    """The message and the fix of a redirect that may not be followed.
+
+    The path and query of another origin are omitted because they may hold secrets. Within the origin, the
+    path may be that of a page to sign in.
+    """
     try:
-        target = httpx.URL(url).join(location)
+        target = url.join(location)
         netloc = target.netloc.decode("ascii", "replace")
     except httpx.InvalidURL:
-        return "nowhere"
-    return printable_line(f"{target.scheme}://{netloc}")
+        return "leads on to 'nowhere'", _WRONG_URL
+    if (target.scheme, target.netloc) == (url.scheme, url.netloc):
+        return f"leads on to '{printable_line(redact.url(str(target)))}'", _WRONG_URL
+    fix = "set the base URL to where it leads, if you trust that"
+    return f"leads on to '{printable_line(f'{target.scheme}://{netloc}')}'", fix
