@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chatpipe.local.chat_body import ChatBody
 from chatpipe.local.model import Reply
@@ -26,6 +26,9 @@ from chatpipe.serve.reply_steps import LaterReply, ReplyPace, ReplyPlan, TimedRe
 from chatpipe.serve.router import OwnRoutes, Router, error_reply, is_chat, is_own
 from chatpipe.serve.served_request import ServedRequest
 
+if TYPE_CHECKING:
+    from chatpipe.serve.answer_source import AnswerSource
+
 _LATER = Reply(0, (), ())
 
 
@@ -35,21 +38,6 @@ class Times:
 
     monotonic: float
     unix: float
-
-
-class OtherAnswers(Protocol):
-    """A source of answers in place of the model."""
-
-    @property
-    def answers_all(self) -> bool:
-        """True if it answers also what is not of the API."""
-
-    def reply_to(self, request: ServedRequest) -> LaterReply: ...
-
-    def is_at(self, port: int) -> bool:
-        """Return True if it asks the server at this port of this machine."""
-
-    async def aclose(self) -> None: ...
 
 
 class ScriptedModel(Protocol):
@@ -64,15 +52,15 @@ class ScriptedModel(Protocol):
 class Planner:
     """Plans the replies of one server. key is what clients have to send, None if they need none.
 
-    own are routes outside the API. script answers in place of the model. is_plain is True if every request
-    for a completion gets what the model says, at once and unchanged.
+    own are routes outside the API. other answers in place of the model, and script before either. is_plain is
+    True if every request for a completion gets what the model says, at once and unchanged.
     """
 
     def __init__(
         self,
         options: ServeOptions,
         key: str | None = None,
-        other: OtherAnswers | None = None,
+        other: AnswerSource | None = None,
         own: OwnRoutes | None = None,
         script: ScriptedModel | None = None,
     ) -> None:

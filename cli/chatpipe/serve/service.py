@@ -16,7 +16,7 @@ from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.client_connection import ClientConnection
 from chatpipe.serve.listener import announce, are_loopback, listen, site_access
 from chatpipe.serve.observer import Observer
-from chatpipe.serve.planner import OtherAnswers, Planner, ScriptedModel, bug_plan
+from chatpipe.serve.planner import Planner, ScriptedModel, bug_plan
 from chatpipe.serve.reply_maker import ReplyMaker
 from chatpipe.serve.reply_steps import ReplyPlan, Step, steps_of_reply
 from chatpipe.serve.request_log import LogEntry
@@ -44,7 +44,11 @@ class Service:
     ) -> None:
         self._options = options
         self._console = console
-        self._source = self._open_source(environ)
+        self._source = None
+        if options.upstream is not None or options.recordings.replay is not None:
+            from chatpipe.serve.open_source import open_source  # it imports httpx
+
+            self._source = open_source(options, environ, console, self._fail)
         self._observer = Observer(options, console)
         key = _required_key(options.require_key_env, environ)
         self._script = script
@@ -59,13 +63,6 @@ class Service:
         self.read_buffer = memoryview(bytearray(_READ_BYTES))
         self.max_body = options.max_body
         self.is_stopping = False
-
-    def _open_source(self, environ: Mapping[str, str]) -> OtherAnswers | None:
-        if self._options.upstream is None and self._options.recordings.replay is None:
-            return None
-        from chatpipe.serve.open_source import open_source  # it imports httpx
-
-        return open_source(self._options, environ, self._console, self._fail)
 
     def run(self) -> int:
         """Serve until a signal. SIGTERM is the regular end, and status 0.
