@@ -35,60 +35,99 @@ class Ran(NamedTuple):
         return sum(done >= since_s for done in self.done_s) / (self.seconds - since_s)
 
 
+class End(NamedTuple):
+    """The end of a request that was sent at sent_s: answered, or refused."""
+
+    at_s: float
+    number: int
+    sent_s: float
+    is_answered: bool
+
+
+class ModelServer:
+    """A server that is only computed. What its workers are not free for waits in a queue.
+
+    workers is their number, or a function of the time. With refuses, and in an outage, from one time to
+    another, what would wait is refused after 20 ms. service gives the seconds that a worker takes.
+    """
+
+    def __init__(
+        self,
+        workers: int | Callable[[float], int],
+        *,
+        refuses: bool = False,
+        service: Callable[[], float] = lambda: SERVICE_S,
+        outage: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        self.workers = workers if callable(workers) else lambda now: workers
+        self.refuses = refuses
+        self.service = service
+        self.outage = outage
+        self.running = 0
+        self.queue: deque[tuple[int, float]] = deque()  # number, sent
+        self.ends: list[End] = []  # a heap
+
+    def send(self, number: int, now: float) -> None:
+        is_out = self.outage[0] <= now < self.outage[1]
+        if is_out or (self.refuses and self.running >= self.workers(now)):
+            heapq.heappush(self.ends, End(now + 0.02, number, now, False))
+        else:
+            self.queue.append((number, now))
+            self._start(now)
+
+    def next_end(self) -> End:
+        """The request that ends next. Its worker begins with one of the queue."""
+        end = heapq.heappop(self.ends)
+        self.running -= end.is_answered
+        self._start(end.at_s)
+        return end
+
+    def _start(self, now: float) -> None:
+        while self.queue and self.running < self.workers(now):
+            number, sent = self.queue.popleft()
+            self.running += 1
+            heapq.heappush(self.ends, End(now + self.service(), number, sent, True))
+
+
+class Readings(NamedTuple):
+    """How often the gauges of a server are read, and what they show of the numbers that run and wait."""
+
+    every_s: float = math.inf
+    shown: Callable[[int, int], Gauges] = Gauges
+
+
 def simulate(
     jobs: ConcurrencyLimit,
-    places: Callable[[float], int],
-    *,
+    server: ModelServer,
     answers: int,
-    refuses: bool = False,
-    service: Callable[[], float] = lambda: SERVICE_S,
+    *,
     demand: int = 10**9,
-    outage: tuple[float, float] = (0.0, 0.0),
-    read_s: float | None = None,
-    gauges: Callable[[int, int], Gauges] = Gauges,
+    readings: Readings = Readings(),  # noqa: B008 - it is frozen
 ) -> Ran:
-    """A server of `places` workers. What does not fit waits in a queue, or is refused after 20 ms.
+    """A client that keeps to the limit, until so many requests have ended.
 
-    demand is how many requests the client has for sending at a time, below or above the limit. read_s is
-    the time between two readings of the gauges, which are made of the numbers that run and wait.
+    demand is how many requests it has for sending at a time, below or above the limit.
     """
-    bound, next_s = QueueBound(), math.inf if read_s is None else read_s
-    ends: list[tuple[float, int, float, bool]] = []  # end, number, sent, ok
-    queue: deque[tuple[int, float]] = deque()
-    limits: list[int] = []
-    done: list[float] = []
-    now, number, flying, busy, refused = 0.0, 0, 0, 0, 0
-
-    def serve() -> None:
-        nonlocal busy
-        while queue and busy < places(now):
-            which, sent = queue.popleft()
-            busy += 1
-            heapq.heappush(ends, (now + service(), which, sent, True))
-
-    while len(limits) < answers:
-        while flying < min(jobs.limit, demand):
+    bound, next_s = QueueBound(), readings.every_s
+    ran = Ran([], [], 0, 0.0)
+    now, number, in_flight, refused = 0.0, 0, 0, 0
+    while len(ran.limits) < answers:
+        while in_flight < min(jobs.limit, demand):
             number += 1
-            flying += 1
-            out = outage[0] <= now < outage[1]
-            if out or (refuses and busy >= places(now)):
-                heapq.heappush(ends, (now + 0.02, number, now, False))
-            else:
-                queue.append((number, now))
-                serve()
-        while next_s < ends[0][0] and isinstance(jobs, AdaptiveLimit) and read_s is not None:
-            jobs.bound(bound.observe(gauges(busy, len(queue)), flying), next_s)
-            next_s += read_s
-        now, _, sent, ok = heapq.heappop(ends)
-        flying -= 1
-        if ok:
-            busy -= 1
-            done.append(now)
-        refused += not ok
-        serve()
-        jobs.record_finished(ok, not ok, now - sent, flying + 1, now)
-        limits.append(jobs.limit)
-    return Ran(limits, done, refused, now)
+            in_flight += 1
+            server.send(number, now)
+        while next_s < server.ends[0].at_s and isinstance(jobs, AdaptiveLimit):
+            gauges = readings.shown(server.running, len(server.queue))
+            jobs.bound(bound.observe(gauges, in_flight), next_s)
+            next_s += readings.every_s
+        now, _, sent, is_answered = server.next_end()
+        if is_answered:
+            ran.done_s.append(now)
+        refused += not is_answered
+        jobs.record_finished(is_answered, not is_answered, now - sent, in_flight, now)
+        in_flight -= 1
+        ran.limits.append(jobs.limit)
+    return ran._replace(refused=refused, seconds=now)
 
 
 def noise(kind: str, seed: int) -> Callable[[], float]:
@@ -110,9 +149,8 @@ SEEDS = [1, 2, 3]
 @pytest.mark.parametrize("places", SERVERS)
 def test_capacity_is_found(places: int, kind: str, refuses: bool) -> None:
     for seed in SEEDS:
-        ran = simulate(
-            AdaptiveLimit(), lambda now: places, answers=8000, refuses=refuses, service=noise(kind, seed)
-        )
+        server = ModelServer(places, refuses=refuses, service=noise(kind, seed))
+        ran = simulate(AdaptiveLimit(), server, 8000)
         assert 0.7 * places <= ran.at_rest() <= 1.5 * places
         assert max(ran.limits[2000:]) <= 2 * places + 1  # a probe at most, never MAX
         assert min(ran.limits[2000:]) >= 0.5 * places
@@ -122,10 +160,8 @@ def test_capacity_is_found(places: int, kind: str, refuses: bool) -> None:
 @cases("refuses", {"queues": False, "refuses": True})
 @pytest.mark.parametrize("places", SERVERS)
 def test_throughput_over_a_long_run(places: int, refuses: bool) -> None:
-    answers = max(8000, 250 * places)
-    ran = simulate(
-        AdaptiveLimit(), lambda now: places, answers=answers, refuses=refuses, service=noise("noisy", 4)
-    )
+    server = ModelServer(places, refuses=refuses, service=noise("noisy", 4))
+    ran = simulate(AdaptiveLimit(), server, max(8000, 250 * places))
     assert ran.rate() >= 0.84 * places  # the search from 4 included
 
 
@@ -156,9 +192,8 @@ def test_run_of_20_s_at_a_server_that_queues(
     """The search from 4 included."""
     end = 20 / service_s
     for seed in SEEDS if kind == "wild" else [0]:
-        ran = simulate(
-            AdaptiveLimit(), lambda now: slots, answers=int(slots * end), service=noise(kind, seed)
-        )
+        server = ModelServer(slots, service=noise(kind, seed))
+        ran = simulate(AdaptiveLimit(), server, int(slots * end))
         limits = [limit for limit, done in zip(ran.limits, ran.done_s, strict=True) if done <= end]
         assert len(limits) / end >= throughput * slots
         assert sum(limits) / len(limits) <= mean * slots
@@ -167,7 +202,7 @@ def test_run_of_20_s_at_a_server_that_queues(
 
 @cases("places, answers", {"1": (1, 400), "8": (8, 50), "32": (32, 150), "100": (100, 500)})
 def test_the_limit_is_found_within_this_number_of_answers(places: int, answers: int) -> None:
-    ran = simulate(AdaptiveLimit(), lambda now: places, answers=answers, service=noise("steady", 0))
+    ran = simulate(AdaptiveLimit(), ModelServer(places), answers)
     assert any(0.7 * places <= limit <= 1.5 * places for limit in ran.limits)
 
 
@@ -179,13 +214,10 @@ def test_the_limit_is_found_within_this_number_of_answers(places: int, answers: 
 def test_capacity_that_changes_in_mid_run(before: int, after: int, refuses: bool) -> None:
     changes_s = 4000 / before
     for seed in range(4):
-        ran = simulate(
-            AdaptiveLimit(),
-            lambda now: before if now < changes_s else after,
-            answers=16_000,
-            refuses=refuses,
-            service=noise("noisy", seed),
+        server = ModelServer(
+            lambda now: before if now < changes_s else after, refuses=refuses, service=noise("noisy", seed)
         )
+        ran = simulate(AdaptiveLimit(), server, 16_000)
         assert 0.7 * after <= ran.at_rest() <= 1.5 * after
         changed = 4000 + ran.refused
         assert any(0.7 * after <= limit <= 1.5 * after for limit in ran.limits[changed : changed + 6000])
@@ -195,23 +227,22 @@ def test_capacity_that_changes_in_mid_run(before: int, after: int, refuses: bool
 def test_the_most_uneven_answers_do_not_mislead_it_for_long(places: int) -> None:
     """Exponential times: half of the answers take a tenth of what the slowest take."""
     for seed in SEEDS:
-        ran = simulate(AdaptiveLimit(), lambda now: places, answers=12_000, service=noise("wild", seed))
+        ran = simulate(AdaptiveLimit(), ModelServer(places, service=noise("wild", seed)), 12_000)
         assert 0.7 * places <= ran.at_rest() <= 1.6 * places
 
 
 def test_exponential_times_cost_no_capacity_whatever_the_seed() -> None:
     """Once the search has ended; 64 slots at 50 ms give these answers in 20 s."""
     for seed in range(8):
-        ran = simulate(AdaptiveLimit(), lambda now: 64, answers=25_600, service=noise("wild", seed))
+        ran = simulate(AdaptiveLimit(), ModelServer(64, service=noise("wild", seed)), 25_600)
         assert ran.rate(ran.seconds / 2) >= 0.9 * 64
         assert sum(ran.limits) / len(ran.limits) <= 1.5 * 64
 
 
 def test_an_outage_does_not_leave_it_at_one() -> None:
     """A minute in which everything is refused: back to where it was, within some minutes."""
-    ran = simulate(
-        AdaptiveLimit(), lambda now: 64, answers=22_000, service=noise("noisy", 6), outage=(60.0, 120.0)
-    )
+    server = ModelServer(64, service=noise("noisy", 6), outage=(60.0, 120.0))
+    ran = simulate(AdaptiveLimit(), server, 22_000)
     fallen = ran.limits.index(1)
     assert any(limit >= 45 for limit in ran.limits[fallen : fallen + 5000])
     assert 45 <= ran.at_rest() <= 96
@@ -232,7 +263,7 @@ def test_a_server_that_slows_down_as_it_fills() -> None:
 
 
 def test_max_is_reached_and_kept_where_the_server_has_more() -> None:
-    ran = simulate(AdaptiveLimit(48), lambda now: 1000, answers=10_000)
+    ran = simulate(AdaptiveLimit(48), ModelServer(1000), 10_000)
     assert ran.at_rest() > 44
     assert max(ran.limits) == 48
 
@@ -245,13 +276,13 @@ def test_starts_at_four_or_max(maximum: int, first: int) -> None:
 @pytest.mark.parametrize("refuses", [True, False])
 @pytest.mark.parametrize("maximum", [1, 2])
 def test_no_room_to_search(maximum: int, refuses: bool) -> None:
-    ran = simulate(AdaptiveLimit(maximum), lambda now: 1, answers=2000, refuses=refuses)
+    ran = simulate(AdaptiveLimit(maximum), ModelServer(1, refuses=refuses), 2000)
     assert set(ran.limits) <= {1, maximum}
 
 
 def test_it_does_not_grow_while_something_else_holds_the_requests_back() -> None:
     """Five in flight because of a limit a minute: that says nothing about what 40 would do."""
-    ran = simulate(AdaptiveLimit(), lambda now: 100, answers=5000, service=noise("noisy", 8), demand=5)
+    ran = simulate(AdaptiveLimit(), ModelServer(100, service=noise("noisy", 8)), 5000, demand=5)
     assert max(ran.limits) <= 15  # a probe with fewer than half of that in flight is not believed
 
 
@@ -283,7 +314,7 @@ def test_faults_of_requests_are_not_taken_for_speed() -> None:
 
 
 def test_a_fixed_number_stays() -> None:
-    ran = simulate(ConcurrencyLimit(16), lambda now: 8, answers=500, refuses=True)
+    ran = simulate(ConcurrencyLimit(16), ModelServer(8, refuses=True), 500)
     assert set(ran.limits) == {16}
 
 
@@ -344,9 +375,8 @@ def test_a_fixed_number_stays_when_connections_break() -> None:
 @pytest.mark.parametrize("places", [1, 8, 64])
 def test_gauges_keep_the_queue_short_and_the_server_busy(places: int, kind: str, read_s: float) -> None:
     for seed in SEEDS[:2]:
-        ran = simulate(
-            AdaptiveLimit(), lambda now: places, answers=6000, service=noise(kind, seed), read_s=read_s
-        )
+        server = ModelServer(places, service=noise(kind, seed))
+        ran = simulate(AdaptiveLimit(), server, 6000, readings=Readings(read_s))
         assert ran.at_rest() <= 1.2 * places + 1
         assert ran.rate(ran.seconds / 2) >= 0.93 * places
 
@@ -354,13 +384,10 @@ def test_gauges_keep_the_queue_short_and_the_server_busy(places: int, kind: str,
 @cases("before, after", {"more": (8, 32), "less": (32, 8), "far less": (100, 8), "far more": (8, 100)})
 def test_gauges_of_a_server_that_changes_in_mid_run(before: int, after: int) -> None:
     for seed in SEEDS[:2]:
-        ran = simulate(
-            AdaptiveLimit(),
-            lambda now: before if now < 4000 / before else after,
-            answers=10_000,
-            service=noise("noisy", seed),
-            read_s=1.0,
+        server = ModelServer(
+            lambda now: before if now < 4000 / before else after, service=noise("noisy", seed)
         )
+        ran = simulate(AdaptiveLimit(), server, 10_000, readings=Readings(1.0))
         assert 0.7 * after <= ran.at_rest() <= 1.25 * after + 1
 
 
@@ -375,15 +402,8 @@ def test_gauges_of_a_server_that_changes_in_mid_run(before: int, after: int) -> 
 )
 def test_gauges_that_show_no_bound_change_nothing(gauges: Callable[[int, int], Gauges]) -> None:
     with_gauges, without = (
-        simulate(
-            AdaptiveLimit(),
-            lambda now: 24,
-            answers=5000,
-            service=noise("noisy", 3),
-            read_s=read_s,
-            gauges=gauges,
-        )
-        for read_s in (1.0, None)
+        simulate(AdaptiveLimit(), ModelServer(24, service=noise("noisy", 3)), 5000, readings=readings)
+        for readings in (Readings(1.0, gauges), Readings())
     )
     assert with_gauges == without
 
