@@ -24,7 +24,7 @@ from chatpipe.batch.sender import Sender
 from chatpipe.batch.stop import Stop, StopRules
 from chatpipe.commands.batch import batch
 from chatpipe.errors import Status
-from chatpipe.exchange import ExchangeContext, completion_request, run_without_loop, sleep_without_loop
+from chatpipe.exchange import ExchangeContext, Hooks, completion_request, run_without_loop, sleep_without_loop
 from chatpipe.limits.call_pacer import CallPacer
 from chatpipe.limits.pace_file import PaceFile
 from chatpipe.limits.run_pacer import RunPacer, RunWaits
@@ -45,6 +45,7 @@ ADDED = 420
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 OPTIONS = ServerOptions(base_urls=("http://127.0.0.1:9/v1",))
 SERVER = Server(resolve_endpoints(OPTIONS, {})[0], (), None, OPTIONS)
+QUIET = FailureNotice(Console(ConsoleOptions(quiet=True)), "in")
 
 
 @pytest.fixture(params=[429, 498, 503, 520, 529, ADDED])
@@ -86,6 +87,45 @@ def send(
     return asyncio.run(run())
 
 
+def stop_after(sent: Sent) -> Stop | None:
+    """The decision of the stop rules about the result."""
+    maker = ResultBuilder(frozenset(), FORMATS["results"])
+    result = maker.of_answer(Item(1, "a", BODY), "f", sent.answer, sent.latency_s)
+    budget = Budget(None, None, {}, TokenEstimator())
+    limits = RunLimits(max_pause_s=sent.pacer.max_pause_s)
+    return StopRules(sent.pacer.rate, limits, budget, FirstLines(1, "in"), QUIET).observe(0, result)
+
+
+def assert_stops(sent: Sent) -> str:
+    """The stop rules end the run because the server is busy. Returns the reason."""
+    stop = stop_after(sent)
+    assert stop is not None
+    assert stop.fault is not None
+    assert stop.fault.status is Status.TRY_LATER
+    return stop.fault.what
+
+
+async def call(context: ExchangeContext, pace_file: Path) -> Answer:
+    """The answer to one call without retries, which shares the limits of a pace file."""
+    request = completion_request(SERVER, BODY)
+
+    async def send_with(hooks: Hooks) -> Answer:
+        return await exchange.send(request, context, Receiver(), OPTIONS.limits, RetryPolicy(0), hooks)
+
+    with open_shared(SharedLimits(pace_file=str(pace_file)), SERVER.origin) as shared:
+        assert shared is not None
+        answer, _ = await CallPacer(context, shared).pace(BODY, 1, send_with)
+    return answer
+
+
+def shared_pause_s(path: Path) -> float:
+    file = PaceFile(str(path))
+    try:
+        return file.pause_left(SERVER.origin, time.time())
+    finally:
+        file.close()
+
+
 def test_pauses_the_run_and_uses_up_no_attempt(busy: int) -> None:
     sent = send([error(busy, retry_after_ms="20"), error(busy, retry_after_ms="20"), whole()])
     assert sent.answer.fault is None
@@ -119,11 +159,8 @@ def test_a_body_that_says_busy_pauses_the_run(
 ) -> None:
     """At once if that is longer than --max-pause, and without a request more."""
     sent = send([make(**fields)], RunLimits(max_pause_s=0.1), retries=9)
-    stop = stop_after(sent)
+    assert_stops(sent)
     assert sent.pacer.rate.paused_s > 0.3
-    assert stop is not None
-    assert stop.fault is not None
-    assert stop.fault.status is Status.TRY_LATER
     sent = send([make(**fields), whole()], RunLimits(max_pause_s=10))
     assert sent.answer.fault is None
     assert sent.answer.attempts == 1
@@ -149,21 +186,9 @@ def test_a_run_shares_its_pause(busy: int, tmp_path: Path) -> None:
 
 
 def test_a_call_shares_its_pause(busy: int, tmp_path: Path) -> None:
-    context = ExchangeContext(
-        httpx.MockTransport(lambda _: error(busy, retry_after="100")), sleep_without_loop, print
-    )
-    request = completion_request(SERVER, BODY)
-    with open_shared(SharedLimits(pace_file=str(tmp_path / "pace")), SERVER.origin) as shared:
-        assert shared is not None
-        answer, _ = run_without_loop(
-            CallPacer(context, shared).pace(
-                BODY,
-                1,
-                lambda hooks: exchange.send(
-                    request, context, Receiver(), OPTIONS.limits, RetryPolicy(0), hooks
-                ),
-            )
-        )
+    transport = httpx.MockTransport(lambda _: error(busy, retry_after="100"))
+    context = ExchangeContext(transport, sleep_without_loop, print)
+    answer = run_without_loop(call(context, tmp_path / "pace"))
     assert answer.fault is not None
     assert 90 < shared_pause_s(tmp_path / "pace") <= 100
 
@@ -179,19 +204,7 @@ def test_a_call_waits_for_room_while_others_are_at_the_server(busy: int, tmp_pat
         other.release_slot(SERVER.origin, time.time(), answered=True)
 
     context = ExchangeContext(httpx.MockTransport(lambda _: left.pop(0)), sleep, print)
-    request = completion_request(SERVER, BODY)
-    with open_shared(SharedLimits(pace_file=str(tmp_path / "pace")), SERVER.origin) as shared:
-        assert shared is not None
-        pacer = CallPacer(context, shared)
-        answer, _ = run_without_loop(
-            pacer.pace(
-                BODY,
-                1,
-                lambda hooks: exchange.send(
-                    request, context, Receiver(), OPTIONS.limits, RetryPolicy(0), hooks
-                ),
-            )
-        )
+    answer = run_without_loop(call(context, tmp_path / "pace"))
     other.close()
     assert (answer.fault, answer.attempts) == (None, 1)
     assert shared_pause_s(tmp_path / "pace") == 0
@@ -200,12 +213,8 @@ def test_a_call_waits_for_room_while_others_are_at_the_server(busy: int, tmp_pat
 
 def test_counts_for_the_longest_pause(busy: int) -> None:
     sent = send([error(busy, retry_after="1000")], retries=9)
-    stop = stop_after(sent)
+    assert assert_stops(sent).startswith("the server has paused this run for 1000 s")
     assert len(sent.at) == 1
-    assert stop is not None
-    assert stop.fault is not None
-    assert stop.fault.status is Status.TRY_LATER
-    assert stop.fault.what.startswith("the server has paused this run for 1000 s")
 
 
 def test_is_retried_by_a_single_call(busy: int) -> None:
@@ -231,6 +240,9 @@ def test_another_failure_concerns_its_request_only(status: int, tmp_path: Path) 
     assert sent.pacer.rate.paused_s == 0
     assert shared_pause_s(tmp_path / "pace") == 0
     assert stop_after(sent) is None
+
+
+# The order of attempts
 
 
 def order_of_attempts(requests: str, refusals_of: Callable[[str], float], until: str) -> str:
@@ -305,23 +317,3 @@ def test_refusals_of_first_attempts_do_not_make_a_run_slow(refused: int) -> None
     pacer = asyncio.run(run())
     assert attempts.total() == 320 * (refused + 1)
     assert pacer.rate.pauses <= 320 * refused / 4
-
-
-QUIET = FailureNotice(Console(ConsoleOptions(quiet=True)), "in")
-
-
-def shared_pause_s(path: Path) -> float:
-    file = PaceFile(str(path))
-    try:
-        return file.pause_left(SERVER.origin, time.time())
-    finally:
-        file.close()
-
-
-def stop_after(sent: Sent) -> Stop | None:
-    """The decision of the stop rules about the result."""
-    maker = ResultBuilder(frozenset(), FORMATS["results"])
-    result = maker.of_answer(Item(1, "a", BODY), "f", sent.answer, sent.latency_s)
-    budget = Budget(None, None, {}, TokenEstimator())
-    limits = RunLimits(max_pause_s=sent.pacer.max_pause_s)
-    return StopRules(sent.pacer.rate, limits, budget, FirstLines(1, "in"), QUIET).observe(0, result)
