@@ -221,7 +221,7 @@ class ClientAtFault(ChatpipeError):
 
 
 class OutcomeFault(ChatpipeError):
-    """An answer or a line that is not good. status is that of its outcome."""
+    """An answer or a line that is not good. Its outcome decides the status."""
 
     def __init__(self, what: str, status: Status, *, place: str = "", fix: str = "") -> None:
         self.status = status

@@ -153,7 +153,7 @@ def completion_request(
 ) -> httpx.Request:
     """The POST that requests a completion of body. detail gets what the patches of the server change.
 
-    deadline is that of an earlier request which this one continues.
+    deadline is given if the request continues an earlier one, which had it.
     """
     sent = body_to_send(body, server.endpoint.patches, detail)
     continued = {} if deadline is None else {DEADLINE: deadline}
@@ -196,7 +196,7 @@ async def send(
 ) -> Answer:
     """Send the request until an answer arrives or no retry can help. Returns the answer of the last attempt.
 
-    In a replay that is the last attempt that was recorded, also if a retry could help.
+    In a replay that is the last attempt that was recorded, even if a retry could help.
     An exception of the receiver (a full disk, a closed pipe) closes the connection and propagates.
     """
     request.extensions.update({"timeout": _timeouts(limits), MAX_REPLY: limits.max_reply_bytes})
@@ -266,7 +266,7 @@ async def fetch(
 
 
 def get_request(server: Server, url: str, deadline: float | None = None) -> httpx.Request:
-    """The GET of a URL of the server. deadline is that of an earlier request which this one continues."""
+    """The GET of a URL of the server. deadline: see completion_request()."""
     headers = [each for each in server.headers if each[0].lower() != "content-type"]
     extensions = server.extensions
     if deadline is not None:

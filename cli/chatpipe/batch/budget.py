@@ -104,7 +104,7 @@ class Budget:
     def reserve_turn(self, request: Billable, usage: Usage) -> ChatpipeError | None:
         """Reserve the estimated usage of a further turn of a line: request has the body of that turn.
 
-        usage is that of all earlier turns. It is recorded even if the turn is refused. The caller may
+        usage counts all earlier turns. It is recorded even if the turn is refused. The caller may
         ask again, because other requests may use less than was reserved for them.
         """
         if self.is_unlimited:

@@ -23,7 +23,7 @@ from chatpipe.wire.transports import open_transport
 
 
 class ChannelSetup(NamedTuple):
-    """The parts of a run that its channels share. limits are those of each channel."""
+    """The parts of a run that its channels share. limits apply to each channel."""
 
     spec: RunSpec
     limits: RunLimits
@@ -73,7 +73,7 @@ async def open_channel(setup: ChannelSetup, server: Server) -> AsyncIterator[Cha
             async with pacer.bounded_by_gauges(metrics_url):
                 yield Channel(sender, pacer)
         finally:
-            waits.stop()  # also the command of a key that nobody waits for any more
+            waits.stop()  # ends the command of a key that nobody waits for any more, too
             await transport.aclose()
 
 

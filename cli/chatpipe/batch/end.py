@@ -64,8 +64,8 @@ def note_failed_tools(spec: RunSpec, tally: Tally) -> None:
 def print_summary(spec: RunSpec, tally: Tally, wall_s: float, fault: ChatpipeError | None) -> None:
     """Print the closing line of a run, and its failures by reason.
 
-    fault is that of the run, None if the output is complete: until then its answers are in the journal. It
-    is printed after the closing line, and the number of failures stands in one of the two.
+    fault is what the run ends in, None if the output is complete: until then its answers are in the journal.
+    It is printed after the closing line, and the number of failures stands in one of the two.
     """
     from chatpipe.batch import summary  # only a terminal has it
 

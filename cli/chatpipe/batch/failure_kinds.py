@@ -82,7 +82,7 @@ class FailureKinds:
         self.wrong_fix = fix if is_common else ""
 
     def _is_for_common_model(self, result: Result) -> bool:
-        """Return True for a 404 that no line can mend: its model is that of the options."""
+        """Return True for a 404 that no line can mend: the options name its model."""
         is_unknown = result.fault is not None and result.fault.http_status == _NOT_FOUND
         return is_unknown and self._model is not None and (result.item.body or {}).get("model") == self._model
 

@@ -51,7 +51,7 @@ class FirstLines:
         self._has_succeeded = False
 
     def send(self, number: int) -> None:
-        """Count a line that is sent. number is that of its RunRequest."""
+        """Count a line that is sent. number: see RunRequest."""
         if not self._has_succeeded and self._answered < LINES:  # no later line can be among the first
             self._lines[number] = None
 

@@ -31,7 +31,7 @@ class Item(LineRecord):
 
     is_ours is False for an item of another shard, which is only counted. row holds the columns that
     `map` copies to the output. row_number, from 1, selects the shard if a row may span several lines.
-    fingerprint is that of the request, once it is known; see RunStore.fingerprint().
+    fingerprint identifies the request, once it is known; see LineFingerprints.
     """
 
     line: int

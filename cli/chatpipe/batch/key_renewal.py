@@ -191,7 +191,7 @@ class KeyRenewal:
 class RenewedAttempts(Hooks):
     """The attempts of one request, each with the current key. inner are the hooks of the pace.
 
-    key is that of the last attempt, tries the number of attempts that count, refusals that of keys refused.
+    key went with the last attempt. tries counts the attempts that use up a try, refusals the keys refused.
     """
 
     __slots__ = ("_is_at_server", "_renewal", "_request", "inner", "key", "refusals", "tries")

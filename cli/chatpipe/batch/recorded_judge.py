@@ -29,7 +29,7 @@ class RecordedJudge:
     def outcome(self, item: Item, fingerprint: str, found: ResultLine, recorded: Outcome) -> Outcome:
         """The outcome of an answer that was recorded for this item or for another one. Never raises.
 
-        fingerprint is that of the item.
+        fingerprint is the item's.
         """
         if recorded not in _OF_RULES:
             return recorded

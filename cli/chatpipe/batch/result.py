@@ -67,7 +67,7 @@ class ResultBuilder:
     """The builder of all results of a run.
 
     allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
-    properties are those of the output's format. server and engine are the names in records of what
+    properties describe the output's format. server and engine are the names in records of what
     answered, unless an answer names others.
     """
 
@@ -130,7 +130,7 @@ class ResultBuilder:
     def of_record(self, item: Item, fingerprint: str, line: bytes, outcome: str) -> Result:
         """The result of a line that has a recorded answer: that result line, under the item's own names.
 
-        fingerprint is that of the item. The line may have another one.
+        fingerprint is the item's. The line may have another one.
         """
         found = ResultLine(values.loads_exact(line))
         judged = self._recorded.outcome(item, fingerprint, found, Outcome(outcome))

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class Sender:
     """Sends the requests of one run to one server. notice gets failed tries that are repeated.
 
-    memory is that of the replies of the run, its own unless it is given. read_key returns the server with its
-    key of then, None for a key that stays: see KeyRenewal.
+    memory holds replies of the run; without one the sender has its own. read_key returns the server with its
+    current key, and is None for a key that stays: see KeyRenewal.
     """
 
     def __init__(

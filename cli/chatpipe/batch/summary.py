@@ -36,7 +36,7 @@ def closing_text(tally: Tally, wall_s: float, destination: str | None, failed: i
 def reason_texts(tally: Tally, name: str) -> Iterator[str]:
     """One line for each reason why lines failed, with the first of these lines.
 
-    name is that of the input. Nothing for one reason if no line is good: the last line of the run has it.
+    name is the input's. Nothing for one reason if no line is good: the last line of the run has it.
     """
     reasons = tally.reasons.ranked()
     if len(reasons) == 1 and not tally.good:

@@ -60,7 +60,7 @@ class Histogram:
 class OpenCounts(NamedTuple):
     """The counts of jobs that have not ended: their number, and that of their lines.
 
-    expected_cost is that of the lines, None without prices.
+    expected_cost is what the lines will cost, None without prices.
     """
 
     jobs: int

@@ -50,7 +50,7 @@ class ClusterTransport(httpx.AsyncBaseTransport):
         await self._workers.aclose()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises ChatpipeError if no worker can send it, beside what any transport raises."""
+        """Raises ChatpipeError if no worker can send it, besides what any transport raises."""
         sent, deadline = request.stream, request.extensions.get(DEADLINE)
         body = b"".join(sent) if type(sent) is httpx.ByteStream else await request.aread()
         deadline_s = None if deadline is None else max(0.0, deadline - time.monotonic())

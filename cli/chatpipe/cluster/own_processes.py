@@ -30,7 +30,7 @@ def own_children() -> dict[int, OwnProcess]:
 
 
 def end_descendants() -> None:
-    """Kill all that this process has started, and what that has started, also what is being started."""
+    """Kill all processes that descend from this one, and those that are being started."""
     for _ in range(_MOST_LOOKS):
         pids = _descendants()
         for pid in pids:

@@ -43,7 +43,7 @@ class Template(NamedTuple):
 # No named tuples: one of each of these is made for each request.
 @dataclass(slots=True)
 class Parcel:
-    """A request. number is that of its attempt in the run, deadline_s what is left until its deadline.
+    """A request. number identifies its attempt in the run, deadline_s is the time that is left.
 
     wants_new is true if it is to get a new connection, because a kept one was lost.
     """
@@ -57,7 +57,7 @@ class Parcel:
 
 @dataclass(slots=True)
 class WorkerReply:
-    """A reply. status is None if none came; failure and reason are those of a RecordedReply.
+    """A reply. status is None if none came; failure and reason: see RecordedReply.
 
     has_key is true if the server had sent a key back, which is no longer there. has_lost_kept is that of a
     FailedAttempt.

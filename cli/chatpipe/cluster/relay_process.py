@@ -28,7 +28,7 @@ _LONGEST_FOLDER = 30
 
 
 class RelayProcess:
-    """The relay of a run. address is that of a cluster, None to start one.
+    """The relay of a run. address names a cluster, None to start one.
 
     With note the talk of Ray goes to a file, whose name it prints. Without it nobody hears it.
     """

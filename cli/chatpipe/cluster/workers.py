@@ -128,7 +128,7 @@ class Workers:
     ) -> WorkerReply:
         """The reply to a request. Raises ChatpipeError if there are no workers, and httpx.ReadError.
 
-        wants_new is that of the Parcel.
+        wants_new: see Parcel.
         """
         if self._fault is not None:
             raise self._fault

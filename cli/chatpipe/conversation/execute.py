@@ -86,7 +86,7 @@ class Toolbox:
     def run(self, message: Mapping[str, Value], offered: Iterable[str] = ()) -> ToolResults:
         """Run all calls of a message and wait for them. The results are in the order of the calls.
 
-        If the model called an unknown tool, its error lists offered beside the tools with a command.
+        If the model called an unknown tool, its error lists offered and the tools with a command.
         Raises ToolsStopped after stop(). Whatever is raised, no process is left behind.
         """
         calls = tool_calls.calls_of(message)

@@ -42,7 +42,7 @@ class _Port(Integer):
 
 
 class _AddressType(TextType):
-    """An address or a name, also an address in the brackets that it has in a URL."""
+    """A name, or an address, which may have the brackets that it has in a URL."""
 
     name = "address"
 

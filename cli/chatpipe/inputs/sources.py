@@ -135,7 +135,7 @@ def refuse_missing_folder(folder: str, option: str) -> None:
 
 
 def is_file(name: str) -> bool:
-    """True if name is that of a file, which a word meant as text rarely is. Never raises."""
+    """True if a file has this name. A word that is meant as text rarely is one. Never raises."""
     try:
         return stat.S_ISREG(os.stat(name).st_mode)
     except (OSError, ValueError):

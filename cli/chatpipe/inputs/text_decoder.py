@@ -64,7 +64,7 @@ _NULS = (
     (4, (0, 2), _encoded("UTF-16BE")),
 )
 _UTF_BYTES = 8  # enough to see an encoding
-# Bytes that text hardly has. Beside bytes that are not UTF-8 they make binary data.
+# Bytes that text hardly has. Together with bytes that are not UTF-8 they show binary data.
 _CONTROLS = bytes({*range(32)} - {*b"\b\t\n\v\f\r\x1b"})
 
 

@@ -112,7 +112,7 @@ class JobActions:
     def results(self, ids: Sequence[str], input_: str | None, records: Mapping[str, PartRecord]) -> Status:
         """Write the results of jobs that have ended, in the order of an input if it is known.
 
-        records are those of the parts, by the ids of their jobs, as far as they are known. What the provider
+        records has the parts by the ids of their jobs, as far as they are known. What the provider
         does not have any more is missing. Raises the first refusal if it has nothing.
         """
         jobs = [self._lookup.job(id_, records.get(id_)) for id_ in ids]

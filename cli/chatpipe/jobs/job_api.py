@@ -115,7 +115,7 @@ class JobApi:
         headers = [*self._headers(), ("Content-Type", f"multipart/form-data; boundary={form.boundary}")]
         headers.append(("Content-Length", str(form.size)))
         url = httpx.URL(self._url(self.dialect.upload_route))
-        headers.append(("Host", url.netloc.decode()))  # httpx adds none beside a stream of ours
+        headers.append(("Host", url.netloc.decode()))  # httpx adds none to a stream of ours
         request = httpx.Request("POST", url, headers=headers, stream=form, extensions=self._extensions)
         try:
             with _without_routes(self._without):
@@ -179,7 +179,7 @@ class JobApi:
         raise BrokenAnswer(what, fix="see in the provider's console whether the job was created")
 
     def cancel(self, id_: str) -> ProviderJob:
-        """The job, also one that has ended before the request came."""
+        """The job, even if it had ended before the request came."""
         request = self._post(f"{self._job_route(id_)}/cancel", {})
         try:
             with self._without_job():

@@ -14,7 +14,7 @@ from chatpipe.system.spool import Spool
 
 
 class JobLookup:
-    """Looks for jobs. refusals are those of jobs and files that the provider does not have."""
+    """Looks for jobs. refusals say which jobs and files the provider does not have."""
 
     def __init__(self, api: JobApi) -> None:
         self._api = api

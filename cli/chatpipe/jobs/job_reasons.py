@@ -30,7 +30,7 @@ _LASTING = frozenset(
 
 
 class JobReason(NamedTuple):
-    """One reason. code and message may be empty. line is that of the job's file, from 1, None for no line."""
+    """One reason. code and message may be empty. line is its number in the job's file, from 1, or None."""
 
     code: str
     message: str

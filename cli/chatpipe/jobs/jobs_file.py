@@ -24,7 +24,7 @@ _LOCK_S = 5.0
 
 
 class JobsFile:
-    """The file, open and locked. records are those of its parts by their tokens, in their order."""
+    """The file, open and locked. records has its parts by their tokens, in their order."""
 
     def __init__(self, path: str, note: Callable[[str], None], *, create: bool) -> None:
         """Raises TryLater if another process has it, BadInput for another kind of file, CannotWrite.

@@ -101,7 +101,7 @@ class PartRecord:
 class JobState(Protocol):
     """The states of all parts. Once a method returns, neither a kill nor a power failure can lose its event.
 
-    records are those of its parts by their tokens, in their order.
+    records has its parts by their tokens, in their order.
     """
 
     path: str

@@ -102,7 +102,7 @@ def _wait(api: JobApi, job: ProviderJob, attempt: int, doubt: str, action: str) 
 
 
 def is_old(job: ProviderJob, now: float) -> bool:
-    """Return True if the results of a job were there for a while, also if nobody says when it ended."""
+    """Return True if the results of a job were there for a while, even if nobody says when it ended."""
     return now - (job.ended_at or job.created_at + _WINDOW_S) > _SETTLED_S
 
 

@@ -3,7 +3,7 @@
     good answers of a period / seconds in which the server was busy -> capacity -> weight
     next attempt -> the lowest (in flight + 1) / weight
 
-A full server answers as many a second however long its queue is: its share is that of its capacity. One that
+However long its queue is, a full server answers as many a second: its capacity decides its share. One that
 is not full answers in proportion to what it gets, and any share is right. A small part of each weight is the
 same for all, so that shares neither drift nor end at nothing. Pure: now is the reading of a monotonic clock.
 """

@@ -22,7 +22,7 @@ from chatpipe.wire.retry import GiveUp, RetryAfter
 class CallPacer(Pacer):
     """The limits of a single call: those of the pace file. It needs no event loop.
 
-    deadline is that of the next request, on the clock of the context; None if it has none. A wait that
+    deadline is when the next request must end, on the clock of the context; None for no deadline. A wait that
     would end later raises TryLater.
     """
 
@@ -103,7 +103,7 @@ class CallPacer(Pacer):
         await self.context.sleep(seconds)
 
     def observe_headers(self, headers: Mapping[str, str]) -> None:
-        """Share every pause: also one before which the server has refused nothing."""
+        """Share every pause: one that follows from headers alone, too."""
         super().observe_headers(headers)
         self.share_pause()
 

@@ -48,7 +48,7 @@ class RouteSetup(NamedTuple):
 
 
 class Route:
-    """The route to one server. deadline is that of the last request, None if it has none.
+    """The route to one server. deadline is when the last request must end, None if it has none.
 
     renew gives the server its next key, None for a key that stays: see send().
     """
@@ -75,7 +75,7 @@ class Route:
     async def send(
         self, body: dict[str, Value], receiver: Receiver, hooks: Hooks, deadline: float | None = None
     ) -> Answer:
-        """Send one request. deadline is that of an earlier one which this continues.
+        """Send one request. deadline is given if the request continues an earlier one, which had it.
 
         A key that is refused after it was taken for an earlier turn has expired: with renew the request is
         sent once more, with the next one.

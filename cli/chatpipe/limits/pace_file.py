@@ -42,7 +42,7 @@ _QUEUE_TIMEOUT_S = 2.0  # a process that has not polled for this long leaves the
 _SET_BACK_S = 1.0
 
 
-# Calls a function after so many seconds: that of an event loop.
+# Calls a function after so many seconds, as the call_later of an event loop does.
 CallLater = Callable[[float, Callable[[], None]], object]
 
 
@@ -58,7 +58,7 @@ class PaceFile:
     """A file of shared rate limits, opened or created with mode 0600 by the constructor.
 
     A file of another kind is refused and left alone. origin is scheme, host and port; now is Unix
-    time. call_later is that of the event loop, if there is one: with it, changes that wait for the lock are
+    time. call_later belongs to the event loop, if there is one: with it, changes that wait for the lock are
     tried again. Every method raises BadInput and CannotWrite. Those that return something also raise
     FileLocked, and TryLater when the patience is at its end.
     """

@@ -24,7 +24,7 @@ _OF_JOBS = "batch_"
 class ModelPrice(NamedTuple):
     """Prices of one model, per million tokens, in the currency of the file.
 
-    of_jobs are those of the Batch API, None if the file has none.
+    of_jobs has the prices of the Batch API, None if the file has none.
     """
 
     input: float

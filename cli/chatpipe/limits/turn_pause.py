@@ -13,7 +13,7 @@ from chatpipe.wire import retry
 class TurnPause(Hooks):
     """Hooks of the turns of one call: they wait for the limits that the headers of good replies report.
 
-    The delays that a refusal asks for are those of wire/retry.py.
+    wire/retry.py decides about the delays that a refusal asks for.
 
     A pause of more than longest_s is not waited for: a refusal of the next request then ends the call
     with what the turns before it have come to, and some servers do not refuse it.

@@ -154,7 +154,7 @@ def first_tokens(text: str, limit: int) -> str | None:
 
 
 def plain_completion(digest: str, model: str, text: str, tokens: tuple[int, int]) -> bytes:
-    """The text of completion_of() an answer of one text. tokens are those of the prompt, and of the text.
+    """The text of completion_of() an answer of one text. tokens has the counts of the prompt and of the text.
 
     Filling in a form takes a sixth of the time.
     """

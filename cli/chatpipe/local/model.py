@@ -36,7 +36,7 @@ Headers = tuple[tuple[str, str], ...]
 
 _JSON = ("content-type", "application/json")
 _LIMITS = ("max_completion_tokens", "max_tokens")
-# Members of a body on which its answer depends, beside the messages and the model.
+# Members of a body on which its answer depends, besides the messages and the model.
 _SHAPING = frozenset(
     {
         *_LIMITS,

@@ -45,7 +45,7 @@ class Connection(NamedTuple):
         return shlex.join(["chatpipe", *words, *self.words])
 
     def get(self, url: str, deadline: float | None = None) -> tuple[Answer, float | None]:
-        """The answer to a GET, and the deadline, which is that of an earlier request if there is one."""
+        """The answer to a GET, and its deadline. It is given if the request continues an earlier one."""
         request = exchange.get_request(self.server, url, deadline)
         answer = run_without_loop(exchange.fetch(request, self.context, self.server.limits, self.retry))
         return answer, exchange.deadline_of(request)

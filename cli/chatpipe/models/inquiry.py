@@ -55,7 +55,7 @@ class Inquiry:
         self._console = console
 
     def run(self, environ: Mapping[str, str]) -> Status:
-        """Ask the servers, and write what they offer. The exit status is that of ask_each().
+        """Ask the servers, and write what they offer. Returns the exit status, as ask_each() does.
 
         Raises UsageFault, and the fault of the only server.
         """

@@ -14,7 +14,7 @@ from chatpipe.server.hosts import is_same_server
 
 
 def models_endpoint(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
-    """The endpoint whose base URL is that of the list of models.
+    """The endpoint whose base URL has the list of models.
 
     A list at another server than the endpoint's, as a profile may name one, gets neither the key nor
     headers of the user. Raises BadConfiguration if the profile has no list.

@@ -31,7 +31,7 @@ class Format(NamedTuple):
     is_audio: the output is the audio of one choice. It is never escaped or printed among lines.
     omits_calls: tool calls are not in the output, so they go to stderr or into the partial file.
     is_verbatim: the output has whatever the server sent, even if it has no choices.
-    counts_all_turns: the usage in the output is that of all turns, not of the last.
+    counts_all_turns: the usage in the output counts all turns, not only the last.
     note_if_empty is printed if nothing was written of a complete answer.
 
     What it does in a run:

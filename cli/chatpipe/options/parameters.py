@@ -301,7 +301,7 @@ TABLE: tuple[Parameter, ...] = (
     ),
 )
 
-# Path prefix -> (companion path, value): what the API requires beside a value, if an option sets only a
+# Path prefix -> (companion path, value): what the API requires with a value, if an option sets only a
 # part of an object.
 COMPANIONS: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
     ("web_search_options", "user_location"): (("web_search_options", "user_location", "type"), "approximate")

@@ -18,7 +18,7 @@ MediaKind = Literal["image", "audio", "file", "file-id"]
 class Attachment(NamedTuple):
     """One `--image`, `--audio-file`, `--file` or `--file-id`, as typed. option names it in errors.
 
-    as_file is that of --file-as file: a document that is text is sent as a file, too.
+    as_file, for --file-as file: a document that is text is sent as a file, too.
     """
 
     kind: MediaKind

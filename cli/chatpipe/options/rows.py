@@ -12,9 +12,9 @@ ROW_FORMATS = ("jsonl", "csv", "tsv")
 class RowOptions(NamedTuple):
     """The formats of rows, and the names of the fields that `map` adds.
 
-    source and target are names of ROW_FORMATS. columns are the names in --fields. delimiter is that of a
-    CSV input, None if it is not given. With unpack, each property of the answer has a field of its own,
-    whose name begins with unpack, and there is no field `into`.
+    source and target are names of ROW_FORMATS. columns are the names in --fields. delimiter separates the
+    fields of a CSV input, None if it is not given. With unpack, each property of the answer has a field of
+    its own, whose name begins with unpack, and there is no field `into`.
     """
 
     source: str = "jsonl"

@@ -106,7 +106,7 @@ class EngineOptions(NamedTuple):
 
     waits are those for jobs of the Batch API, job_lines is the largest number of lines of one, None for that
     of the provider. With creates_only the run ends once they are created.
-    address is that of a cluster, None if it is not given.
+    address names a cluster, None if it is not given.
     """
 
     name: str = "local"

@@ -34,7 +34,7 @@ class BatchLife(NamedTuple):
 
 
 class FaultRule(NamedTuple):
-    """A fault, and the requests that have it. value is that of its kind, None if it was not given.
+    """A fault, and the requests that have it. value is what its kind takes, None if it was not given.
 
     Requests with the same body are counted from 1; with of_all, all requests are. Requests that match and
     model exclude are not counted. The first `after` have no fault. Of the rest every `every`-th has it, with

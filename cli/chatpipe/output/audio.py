@@ -21,7 +21,7 @@ from chatpipe.system.descriptor import Sink
 class Base64Decoder:
     """Base64 cut anywhere -> bytes, as early as they are known. Padding may occur inside.
 
-    feed() and end() raise ValueError for text that is not base64, also for text that is cut short.
+    feed() and end() raise ValueError for text that is not base64, or is cut short.
     """
 
     def __init__(self) -> None:

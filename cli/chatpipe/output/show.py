@@ -46,6 +46,6 @@ def show_files(
 
 
 def _columns(output: OutputOptions, environ: Mapping[str, str]) -> int:
-    """The width of a table: that of the terminal that it goes to, or COLUMNS, or 80."""
+    """The width of a table: the width of the terminal that it goes to, or COLUMNS, or 80."""
     known = named_columns(environ)
     return known if output.is_file else terminal_columns() or known

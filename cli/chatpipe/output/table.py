@@ -32,7 +32,7 @@ class TableWriter(FormatWriter):
     """One row: id, outcome, tokens of all turns, seconds, and the text as far as it fits into the width.
 
     A narrow table leaves out seconds, and then tokens, so that some of the text is left.
-    The text is that of the first choice, or else its refusal, its tool calls, or the reason of a failure.
+    The text is the content of the first choice, else its refusal, its tool calls, or the reason of a failure.
     Control characters are escaped, so that a row is one line and does not drive a terminal. Of an id that
     is too long the end is shown, because ids that people choose begin alike.
     """

@@ -96,8 +96,8 @@ class RecordedReply(NamedTuple):
 class ExchangeRecord(NamedTuple):
     """One request and its reply.
 
-    key is that of the request (request_key.py), empty if a record by hand has none. occurrence counts the
-    equal requests of a run from 1, and n the attempts of one of them. at is the time of the end.
+    key identifies the request (request_key.py); a record written by hand may have an empty one. occurrence
+    counts the equal requests of a run from 1, and n the attempts of one of them. at is the time of the end.
     """
 
     key: str

@@ -178,7 +178,7 @@ def _mixed(key: str, occurrence: int, n: int) -> int:
 
 
 def _open(path: str) -> tuple[int, bool]:
-    """The file of the recordings in path, and True if they are those of a cassette, which is not added to."""
+    """The file of the recordings in path, and True for a cassette, to which nothing is added."""
     try:
         fd = open_regular(path)
     except (OSError, ValueError) as error:

@@ -28,7 +28,7 @@ class RequestLine(LineRecord):
     """A recognized line.
 
     pointer leads to the body inside the value. It is empty if the value is the body, and if the body was
-    made from a row or a string. url is that of a Batch line.
+    made from a row or a string. url is what a Batch line says.
     """
 
     format: Literal["Batch line", "row", "body", "string"]
@@ -67,7 +67,7 @@ def parse_line(value: Value) -> RequestLine | None:
 def batch_line(custom_id: str, body: Mapping[str, Value], url: str) -> dict[str, Value]:
     """The line of the Batch API's input file for one request.
 
-    url is that of all lines of a provider. Source: the Batch API guide of OpenAI.
+    url is the same in all lines for a provider. Source: the Batch API guide of OpenAI.
     """
     return {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
 

@@ -31,7 +31,7 @@ class TypedPart(NamedTuple):
 class RequestParts(NamedTuple):
     """The parts of a request, read and parsed.
 
-    typed_messages are those of role options. content_parts are for the last user message; with a transcript,
+    typed_messages come from role options. content_parts are for the last user message; with a transcript,
     they are never added to a message that was read from a file. transcript is None if none was asked for.
     """
 

@@ -39,9 +39,9 @@ def fingerprint(body: Mapping[str, Value], scope: str | None, occurrence: int) -
 def body_digest(body: Mapping[str, Value]) -> bytes:
     """Digest of a body, 16 bytes.
 
-    It is that of JSON with sorted keys and no spaces; ASCII with escapes if orjson cannot serialise the body.
-    So the order of keys does not matter; 1 and 1.0 are different. Streaming changes no answer, so its fields
-    are left out.
+    It covers JSON with sorted keys and no spaces; ASCII with escapes if orjson cannot serialise the body. So
+    the order of keys does not matter; 1 and 1.0 are different. Streaming changes no answer, so its fields are
+    left out.
     """
     if "stream" in body or "stream_options" in body:
         body = {key: value for key, value in body.items() if key not in _STREAMING}

@@ -38,7 +38,7 @@ _TYPED_LIST = re.compile(r"(?:list|array)\W\w+\W", re.IGNORECASE)
 
 
 class _Type(NamedTuple):
-    """A type as it was written, in its parts. words are those of an enumeration."""
+    """A type as it was written, in its parts. words are the members of an enumeration."""
 
     name: str
     words: tuple[str, ...] = ()

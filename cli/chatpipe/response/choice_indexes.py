@@ -1,4 +1,4 @@
-"""The `index` of choices in a stream, as it should be: that of the choice.
+"""The `index` of choices in a stream, as it should be: the position of the choice.
 
 Servers write it as text or null, or leave it out; then the place in the chunk is meant. Some count chunks in
 it: 0, 1, 2, 3 are the pieces of one answer (seen: TGI before 2.0 from 1, Foundry Local 0.7 from 0). An index

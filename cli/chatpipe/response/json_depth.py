@@ -45,7 +45,7 @@ class JsonDepth:
 
 
 class DocumentLines:
-    """The lines of one JSON text that may take several. size is that of the lines so far, in bytes."""
+    """The lines of one JSON text that may take several. size is what they take so far, in bytes."""
 
     __slots__ = ("_depth", "_lines", "size")
 

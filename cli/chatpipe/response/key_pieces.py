@@ -258,7 +258,7 @@ class KeyPieces:
         return self._release(len(self.held))
 
     def _replace(self, text: _OpenText, *, is_end: bool = False) -> None:
-        """Replace the keys in a text; at the end also one that the end cuts."""
+        """Replace the keys in a text, and at the end one that the end cuts, too."""
         before = text.pieces()
         after = masked(before, self._keys, is_end=is_end)
         if after[0] != text.tail:  # its characters are written, and the mask follows them

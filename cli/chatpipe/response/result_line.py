@@ -46,8 +46,8 @@ _ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 class Metadata(LineRecord):
     """The value of `chatpipe`.
 
-    line counts from 1. fingerprint is empty if there was no request. attempts covers all turns, and
-    latency_s is that of the last attempt. at is the time when the answer ended, as timestamp() writes it,
+    line counts from 1. fingerprint is empty if there was no request. attempts covers all turns, latency_s
+    is how long the last attempt took. at is the time when the answer ended, as timestamp() writes it,
     and server the server that gave it. All three are None if nothing was sent. earlier_usage holds the
     `usage` of each turn before the answer, failed_tools the names of the tools whose command failed in one
     of them. engine is the way in which the answer came, None for the usual one.

@@ -28,7 +28,7 @@ _END_BYTES = 20
 _LAST_EVENT, _TAIL_BYTES = re.compile(rb"(?:\A|[\r\n])(?:data:)? *\[DONE\]"), 64
 # A document that some server prints over several lines is no longer than this: it is an error.
 _DOCUMENT_BYTES = 64 * 1024
-_IDLE_EVENT_BYTES = 4  # of an event without data, beside those of its other lines
+_IDLE_EVENT_BYTES = 4  # of an event without data, besides those of its other lines
 
 
 class EventDecoder:
@@ -224,7 +224,7 @@ def _usual_form(payload: bytes) -> bytes:
 
 
 def _known_name(line: bytes) -> bytes:
-    """The name of an event, as far as it says something: `error` also for `response.error`."""
+    """The name of an event, as far as it says something: `error` for `response.error`, too."""
     name = line[6:].strip().lower()
     if name in _END_NAMES:
         return name

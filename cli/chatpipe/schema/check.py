@@ -80,7 +80,7 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
 def _checks_for(
     keys: tuple[str, ...], is_plain: bool, strict: bool
 ) -> tuple[MemberChecks | None, tuple[Rule, ...]]:
-    """The checks of the members beside plain messages, and the rules for a body that passes them.
+    """The checks of the members other than plain messages, and the rules for a body that passes them.
 
     None if only the whole schema decides.
     """

@@ -43,7 +43,7 @@ def rules_of(keys: Set[str], traits: Set[str]) -> Iterator[Rule]:
 def rules_for(keys: tuple[str, ...], traits: frozenset[str] | None, strict: bool) -> tuple[Rule, ...]:
     """The rules that may find something in bodies with these keys, in the order of the tables.
 
-    traits are those of the messages, None if they are plain: no rule finds anything in them. Rules
+    traits describe the messages, None if they are plain: no rule finds anything in them. Rules
     without a trigger find nothing if all keys are known.
     """
     triggers = set(keys)

@@ -44,7 +44,7 @@ class AnswerSource:
 
     @property
     def answers_all(self) -> bool:
-        """True if it answers also what is not of the API."""
+        """True if it answers requests outside the API, too."""
         return self._upstream is not None
 
     def reply_to(self, request: ServedRequest) -> LaterReply:

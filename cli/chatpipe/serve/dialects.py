@@ -68,7 +68,7 @@ def _rfc_3339(seconds: float, unix_now: float) -> str:
 class Dialect(NamedTuple):
     """names are the header names by kind (`requests`, `tokens`), `*` for limit, remaining and reset.
 
-    fields are those of the three that it has. waits are the headers for the wait of a 429.
+    fields are the ones that it has of the three. waits are the headers for the wait of a 429.
     """
 
     names: Mapping[str, str]

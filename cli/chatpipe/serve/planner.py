@@ -86,7 +86,7 @@ class Planner:
     def plan(self, request: ServedRequest, now: Times, body: ChatBody | None = None) -> ReplyPlan:
         """The plan of the reply. Its ticket is a place in a slot or in the queue, and is to be given back.
 
-        body is that of a request for a completion, if it is known already.
+        body is given for a request for a completion, if it is parsed already.
         """
         if body is None:
             if not is_chat(request):

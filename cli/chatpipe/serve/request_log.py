@@ -143,7 +143,7 @@ class _NamedFile:
 
 
 def open_log(path: str | None, uses: Iterable[FileUse]) -> RequestLog | None:
-    """Open the log at path, `-` for stdout, None for none. uses are those of all files of the server.
+    """Open the log at path, `-` for stdout, None for none. uses has all files of the server.
 
     Raises CannotWrite, and UsageFault for a file with two uses.
     """

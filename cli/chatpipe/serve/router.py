@@ -103,7 +103,7 @@ def json_reply(status: int, value: values.Value) -> Reply:
 
 
 def _sent_key(headers: Mapping[bytes, bytes]) -> bytes | None:
-    """The key of a request: that of Authorization, else of api-key as Azure has it. None without one."""
+    """The key of a request: from Authorization, else from api-key, which Azure reads. None without one."""
     authorization = headers.get(b"authorization", b"")
     if authorization.lower().startswith(_BEARER):
         return authorization[len(_BEARER) :].strip()

@@ -52,7 +52,7 @@ class Script:
                 yield f"{rule.place}: it answered nothing"
 
     def _attempt(self, sent: ChatBody) -> int:
-        """The number of this body among its like."""
+        """The number of requests with this body so far, this one included. 0 if no rule asks for it."""
         if not self._counts_attempts:
             return 0
         key = digest_of(body_key(sent))

@@ -220,7 +220,7 @@ def _tool_names(body: Body) -> list[str]:
 
 
 class TextPart(NamedTuple):
-    """A part of a body with texts. way is that of a plain text in a rule."""
+    """A part of a body with texts. way is how a plain text in a rule is compared."""
 
     way: Literal["contains", "equals"]
     texts: Callable[[Body], list[str]]

@@ -24,7 +24,7 @@ from chatpipe.serve.served_request import ServedRequest
 from chatpipe.system import secrets, signals
 from chatpipe.system.console import Console
 
-_GRACE_S = 0.5  # for replies that are being made or written when a signal arrives
+_GRACE_S = 0.5  # for replies in progress when a signal arrives
 _REQUEST_S = 60.0  # from one byte of a request to its next
 _SWEEP_S = 1.0
 _READ_BYTES = 256 << 10  # the most that one read brings

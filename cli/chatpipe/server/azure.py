@@ -26,7 +26,7 @@ DEPLOYMENTS = "/deployments/"
 
 
 class Pasted(NamedTuple):
-    """The parts of a URL beside its server. is_v1: its path is of the form that takes no version."""
+    """The parts of a URL after its server. is_v1: its path has the form that takes no version."""
 
     version: str | None = None
     deployment: str | None = None

@@ -116,7 +116,7 @@ def host_and_port(text: str, default: str) -> str:
     """A base URL from a variable that may hold a host alone: default gives all that it lacks.
 
     Of `OLLAMA_HOST` it is the address of the server: one that means all interfaces becomes localhost.
-    A port is that of the scheme where one is written. A port alone, and what is no URL, stay as they are.
+    A scheme without a port means the port of that scheme. A port alone, and what is no URL, stay as they are.
     """
     if text.partition("/")[0].isdecimal():
         return text

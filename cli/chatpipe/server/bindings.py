@@ -111,7 +111,7 @@ def openai_headers(url: SplitResult, chosen: Chosen, environ: Mapping[str, str])
 def key_sources(
     url: SplitResult, chosen: Chosen, profile: Profile, environ: Mapping[str, str]
 ) -> tuple[KeySource, ...]:
-    """The ways to the key of a server after those of options, in order. profile is that of profile_at()."""
+    """The ways to the key of a server after those of options, in order. profile: see profile_at()."""
     sources = list(profile.keys)
     if profile.token_files:
         from chatpipe.server.token_files import token_source  # few profiles have one
@@ -138,7 +138,7 @@ def other_key(profile: Profile, environ: Mapping[str, str]) -> str | None:
 def ways_to_a_key(
     url: SplitResult, chosen: Chosen, sources: tuple[KeySource, ...], environ: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """The ways to give a server a key that has none, as phrases. sources are those of key_sources().
+    """The ways to give a server a key that has none, as phrases. sources: see key_sources().
 
     If a variable is set and belongs to another server, that is the reason, and comes first.
     """

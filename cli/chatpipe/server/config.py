@@ -31,7 +31,7 @@ _MAX_BYTES = 1_000_000
 class Config(NamedTuple):
     """The configuration. profile is the name of the default profile, place where the file says so.
 
-    path is that of the file, None if there is no file. profiles are those of the user, None likewise.
+    path names the file, and profiles are the user's. Both are None if there is no file.
     """
 
     path: str | None = None

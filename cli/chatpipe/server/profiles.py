@@ -98,7 +98,7 @@ ECHO = Profile("echo", (ProfileServer("http://echo.invalid/v1"),), model="echo",
 # What to do about a profile that there is not.
 LIST_PROFILES = "chatpipe config show --profiles lists all"
 
-# Variables in which people keep keys, beside those that key_env of a built-in profile names: of chatpipe and
+# Variables in which people keep keys, besides those that key_env of a built-in profile names: of chatpipe and
 # openai, and of providers that have no profile.
 _MORE_KEY_VARIABLES = (
     *("CHATPIPE_API_KEY", "OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_CUSTOM_HEADERS", "POE_API_KEY"),

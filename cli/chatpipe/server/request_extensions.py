@@ -25,7 +25,7 @@ MAX_REPLY = "max_reply_bytes"
 CHOICES = "choices"
 # The ReplyMemory of the run.
 REPLY_MEMORY = "reply_memory"
-# True if every read of the reply is passed on at once, also that of a plain answer.
+# True if every read of the reply is passed on at once, even of a plain answer.
 IN_PIECES = "in_pieces"
 # True if a kept connection was closed as the request arrived. A transport sets it, and leaves the retry to
 # its caller. The next attempt of the request gets a new connection.

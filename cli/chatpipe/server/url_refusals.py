@@ -52,7 +52,7 @@ def refuse_other_text(text: str) -> None:
 
 
 def refuse_port_as_host(host: str, path: str) -> None:
-    """Raise BadConfiguration for a URL without a port whose host is one. path is that of the URL."""
+    """Raise BadConfiguration for a URL without a port whose host is one. path is the URL's."""
     if host.isdecimal() and 0 < int(host) <= _MAX_PORT:
         raise _port_alone(host, path)
 

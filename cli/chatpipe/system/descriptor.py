@@ -29,7 +29,7 @@ _FIXES = {
     errno.EFBIG: "raise the limit that 'ulimit -f' shows",
     errno.EMFILE: "raise the limit that 'ulimit -n' shows",
 }
-# Beside the connections of a run: the standard ones, input, journal, recorded files, those of asyncio.
+# Besides the connections of a run: the standard ones, input, journal, recorded files, those of asyncio.
 _OTHER_DESCRIPTORS = 64
 # Those that a run may open later: modules, names of hosts, files of rows.
 _SPARE_DESCRIPTORS = 8

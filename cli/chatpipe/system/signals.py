@@ -50,7 +50,7 @@ class _Arrivals:
 
     handled is the number of those that have taken effect. handlers are those from before the block, None
     outside of one. delays is greater than 0 inside delay_signals(), are_held is true after hold_signals().
-    callback is that of an event loop, and patience_s the time that it is waited for, 0 for no limit. is_stuck
+    callback runs in an event loop; patience_s is how long to wait for it, 0 for no limit. is_stuck
     returns True for a frame that waits for a reader, see end_at_second_signal().
     """
 

@@ -65,7 +65,7 @@ def read_start(file: str | int, max_bytes: int, text: str, note: Callable[[str],
 
 
 def _is_regular(file: str | int) -> bool:
-    """Return True also if there is no such file: opening it fails at once."""
+    """Return True if there is no such file, too: opening it fails at once."""
     try:
         return stat.S_ISREG(os.stat(file).st_mode)
     except (OSError, ValueError, OverflowError):

@@ -17,7 +17,7 @@ _ROOT = 0
 def refuse_stranger(path: str, status: os.stat_result) -> None:
     """Raise CannotWrite for the file of a stranger at path: neither ours, root's nor its folder's owner's.
 
-    status is that of the file. In a folder that is not both sticky and writable for everybody, all may use
+    status describes the file. In a folder that is not both sticky and writable for everybody, all may use
     the files of each other: those who can write to it are a group that shares them.
     """
     if status.st_uid in (os.geteuid(), _ROOT):

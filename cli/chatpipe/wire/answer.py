@@ -18,7 +18,7 @@ from chatpipe.wire.retry import FailedAttempt
 class Receiver(ChunkReceiver, Protocol):
     """Receives an answer as it arrives. started is true once part of it is written and cannot be undone.
 
-    takes names the pieces that are of use to it: the bytes of the stream beside the chunks, the chunks alone,
+    takes names the pieces that are of use to it: the bytes of the stream and the chunks, the chunks alone,
     or neither. `body` is for a reply that is no completion: see json_body.py.
     """
 

@@ -57,7 +57,7 @@ def from_exception(
 ) -> ChatpipeError:
     """Convert an exception of a transport. where is the URL, or "" to say "the server".
 
-    extensions are those of the request. They name the proxy on its way.
+    extensions of the request name the proxy on its way.
 
     An error of ours is returned unchanged. Exceptions that httpx raises for incorrect use, and
     unknown exceptions, are bugs of ours (status 70).

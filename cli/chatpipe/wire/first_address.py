@@ -15,7 +15,7 @@ from chatpipe.wire.timeouts import ATTEMPT_DELAY_S, WaitLimits
 
 
 def connect_first(addresses: Iterable[tuple[Any, ...]], limits: WaitLimits) -> socket.socket:
-    """A socket connected to the address that answers first. addresses are those of getaddrinfo().
+    """A socket connected to the address that answers first. addresses come from getaddrinfo().
 
     An attempt starts ATTEMPT_DELAY_S after the previous one, or as soon as one fails: an address that drops
     packets costs no more than that. Raises TimeoutError at the end of the wait, and, if all addresses fail,

@@ -30,7 +30,7 @@ NO_REPLY = "peer closed connection without a reply"
 _NO_CODING = b"identity"  # of RFC 2616, and still sent
 _MOST_NAMED = 50  # characters of a Transfer-Encoding in a message
 _VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
-# Chunks of one byte are legal, and so is a long extension of each: what is received beside a body may
+# Chunks of one byte are legal, and so is a long extension of each: what is received besides a body may
 # be as long as the largest body, plus the part of the body that nobody has taken yet.
 BESIDE_BODY_BYTES = 1_000_000
 
@@ -89,7 +89,7 @@ class ReplyParser:
     true if the reply is complete, started if at least one byte has arrived. feed() and eof() raise
     httpx.RemoteProtocolError, and OverlongReply for heads, trailers and chunk extensions without an end.
     After that take_body() still returns the body before the fault; nothing else may be called.
-    max_bytes limits all that is received beside the body, None for no limit.
+    max_bytes limits all that is received besides the body, None for no limit.
 
     llhttp finds its callbacks by name: the methods named on_...
     """

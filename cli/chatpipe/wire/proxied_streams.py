@@ -1,6 +1,6 @@
 """The sockets of httpcore, with our rules for what is read from them.
 
-httpcore knows no limit of what it receives beside a body, and under asyncio it declares a time-out before it
+httpcore knows no limit of what it receives besides a body, and under asyncio it declares a time-out before it
 has looked at the socket once more: see timeouts.extension_s(). While a proxy opens the way to a server it
 waits as long as for an answer (CONNECT) or for ever (SOCKS), takes a proxy that hangs up for the server, and
 leaves the socket open after a SOCKS or TLS handshake that failed. Its backends are replaced by these, which
@@ -64,7 +64,7 @@ class ProxyHandshake:
         return _with_brackets(data) if is_step and not self.is_socks else data
 
     def time_limit(self, timeout: float | None) -> float | None:
-        """Seconds that the next step may take. timeout is that of httpcore, for all other steps."""
+        """Seconds that the next step may take. timeout is what httpcore passes, for all other steps."""
         if not self._asked or self._ends_at is None:
             return None if timeout is _NONE_GIVEN else timeout
         # At 0 a socket would not wait at all, and fail with EAGAIN in place of a time-out.

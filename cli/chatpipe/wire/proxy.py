@@ -93,7 +93,7 @@ def _asyncio_guard(limits: WaitLimits) -> AbstractAsyncContextManager[object]:
 
 
 class ProxiedTransport(httpx.AsyncBaseTransport):
-    """An httpx transport with our deadline and our errors. limit is that of its replies."""
+    """An httpx transport with our deadline and our errors. limit applies to its replies."""
 
     def __init__(
         self, transport: httpx.AsyncBaseTransport, guard: DeadlineGuard, limit: ByteLimit | None = None

@@ -57,7 +57,7 @@ _FAILURES = {
 
 
 def fault(url: str, text: str, route: tuple[str, str] | None) -> ChatpipeError:
-    """The error for a proxy's refusal, whose text it is. url is that of the request, in quotes.
+    """The error for a proxy's refusal, whose text it is. url is the request's, in quotes.
 
     route is the URL of the proxy and the option or variable that names it, None if they are not known.
     """

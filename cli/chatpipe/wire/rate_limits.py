@@ -175,7 +175,7 @@ def _draft_limits(text: str, policy: str, unix_now: float) -> Iterator[ReportedL
 def _policy_window_s(policy: str, limit: float | None) -> int | None:
     """The window in a `RateLimit-Policy` field, `100;w=60` or `"a";q=100;w=60`; None if there is none.
 
-    It is that of this limit, else the shortest.
+    It is the one of this limit, else the shortest.
     """
     windows = [
         (int(quota), int(window))

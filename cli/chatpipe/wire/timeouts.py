@@ -42,9 +42,9 @@ def extension_s(late_s: float) -> float:
 
 
 class WaitLimits:
-    """The limits of one exchange in progress: that of the current wait, and the deadline.
+    """The limits of one exchange in progress: of the current wait, and the deadline.
 
-    Times are those of time.monotonic(). Each limit is extended once when it is found to have passed.
+    Times are readings of time.monotonic(). Each limit is extended once when it is found to have passed.
     """
 
     __slots__ = ("_deadline", "_is_deadline_extended", "_is_wait_extended", "_wait_ends_at")

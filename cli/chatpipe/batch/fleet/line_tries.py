@@ -58,10 +58,10 @@ class ServerFailure(NamedTuple):
 class LineTries(Hooks):
     """The tries of one line, and the hooks of its attempts, each of which is the only one at its server.
 
-    failures are those of this round, by the index of the server. lacking are the indices of the servers that
-    do not have its model. tries is the number of rounds that have begun; has_begun is True once the line was
-    sent anywhere. heard is the time of the last head of a reply, a reading of clock. was_lost: a connection
-    broke under it, or it was taken from a server that gave no sign of life.
+    failures has those of this round, by the index of the server. lacking has the indices of the servers
+    without its model. tries counts the rounds that have begun; has_begun is True once the line was sent
+    anywhere. heard is the time of the last head of a reply, a reading of clock. was_lost: a connection broke
+    under it, or it was taken from a server that gave no sign of life.
     """
 
     __slots__ = (

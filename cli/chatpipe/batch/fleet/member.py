@@ -40,7 +40,7 @@ class Begun:
 
 
 class Member:
-    """A server of the run. name is that of records. lacks_model: it has another model than was asked for."""
+    """A server of the run. Records call it name. lacks_model: it has another model than was asked for."""
 
     __slots__ = (
         *("_begun", "_heard", "_said", "health", "lacks_model", "load", "name", "pacer"),

@@ -326,7 +326,7 @@ class AnswerIndex:
             self._reasons.add_request(entry.identity, entry.outcome)
 
     def _count_reused(self, file: int, line: bytes, *, is_foreign: bool) -> None:
-        """Count an answer of a file of --reuse, also one without a fingerprint, as a provider writes it."""
+        """Count an answer of a file of --reuse, even one without a fingerprint, as providers write them."""
         if is_foreign:
             self.reused.add_foreign(file)
         else:

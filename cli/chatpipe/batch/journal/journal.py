@@ -275,7 +275,7 @@ class Journal:
             os.ftruncate(self._fd, start)
 
     def _end(self) -> int:
-        """Offset of the next line. An empty file gets its header, also if somebody emptied it."""
+        """Offset of the next line. An empty file gets its header, even if somebody emptied it."""
         end = os.lseek(self._fd, 0, os.SEEK_END)
         if end == 0:
             write_all(self._fd, _HEADER)

@@ -21,7 +21,7 @@ class ResentMismatches:
         self._judge = judge
 
     def has(self, item: Item, fingerprint: str, found: RecordedAnswer) -> bool:
-        """Return True if an answer is sent again. fingerprint is that of the item."""
+        """Return True if an answer to an item with this fingerprint is sent again."""
         line = ResultLine(values.loads(found.line))
         return self._judge.outcome(item, fingerprint, line, Outcome(found.outcome)) is Outcome.mismatch
 

@@ -71,7 +71,7 @@ class _FoundResult(LineRecord):
 
 
 class CollectedResults:
-    """The results of the jobs that were collected in this run. url is that of the requests, for messages.
+    """The results of the jobs that were collected in this run. url is where the requests go, for messages.
 
     Of several results of a request the first good one counts.
     """

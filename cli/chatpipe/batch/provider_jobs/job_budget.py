@@ -27,7 +27,7 @@ LATER = "run the same command later"
 class JobBudget:
     """The stop policy of a run at a provider, too: it stops none, and counts the answers of jobs.
 
-    expected_cost() is that of Budget, at the prices of the Batch API, if it has_prices.
+    expected_cost() works as in Budget, at the prices of the Batch API, if it has_prices.
     """
 
     def __init__(

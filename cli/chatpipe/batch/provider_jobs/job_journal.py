@@ -25,7 +25,7 @@ from chatpipe.system.signals import delay_signals
 class PlannedLines(NamedTuple):
     """The lines of a part: their fingerprints, one after the other, and their numbers as first and count.
 
-    expected_cost is that of all of them, None without prices.
+    expected_cost is what all of them will cost, None without prices.
     """
 
     fingerprints: str
@@ -43,7 +43,7 @@ class LinePlace(NamedTuple):
 class JobJournal:
     """The parts that the journal names. Their fingerprints are indexed, 12 bytes each.
 
-    records are those of all parts by their tokens, in their order. server is that of the run.
+    records has all parts by their tokens, in their order. server names the server of the run.
     """
 
     def __init__(self, journal: Journal, events: Iterable[Mapping[str, Value]], server: str) -> None:

@@ -27,7 +27,7 @@ class JobWait:
         self._results = results
 
     def run(self, queue: PartQueue, display_options: ProgressOptions) -> OutcomeFault | None:
-        """Wait until all jobs have ended, also those of parts that were held back.
+        """Wait until all jobs have ended, those of parts that were held back included.
 
         Returns the fault of a wait that is over before, else None. Raises the fault of a request.
         """

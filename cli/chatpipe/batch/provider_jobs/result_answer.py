@@ -1,6 +1,6 @@
 """A result of a job -> the answer to its request, or the reason why there is none.
 
-The outcome is that of the line, never that of the file which it stands in.
+The line decides the outcome, never the file in which it stands.
 """
 
 from __future__ import annotations

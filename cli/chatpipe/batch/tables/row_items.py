@@ -26,7 +26,7 @@ _PREFIX = "name the new ones with --unpack=PREFIX"
 
 
 class ColumnRules(NamedTuple):
-    """The rules for columns beside those that templates name.
+    """The rules for columns besides those that templates name.
 
     unpacked are the fields that properties of the answer get, and that rows must not have. Two columns
     must not have the same name if it is one of written, or, with is_keyed, at all.

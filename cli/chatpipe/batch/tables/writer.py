@@ -49,7 +49,7 @@ class AnswerFields:
     ) -> None:
         """Use value to turn the text of an answer, None if there is none, into the value of its field.
 
-        properties are those of the answer that have a field each, with options.unpack.
+        properties of the answer have a field each, with options.unpack.
         """
         self._options = options
         self._value = value

@@ -34,7 +34,7 @@ class BadOrder(Exception):
 class JobCalls:
     """Answers the calls for batches.
 
-    services are those of a batch whose lines go the way of this request, with its headers.
+    services carry out the lines of a batch, which go the way of this request, with its headers.
     """
 
     def __init__(self, services: Callable[[ServedRequest], JobServices]) -> None:

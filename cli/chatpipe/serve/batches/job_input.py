@@ -114,7 +114,7 @@ class JobInput:
         return self._other_line(custom_id, value["body"].get("model"))
 
     def _other_line(self, custom_id: str, model: values.Value) -> JobFault | None:
-        """The fault of a line beside the lines before it."""
+        """The fault of a line that contradicts the lines before it."""
         key = hash(custom_id)
         if key in self._ids:
             what = f"The custom_id '{custom_id}' is that of another line, too."
