@@ -37,7 +37,8 @@ class ChannelSetup(NamedTuple):
 def channel_setup(spec: RunSpec, servers: Sequence[Server], notice: FailureNotice) -> ChannelSetup:
     """The shared parts of a run that begins."""
     waits = RunWaits(servers[0].ready)
-    return ChannelSetup(spec, spec.limits, waits, TokenEstimator(), notice, ReplyMemory(), SharedKeys(spec))
+    keys = SharedKeys(spec.server_options, spec.environ, spec.console.note_once)
+    return ChannelSetup(spec, spec.limits, waits, TokenEstimator(), notice, ReplyMemory(), keys)
 
 
 class Channel(NamedTuple):

@@ -43,10 +43,10 @@ class ResultEmitter:
         """Write a result that is recorded already. Raises CannotWrite."""
         completion = result.completion
         if completion is not None and not result.is_plain:
-            run_format = self._run_format
-            only_first = not run_format.has_all_choices and result.is_good
+            format = self._run_format.properties
+            only_first = not format.has_all_choices and result.is_good
             self._console.warn_once(
-                caveats(completion, only_text=run_format.calls_are_final, only_first=only_first)
+                caveats(completion, only_text=format.calls_are_final, only_first=only_first)
             )
         if not result.is_good:
             if self._write_error is not None:

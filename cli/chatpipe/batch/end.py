@@ -129,7 +129,7 @@ def _settle_journal(spec: RunSpec, journal: Journal, unused: UnusedAnswers | Non
     """
     keep = spec.resume.keep_journal
     if keep is None:
-        keep = spec.resume.journal is not None or not spec.run_format.writes_result_lines
+        keep = spec.resume.journal is not None or not spec.run_format.properties.writes_result_lines
         if not keep and spec.environ.get(_MAKE_VARIABLE):
             keep = True
             spec.console.note(f"{journal.path}: journal kept (under make)")

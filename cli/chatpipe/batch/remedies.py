@@ -46,7 +46,7 @@ def next_run(spec: RunSpec, options: str = "") -> str:
     if spec.journal_path is not None:
         return f"run the same command again with {options}" if options else "run the same command again"
     more = f" {options}" if options else ""
-    if spec.run_format.writes_result_lines:
+    if spec.run_format.properties.writes_result_lines:
         return f"run it again with --reuse FILE{more}, where FILE has these results"
     return f"run it again with --journal FILE{more}, which keeps its answers"
 
@@ -58,7 +58,7 @@ def mend_tools(spec: RunSpec) -> str:
 
 
 def _place(spec: RunSpec) -> str:
-    if spec.run_format.writes_result_lines and not spec.writes_at_the_end:
+    if spec.run_format.properties.writes_result_lines and not spec.writes_at_the_end:
         return "see select(.error)"
     if spec.journal_path is not None and not spec.reports_failures:
         return f"see select(.error) in '{spec.journal_path}'"
@@ -140,7 +140,7 @@ def _twice(size: int) -> str:
 
 
 def _is_recorded(spec: RunSpec) -> bool:
-    return spec.journal_path is not None or spec.run_format.writes_result_lines
+    return spec.journal_path is not None or spec.run_format.properties.writes_result_lines
 
 
 def _can_raise_limit(spec: RunSpec, tally: Tally) -> bool:

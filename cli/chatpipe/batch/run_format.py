@@ -14,7 +14,7 @@ from chatpipe.response.result_line import ResultLine
 
 
 class RunFormat(ABC):
-    """The output format of a run: one record a result. The row of the format says how records are used.
+    """The output format of a run: one record a result. properties is its row of FORMATS.
 
     from_result_lines turns recorded result lines into their records. All end in a newline. It is None if
     there is no such function: then a file, too, is written while results arrive. Answers with one of the
@@ -26,10 +26,6 @@ class RunFormat(ABC):
 
     def __init__(self, properties: Format) -> None:
         self.properties = properties
-        self.writes_result_lines = properties.writes_result_lines
-        self.needs_order = properties.needs_order
-        self.calls_are_final = properties.calls_are_final
-        self.has_all_choices = properties.has_all_choices
 
     def head(self) -> bytes:
         """The bytes before the first record."""

@@ -112,6 +112,6 @@ class Session:
         A file that is written at the end, from the journal, needs none.
         """
         spec = self._spec
-        if spec.writes_at_the_end or not (spec.report.keep_order or spec.run_format.needs_order):
+        if spec.writes_at_the_end or not (spec.report.keep_order or spec.run_format.properties.needs_order):
             return None
         return spec.report.window or _WINDOW_PER_JOB * spec.limits.jobs.limit

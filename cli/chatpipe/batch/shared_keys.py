@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 
-from chatpipe.batch.run_spec import RunSpec
-from chatpipe.options.server import KeySource, KeyWaits
+from chatpipe.options.server import KeySource, KeyWaits, ServerOptions
 from chatpipe.server.keys import FoundKey, find_key
 from chatpipe.server.server import Server, with_key
 
 
 class SharedKeys:
-    """The keys of a run. Its readers may be called in any thread."""
+    """The keys of a run. Its readers may be called in any thread. note prints that a key is waited for."""
 
-    def __init__(self, spec: RunSpec) -> None:
-        self._spec = spec
+    def __init__(
+        self, options: ServerOptions, environ: Mapping[str, str], note: Callable[[str], None]
+    ) -> None:
+        self._options = options
+        self._environ = environ
+        self._note = note
         self._latest: dict[KeySource, FoundKey | None] = {}
         self._locks: defaultdict[KeySource, Lock] = defaultdict(Lock)
 
@@ -25,13 +28,12 @@ class SharedKeys:
 
         has_stopped ends the wait for it, see KeyWaits. The function raises what find_key() raises.
         """
-        waits = KeyWaits(self._spec.console.note_once, has_stopped)
+        waits = KeyWaits(self._note, has_stopped)
 
         def read() -> Server:
             nonlocal server
-            server = with_key(
-                server.endpoint, self._spec.server_options, self._spec.environ, self._next(server, waits)
-            )
+            key = self._next(server, waits)
+            server = with_key(server.endpoint, self._options, self._environ, key)
             return server
 
         return read
@@ -43,6 +45,6 @@ class SharedKeys:
         with self._locks[source]:
             latest = self._latest.get(source)
             if latest is None or latest.text == server.key.text:
-                latest = find_key(server.endpoint.keys, self._spec.environ, waits)
+                latest = find_key(server.endpoint.keys, self._environ, waits)
                 self._latest[source] = latest
         return latest

@@ -21,6 +21,7 @@ from chatpipe.batch.result import Result
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import CannotWrite, Status
 from chatpipe.options.outcomes import Outcome
+from chatpipe.options.output import FORMATS
 from chatpipe.options.run import ResumeOptions
 from chatpipe.options.server import ServerOptions
 from chatpipe.request.fingerprint import fingerprint
@@ -306,7 +307,7 @@ def test_a_full_disk_says_which_answers_are_lost(stores: Stores, monkeypatch: py
         "a shard": ({"input": SimpleNamespace(dedupe=False, shard=(1, 2))}, StoreOptions("", is_shard=True)),
         "a file": ({"writes_at_the_end": True}, StoreOptions("", keeps_order=True)),
         "texts": (
-            {"run_format": SimpleNamespace(writes_result_lines=False)},
+            {"run_format": SimpleNamespace(properties=FORMATS["text"])},
             StoreOptions("", keeps_all=True),
         ),
     },
@@ -323,7 +324,7 @@ def test_the_options_of_a_run(
         endpoints=(endpoint,),
         input=SimpleNamespace(dedupe=False, shard=None),
         writes_at_the_end=False,
-        run_format=SimpleNamespace(writes_result_lines=True),
+        run_format=SimpleNamespace(properties=FORMATS["results"]),
     )
     vars(spec).update(changes)
     with open_store(cast(RunSpec, spec)) as store:

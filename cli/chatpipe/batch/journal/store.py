@@ -57,7 +57,7 @@ def _create_store(spec: RunSpec, files: AnswerFiles) -> RunStore:
         scopes_all=any(map(path_names_model, spec.endpoints)),
         dedupe=spec.input.dedupe,
         keeps_order=spec.writes_at_the_end,
-        keeps_all=not spec.run_format.writes_result_lines,
+        keeps_all=not spec.run_format.properties.writes_result_lines,
         is_shard=spec.input.shard is not None,
     )
     return RunStore(files, options, open_resent_mismatches(spec))

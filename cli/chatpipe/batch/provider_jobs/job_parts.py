@@ -65,7 +65,7 @@ class JobParts:
         self._are_new = records.is_empty and not store.lookup.has_answers  # as all lines of a first run are
         self._budget = budget
         self._input_name = spec.input_name
-        self._encoder = LineEncoder(spec, dialect)
+        self._encoder = LineEncoder(spec.endpoint.patches, dialect, spec.console)
         self.items = ItemFile()
         self._splitter = PartSplitter(dialect, RunPart)
         self.parts = self._splitter.parts

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chatpipe.batch.items import Item
-from chatpipe.batch.run_spec import RunSpec
 from chatpipe.exchange import body_to_send
 from chatpipe.inputs import values
 from chatpipe.jobs.input_parts import requested_model
 from chatpipe.jobs.job_dialects import JobDialect
-from chatpipe.system.console import once
+from chatpipe.server.patches import Patch
+from chatpipe.system.console import Console, once
 
 _STREAMING = frozenset(("stream", "stream_options"))
 
@@ -16,9 +18,10 @@ _STREAMING = frozenset(("stream", "stream_options"))
 class LineEncoder:
     """Encodes the requests of a run as one provider takes them: patched, and never as a stream."""
 
-    def __init__(self, spec: RunSpec, dialect: JobDialect) -> None:
-        self._patches = spec.endpoint.patches
-        self._detail = once(spec.console.detail if spec.console.options.verbose else None)
+    def __init__(self, patches: Sequence[Patch], dialect: JobDialect, console: Console) -> None:
+        """The changes of patches are printed with -v, each once."""
+        self._patches = patches
+        self._detail = once(console.detail if console.options.verbose else None)
         self._dialect = dialect
         self._is_of_job = dialect.shape.model_is_of_job  # it has the url, too
         envelope = "" if self._is_of_job else f'"method":"POST","url":{values.dumps(dialect.url).decode()},'
