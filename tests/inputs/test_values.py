@@ -71,6 +71,7 @@ def test_input_of_the_user_keeps_every_digit(digits: str) -> None:
         "as deep as Python 3.12 still reads": (b"[" * 2000 + b"]" * 2000, TOO_DEEP, 1, 901),
         "brackets in a string": (b'["' + b"[" * 2000 + b'", x]', "expecting value", 1, 2006),
         "brackets side by side": (b"[" + b"[]," * 2000 + b"x]", "expecting value", 1, 6002),
+        "brackets behind the value": (b"[] " + b"[" * 2000, "extra data", 1, 4),
         "comma at the end of an array": (b"[\n1, ]", "a comma that nothing follows", 2, 2),
         "comma at the end of an object": (b'{"a": 1,\n}', "a comma that nothing follows", 1, 8),
         "two commas": (b"[1,,2]", "expecting value", 1, 4),

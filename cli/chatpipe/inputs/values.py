@@ -202,6 +202,8 @@ def too_deep_at(text: str) -> int | None:
                 return match.start()
         elif bracket in ("]", "}"):
             depth -= 1
+            if depth <= 0:  # the value ends here, and what follows is not read
+                return None
     return None
 
 
