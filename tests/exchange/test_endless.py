@@ -11,7 +11,7 @@ import httpx
 import orjson
 import pytest
 
-from chatpipe.errors import ReplyTooLong, Status
+from chatpipe.errors import BrokenAnswer, ReplyTooLong, Status
 from chatpipe.exchange import ExchangeContext, run_without_loop, send
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.server.request_extensions import CHOICES
@@ -119,6 +119,24 @@ def test_a_reply_without_an_end_is_cut_off_and_not_asked_for_again(reply: Endles
     assert reply.what in answer.fault.what
     assert len(answer.body or b"") <= reply.limit
     assert ("--max-reply" in answer.fault.fix) is ("longer than" in reply.what or "of chunk" in reply.what)
+
+
+PAGE = b"<html><title>Sign in</title>"
+TEXTS = {
+    "lines that are no events": Endless(SSE, b"foo: bar\n" * LONG, "not JSON (expecting value): 'foo: bar"),
+    "a text": Endless(JSON, framed(b"foo: bar\n" * LONG), "not JSON (expecting value): 'foo: bar"),
+    "a page": Endless(SSE + PAGE, b"<br>" * LONG, "the answer is a web page, 'Sign in'"),
+    "a page behind white space": Endless(JSON, framed(b"\n" * LONG + PAGE), "a web page, 'Sign in'"),
+}
+
+
+@pytest.mark.parametrize("reply", TEXTS.values(), ids=TEXTS)
+def test_a_text_without_an_end_is_not_read_up_to_the_limit(reply: Endless, pool: bool) -> None:
+    answer, requests = answers(reply._replace(limit=HIGH), pool=pool)
+    assert isinstance(answer.fault, BrokenAnswer)
+    assert reply.what in answer.fault.what
+    assert (answer.fault.fix, requests) == ("check the base URL", 1)
+    assert len(answer.body or b"") < 2_000_000
 
 
 @pytest.mark.parametrize("name", ["a line", "extensions", "1xx"])

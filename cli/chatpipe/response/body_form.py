@@ -21,6 +21,7 @@ from chatpipe.response.server_error import ENVELOPES
 _STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 _LONGEST_START = max(map(len, _STREAM_STARTS))
 _SPACE_BYTES = 4096  # read at a time
+_MOST_UNKNOWN_BYTES = 1_000_000  # before the first event; then the body is no stream
 _DATA_LINE = rb"[\r\n]data:"
 
 
@@ -109,7 +110,9 @@ class FormDetector:
         """The form where the first line is no field of the standard: a stream if data follows."""
         found = re.compile(_DATA_LINE).search(self.start, self._searched)
         self._searched = max(len(self.start) - len(b"\ndata"), 0)
-        return BodyForm.STREAM if found else None
+        if found:
+            return BodyForm.STREAM
+        return BodyForm.PIECE if len(self.start) > _MOST_UNKNOWN_BYTES else None
 
 
 def without_prefix(body: bytes) -> bytes:

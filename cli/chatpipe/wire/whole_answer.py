@@ -38,6 +38,8 @@ from chatpipe.wire.stream_answer import broken_rest, excess_fault, other_fault, 
 
 # An object, or an array of objects.
 _JSON_START = rb"\{|\[\s*\{"
+# Of a page or another text, which may have no end. Its error is at the beginning.
+_TEXT_BYTES = 1_000_000
 
 
 class WholeReply(NamedTuple):
@@ -170,11 +172,16 @@ def _excerpt(body: bytes) -> str:
 
 
 async def collect_body(start: bytes, rest: AsyncIterator[bytes]) -> tuple[bytes, Exception | None]:
-    """The whole body, and the error that ended it, if any."""
+    """The whole body, and the error that ended it, if any. A text that is no JSON is not read to its end."""
     body = bytearray(start)
+    is_text: bool | None = None
     try:
         async for piece in rest:
             body += piece
+            if is_text is None and len(body) > _TEXT_BYTES:
+                is_text = not without_prefix(bytes(body)).startswith((b"{", b"["))
+            if is_text:
+                break
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return bytes(body), error
     return bytes(body), None
