@@ -110,6 +110,15 @@ def test_errors_have_a_status_and_a_wait() -> None:
         assert body_of(reply)["error"] == {**error, "param": None}
 
 
+def test_an_error_has_no_chunks_to_cut_and_to_delay() -> None:
+    profile = {"ttft": 200, "tps": 40}
+    reply = fixtures(
+        fixture({"error": {"message": "slow"}}, chunkSize=2, streamingProfile=profile, chaos={"latencyMs": 5})
+    ).reply_to(chat("a", stream=True))
+    assert reply is not None
+    assert (reply.status, reply.latency_s, reply.chunk_delay_s) == (500, 0.005, None)  # type: ignore[attr-defined]
+
+
 def test_times_and_breaks() -> None:
     profile = {"ttft": 200, "tps": 40, "jitter": 0.1}
     reply = fixtures(

@@ -423,6 +423,22 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
     ),
     ({"echo": True, "headers": {"a": "\u00e9"}}, "/headers/a: 'a' is \"\u00e9\", not a text in ASCII or a"),
     ({"echo": False}, "/echo: 'echo' is false, not true"),
+    *(
+        ({kind: {}, "chunk_delay": 1}, f"/chunk_delay: it has no effect: the reply of '{kind}' has no chunks")
+        for kind in ("body", "error")
+    ),
+    *(
+        ({kind: {}, "fault": fault}, f"/fault: '{fault}' has no effect: the reply of '{kind}' has no {part}")
+        for kind, fault, part in (
+            ("body", "no-done", "chunks"),
+            ("body", "comment", "chunks"),
+            ("error", "length", "choices"),
+            ("error", "refuse", "choices"),
+            ("error", "filter", "choices"),
+        )
+    ),
+    ({"content": "a", "fault": "tool=unknown"}, "/fault: 'tool' has no effect: the reply of 'content' has"),
+    ({"error": {}, "fault": ["cut", "itl=1s"]}, "/fault: 'itl' has no effect: the reply of 'error' has no"),
     ({"events": []}, "/events: 'events' is no array with events"),
     ({"body": []}, "/body: 'body' is [], not an object"),
     ({"body": "{}"}, "/body: 'body' is \"{}\", not an object"),

@@ -20,6 +20,7 @@ import pytest
 from chatpipe.recordings.exchange_record import read_record
 from chatpipe.wire.http1 import ReplyParser
 from serve.client import Running, chat_request, get, post, serving
+from support.parametrize import cases
 from support.patience import PATIENCE_S
 from support.process import run
 from support.servers.loopback import (
@@ -352,5 +353,34 @@ def test_a_server_in_front_of_itself() -> None:
     assert (done.status, b"--upstream: it is this server itself" in done.stderr) == (2, True)
 
 
-def test_allow_http_alone_says_nothing() -> None:
-    assert run("serve", "--allow-http").status == 2
+UPSTREAM = ("--upstream", "https://a.example/v1")
+NO_BATCHES = "the server has no Batch API of its own beside"
+
+
+@cases(
+    ("options", "what"),
+    {
+        "http to nobody": (("--allow-http",), "--allow-http: there is no --upstream"),
+        "a queue without slots": (("--queue",), "--queue: every request has a slot: add --slots N"),
+        "a dialect of nothing": (
+            ("--dialect", "groq"),
+            "--dialect: there is no limit to report: add --rpm N",
+        ),
+        "batches": (("--batch-life", "1", *UPSTREAM), f"--batch-life: {NO_BATCHES} --upstream"),
+        "their lines": (("--batch-lines", "9", *UPSTREAM), f"--batch-lines: {NO_BATCHES} --upstream"),
+        "their files": (("--max-files", "9", "--replay", "r"), f"--max-files: {NO_BATCHES} --replay"),
+        "their faults": (("--fault", "no-range", *UPSTREAM), f"--fault no-range: {NO_BATCHES} --upstream"),
+        "a fault of a call": (
+            ("--fault", "status=500:on=poll", *UPSTREAM),
+            f"--fault status: {NO_BATCHES} --upstream",
+        ),
+        "tokens": (("--tpm", "9", *UPSTREAM), "--tpm: the tokens of an answer are not known before"),
+        "keys": (
+            ("--require-key-env", "A", *UPSTREAM),
+            "--require-key-env: the keys of clients are those of",
+        ),
+    },
+)
+def test_options_without_effect_are_refused(options: tuple[str, ...], what: str) -> None:
+    done = run("serve", *options)
+    assert (done.status, what in done.stderr.decode()) == (2, True), done.stderr

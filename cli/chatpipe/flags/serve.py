@@ -128,6 +128,8 @@ def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
         raise UsageFault("there is no --upstream", place="--allow-http", fix="leave it out")
     if others["queue"] and others["slots"] is None:
         raise UsageFault("every request has a slot", place="--queue", fix="add --slots N")
+    if others["dialect"] != _DEFAULTS.dialect and others["rpm"] is None and others["tpm"] is None:
+        raise UsageFault("there is no limit to report", place="--dialect", fix="add --rpm N or --tpm N")
     return ServeOptions(chunk_delay_s=chunk_delay, **others)
 
 
@@ -139,7 +141,21 @@ def with_recordings(options: ServeOptions, recordings: RecordingOptions) -> Serv
         raise UsageFault("there is nothing to replay", place="--replay-speed", fix="add --replay FILE")
     if recordings.replay is not None and options.tpm is not None:
         raise UsageFault(_UNKNOWN_TOKENS, place="--tpm", fix="limit requests with --rpm")
+    if options.upstream is not None:
+        _refuse_of_batches(options, "--upstream")
+    elif recordings.replay is not None:
+        _refuse_of_batches(options, "--replay")
     return options._replace(recordings=recordings)
+
+
+def _refuse_of_batches(options: ServeOptions, beside: str) -> None:
+    """Refuse the options of the Batch API, which the server has only where it answers by itself."""
+    reason = f"the server has no Batch API of its own beside {beside}"
+    for name in ("batch_life", "batch_lines", "max_files"):
+        if getattr(options, name) != getattr(_DEFAULTS, name):
+            raise UsageFault(reason, place=f"--{name.replace('_', '-')}", fix="leave it out")
+    if fault := next((each for each in options.faults if each.place != "chat"), None):
+        raise UsageFault(reason, place=f"--fault {fault.kind}", fix="leave it out")
 
 
 def _refuse_with_upstream(given: Mapping[str, Any]) -> None:

@@ -122,7 +122,10 @@ def _rule(fixture: Any) -> Rule | None:
         if name not in _CONDITIONS:
             raise NoRule("", f"'{name}' is no condition of a fixture that is known here")
         conditions |= _CONDITIONS[name](value)
-    return {"match": conditions, "answer": answer | _times(fixture)}
+    times = _times(fixture)
+    if "error" in answer:  # which has no chunks
+        times = {name: value for name, value in times.items() if name not in ("chunks", "chunk_delay")}
+    return {"match": conditions, "answer": answer | times}
 
 
 def _answer(response: Rule) -> Rule | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from chatpipe.inputs import values
@@ -32,6 +32,17 @@ _KINDS = ("error", "events", "body", "echo")
 _EVERYWHERE = frozenset({"delay", "chunk_delay", "headers", "fault"})
 NAMES = _CONTENT | _EVERYWHERE | {*_KINDS, "status"}
 _WITHOUT_BODY = (204, 205, 304)
+# The parts of a reply that some words change. All other words have an effect on any reply.
+_CHUNKS, _CHOICES, _CALLS = "chunks", "choices", "tool calls"
+_CHANGED_BY = {
+    "itl": _CHUNKS,
+    "no-done": _CHUNKS,
+    "comment": _CHUNKS,
+    "length": _CHOICES,
+    "filter": _CHOICES,
+    "refuse": _CHOICES,
+    "tool": _CALLS,
+}
 _ERROR_NAMES = frozenset({"status", "message", "type", "code", "param", "retry_after"})
 _CALL_NAMES = frozenset({"name", "arguments", "input", "id"})
 _TYPES = {
@@ -115,12 +126,33 @@ def parse_answer(value: Value, faults: list[NoRule]) -> RuleAnswer:
         faults.append(NoRule(f"{_ROOT}/status", "only 'body' has a 'status' beside it", fix))
     answer = tried(faults, _KIND_PARSERS[kinds[0]], fields, faults) if kinds else None
     chunk_delay = fields.get("chunk_delay", ...)
-    return (answer or RuleAnswer())._replace(
+    answer = (answer or RuleAnswer())._replace(
         headers=tried(faults, _headers, fields.get("headers", {}), faults) or (),
         delay_s=tried(faults, _seconds, "delay", fields.get("delay", 0)) or 0.0,
         chunk_delay_s=None if chunk_delay is ... else tried(faults, _seconds, "chunk_delay", chunk_delay),
         faults=_faults(fields.get("fault", []), faults),
     )
+    faults += _without_effect(kinds[0] if kinds else "", fields, answer.faults)
+    return answer
+
+
+def _without_effect(
+    kind: str, fields: Mapping[str, Value], reply_faults: Iterable[FaultRule]
+) -> Iterator[NoRule]:
+    """The parts of an answer that change nothing in its reply."""
+    if kind == "error":
+        missing = {_CHUNKS, _CHOICES, _CALLS}
+    elif kind == "body":
+        missing = {_CHUNKS}
+    else:
+        missing = {_CALLS} if kind == "content" and not fields.get("tool_calls") else set()
+    if "chunk_delay" in fields and _CHUNKS in missing:
+        what = f"it has no effect: the reply of '{kind}' has no {_CHUNKS}"
+        yield NoRule(f"{_ROOT}/chunk_delay", what, "leave it out, or use 'delay'")
+    for fault in reply_faults:
+        if (part := _CHANGED_BY.get(fault.kind)) in missing:
+            what = f"'{fault.kind}' has no effect: the reply of '{kind}' has no {part}"
+            yield NoRule(f"{_ROOT}/fault", what, "leave it out")
 
 
 def _content(fields: Mapping[str, Value], faults: list[NoRule]) -> RuleAnswer:
