@@ -75,17 +75,21 @@ def test_these_origins_are_those_of_pages_that_may(origin: str) -> None:
             "https://app.example.evil",
         ),
         *("http://localhost.evil", "http://localhost@evil", "http://localhost, http://evil", "http://evil/"),
-        *("http://10.1.2.3", "http://h:99999", "http://[::g]", "file://", "localhost", "", "a" * 300),
+        *("http://10.1.2.3", "http://h:99999", "http://[::g]", "file:///a", "localhost", "", "a" * 300),
     ],
 )
 def test_any_other_origin_is_refused(origin: str) -> None:
     refusal = ACCESS.refusal(b"/", {b"host": b"localhost", b"origin": origin.encode()})
     assert refusal is not None
     assert len(refusal) < 250
+    assert "--allow-origin" in refusal or refusal.endswith(": send none, or one such as https://app.example")
 
 
-def test_null_is_a_foreign_origin_unless_it_is_allowed() -> None:
-    assert SiteAccess().refusal(b"/", {b"origin": b"null"}) is not None
+@pytest.mark.parametrize("origin", [b"null", b"file://"])
+def test_a_page_from_a_file_is_foreign_unless_it_is_allowed(origin: bytes) -> None:
+    assert SiteAccess().refusal(b"/", {b"origin": origin}) is not None
+    for allowed in ("null", "file://"):
+        assert SiteAccess(origins=[parse_origin(allowed)]).refusal(b"/", {b"origin": origin}) is None
 
 
 def test_a_client_of_a_proxy_may_name_any_host() -> None:
@@ -98,8 +102,9 @@ def test_a_client_of_a_proxy_may_name_any_host() -> None:
         (b"Host: evil.example:8080", ["--allow-host", "evil.example"]),
         (b"Host: localhost\r\nOrigin: https://evil.example", ["--allow-origin", "https://evil.example"]),
         (b"Host: localhost\r\nOrigin: null", ["--allow-origin", "null"]),
+        (b"Host: localhost\r\nOrigin: file://", ["--allow-origin", "file://"]),
     ],
-    ids=["host", "origin", "null"],
+    ids=["host", "origin", "null", "file"],
 )
 def test_the_option_that_a_refusal_names_ends_it(sent: bytes, option: list[str]) -> None:
     request = get("/health").replace(b"Host: localhost", sent)
@@ -137,7 +142,7 @@ def test_a_client_of_ours_says_where_it_is_to_be_allowed() -> None:
     with serving() as server:
         done = run("ask", "-m", "m", "-H", "Host: h.example", "--base-url", server.url, "x")
     assert done.status == 78
-    assert done.stderr.endswith(b"start chatpipe serve with --allow-host h.example: allow it at the server\n")
+    assert done.stderr.endswith(b"not allowed: start chatpipe serve with --allow-host h.example\n")
 
 
 @cases(

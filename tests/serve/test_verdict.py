@@ -271,3 +271,9 @@ def test_nothing_wrong_is_one_line() -> None:
     assert list(verdict_lines(judged(Sent(0)))) == [
         "1 request (1 answered): nothing is wrong with the client"
     ]
+
+
+def test_a_note_is_nothing_wrong() -> None:
+    total, note = verdict_lines(judged(Sent(0), Sent(1)))
+    assert total == "2 requests (2 answered): nothing is wrong with the client"
+    assert note.startswith("note  sent-after-success")

@@ -23,7 +23,12 @@ _HOST_HEADER = re.compile(rf"{_HOST.pattern}(?::\d*)?")
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST.pattern}(?::\d+)?")
 _LONGEST_SHOWN = 100
 
-_NULL: Origin = ("null", "", None)  # that of a page from a file
+_NULL: Origin = ("null", "", None)  # that of a page from a file, in two forms
+_NULL_TEXTS = ("null", "file://")
+_USUAL = {
+    "host": "send that of the URL, or an IP address",
+    "origin": "send none, or one such as https://app.example",
+}
 
 
 class SiteAccess:
@@ -78,8 +83,8 @@ def _host_in(header: str) -> str | None:
 
 
 def _origin_in(header: str) -> Origin | None:
-    """The origin in `SCHEME://HOST:PORT` or `null`, as it is compared. None if there is none."""
-    if header == "null":
+    """The origin in `SCHEME://HOST:PORT`, `null` or `file://`, as it is compared. None if there is none."""
+    if header in _NULL_TEXTS:
         return _NULL
     if _ORIGIN.fullmatch(header.lower()) is None:
         return None
@@ -109,5 +114,5 @@ def _is_local(host: str) -> bool:
 
 def _refusal(kind: str, shown: str, value: str | None) -> str:
     if value is None or len(value) > _LONGEST_SHOWN:
-        return f"The {kind} '{shown[:_LONGEST_SHOWN]}' is not allowed"
+        return f"The {kind} '{shown[:_LONGEST_SHOWN]}' is not allowed: {_USUAL[kind]}"
     return f"The {kind} '{shown}' is not allowed: start chatpipe serve with --allow-{kind} {value}"

@@ -33,7 +33,7 @@ def verdict_lines(verdict: ClientVerdict) -> Iterator[str]:
     """The same as a table: a line of totals, and a line for each remark, those that are wrong first."""
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in verdict.outcomes.most_common())
     found = _ordered(verdict)
-    is_good = not found and not verdict.outcomes["stopped"]
+    is_good = not verdict.wrong and not verdict.outcomes["stopped"]
     total = ": nothing is wrong with the client" if is_good else ""
     yield f"{quantity(verdict.requests, 'request')} ({outcomes}){total}"
     for remark in found[:_SHOWN]:

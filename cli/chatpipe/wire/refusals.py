@@ -293,7 +293,7 @@ def _has_key(request: httpx.Request) -> bool:
 
 # Refusals that say more than their status. The first row that holds counts.
 _SPECIAL_CASES = (
-    _SpecialCase((403,), _is_not_allowed, BadConfiguration, lambda _: "allow it at the server"),
+    _SpecialCase((403,), _is_not_allowed, BadConfiguration, lambda _: ""),
     _SpecialCase((400, 403, 426), _wants_tls, BadConfiguration, lambda _: _WANTS_TLS),
     _SpecialCase((403,), _is_page, NoAccess, lambda _: _FIREWALL),
     _SpecialCase((401, 403), _lacks_key, NoAccess, _ways_to_key),
