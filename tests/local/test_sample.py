@@ -202,8 +202,9 @@ def test_a_value_that_is_too_large_is_null(schema: Any) -> None:
     [
         {"type": "string", "pattern": "^(a+)+$"},
         {"required": ["a" * 50 + "b"], "patternProperties": {"^(a+)+$": {}}},
+        {"allOf": [{"enum": [f"{name}{number}" for number in range(5_000)] + ["x"]} for name in "ab"]},
     ],
-    ids=["pattern", "patternProperties"],
+    ids=["pattern", "patternProperties", "two long lists"],
 )
 def test_a_search_that_takes_years_is_given_up(schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "_MOST_S", 0.01)
@@ -213,6 +214,21 @@ def test_a_search_that_takes_years_is_given_up(schema: Any, monkeypatch: pytest.
 @pytest.mark.parametrize("schema", NOTHING_FITS.values(), ids=NOTHING_FITS)
 def test_nothing_fits_is_null_and_never_an_exception(schema: Any) -> None:
     assert sample_value(schema, "hi") is None
+
+
+def test_many_items_and_properties_take_time_in_proportion() -> None:
+    """A look at all items for each further one would take 10 s here."""
+    items = sample_value({"type": "array", "minItems": 10_000, "uniqueItems": True}, "a")
+    assert (len(set(items)), items[:2]) == (10_000, ["a", "a2"])
+    names = [f"p{number}" for number in range(20_000)]
+    made = sample_value({"properties": dict.fromkeys(names, True), "required": names[::-1]}, "a")
+    assert list(made) == names
+
+
+def test_one_and_one_point_zero_are_the_same_item() -> None:
+    schema = {"items": {"enum": [1, 1.0, True]}, "uniqueItems": True}
+    assert sample_value(schema | {"minItems": 2}) == [1, True]
+    assert sample_value(schema | {"minItems": 3}) is None
 
 
 def test_draft_7_items_list_is_a_prefix() -> None:

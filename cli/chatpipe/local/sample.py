@@ -56,10 +56,10 @@ _MAX_COUNT = 10_000  # characters, items, properties: a larger minimum would fil
 # Work for one value, in characters: a few $refs can ask for more values than any memory holds.
 _MOST_WORK = 4_000_000
 _WORK_OF_A_VALUE = 20
-_COMPARED = 16  # comparisons that take the time of a character
-# CPU seconds for one value. The work takes less. A search for a pattern such as `^(a+)+$`, which no work
-# counts, may take years, and a server answers nobody meanwhile.
+# CPU seconds for one value. What the work counts takes less. A search for a pattern such as `^(a+)+$` may
+# take years, lists of thousands of names or values many seconds, and a server answers nobody meanwhile.
 _MOST_S = 2.0
+_USUAL_BYTES = 10_000  # of a schema; one without a pattern takes less than that
 
 
 class _NoFit(Exception):
@@ -88,7 +88,7 @@ def sample_value(schema: Value, text: str = "") -> Value:
 
     text is the value of unconstrained strings.
     """
-    if not _may_have_pattern(schema):  # the timer costs as much as a usual value
+    if not _may_take_long(schema):  # the timer costs as much as a usual value
         return _fitting_value(schema, text)
     try:
         return limit_cpu_time(_MOST_S, lambda: _fitting_value(schema, text))
@@ -96,9 +96,10 @@ def sample_value(schema: Value, text: str = "") -> Value:
         return None
 
 
-def _may_have_pattern(schema: Value) -> bool:
+def _may_take_long(schema: Value) -> bool:
     try:
-        return b'"pattern' in dumps(schema)
+        data = dumps(schema)
+        return len(data) > _USUAL_BYTES or b'"pattern' in data
     except (RecursionError, TypeError, ValueError):  # nested deeper than JSON can be written
         return True
 
@@ -122,6 +123,31 @@ def _fitting_value(schema: Value, text: str) -> Value:
         ):
             return None  # not a valid schema: {"minimum": "low"}, or a pattern that is no regex
     return None
+
+
+class _TakenItems:
+    """The items of an array whose items are unique. last_number is the last number among them."""
+
+    def __init__(self) -> None:
+        self.last_number = -math.inf
+        self._keys: set[bytes] = set()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, value: Value) -> bool:
+        return self._key(value) in self._keys
+
+    def add(self, value: Value) -> Value:
+        """Add a value, and return it."""
+        self._keys.add(self._key(value))
+        if isinstance(value, int | float):
+            self.last_number = value
+        return value
+
+    def _key(self, value: Value) -> bytes:
+        """The text of the value, which is the same for 1 and 1.0."""
+        return dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +235,15 @@ class _Fitter:
     def _object(self, schema: _Schema, refs: _Refs) -> dict[str, Value]:
         properties = schema.get("properties", {})
         names = list(schema.get("required", ()))
+        wanted = set(names)
         for name in names:  # grows during the loop: a dependent property may have dependents of its own
-            names += [
-                other for other in schema.get("dependentRequired", {}).get(name, ()) if other not in names
-            ]
+            more = [each for each in schema.get("dependentRequired", {}).get(name, ()) if each not in wanted]
+            names += more
+            wanted.update(more)
         count = _capped(schema.get("minProperties", 0))
-        spare = [*(name for name in properties if name not in names), *(f"key{n + 1}" for n in range(count))]
+        spare = [*(name for name in properties if name not in wanted), *(f"key{n + 1}" for n in range(count))]
         names += spare[: max(0, count - len(names))]
-        wanted = frozenset(names)
+        wanted.update(names)
         in_order = [name for name in properties if name in wanted]
         in_order += [name for name in names if name not in properties]
         return {name: self.value(_property(schema, name), refs) for name in in_order}
@@ -229,35 +256,37 @@ class _Fitter:
         if isinstance(remainder, list):  # the form of prefixItems in draft 7
             prefix, remainder = remainder, schema.get("additionalItems", True)
         items: list[Value] = []
+        taken = _TakenItems()
         for index in range(_capped(max(schema.get("minItems", 0), contained))):
             item = prefix[index] if index < len(prefix) else remainder
             if index < contained:
                 item = {"allOf": [item, contains]}
             items.append(
-                self._distinct(item, items, refs) if schema.get("uniqueItems") else self.value(item, refs)
+                taken.add(self._distinct(item, taken, refs))
+                if schema.get("uniqueItems")
+                else self.value(item, refs)
             )
         return items
 
-    def _distinct(self, schema: Value, items: list[Value], refs: _Refs) -> Value:
-        """A value that is not in items yet: a later branch, a greater number, a numbered string."""
+    def _distinct(self, schema: Value, taken: _TakenItems, refs: _Refs) -> Value:
+        """A value that is not taken yet: a later branch, a greater number, a numbered string."""
         for plain, followed in self._resolved(schema, refs):
-            self.work.spend(len(items) * (1 + len(plain.get("enum", ()))) // _COMPARED)
             if "enum" in plain:
-                plain["enum"] = [value for value in plain["enum"] if value not in items]
-            numbers = [value for value in items if isinstance(value, int | float)]
-            if numbers:
-                plain["exclusiveMinimum"] = max(numbers[-1], plain.get("exclusiveMinimum", -math.inf))
+                self.work.spend(len(plain["enum"]))
+                plain["enum"] = [value for value in plain["enum"] if value not in taken]
+            if taken.last_number > -math.inf:
+                plain["exclusiveMinimum"] = max(taken.last_number, plain.get("exclusiveMinimum", -math.inf))
             for kind in _kinds(plain):
-                text = f"{self.text}{len(items) + 1}" if items else self.text
+                text = f"{self.text}{len(taken) + 1}" if taken else self.text
                 try:
                     value = _Fitter(self.root, text, self.max_repeats, self.work)._value_of_type(
                         kind, plain, followed
                     )
                 except _NoFit:
                     continue
-                if value not in items:
+                if value not in taken:
                     return value
-                if kind == "boolean" and True not in items:
+                if kind == "boolean" and True not in taken:
                     return True
         raise _NoFit
 
