@@ -514,6 +514,15 @@ def test_strict_refuses_keys_that_no_server_takes() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["function", "custom"])
+def test_strict_takes_the_same_keys_in_tools_of_both_types(kind: str) -> None:
+    extra = {"cache_control": {"type": "ephemeral"}}
+    tool = {"type": kind, kind: {"name": "f", "defer_loading": True, **extra}, **extra}
+    assert check(HELLO | {"tools": [tool]}, strict=True) == []
+    [problem] = check(HELLO | {"tools": [{**tool, "flavour": 1}]}, strict=True)
+    assert problem.pointer == "/tools/0/flavour"
+
+
 def test_strict_names_each_key_of_another_api_once_and_refuses_columns_too() -> None:
     body = HELLO | {"text": "a column", "input": "another", "instructions": "Be brief."}
     assert [problem.keyword for problem in check(body)] == ["key-of-another-api"]

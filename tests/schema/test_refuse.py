@@ -77,6 +77,35 @@ def test_a_text_that_set_made_becomes_json_with_another_set(change: dict[str, ob
     assert [fault.fix for fault in raised.value.faults] == [fix]
 
 
+@cases(
+    ("field", "value", "fix"),
+    {
+        "a tool": ("tool_choice", "f", "--tool-choice f"),
+        "a function": ("function_call", "a b", "--function-call 'a b'"),
+        "a form": ("response_format", "json_object", "--response-format json_object"),
+        "a form with a schema": ("response_format", "json_schema", "give the schema with --schema FILE in"),
+        "tools": ("tools", "weather", "--tool FILE"),
+        "a text for an object": ("prediction", "x", "--prediction-file FILE"),
+        "pairs": ("metadata", "x", "--metadata KEY=VALUE"),
+        "words": ("modalities", "text", "--modality text"),
+        "a part of an object": ("audio", "alloy", "--audio-voice alloy"),
+        "a switch": ("store", "yes", "--store or --no-store"),
+        "a switch in an object": ("stream_options", "x", "--include-usage"),
+        "an object that is a switch": ("web_search_options", "low", "--web-search"),
+        "a number for a text": ("user", 3, "--set user=3"),
+        "a number that is none": ("seed", "x", ""),
+        "a field without an option": ("moderation", "x", ""),
+        "a word that no list has": ("verbosity", "x", ""),
+        "an object": ("stop", {}, ""),
+    },
+)
+def test_set_with_a_word_names_the_option_that_takes_it(field: str, value: object, fix: str) -> None:
+    with pytest.raises(Problems) as raised:
+        refuse(BuiltRequest({**GOOD, field: value}, {**ORIGINS, f"/{field}": "--set"}))
+    given = next(fault.fix for fault in raised.value.faults if fault.what.startswith(f"/{field}: is "))
+    assert (given.startswith(fix), bool(given)) == (True, bool(fix))
+
+
 def test_set_names_the_way_into_arrays() -> None:
     body = {**GOOD, "stop": ["a"], "metadata": {"x.y": "5"}, "tools": [{"type": "function", "function": "1"}]}
     with pytest.raises(Problems) as raised:

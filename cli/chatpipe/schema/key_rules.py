@@ -68,7 +68,7 @@ _TOOL = word_set("type function custom cache_control")
 _FUNCTION = word_set("name description parameters strict cache_control defer_loading")
 _FORMAT = word_set("type json_schema schema grammar structures triggers format")
 _JSON_SCHEMA = word_set("name description schema strict")
-_CUSTOM = word_set("name description format")
+_CUSTOM = word_set("name description format cache_control defer_loading")
 # The objects that are a parameter each.
 _OBJECTS = {
     "stream_options": word_set("include_usage include_obfuscation continuous_usage_stats"),
@@ -114,11 +114,10 @@ def _objects_with_known_keys(body: Object) -> Iterator[tuple[str, Object, frozen
     for index, message in objects(body.get("messages")):
         yield f"/messages/{index}", message, _MESSAGE, _MESSAGE_ACCEPTED
     for index, tool in objects(body.get("tools")):
-        if tool.get("type") == "function":
+        if (kind := tool.get("type")) in ("function", "custom"):
+            known = _FUNCTION if kind == "function" else _CUSTOM
             yield f"/tools/{index}", tool, _TOOL, _TOOL
-            yield f"/tools/{index}/function", as_object(tool.get("function")), _FUNCTION, _FUNCTION
-        elif tool.get("type") == "custom":
-            yield f"/tools/{index}/custom", as_object(tool.get("custom")), _CUSTOM, _CUSTOM
+            yield f"/tools/{index}/{kind}", as_object(tool.get(kind)), known, known
     for index, function in objects(body.get("functions")):
         yield f"/functions/{index}", function, _FUNCTION, _FUNCTION
     format_ = as_object(body.get("response_format"))

@@ -6,7 +6,8 @@ import re
 
 from chatpipe.errors import BadInput, Problems
 from chatpipe.inputs.place import pointer_steps
-from chatpipe.inputs.values import NotJSON, Value, loads_strict
+from chatpipe.inputs.values import NotJSON, Value, dumps, loads_strict
+from chatpipe.options.parameters import FILE_KINDS, TABLE
 from chatpipe.options.request import CheckOptions
 from chatpipe.request.build import BuiltRequest
 from chatpipe.request.response_format import ResponseFormat
@@ -59,27 +60,47 @@ def refuse_schema(form: ResponseFormat | None, check: CheckOptions) -> list[str]
 def _fault(built: BuiltRequest, problem: Problem) -> BadInput:
     place = built.place(problem.pointer)
     hint = _CALL_HINTS.get((problem.pointer, problem.message), problem.hint)
-    if place == "--set" and problem.keyword == "type":
-        hint = _set_hint(built.body, problem.pointer) or hint
+    if place == "--set" and problem.keyword in ("type", "enum"):
+        hint = _set_hint(built.body, problem) or hint
     return BadInput(describe(problem), place=place, fix=hint)
 
 
-def _set_hint(body: Value, pointer: str) -> str:
-    """The `--set` that makes a text at pointer the JSON value that it spells; empty if it spells none."""
+def _set_hint(body: Value, problem: Problem) -> str:
+    """The `--set`, or the option, that makes of the value that `--set` gave one of the right type.
+
+    Empty if the value says nothing about it.
+    """
+    import shlex  # takes 3 ms, and few calls have such a problem
+
     path, value = "", body
-    for step in pointer_steps(pointer):
+    for step in pointer_steps(problem.pointer):
         is_index = isinstance(value, list)
         value = value[int(step)] if is_index else value[step]
         path += f"[{step}]" if is_index else "." + re.sub(r"([.\[\]\\])", r"\\\1", step)
     if not isinstance(value, str):
-        return ""
+        is_text = isinstance(value, int | float) and problem.message.endswith("not a string")
+        return f"--set {shlex.quote(f'{path[1:]}={dumps(value).decode()}')}" if is_text else ""
     try:
         loads_strict(value.encode("utf-8", "surrogateescape"))
     except NotJSON:
-        return ""
-    import shlex  # takes 3 ms, and few calls have such a problem
-
+        return _option_hint(problem.pointer[1:], shlex.quote(value))
     return f"--set {shlex.quote(f'{path[1:]}:={value}')}"
+
+
+def _option_hint(field: str, word: str) -> str:
+    """The option that makes an object or an array of a word; empty for a field that has none."""
+    if (field, word) == ("response_format", "json_schema"):
+        return "give the schema with --schema FILE in its place"
+    row = next((row for row in TABLE if row.path[0] == field), None)
+    if row is None or row.kind in ("text", "integer", "number"):
+        return ""
+    if row.kind == "boolean" and row.path == (field,):
+        return f"--{row.option} or --no-{row.option}"
+    if row.kind in ("boolean", "empty object"):
+        return f"--{row.option}"
+    if row.kind in FILE_KINDS or row.kind.endswith("by key"):
+        return f"--{row.option} {row.metavar or 'FILE'}"
+    return f"--{row.option} {word}"
 
 
 def line_hint(problem: Problem) -> str:
