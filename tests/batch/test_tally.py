@@ -327,6 +327,8 @@ def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
     "text, words",
     {
         "no TOML": ("\n[m", "prices.toml:2: not TOML: "),
+        "nothing": ("", "prices.toml' has no model"),
+        "a currency alone": ('currency = "EUR"', "prices.toml' has no model"),
         "a number for a model": ("m = 3", "'m' is not a table"),
         "a price is missing": ("[m]\ninput = 1", "'m' has no price 'output'"),
         "the first is missing": ("[m]\noutput = 1", "'m' has no price 'input'"),

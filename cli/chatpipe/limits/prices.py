@@ -65,6 +65,9 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
     currency = USD
     if isinstance(tables.get("currency"), str):
         currency = tables.pop("currency")
+    if not tables:
+        fix = 'write ["MODEL"] with input = and output =, per million tokens'
+        raise BadConfiguration(f"'{path}' has no model", place="--prices", fix=fix)
     return {model: _price(path, model, table, currency) for model, table in tables.items()}
 
 
