@@ -41,6 +41,7 @@ def fault_of_run(spec: RunSpec, stop: Stop | None, tally: Tally) -> ChatpipeErro
     if not tally.failed:
         return None
     what = f"{tally.failed} of {quantity(tally.finished, 'line')} failed: {tally.failures_text()}"
+    what = what.removesuffix(f": {tally.kinds.wrong_fix}")  # the remedy says it
     kinds = tally.sent_failures or tally.failures
     alike = next(iter(kinds)) if not tally.good and len(kinds) == 1 else Status.SOME_FAILED
     return SomeFailed(what, alike, fix=remedies.remedy(spec, tally))
