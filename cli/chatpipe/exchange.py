@@ -294,7 +294,10 @@ def _timeouts(limits: ExchangeLimits) -> dict[str, float]:
 
 
 def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answer:
-    """The final answer after a failure. Its fault says how many attempts were made."""
+    """The final answer after a failure. Its fault says how many attempts were made.
+
+    decision is a RetryAfter if the next attempt would come after the deadline.
+    """
     fault = answer.fault
     assert fault is not None
     if isinstance(decision, GiveUp) and decision.requested_s is not None:
@@ -302,6 +305,8 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
         fault = TryLater(what, place=fault.place, fix="try again then").with_reply_of(fault)
     elif answer.attempts > 1:
         fault.what = f"{fault.clause}, after {quantity(answer.attempts, 'try')}"
+    if isinstance(decision, RetryAfter):
+        fault.fix = "raise --deadline"
     return answer._replace(fault=fault)
 
 

@@ -215,7 +215,8 @@ def test_deadline_is_the_same_for_all_tries() -> None:
 )
 def test_wait_that_would_outlast_the_deadline_is_not_begun(deadline_s: float, waits: list[float]) -> None:
     server = served(*[error(503) for _ in range(5)])
-    server.fault(limits=ExchangeLimits(deadline_s=deadline_s))
+    fault = server.fault(limits=ExchangeLimits(deadline_s=deadline_s))
+    assert fault.fix == "raise --deadline"
     assert server.slept == waits
     assert len(server.requests) == len(waits) + 1
 

@@ -668,6 +668,7 @@ UNTRIED = {
     },
     "they need a server, its certificate, or a proxy": {
         *(
+            "exchange.py",
             "wire/stream_answer.py",
             "wire/whole_answer.py",
             "wire/faults.py",
