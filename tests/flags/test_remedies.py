@@ -220,6 +220,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "empty text": ("ask -p echo -s '' x", "leave it out", ["ask -p echo x"]),
     "formats": ("ask -p echo -f json --raw x", "choose one", ["ask -p echo --raw x"]),
     "nothing to end": ("ask -p echo -0 -f json x", "use it with -f text", ["ask -p echo -0 «-f text» x"]),
+    "no id in a body": (
+        "build -m m --custom-id a x",
+        "use it with -f batch",
+        ["build -m m --custom-id a «-f batch» x"],
+    ),
     "no reasoning alone": (
         "ask -p echo --reasoning only -f json x",
         "use it with -f text, or -f string",

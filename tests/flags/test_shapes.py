@@ -24,6 +24,15 @@ def test_body_is_one_line(chatpipe: Chatpipe) -> None:
     assert ran.stdout == '{"model":"m","messages":[{"role":"user","content":"it\'s $HOME `x` ä"}]}\n'
 
 
+@pytest.mark.parametrize("format", ["body", "curl"])
+def test_only_a_batch_line_has_an_id(chatpipe: Chatpipe, format: str) -> None:
+    ran = chatpipe("build", "-m", "m", "-f", format, "--custom-id", "a", "hi")
+    assert (ran.status, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"chatpipe: --custom-id: format '{format}' has no custom_id: use it with -f batch\n"
+    )
+
+
 @pytest.mark.parametrize(("words", "custom_id"), [([], "line-1"), (["--custom-id", "a b"], "a b")])
 def test_a_batch_line_has_an_id(chatpipe: Chatpipe, words: list[str], custom_id: str) -> None:
     ran = chatpipe("build", "-f", "batch", "-m", "m", *words, PROMPT)

@@ -93,6 +93,14 @@ def test_a_request_is_an_object() -> None:
             "[]",
             "f:1: a request is a JSON object, not an array: send its elements with chatpipe batch f",
         ),
+        "array of requests": (
+            '[{"messages":[]}]',
+            "f:1: a request is a JSON object, not an array: send its elements with chatpipe batch f",
+        ),
+        "array of messages": (
+            '[\n{"role":"user","content":"x"}]',
+            "f:2: this is a message, not a request: send it with chatpipe ask --messages",
+        ),
         "boolean, placed": ("\n\n true", "f:3: a request is a JSON object, not a boolean"),
         "JSONL": (
             '{"model":"m"}\n{"model":"n"}\n',

@@ -28,11 +28,15 @@ option = under("Output")
     daily=True,
     help="Format of the output",
 )
-@option("--custom-id", metavar="ID", default="line-1", help="The custom_id in -f batch")
+@option("--custom-id", metavar="ID", default_text="line-1", help="The custom_id in -f batch")
 @output_flags.options
 @console_flags.options
 def build(
-    request: RequestOptions, format: str, custom_id: str, output: OutputOptions, console: ConsoleOptions
+    request: RequestOptions,
+    format: str,
+    custom_id: str | None,
+    output: OutputOptions,
+    console: ConsoleOptions,
 ) -> int:
     """Write the request that ask would send: as its body, a Batch line, or a curl command.
 
@@ -40,15 +44,17 @@ def build(
     chatpipe build -m gpt-4o-mini "Hello" | jq .
     chatpipe build "Hello" | chatpipe ask -p echo -r - --raw | chatpipe show
     """
-    from chatpipe.output.curl import UnsentRequest, format_request, refuse_several
+    from chatpipe.output.curl import UnsentRequest, format_request, refuse_custom_id, refuse_several
     from chatpipe.output.target import open_target, refuse_shared
     from chatpipe.prepare import draft
 
+    if custom_id is not None:
+        refuse_custom_id(format)
     drafted = draft(request, console, os.environ)
     refuse_several(format, drafted.endpoints)
     prepared = drafted.prepare(drafted.read_transcript())
     drafted.check(prepared, needs_model=REQUEST_FORMATS[format].needs_model)
-    custom_id = utf8_argument(custom_id, "--custom-id")
+    custom_id = utf8_argument(custom_id or "line-1", "--custom-id")
     unsent = UnsentRequest(prepared.body, custom_id, prepared.endpoint, request.server, drafted.environ)
     text = format_request(format, unsent, drafted.console.note)
     refuse_shared(output, request.reads(drafted.sources.files))

@@ -49,6 +49,8 @@ def parse_request(source: Source) -> LocatedValue:
     if not isinstance(found.value, dict):
         from chatpipe.inputs.text_decoder import with_name  # for errors only
 
+        if isinstance(found.value, list) and found.value and isinstance(found.value[0], dict):
+            _refuse_other_request(LocatedValue(found.value[0], source, "/0"), may_be_line=True)
         fix = f"send its elements with {with_name('chatpipe batch FILE', source.name)}"
         what = f"a request is a JSON object, not {json_type(found.value)}"
         raise BadInput(what, place=source.place(), fix=fix if isinstance(found.value, list) else "")

@@ -110,15 +110,19 @@ MAP_FORMATS = tuple(name for name, format in FORMATS.items() if format.in_map)
 
 
 class RequestFormat(NamedTuple):
-    """A row of REQUEST_FORMATS. needs_model: a request without a model is refused."""
+    """A row of REQUEST_FORMATS.
+
+    needs_model: a request without a model is refused. has_custom_id: the output has a custom_id.
+    """
 
     needs_model: bool = True
+    has_custom_id: bool = False
 
 
 # Formats of `build`, the default first. output/curl.py has a function for each.
 REQUEST_FORMATS: Mapping[str, RequestFormat] = {
     "body": RequestFormat(needs_model=False),  # whoever sends it may add the model
-    "batch": RequestFormat(),
+    "batch": RequestFormat(has_custom_id=True),
     "curl": RequestFormat(),
 }
 

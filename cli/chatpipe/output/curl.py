@@ -11,6 +11,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.output import REQUEST_FORMATS
 from chatpipe.options.server import ExchangeLimits, ServerOptions
 from chatpipe.request.batch_line import batch_line
 from chatpipe.server import keys, redact
@@ -41,6 +42,14 @@ def format_request(format: str, request: UnsentRequest, note: Callable[[str], No
     """
     body = patch_body(request.body, request.endpoint.patches, note)
     return _FORMATTERS[format](request._replace(body=body))
+
+
+def refuse_custom_id(format: str) -> None:
+    """Raise UsageFault for a format without a custom_id."""
+    if not REQUEST_FORMATS[format].has_custom_id:
+        raise UsageFault(
+            f"format '{format}' has no custom_id", place="--custom-id", fix="use it with -f batch"
+        )
 
 
 def refuse_several(format: str, endpoints: Sequence[Endpoint]) -> None:
