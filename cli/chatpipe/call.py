@@ -83,7 +83,7 @@ class Call(NamedTuple):
         _release_unkept(out)
         delivery = Delivery(out, self.format, self.console, violation_of)
         verdict = delivery.verdict(conversation.answer)
-        if verdict is not None and verdict.status is Status.MISMATCH and not out.is_kept:
+        if verdict is not None and verdict.has_mismatch and not out.is_kept:
             is_audio = self.format.properties.is_audio  # stderr is for people
             format = self.format._replace(format="text") if is_audio else self.format
             delivery = Delivery(StderrOut(self.console), format, self.console, violation_of)

@@ -25,7 +25,8 @@ _ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 class Verdict(NamedTuple):
     """The reason why an answer is not acceptable.
 
-    choice is the index of the choice at fault, or None if no choice is.
+    choice is the index of the choice at fault, or None if no choice is. has_mismatch: this or another choice
+    does not fit the schema, or has no code block.
     """
 
     outcome: Outcome
@@ -33,6 +34,7 @@ class Verdict(NamedTuple):
     status: Status
     what: str
     fix: str
+    has_mismatch: bool = False
 
 
 def outcome_of(choice: Value) -> Outcome:
@@ -143,6 +145,7 @@ def _worst(answers: list[Value], faults: list[tuple[Outcome, int, object]]) -> V
     index = _index(answers[position], position)
     what = _description(outcome, answers[position], violation)
     found = _verdict(outcome, index, f"choice {index}: {what}" if len(answers) > 1 else what)
+    found = found._replace(has_mismatch=any(fault[0] is Outcome.mismatch for fault in faults))
     is_without_code = outcome is Outcome.mismatch and violation is None
     return found._replace(fix=_ASK_FOR_CODE) if is_without_code else found
 
