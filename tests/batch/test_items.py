@@ -156,7 +156,6 @@ def test_messages_that_are_no_array_are_left_to_the_check(messages: object) -> N
         "a string": (b'"hi"', "line-3", {"messages": said("user:hi")}),
         "white space around": (b'  "hi"\t', "line-3", {"messages": said("user:hi")}),
         "a byte order mark": (b'\xef\xbb\xbf"hi"', "line-3", {"messages": said("user:hi")}),
-        "an empty string": (b'""', "line-3", {"messages": said("user:")}),
         "a row": (b'{"prompt":"hi"}', "line-3", {"messages": said("user:hi")}),
         "a row with everything": (
             b'{"prompt":"hi","system":"S","custom_id":"a","n":2}',
@@ -227,6 +226,8 @@ def test_a_line_that_is_no_request_says_why(data: bytes, message: str) -> None:
         "a slip": (b'{"prompt":"x","max_token":9}', [": ", "max_token", "'max_tokens'"]),
         "all at once": (b'{"prompt":"x","n":0,"seed":"y"}', [": ", "/n", "/seed"]),
         "a prompt that is none": (b'{"prompt":["x"]}', [": ", "/messages/0/content"]),
+        "a prompt without text": (b'{"prompt":""}', [": ", "/prompt: is empty"]),
+        "a string without text": (b'""', [": ", "the request is empty"]),
         "messages that are none": (b'{"messages":"x"}', [": ", "/messages"]),
     },
 )
@@ -243,6 +244,7 @@ def test_a_bad_line_keeps_the_name_it_has() -> None:
     assert read(b'{"custom_id":"a","body":[]}').custom_id == "a"
     assert read(b'{"custom_id":"a","url":"/v1/responses","body":{}}').custom_id == "a"
     assert read(b'{"custom_id":"a","prompt":"x","n":0}').custom_id == "a"
+    assert read(b'{"custom_id":"a","prompt":""}').custom_id == "a"
     assert read(b"{").custom_id == "line-3"
 
 
@@ -265,6 +267,7 @@ def test_unchecked_lines_are_sent_as_they_are() -> None:
     item = read(b'{"prompt":"x","temperature":9,"max_token":1}', reader(unchecked=True))
     assert item.fault is None
     assert item.body == {"model": "m", "messages": said("user:x"), "temperature": 9, "max_token": 1}
+    assert read(b'""', reader(unchecked=True)).body == {"model": "m", "messages": said("user:")}
 
 
 def test_large_integers_stay_exact() -> None:

@@ -110,12 +110,18 @@ def test_good_files_have_no_problems(text: str) -> None:
             ["5:15 /messages/0/content: is 5, not a string or an array"],
         ),
         "rows": (
-            '{"prompt":5}\n{"prompt":""}\n{"prompt":"q","system":[]}\n{"prompt":"q","temperature":9}',
+            (
+                '{"prompt":5}\n{"prompt":""}\n{"prompt":"q","system":[]}\n{"prompt":"q","temperature":9}\n'
+                '{"system":5,"prompt":[{"type":"text"}]}\n""'
+            ),
             [
-                "1:11 /prompt: is a number, not a string",
+                "1:11 /prompt: is 5, not a string or an array",
                 "2:11 /prompt: is empty",
-                "3:24 /system: is an array, not a string",
+                "3:24 /system: is empty",
                 "4:29 /temperature: is 9, more than 2",
+                "5:11 /system: is 5, not a string or an array",
+                "5:23 /prompt/0: has no 'text'",
+                "6:1 : is empty",
             ],
         ),
         "the envelope of a Batch line": (
@@ -125,6 +131,10 @@ def test_good_files_have_no_problems(text: str) -> None:
                 "1:39 /url: is a number, not a string",
                 "1:48 /body: is 5, not an object",
             ],
+        ),
+        "an empty id": (
+            batch("") + '{"prompt":"q","custom_id":""}',
+            ["1:14 /custom_id: is empty", "2:27 /custom_id: is empty"],
         ),
         "a Batch line without an id": (f'{{"body":{BODY}}}', ["1:1 : has no 'custom_id'"]),
         "an id of a wrong type": (

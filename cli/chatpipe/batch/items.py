@@ -160,6 +160,9 @@ class RequestReader:
         if not isinstance(body, dict):
             what = f"{line.pointer}: is {json_type(body)}, not an object"
             return Item(source.line, custom_id, None, fault=BadInput(what, place=source.place()))
+        if self._is_checked and line.has_empty_prompt:
+            what = "/prompt: is empty" if line.format == "row" else "the request is empty"
+            return Item(source.line, custom_id, None, fault=BadInput(what, place=source.place()))
         if self._template is not None:
             body = self._template.apply(body)
         item = Item(source.line, custom_id, body, bool(line.custom_id))

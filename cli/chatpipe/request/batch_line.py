@@ -48,6 +48,25 @@ class RequestLine(LineRecord):
         path = re.split("[?#]", self.url, maxsplit=1)[0].rstrip("/").lower()
         return not f"/{path}".endswith("/chat/completions")
 
+    @property
+    def is_made(self) -> bool:
+        """True if the messages were made from a row or a string."""
+        return self.format in ("row", "string")
+
+    @property
+    def has_empty_prompt(self) -> bool:
+        """True for a row or a string without text. A request may have a message without text."""
+        return self.is_made and self.body["messages"][-1]["content"] == ""
+
+    def locate(self, pointer: str) -> str:
+        """A pointer into the body as one into the value of the line."""
+        if not (self.is_made and pointer.startswith("/messages/")):
+            return self.pointer + pointer
+        _, _, number, *rest = pointer.split("/", 4)
+        is_prompt = int(number) == len(self.body["messages"]) - 1
+        field = "" if self.format == "string" else "/prompt" if is_prompt else "/system"
+        return field + "".join(f"/{step}" for step in rest[1:])
+
 
 def parse_line(value: Value) -> RequestLine | None:
     """The request in a value; None if the value cannot hold a request."""

@@ -16,6 +16,8 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.request.batch_line import OTHER_ENDPOINT, RequestLine, parse_line
 from chatpipe.schema.check import Problem, check
 
+_ID_HINT = "results come in any order, it tells them apart"
+
 
 class LocatedProblem(NamedTuple):
     """A problem with its location. line and column count from 1."""
@@ -91,28 +93,23 @@ class Checker:
             return
         if line.format == "Batch line":
             yield from self._check_envelope(value, line, number)
-        elif line.format == "row":
-            yield from _check_row(value)
-            if line.custom_id is not None:
-                yield from self._check_custom_id(line.custom_id, number)
+        if line.has_empty_prompt:
+            yield Problem("/prompt" if line.format == "row" else "", "minLength", "is empty")
+        if line.format == "row" and line.custom_id is not None:
+            yield from self._check_custom_id(line.custom_id, number)
         if not line.is_of_other_endpoint:
             yield from self._check_body(line)
 
     def _check_body(self, line: RequestLine) -> Iterator[Problem]:
-        is_generated = line.format in ("row", "string")
-        for problem in check(line.body, strict=self._strict, without_model=is_generated):
-            if is_generated and problem.pointer.startswith("/messages"):
-                continue  # the messages are made from the row's fields, which _check_row already checks
-            yield problem._replace(pointer=line.pointer + problem.pointer)
+        for problem in check(line.body, strict=self._strict, without_model=line.is_made):
+            yield problem._replace(pointer=line.locate(problem.pointer))
 
     def _check_envelope(self, value: dict[str, Any], line: RequestLine, number: int) -> Iterator[Problem]:
         """Check the envelope. Some providers omit `method` and `url`, so only wrong values are errors."""
         if "custom_id" in value:
             yield from self._check_custom_id(value["custom_id"], number)
         else:
-            yield Problem(
-                "", "required", "has no 'custom_id'", "results come in any order, it tells them apart"
-            )
+            yield Problem("", "required", "has no 'custom_id'", _ID_HINT)
         if value.get("method", "POST") != "POST":
             yield Problem("/method", "enum", f"is {_quote(value['method'])}, not 'POST'")
         url = line.url
@@ -129,6 +126,8 @@ class Checker:
     def _check_custom_id(self, custom_id: Value, number: int) -> Iterator[Problem]:
         if not isinstance(custom_id, str):
             yield Problem("/custom_id", "type", f"is {json_type(custom_id)}, not a string")
+        elif not custom_id:
+            yield Problem("/custom_id", "minLength", "is empty", _ID_HINT)
         elif custom_id in self._lines_by_id:
             first = self._lines_by_id[custom_id]
             yield Problem(
@@ -139,14 +138,6 @@ class Checker:
             )
         else:
             self._lines_by_id[custom_id] = number
-
-
-def _check_row(row: dict[str, Value]) -> Iterator[Problem]:
-    for key in ("prompt", "system"):
-        if not isinstance(row.get(key, ""), str) and not (key == "system" and row[key] is None):
-            yield Problem(f"/{key}", "type", f"is {json_type(row[key])}, not a string")
-    if row["prompt"] == "":
-        yield Problem("/prompt", "minLength", "is empty")
 
 
 def _quote(value: Value) -> str:
