@@ -47,6 +47,11 @@ def fed(*pieces: bytes) -> list[bytes]:
         "a byte order mark after a blank line": (b"\n" + MARK + b"data: a\n\n", [b"a"]),
         "white space before a field": (b" \t data: a\n  data:b\n\n", [b"a\nb"]),
         "objects, one a line": (b'{"a":1}\n{"b": 2}\r\n\n [DONE]\n', [b'{"a":1}', b'{"b": 2}', b"[DONE]"]),
+        "no blank lines": (
+            b'data: {"a":1}\ndata:{"b":2}\n data: {"c":3}\ndata: [DONE]\n\n',
+            [b'{"a":1}', b'{"b":2}', b'{"c":3}', b"[DONE]"],
+        ),
+        "lines of one object": (b'data: {"a":\ndata: {}\ndata: }\n\n', [b'{"a":\n{}\n}']),
         "an object after an event without its end": (b'data: a\n{"error":1}\n', [b"a", b'{"error":1}']),
         "objects that are cut, and other JSON": (b'{"a":\n}\n[1]\n"a"\n1\n{\n\n', []),
         "an array of objects": (b'[{"error":1}]\n[]\n', [b'[{"error":1}]']),
@@ -165,10 +170,13 @@ def test_done_is_recognised(payload: bytes, done: bool) -> None:
 def plainly(body: bytes) -> list[bytes]:
     """The events of a whole body, as the standard's grammar reads; the slow and obvious way."""
     *lines, _ = re.split(rb"\r\n|\r|\n", body.removeprefix(MARK))
-    events, data = [], []
+    events: list[bytes] = []
+    data: list[bytes] = []
     for line in lines:
-        name, _, value = line.partition(b":")
+        name, colon, value = line.partition(b":")
         if name == b"data":
+            if colon and data == [b"{}"]:
+                events.append(data.pop())  # also an event without its blank line
             data.append(value.removeprefix(b" "))
         elif not line:
             events.append(b"\n".join(data))
@@ -176,9 +184,11 @@ def plainly(body: bytes) -> list[bytes]:
         else:  # what the standard would ignore
             odd = line.lstrip().removeprefix(MARK)
             if odd.startswith(b"data:"):
+                if data == [b"{}"]:
+                    events.append(data.pop())
                 data.append(odd[5:].removeprefix(b" "))
             elif odd.rstrip() in (b"{}", b"[DONE]"):
-                events += [b"\n".join(data), odd]  # also an event without its blank line
+                events += [b"\n".join(data), odd]
                 data = []
     return [event for event in events if event.strip()]
 

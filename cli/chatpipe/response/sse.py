@@ -122,6 +122,8 @@ class EventDecoder:
         data = self._data
         for line in lines:
             if line.startswith(b"data: "):
+                if data:
+                    payloads += self._unseparated_event()
                 data.append(line[6:])
             elif not line:
                 payload = self._end_event() if self._name else b"\n".join(data)
@@ -133,6 +135,7 @@ class EventDecoder:
                 else:
                     self.idle_bytes += len(payload) + _IDLE_EVENT_BYTES
             elif line.startswith(b"data:"):
+                payloads += self._unseparated_event()
                 data.append(line[5:])
             elif line == b"data":  # a field without a colon has the empty value
                 data.append(b"")
@@ -144,6 +147,12 @@ class EventDecoder:
             else:
                 self._parse_odd_line(line, payloads)
         return payloads
+
+    def _unseparated_event(self) -> list[bytes]:
+        """The event before a data line, if no blank line ended it: no JSON goes on behind a whole object."""
+        if len(self._data) != 1 or self._name or not _is_document(self._data[0]):
+            return []
+        return [self._data.pop()]
 
     def _end_event(self) -> bytes:
         """The payload of an event whose name counts."""
@@ -167,6 +176,7 @@ class EventDecoder:
         is_inside = self._document is not None and line.startswith((b" ", b"\t"))
         unstripped, line = line, line.lstrip().removeprefix(BOM)
         if line.startswith(b"data:"):
+            payloads += self._unseparated_event()
             self._data.append(line[5:].removeprefix(b" "))
             return
         error = line.startswith(b"error:") and line[6:].strip()
