@@ -127,8 +127,10 @@ def test_an_illegible_wait_is_a_backoff() -> None:
 
 
 @pytest.mark.parametrize("value", ["120.001", "3600", "Thu, 01 Jan 2099 00:00:00 GMT"])
-def test_a_wait_above_two_minutes_ends_it_and_is_reported(value: str) -> None:
-    decided = decision(429, retry_after=value)
+@pytest.mark.parametrize("retries", [4, 0])
+def test_a_wait_above_two_minutes_ends_it_and_is_reported(value: str, retries: int) -> None:
+    """Also without a try left: more of them would not help."""
+    decided = decision(429, retries=retries, retry_after=value)
     assert isinstance(decided, GiveUp)
     assert decided.reason is GiveUpReason.WAIT_TOO_LONG
     assert decided.requested_s is not None

@@ -87,15 +87,15 @@ def decide(
     """
     if not is_retryable(failure):
         return GiveUp(GiveUpReason.NOT_RETRYABLE)
+    asked_s = delay_asked_for(failure, now)
+    if asked_s is not None and asked_s > policy.max_delay_s:
+        return GiveUp(GiveUpReason.WAIT_TOO_LONG, asked_s)
     if attempt > policy.retries:
         return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
-    asked_s = delay_asked_for(failure, now)
     if failure.has_lost_kept:
         return RetryAfter(0.0, server_requested=False)
     if asked_s is None:
         return RetryAfter(backoff(attempt, random), server_requested=False)
-    if asked_s > policy.max_delay_s:
-        return GiveUp(GiveUpReason.WAIT_TOO_LONG, asked_s)
     return RetryAfter(asked_s, server_requested=True)
 
 
