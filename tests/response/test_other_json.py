@@ -24,6 +24,7 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "Responses, a stream": ({"type": "response.completed", "response": {}}, "the Responses API"),
     "Gemini": ({"candidates": [{"content": {}}]}, "Gemini's own API"),
     "Cloudflare": ({"result": {"response": "Hi"}, "success": True, "messages": []}, "Cloudflare's own API"),
+    "Cloudflare, a stream": ({"response": "Hi", "p": "abc"}, "Cloudflare's own API"),
     "Bedrock": ({"output": {"message": SAID}, "stopReason": "end_turn"}, "Bedrock's Converse API"),
     "DashScope": ({"output": {"text": "Hi"}, "request_id": "r"}, "DashScope's own API"),
     "Cohere": ({"id": "i", "message": {"role": "assistant", "content": []}}, "Cohere's own API"),

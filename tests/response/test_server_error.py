@@ -109,6 +109,10 @@ GEMINI = {
             {"choices": None, "base_resp": {"status_code": 1004, "status_msg": "login fail"}},
             Read("login fail", None, 1004),
         ),
+        "groq, in a stream": (
+            {"choices": [{"delta": {}}], "x_groq": {"id": "r", "error": "over capacity"}},
+            Read("over capacity"),
+        ),
         "status beside it": ({"status": 429, "error": {"message": "m"}}, Read("m", None, None, 429)),
         "problem details": (
             {"type": "about:blank", "title": "t", "status": 403, "detail": "m"},

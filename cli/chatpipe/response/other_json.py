@@ -65,6 +65,7 @@ _OLLAMA = _api("Ollama's own API", "ends in /v1")
 _ANTHROPIC = _api("Anthropic's Messages API", "is https://api.anthropic.com/v1")
 _RESPONSES = _api("the Responses API", "has no /responses")
 _GEMINI = _api("Gemini's own API", "is https://generativelanguage.googleapis.com/v1beta/openai")
+_CLOUDFLARE = _api("Cloudflare's own API", "ends in /ai/v1")
 _BEDROCK = _api("Bedrock's Converse API", "is https://bedrock-runtime.REGION.amazonaws.com/openai/v1")
 
 # The first that fits counts. A stream is the object that its chunks make, in which the last value of
@@ -79,7 +80,8 @@ KINDS: tuple[tuple[Callable[[dict[str, Value]], bool], OtherJson], ...] = (
     (_begins("type", "response."), _RESPONSES),
     (lambda value: value.get("object") == "response", _RESPONSES),
     (_has(candidates=list), _GEMINI),
-    (_has(result=dict, success=bool), _api("Cloudflare's own API", "ends in /ai/v1")),
+    (_has(result=dict, success=bool), _CLOUDFLARE),
+    (_has(response=str, p=str), _CLOUDFLARE),
     (_is_bedrock, _BEDROCK),
     (_is_dashscope, _api("DashScope's own API", "ends in /compatible-mode/v1")),
     (_is_cohere, _api("Cohere's own API", "is https://api.cohere.ai/compatibility/v1")),

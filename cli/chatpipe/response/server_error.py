@@ -79,6 +79,7 @@ def error_of(value: Value) -> ServerError | None:
         {"errors": [...]}
         {"message": ..., "code": ...}          the error itself, also as error_message, error_code, msg
         {"base_resp": {"status_code": 1002}}   MiniMax
+        {"x_groq": {"error": "text"}}          Groq, in a chunk of a stream that it stops
         [{...}]                                any of these as the only item of a list (Gemini)
         {"data": {...}}                        any of these in an object around everything
 
@@ -99,7 +100,7 @@ def error_of(value: Value) -> ServerError | None:
 
 def may_have_error(value: Mapping[str, Value]) -> bool:
     """Return False for an object with choices in which error_of() finds nothing: nearly every chunk."""
-    return "error" in value or "base_resp" in value
+    return "error" in value or "base_resp" in value or "x_groq" in value
 
 
 def _marked_error(value: dict[str, Value]) -> ServerError | None:
@@ -110,7 +111,8 @@ def _marked_error(value: dict[str, Value]) -> ServerError | None:
     base = value.get("base_resp")
     if type(base) is dict and not _is_empty(base, beside_choices=True):
         return _minimax_error(base)
-    return None
+    stopped = as_object(value.get("x_groq")).get("error")
+    return _read_error(stopped, {}, 0) if stopped else None
 
 
 def _error_alone(value: dict[str, Value]) -> ServerError | None:
