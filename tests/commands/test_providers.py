@@ -114,7 +114,11 @@ ENDS: dict[type[Provider], tuple[tuple[int, str], tuple[int, str], tuple[int, st
         (69, "Provider returned error: upstream failed: try later"),
         (69, "Provider disconnected: try later"),
     ),
-    Groq: ((65, "Failed to call a function"), (69, _OVERLOADED), (76, "over capacity: try again")),
+    Groq: (
+        (76, "Failed to call a function. Please adjust your prompt: try again"),
+        (69, _OVERLOADED),
+        (76, "over capacity: try again"),
+    ),
     Mistral: (
         (3, f"(finish_reason 'model_length'): {_CUT_OFF}"),
         (69, "502 Bad Gateway: try later"),

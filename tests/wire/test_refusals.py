@@ -505,6 +505,15 @@ def test_plain_http_at_a_port_for_tls_is_about_the_base_url(status: int, body: b
     assert type(refusals.from_reply(status, {}, body, by_tls)[0]) is not BadConfiguration
 
 
+@pytest.mark.parametrize("code", ["tool_use_failed", "json_validate_failed"])
+def test_a_model_that_fails_may_do_better_if_it_is_asked_again(code: str) -> None:
+    """No retry of ours: the answer may have been paid for."""
+    body = api_error("Failed", code=f'"{code}"')
+    fault, failure = refusals.from_reply(400, {}, body, REQUEST)
+    assert (fault.status, fault.fix) == (Status.BROKEN_ANSWER, "try again, or change the prompt")
+    assert not is_retryable(failure)
+
+
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer k"}])
 def test_a_403_with_a_web_page_speaks_of_no_key(headers: dict[str, str]) -> None:
     body = b"<!DOCTYPE html><html><head><title>Just a moment</title>"

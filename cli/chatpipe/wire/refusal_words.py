@@ -87,6 +87,8 @@ _FILTERED_PHRASE = (
     r"|violates? (?:the |our |their )?(?:usage|content|safety) (?:guidelines|polic)"  # xAI, with 403
     r"|(?:inappropriate|unsafe|sensitive|prohibited) content"  # DashScope, Zhipu
 )
+# The model wrote what is no call, or no JSON: Groq.
+_OF_MODEL = _codes("tool_use_failed json_validate_failed")
 # Plain HTTP at a port for TLS: nginx, Go, Tomcat, Google.
 _TLS_PHRASE = (
     r"http request (?:was sent to|to an?) https\b|\b(?:tls|ssl|https) is required|host and port requires tls"
@@ -258,6 +260,11 @@ def is_too_long(error: ServerError) -> bool:
 def is_filtered(error: ServerError) -> bool:
     """Return True if a filter of the provider held the request back."""
     return not _FILTERED.isdisjoint(_squeezed_codes(error)) or _says(_FILTERED_PHRASE, error)
+
+
+def is_of_model(error: ServerError) -> bool:
+    """Return True if the model failed, as it may not do if it is asked again."""
+    return not _OF_MODEL.isdisjoint(_squeezed_codes(error))
 
 
 def wants_tls(error: ServerError) -> bool:

@@ -224,6 +224,10 @@ def _wants_tls(refusal: _Refusal) -> bool:
     return refusal.request.url.scheme == "http" and refusal_words.wants_tls(refusal.error)
 
 
+def _is_of_model(refusal: _Refusal) -> bool:
+    return refusal_words.is_of_model(refusal.error)
+
+
 def _is_page(refusal: _Refusal) -> bool:
     return refusal.is_page
 
@@ -295,6 +299,7 @@ def _has_key(request: httpx.Request) -> bool:
 _SPECIAL_CASES = (
     _SpecialCase((403,), _is_not_allowed, BadConfiguration, lambda _: ""),
     _SpecialCase((400, 403, 426), _wants_tls, BadConfiguration, lambda _: _WANTS_TLS),
+    _SpecialCase((400,), _is_of_model, BrokenAnswer, lambda _: "try again, or change the prompt"),
     _SpecialCase((403,), _is_page, NoAccess, lambda _: _FIREWALL),
     _SpecialCase((401, 403), _lacks_key, NoAccess, _ways_to_key),
     _SpecialCase((401,), _has_key_of_several_lines, NoAccess, _key_lines),
