@@ -233,9 +233,9 @@ def test_refusals_between_answers_are_by_chance_once_the_window_is_small(
 def test_more_than_chance_is_heeded_and_rests() -> None:
     chance = Chance(16)
     assert fallen(chance, 1)
-    heeded = [not chance.heeds_not(0) for _ in range(8)]
+    heeded = [not chance.ignores(0) for _ in range(8)]
     assert heeded == [False] * 7 + [True]
-    assert not chance.heeds_not(0)  # it is no chance any more
+    assert not chance.ignores(0)  # it is no chance any more
     assert not fallen(chance, 1)
     for _ in range(500):
         chance.answer(16)
@@ -246,5 +246,5 @@ def test_chance_goes_on_as_long_as_it_is_no_more_than_it_was() -> None:
     chance = Chance(16)
     assert fallen(chance, 1)
     for _ in range(2000):
-        assert chance.heeds_not(3)
+        assert chance.ignores(3)
         chance.answer(16)

@@ -17,6 +17,7 @@ from typing import Protocol
 from chatpipe.batch.engine import Engine, RunRequest
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
+from chatpipe.batch.ordered_output import OrderedOutput
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
 from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, quantity
@@ -104,8 +105,8 @@ class Driver:
         self._make_room = store.make_room
         self._policy = policy
         self._builder = builder
-        self._emit = emit
         self._window, self._dedupe, self._no_send, self._grace_s, self._note = options
+        self._output = OrderedOutput(emit, is_ordered=self._window is not None)
         self._reader: asyncio.Task[None] | None = None
         self._submitted: dict[int, tuple[Item, str]] = {}  # what the engine has, with its fingerprint
         self._queued = 0  # submitted but not yet sent
@@ -113,12 +114,9 @@ class Driver:
         self._moved = asyncio.Event()  # a request was sent or answered
         self._awaits_move = False  # the reader waits for it
         self._numbered = 0  # items of this shard so far
-        self._emitted = 0  # with a window only
-        self._reordered: dict[int, Result] = {}  # results that wait for an earlier one
         # By fingerprint of a request in flight, the items with the same one: numbers and items.
         self._followers: dict[str, list[tuple[int, Item]]] = {}
         self._following = 0  # the number of items in _followers
-        self._unwritten = 0  # answers of this run that could not be written
         self._error: BaseException | None = None
         self.stop: Stop | None = None
 
@@ -132,9 +130,7 @@ class Driver:
             await self._engine.drain()
             if self.stop is not None:
                 self.stop = self.stop._replace(abandoned=self._in_flight)
-            # Results that still wait for an earlier one are written too, because they were paid for.
-            for number in sorted(self._reordered):
-                self._write(self._reordered.pop(number))
+            self._output.finish()
         if self._error is not None:
             raise self._with_lost(self._error)
 
@@ -176,7 +172,7 @@ class Driver:
 
         Recorded results wait as well.
         """
-        while number >= self._emitted + window:
+        while number >= self._output.next_number + window:
             await self._wait_until_moved()
 
     async def _wait_for_followers(self, fingerprint: str) -> None:
@@ -277,33 +273,15 @@ class Driver:
             self._finish(follower, shared._replace(status=result.status))
 
     def _finish(self, number: int, result: Result) -> None:
-        """Record a result, then write it, or keep it until all earlier ones are written.
+        """Record a result, then put it into the output.
 
         The decision whether the run stops is made now: an earlier answer may take long to arrive.
         """
         self._store.record(number, result)
         stop = self._policy.observe(number, result)
-        if self._window is None:
-            self._write(result)
-        else:
-            self._reordered[number] = result
-            while (ready := self._reordered.pop(self._emitted, None)) is not None:
-                self._emitted += 1
-                self._write(ready)
+        self._output.put(number, result)
         if stop is not None:
             self._halt(stop)
-
-    def _write(self, result: Result) -> None:
-        """Write a result. Once that has failed, none is written: the last line may be incomplete."""
-        try:
-            self._emit(result)
-        except BaseException:
-            self._emit = self._lose
-            self._lose(result)
-            raise
-
-    def _lose(self, result: Result) -> None:
-        self._unwritten += result.latency_s is not None
 
     # The end
 
@@ -315,7 +293,7 @@ class Driver:
 
     def _with_lost(self, error: BaseException) -> BaseException:
         """Let an output that cannot be written say how many answers nothing else has."""
-        lost = self._unwritten + self._in_flight
+        lost = self._output.lost + self._in_flight
         if isinstance(error, CannotWrite) and lost and not self._store.has_journal:
             error.what = f"{error.what}: {quantity(lost, 'answer')} {'is' if lost == 1 else 'are'} lost"
         return error

@@ -76,8 +76,8 @@ class Tally:
 
     own_ids counts the lines that have a custom_id of their own. reused counts answers that were paid for
     before this run. spent is the usage of this run without them, and cost is its price by prices: None
-    without prices, or once a model was used whose price is unknown. model: see FailureKinds. send_reasons, by
-    line number, are those of lines that are sent and not new; see RunStore.
+    without prices, or once a model was used whose price is unknown. model: see FailureKinds. send_reasons:
+    see AnswerLookup.
     """
 
     def __init__(self, model: object = None) -> None:

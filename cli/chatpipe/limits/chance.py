@@ -41,7 +41,7 @@ class Chance:
         self._rest = _REST[0]
         self._rest_left = 0
 
-    def heeds_not(self, others: int) -> bool:
+    def ignores(self, others: int) -> bool:
         """Count a refusal while others are at the server. True if it is one of those by chance."""
         if not self._is_chance:
             return False

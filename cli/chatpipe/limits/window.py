@@ -68,7 +68,7 @@ class RefusalWindow:
 
     def refuse(self, others: int, pause_s: float, now: float) -> None:
         """Learn from a refusal. others are still at the server, which asks for a pause of pause_s."""
-        if not pause_s and self._chance.heeds_not(others):
+        if not pause_s and self._chance.ignores(others):
             self._changed = now
             return
         if others >= self.limit:

@@ -1,0 +1,49 @@
+"""The results of a run on their way to the output: as they arrive, or in the order of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chatpipe.batch.result import Result
+
+
+class OrderedOutput:
+    """Writes results with emit. is_ordered: a result waits until all with a smaller number are written.
+
+    next_number is that of the next result in order. lost counts the answers of this run that could not be
+    written.
+    """
+
+    def __init__(self, emit: Callable[[Result], None], *, is_ordered: bool) -> None:
+        self._emit = emit
+        self._is_ordered = is_ordered
+        self._waiting: dict[int, Result] = {}
+        self.next_number = 0
+        self.lost = 0
+
+    def put(self, number: int, result: Result) -> None:
+        """Write a result, and those that waited for it, or let it wait. Raises what emit raises."""
+        if not self._is_ordered:
+            self._write(result)
+            return
+        self._waiting[number] = result
+        while (ready := self._waiting.pop(self.next_number, None)) is not None:
+            self.next_number += 1
+            self._write(ready)
+
+    def finish(self) -> None:
+        """Write the results that still wait for an earlier one, because they were paid for."""
+        for number in sorted(self._waiting):
+            self._write(self._waiting.pop(number))
+
+    def _write(self, result: Result) -> None:
+        """Write a result. Once that has failed, none is written: the last line may be incomplete."""
+        try:
+            self._emit(result)
+        except BaseException:
+            self._emit = self._lose
+            self._lose(result)
+            raise
+
+    def _lose(self, result: Result) -> None:
+        self.lost += result.latency_s is not None
