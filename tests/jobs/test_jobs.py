@@ -56,6 +56,17 @@ def test_from_a_file_to_its_results_in_order(server: Running, tmp_path: Path) ->
     assert records(of_state) == lines, of_state.stderr
 
 
+def test_a_job_that_is_named_twice_counts_once(server: Running, tmp_path: Path) -> None:
+    path = str(write_input(tmp_path, lines=1))
+    (job,) = records(jobs(server, "submit", path))
+    assert jobs(server, "wait", path, "-q", "--poll", "0.01").status == 0
+    again = f"{tmp_path}/./{Path(path).name}"
+    for words in ([job["id"]] * 2, [path, job["id"]], [path, f"{path}.jobs"], [path, again]):
+        done = jobs(server, "results", *words)
+        assert (done.status, len(records(done))) == (0, 1), done.stderr
+    assert len(records(jobs(server, "status", path, job["id"]))) == 1
+
+
 def test_the_journal_of_a_run_is_no_file_of_jobs(server: Running, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl.journal"
     path.write_text('{"chatpipe_journal":1}\n')
@@ -178,6 +189,9 @@ def test_a_provider_that_is_not_reached_is_tried_for_the_list_alone(tmp_path: Pa
         (("submit", "nothing.jsonl"), 66, "cannot read 'nothing.jsonl'"),
         (("list", "batch_x"), 2, "list takes no ID"),
         (("wait",), 2, "no job is named"),
+        (("cancel", ""), 2, "no job is named"),
+        (("status", "batch_x", ""), 2, "an operand is empty"),
+        (("submit", ""), 2, "an operand is empty"),
         (("start",), 2, "'start' is not one of"),
         (("status", "batch_x", "-o", "out"), 2, "--output: it is for results only"),
         (("wait", "batch_x", "--input", "in"), 2, "--input: it is for results only"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -193,7 +193,12 @@ def jobs_in(path: str, api: JobApi) -> dict[str, PartRecord]:
     return found
 
 
-def input_of(word: str) -> str:
+def unique_words(words: Iterable[str]) -> list[str]:
+    """Ids of jobs and input files, each once. `FILE.jobs` stands for its input file."""
+    return list({os.path.realpath(each): each for each in map(_input_of, words)}.values())
+
+
+def _input_of(word: str) -> str:
     """The input file of a file with jobs, `FILE.jobs`; any other word as it is."""
     is_state = word.endswith(SUFFIX) and os.path.isfile(word) and not os.path.isfile(word + SUFFIX)
     return word.removesuffix(SUFFIX) if is_state else word

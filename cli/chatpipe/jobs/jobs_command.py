@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chatpipe.errors import Status, UsageFault
 from chatpipe.inputs.sources import stdin_owner
-from chatpipe.jobs.job_actions import JobActions, Write, has_jobs, input_of, jobs_in
+from chatpipe.jobs.job_actions import JobActions, Write, has_jobs, jobs_in, unique_words
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import dialect_of
 from chatpipe.jobs.jobs_file import SUFFIX
@@ -53,26 +53,26 @@ class JobsCommand(NamedTuple):
             return actions.submit(self.operands[0], server)
         if self.action == "list":
             return actions.list()
-        ids: list[str] = []
+        ids: dict[str, None] = {}
         records: dict[str, PartRecord] = {}
         for word in self._words():
             found = jobs_in(word, api) if has_jobs(word) else {}
-            ids += list(found) or [word]
+            ids |= dict.fromkeys(found or [word])
             records |= found
         if self.action == "results":
-            return actions.results(ids, self._input(), records)
+            return actions.results(list(ids), self._input(), records)
         if self.action == "wait":
-            return actions.wait(ids, records)
-        return {"status": actions.status, "cancel": actions.cancel}[self.action](ids)
+            return actions.wait(list(ids), records)
+        return {"status": actions.status, "cancel": actions.cancel}[self.action](list(ids))
 
     def _words(self) -> list[str]:
         """The operands of an action on jobs: ids and input files."""
-        return [input_of(word) for word in self.operands]
+        return unique_words(self.operands)
 
     def _input(self) -> str | None:
         """The file whose order results have: the only operand, if it is one."""
-        files = [word for word in self._words() if has_jobs(word)]
-        return self.options.input or (files[0] if len(self.operands) == len(files) == 1 else None)
+        words = self._words()
+        return self.options.input or (words[0] if len(words) == 1 and has_jobs(words[0]) else None)
 
     def _check(self) -> None:
         """Raises UsageFault for words that do not fit the action."""
@@ -81,8 +81,10 @@ class JobsCommand(NamedTuple):
             raise UsageFault("submit takes one FILE", fix="chatpipe jobs submit FILE")
         if self.action == "list" and count:
             raise UsageFault("list takes no ID", fix="chatpipe jobs status ID shows one job")
-        if self.action not in ("submit", "list") and not count:
+        if self.action not in ("submit", "list") and not any(self.operands):
             raise UsageFault("no job is named", fix=f"chatpipe jobs {self.action} ID, or FILE after a submit")
+        if "" in self.operands:
+            raise UsageFault("an operand is empty", fix="leave it out")
         if self.options.output.is_file and self.action != "results":
             raise UsageFault("it is for results only", place="--output", fix="leave it out")
         if self.options.input is not None and self.action != "results":
