@@ -95,7 +95,7 @@ def _option_hint(field: str, word: str) -> str:
     if row is None or row.kind in ("text", "integer", "number"):
         return ""
     if row.kind == "boolean" and row.path == (field,):
-        return f"--{row.option} or --no-{row.option}"
+        return " or ".join(f"--{option}" for option in (row.option, f"no-{row.option}"))
     if row.kind in ("boolean", "empty object"):
         return f"--{row.option}"
     if row.kind in FILE_KINDS or row.kind.endswith("by key"):
