@@ -83,10 +83,10 @@ FAILED = '{"custom_id":"x7","response":null,"error":{"code":"http_500","message"
 DONE = "data: [DONE]\n\n"
 CUT = "chatpipe: 1:1: the recorded stream was cut: neither finish_reason nor [DONE]\n"
 TRUNCATED = (
-    "chatpipe: the answer was cut off (finish_reason 'length'): "
+    "chatpipe: 1:1: the answer was cut off (finish_reason 'length'): "
     "raise --max-completion-tokens or --max-tokens, or --allow truncated\n"
 )
-EMPTY = "chatpipe: the answer is empty: change the prompt, or --allow empty\n"
+EMPTY = "chatpipe: 1:1: the answer is empty: change the prompt, or --allow empty\n"
 NO_ANSWER = "chatpipe: there is no answer in the recording: see chatpipe show --help\n"
 RUBBISH = "chatpipe: 1:1: neither an answer nor an event stream: see chatpipe show --help\n"
 CALLING = '{"choices":[{"message":{"tool_calls":[{"id":"x"}]},"finish_reason":"tool_calls"}]}\n'
@@ -219,13 +219,25 @@ def test_choices_one_after_the_other_are_one_answer(shown: Runner) -> None:
         "another string": ('"hello"\n', 65, "", "chatpipe: 1:1: neither an answer nor an error: 'hello'\n"),
         "truncated": (chunk("one", "length"), 3, "one\n", TRUNCATED),
         "empty": (whole("", "stop"), 4, "", EMPTY),
+        "a result": (
+            result(whole("one", "length")),
+            3,
+            "one\n",
+            TRUNCATED.replace("1:1", "1:1: 'x'"),
+        ),
+        "the last line of a stream": (
+            event(chunk("one")) + event(chunk("", "length")) + DONE,
+            3,
+            "one\n",
+            TRUNCATED.replace("1:1", "1:3"),
+        ),
         "a failed line": (FAILED, 1, "", "chatpipe: 1:1: 'x7': down\n"),
         "a failed line among good ones": (whole("one") + FAILED, 1, "one\n", "chatpipe: 1:2: 'x7': down\n"),
         "of several faults the first of the order counts": (
             FAILED + whole("one", "length"),
             3,
             "one\n",
-            "chatpipe: 1:1: 'x7': down\n" + TRUNCATED,
+            "chatpipe: 1:1: 'x7': down\n" + TRUNCATED.replace("1:1", "1:2"),
         ),
         "an error in a stream": (
             event(chunk("one")) + event('{"error":{"message":"out of  memory"}}\n') + DONE,
@@ -251,7 +263,7 @@ def test_cut_answer_of_several_files_says_which(shown: Runner) -> None:
 
 
 def test_an_answer_ends_with_its_file(shown: Runner) -> None:
-    assert shown(chunk("one"), chunk("", "stop")) == (76, "one\n", CUT + EMPTY)
+    assert shown(chunk("one"), chunk("", "stop")) == (76, "one\n", CUT + EMPTY.replace("1:1", "2:1"))
 
 
 @cases(

@@ -61,7 +61,7 @@ def test_of_a_journal_the_results_count() -> None:
 
 
 def test_a_line_may_be_a_completion() -> None:
-    assert played(WHOLE) == [CapturedAnswer(WHOLE.encode(), WHOLE_VALUE)]
+    assert played(WHOLE) == [CapturedAnswer("f:1", WHOLE.encode(), WHOLE_VALUE)]
 
 
 def test_lines_may_be_an_event_stream() -> None:
@@ -167,7 +167,7 @@ def test_pretty_completion_may_begin_on_its_first_line() -> None:
 def test_result_line_with_an_answer(line: str, body: str) -> None:
     [answer] = played(line)
     assert isinstance(answer, CapturedAnswer)
-    assert answer[:2] == (body.encode(), WHOLE_VALUE)
+    assert (answer.body, answer.completion) == (body.encode(), WHOLE_VALUE)
     assert answer.line is not None
     assert answer.line.record == orjson.loads(line)
 

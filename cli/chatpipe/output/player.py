@@ -41,8 +41,8 @@ class _StreamedAnswer:
         self.boundary = AnswerBoundary()
         self.held: list[Chunk] = []
         self._chunks = AnswerChunks(self._deliver)
+        self.place = ""  # that of the last chunk
         self._is_event = True  # the last chunk came as an event
-        self._place = ""
         self._error: ChatpipeError | None = None
 
     @property
@@ -52,13 +52,13 @@ class _StreamedAnswer:
     def add(self, step: Chunk) -> None:
         self.boundary.add(step.chunk)
         self._is_event = step.is_event
-        self._place = step.line.place()
+        self.place = step.line.place()
         if not step.is_event:
             self.delivery.raw(b"data: " + values.one_line_json(step.payload) + b"\n\n")
         self._chunks.add(step.payload, step.chunk)
         if self._error is None and self._chunks.error is not None:
             what = f"an error was recorded: {shorten(self._chunks.error.message)}"
-            self._error = BrokenAnswer(what, place=self._place)
+            self._error = BrokenAnswer(what, place=self.place)
 
     def fail(self, fault: ChatpipeError) -> None:
         """End the answer by a fault of the recording."""
@@ -70,9 +70,9 @@ class _StreamedAnswer:
         error, assembly = self._error, self._chunks.assembly
         if error is None and not done and not assembly.is_finished():
             what = "the recorded stream was cut: neither finish_reason nor [DONE]"
-            error = BrokenAnswer(what, place=self._place)
+            error = BrokenAnswer(what, place=self.place)
         if (flaw := self._chunks.flaw()) and (error is None or assembly.excess):
-            error = BrokenAnswer(flaw, place=self._place)
+            error = BrokenAnswer(flaw, place=self.place)
         if error is None and not self._is_event:
             self.delivery.raw(b"data: [DONE]\n\n")
         completion = assembly.completion()
@@ -125,25 +125,25 @@ class RecordingPlayer:
                     self._end(done=True)
                 else:
                     self._end_tails(done=True)
-            case CapturedAnswer(body, completion, line):
-                self._whole(Answer(completion, body), line)
-            case CapturedFailure(place, what, line, chunk):
+            case CapturedAnswer(label, body, completion, line):
+                self._whole(Answer(completion, body), label, line)
+            case CapturedFailure(label, what, line, chunk):
                 if chunk is not None and self._open is not None and not self._open.boundary.is_over():
                     self._chunk(chunk)  # the last word about the answer that is open
                 else:
-                    self._whole(Answer(None, None, NoAnswer(what, place=place)), line)
+                    self._whole(Answer(None, None, NoAnswer(what)), label, line)
             case CapturedText(source, text):
                 if refusal_words.status_of(200, ServerError(text)) is None:
                     raise BadInput(f"neither an answer nor an error: '{shorten(text)}'", place=source.place())
                 what = f"an error was recorded: {shorten(text)}"
-                self._whole(Answer(None, None, NoAnswer(what, place=source.place())), None)
+                self._whole(Answer(None, None, NoAnswer(what)), source.place())
 
-    def _whole(self, answer: Answer, line: ResultLine | None) -> None:
+    def _whole(self, answer: Answer, place: str, line: ResultLine | None = None) -> None:
         self.close()
         delivery = self._begin()
         if line is not None:
             delivery.recorded(line)
-        self._finish(delivery, answer)
+        self._finish(delivery, answer, place)
         self._last = delivery
 
     def _raw(self, data: bytes) -> None:
@@ -219,7 +219,7 @@ class RecordingPlayer:
         assert answer is not None
         self._add_held(answer)
         self._last, self._open = answer.delivery, None
-        self._finish(answer.delivery, answer.answer(done=done))
+        self._finish(answer.delivery, answer.answer(done=done), answer.place)
 
     def _end_tails(self, *, done: bool) -> None:
         """Handle chunks that no answer followed. After an answer they change nothing; alone they are one."""
@@ -242,13 +242,14 @@ class RecordingPlayer:
     def _end_object(self, step: Chunk) -> None:
         """Handle an object without choices that is all there is."""
         if step.chunk:
-            self._whole(Answer(step.chunk, step.payload), None)
+            self._whole(Answer(step.chunk, step.payload), step.line.place())
         else:
             what = "an empty object, not an answer"
             self.faults.append(BadInput(what, place=step.line.place(), fix="see chatpipe show --help"))
 
-    def _finish(self, delivery: Delivery, answer: Answer) -> None:
+    def _finish(self, delivery: Delivery, answer: Answer, place: str) -> None:
         self.answers += 1
         fault = delivery.finish(answer)
         if fault is not None:
+            fault.place = fault.place or place
             self.faults.append(fault)

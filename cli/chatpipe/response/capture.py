@@ -56,8 +56,9 @@ class StreamEnd(NamedTuple):
 
 
 class CapturedAnswer(NamedTuple):
-    """A completion object, with the result line that it was in."""
+    """A completion object, with the result line that it was in. label is as in CapturedFailure."""
 
+    label: str
     body: bytes
     completion: dict[str, Value]
     line: ResultLine | None = None
@@ -242,7 +243,7 @@ def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
         value, line = usual, line._replace(data=values.dumps(usual))
     choices = as_list(value.get("choices"))
     if any(isinstance(choice, dict) and _is_whole(choice) for choice in choices):
-        return CapturedAnswer(line.data, value)
+        return CapturedAnswer(line.place(), line.data, value)
     error = error_of(value)
     if error is not None and not choices:
         what = f"an error was recorded: {shorten(error.message)}"
@@ -261,8 +262,9 @@ def _item_of_result(value: dict[str, Value], line: Source) -> CaptureItem:
     """The item for a result line of a run or of the Batch API."""
     found = ResultLine(value)
     body = found.body
+    label = f"{line.place()}: '{shorten(str(value.get('custom_id')), 80)}'"
     if isinstance(body, dict) and isinstance(body.get("choices"), list):
-        return CapturedAnswer(values.dumps(body), body, found)
+        return CapturedAnswer(label, values.dumps(body), body, found)
     error = error_of(value) or error_of(body)
     what = shorten(error.message) if error else "no answer"
-    return CapturedFailure(f"{line.place()}: '{shorten(str(value.get('custom_id')), 80)}'", what, found)
+    return CapturedFailure(label, what, found)
