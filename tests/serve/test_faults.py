@@ -11,7 +11,7 @@ import pytest
 from chatpipe.options.serve import FaultRule, ServeOptions, StatusValue
 from chatpipe.serve.fault_grammar import API_KINDS, KINDS, NoFault, parse_fault
 from chatpipe.serve.planner import Planner
-from chatpipe.serve.reply_faults import APPLY
+from chatpipe.serve.reply_faults import EFFECTS
 from chatpipe.serve.reply_steps import Close, Pause, Reset, Step, steps_of_reply
 from serve.client import WEATHER
 from serve.test_planner import NOW, chat
@@ -102,7 +102,7 @@ def test_what_is_no_fault_says_why(text: str, words: str) -> None:
 
 
 def test_every_kind_has_an_effect_and_an_example_that_it_takes() -> None:
-    assert list(KINDS) == list(APPLY)
+    assert list(KINDS) == list(EFFECTS)
     for kind, form in {**KINDS, **API_KINDS}.items():
         assert bool(form.example) == (form.values is not None)
         if form.example:

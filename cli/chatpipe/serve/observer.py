@@ -19,9 +19,6 @@ from chatpipe.serve.verdict_report import verdict_lines, verdict_record
 from chatpipe.system.console import Console
 from chatpipe.system.replace import check_side_file, write_side_file
 
-# Faults that leave a good answer as it is: they change when it comes, and in which pieces.
-_HARMLESS = frozenset({"delay", "ttft", "itl", "stall", "slice", "blank", "comment"})
-
 
 class Observer:
     """Watches the clients of one server: each request from its arrival to the end of its reply.
@@ -109,4 +106,4 @@ def _outcome(plan: ReplyPlan, *, is_complete: bool, is_stopping: bool) -> Outcom
         return "lost"
     if plan.is_cut:
         return "cut"
-    return "answered" if not plan.faults or _HARMLESS.issuperset(plan.faults) else "spoiled"
+    return "spoiled" if plan.is_spoiled else "answered"

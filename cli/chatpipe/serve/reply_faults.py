@@ -1,6 +1,6 @@
 """Faults in a reply: each kind changes the plan of a good answer. Pure.
 
-APPLY at the end has the kinds, in the order of the four groups here. reply_pieces.py takes an answer apart.
+EFFECTS at the end has the kinds, in the order of the four groups here. reply_pieces.py takes an answer apart.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from chatpipe.inputs import values
 from chatpipe.local.model import Reply
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.serve import FaultRule, StatusValue
 from chatpipe.serve.reply_pieces import (
     DATA,
@@ -45,16 +46,28 @@ _ERRORS = {
     429: ("requests", "rate_limit_exceeded"),
 }
 
-# Kinds that leave nothing of the answer, and those that need nothing of it.
-_IN_PLACE = ("status", "html", "empty")
-_IN_TIME = ("delay", "itl", "slice")
+
+class Effect(NamedTuple):
+    """The effect of the faults of one kind on the plan of a reply.
+
+    apply changes the plan, by the value of the fault. It returns False if it leaves the reply as it is.
+    replaces_answer: nothing of the answer is left. keeps_answer: all of it comes, at other times or in other
+    pieces. needs_no_answer: it can be made before the answer is known.
+    """
+
+    apply: Callable[[ReplyPlan, Any], bool | None]
+    replaces_answer: bool = False
+    keeps_answer: bool = False
+    needs_no_answer: bool = False
 
 
 def apply_faults(plan: ReplyPlan, faults: Iterable[FaultRule]) -> None:
     """Change the plan by each fault in turn, and note in it the kinds of those that change the answer."""
     for fault in faults:
-        if APPLY[fault.kind](plan, fault.value) is not False:
+        effect = EFFECTS[fault.kind]
+        if effect.apply(plan, fault.value) is not False:
             plan.faults = (*plan.faults, fault.kind)
+            plan.is_spoiled |= not effect.keeps_answer
 
 
 def apply_ahead(plan: ReplyPlan, faults: Sequence[FaultRule]) -> Sequence[FaultRule]:
@@ -62,12 +75,16 @@ def apply_ahead(plan: ReplyPlan, faults: Sequence[FaultRule]) -> Sequence[FaultR
 
     A reply that the client never sees is not asked for.
     """
-    if any(fault.kind in _IN_PLACE or (fault.kind, fault.value) == ("reset", None) for fault in faults):
+    if any(EFFECTS[each.kind].replaces_answer or _is_reset_at_once(each) for each in faults):
         plan.source = None
         apply_faults(plan, faults)
         return ()
-    apply_faults(plan, (fault for fault in faults if fault.kind in _IN_TIME))
-    return [fault for fault in faults if fault.kind not in _IN_TIME]
+    apply_faults(plan, (each for each in faults if EFFECTS[each.kind].needs_no_answer))
+    return [each for each in faults if not EFFECTS[each.kind].needs_no_answer]
+
+
+def _is_reset_at_once(fault: FaultRule) -> bool:
+    return fault.kind == "reset" and fault.value is None
 
 
 # In place of the answer
@@ -236,26 +253,25 @@ def _slice(plan: ReplyPlan, value: Any) -> None:
     plan.pace = plan.pace._replace(slice_bytes=value)
 
 
-# They return False if they leave a reply as it is.
-APPLY: Mapping[str, Callable[[ReplyPlan, Any], bool | None]] = {
-    "status": _refuse,
-    "html": _show_page,
-    "length": _finish_with("length"),
-    "filter": _finish_with("content_filter"),
-    "refuse": _decline,
-    "tool": _spoil_calls,
-    "truncate": _truncate,
-    "no-done": _drop_done,
-    "error-event": _report_error,
-    "garbage": _spoil,
-    "blank": _add_blanks,
-    "comment": _add_comments,
-    "stall": _stall,
-    "cut": _break_off(Close()),
-    "reset": _reset,
-    "empty": _close,
-    "delay": _delay,
-    "ttft": _delay_first_event,
-    "itl": _slow_down,
-    "slice": _slice,
+EFFECTS: Mapping[str, Effect] = {
+    "status": Effect(_refuse, replaces_answer=True),
+    "html": Effect(_show_page, replaces_answer=True),
+    "length": Effect(_finish_with("length")),
+    "filter": Effect(_finish_with("content_filter")),
+    "refuse": Effect(_decline),
+    "tool": Effect(_spoil_calls),
+    "truncate": Effect(_truncate),
+    "no-done": Effect(_drop_done),
+    "error-event": Effect(_report_error),
+    "garbage": Effect(_spoil),
+    "blank": Effect(_add_blanks, keeps_answer=True),
+    "comment": Effect(_add_comments, keeps_answer=True),
+    "stall": Effect(_stall, keeps_answer=True),
+    "cut": Effect(_break_off(Close())),
+    "reset": Effect(_reset),
+    "empty": Effect(_close, replaces_answer=True),
+    "delay": Effect(_delay, keeps_answer=True, needs_no_answer=True),
+    "ttft": Effect(_delay_first_event, keeps_answer=True),
+    "itl": Effect(_slow_down, keeps_answer=True, needs_no_answer=True),
+    "slice": Effect(_slice, keeps_answer=True, needs_no_answer=True),
 }

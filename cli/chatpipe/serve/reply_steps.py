@@ -94,14 +94,15 @@ class ReplyPlan:
     Its way: ticket is its place in a slot or in the queue, which its steps wait for and give back. ending is
     the end of the connection in place of the first byte.
 
-    For the observer: faults are the kinds of those that it has, and is_cut is True if a good answer comes
-    without its end. attempt is the part of the verdict about a request for a completion.
+    For the observer: faults are the kinds of those that it has. is_spoiled is True if one of them changes the
+    answer itself, and is_cut if a good answer comes without its end. attempt is the part of the verdict about
+    a request for a completion.
     """
 
     __slots__ = (
         *("status", "headers", "pieces", "usage", "framing", "source"),
         *("ticket", "pace", "ending"),
-        *("faults", "is_cut", "attempt"),
+        *("faults", "is_spoiled", "is_cut", "attempt"),
         "__weakref__",
     )
 
@@ -125,6 +126,7 @@ class ReplyPlan:
         self.pace = AT_ONCE
         self.ending: Close | Reset | None = None
         self.faults: tuple[str, ...] = ()
+        self.is_spoiled = False
         self.is_cut = False
         self.attempt: Attempt | None = None
 
