@@ -519,7 +519,7 @@ def test_a_403_with_a_web_page_speaks_of_no_key(headers: dict[str, str]) -> None
     body = b"<!DOCTYPE html><html><head><title>Just a moment</title>"
     fault = refusals.from_reply(403, {}, body, httpx.Request("POST", URL, headers=headers))[0]
     assert fault.status is Status.NO_ACCESS
-    assert fault.fix.startswith("it may be that of a firewall in front of the server")
+    assert fault.fix.startswith("a firewall in front of the server may have sent this page")
 
 
 INSIDE: dict[str, tuple[str, int]] = {

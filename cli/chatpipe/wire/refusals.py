@@ -43,7 +43,7 @@ _PAGE_START = r"\ufeff?\s*(?:<\?xml[^<>]*>\s*)?<(?:!doctype|html|head|body|title
 _WAYS_TO_A_KEY = ("pass --key-file FILE", "--key-command CMD", "--key-env NAME")
 _WRONG_URL = "check the base URL"
 _WANTS_TLS = "write https:// in the base URL"
-_FIREWALL = "it may be that of a firewall in front of the server: check the base URL and the network"
+_FIREWALL = "a firewall in front of the server may have sent this page: check the base URL and the network"
 _OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
 # A usual base URL, with the route of completions, of models, or of one of these.
 _USUAL_PATH = r"/v1(?:/chat/completions|/[a-z]+(?:/[^/]+)?)$"
