@@ -13,12 +13,12 @@ from chatpipe.errors import ChatpipeError, ReplyTooLong, Status
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.line_record import LineRecord
+from chatpipe.options.engines import JOB_ENGINE
 from chatpipe.options.outcomes import OK, OUTCOMES, Outcome, is_accepted
 from chatpipe.options.output import Format
 from chatpipe.response import judge
 from chatpipe.response.completion import is_plain_text
 from chatpipe.response.result_line import (
-    BY_JOBS,
     LineError,
     Metadata,
     ResultLine,
@@ -183,7 +183,7 @@ class ResultBuilder:
     def _has_calls_left(self, answer: Answer) -> bool:
         """Return True for a job's answer whose calls another engine would have run."""
         has_tools = self._rules is not None and self._rules.tools is not None
-        return has_tools and answer.engine == BY_JOBS
+        return has_tools and answer.engine == JOB_ENGINE
 
     def _of_fault(
         self, item: Item, fingerprint: str, answer: Answer, fault: ChatpipeError, latency_s: float
@@ -260,7 +260,7 @@ class ResultBuilder:
             metadata.fingerprint,
             metadata.earlier_usage,
             metadata.server,
-            metadata.engine == BY_JOBS,
+            metadata.engine == JOB_ENGINE,
             bool(metadata.failed_tools),
             is_plain,
         )

@@ -17,6 +17,7 @@ from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.run_resources import RunResources
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.stop import Stop, StopRules
+from chatpipe.options.engines import CLUSTER_ENGINE
 
 _WINDOW_PER_JOB = 4
 # A run that ends earlier needs no notice of its first failure.
@@ -94,7 +95,7 @@ class Session:
     def _result_builder(self) -> ResultBuilder:
         spec, names = self._spec, self._spec.server_names
         server = names[0] if len(names) == 1 else None
-        engine = "ray" if spec.options.engine.is_cluster else None
+        engine = CLUSTER_ENGINE if spec.options.engine.is_cluster else None
         return ResultBuilder(
             spec.allow, spec.run_format.properties, self._resources.rules, server=server, engine=engine
         )

@@ -15,7 +15,7 @@ from chatpipe.cluster.stand_in_keys import with_stand_in_key
 from chatpipe.cluster.terms import private_terms, public_terms
 from chatpipe.cluster.workers import ClusterWords, Workers
 from chatpipe.errors import BadConfiguration
-from chatpipe.options.run import is_cluster_address
+from chatpipe.options.engines import is_cluster_address
 from chatpipe.server.server import Server
 from chatpipe.server.variables import variable
 from chatpipe.system.console import Console

@@ -25,11 +25,11 @@ from chatpipe.flags.types import (
     under,
     word_list,
 )
+from chatpipe.options.engines import CLUSTER_ENGINE, ENGINES, JOB_ENGINE, EngineOptions, is_cluster_address
 from chatpipe.options.jobs import JobWaits
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
 from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions
 from chatpipe.options.run import (
-    EngineOptions,
     HaltRule,
     InputOptions,
     Jobs,
@@ -38,7 +38,6 @@ from chatpipe.options.run import (
     RunLimits,
     RunOptions,
     SharedLimits,
-    is_cluster_address,
 )
 from chatpipe.wire.retry import BUSY, statuses_text
 
@@ -295,15 +294,12 @@ _row_report = option_group(
 )
 
 
-_ENGINES = ("local", "batch-api", "ray")
-
-
 class _EngineType(OneOf):
     """The name of an engine; after that of a cluster its address may stand: `ray:head:6379`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         name, colon, address = str(value).partition(":")
-        if name == "ray" and colon:
+        if name == CLUSTER_ENGINE and colon:
             if not is_cluster_address(address):
                 self.fail("the address of a cluster is HOST:PORT", param, ctx)
             return value
@@ -319,7 +315,7 @@ def _read_engine(
     no_wait: bool,
 ) -> EngineOptions:
     name, _, address = engine.partition(":")
-    if name != "batch-api":
+    if name != JOB_ENGINE:
         given = {
             "--job-lines": job_lines is not None,
             "--max-wait": max_wait_s is not None,
@@ -338,7 +334,7 @@ _engine = option_group(
     [
         _batch_option(
             "--engine",
-            type=_EngineType(_ENGINES),
+            type=_EngineType(ENGINES),
             metavar="local|batch-api|ray[:HOST:PORT]",
             default=_DEFAULTS.engine.name,
             daily=True,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.engines import EngineOptions
 from chatpipe.options.files import FileUse, optional_uses
-from chatpipe.options.jobs import JobWaits
 from chatpipe.options.output import FormatOptions
 from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.server import RetryPolicy
@@ -99,37 +99,6 @@ class RunLimits(NamedTuple):
     max_total_tokens: int | None = None
     max_cost: float | None = None
     prices: str | None = None
-
-
-class EngineOptions(NamedTuple):
-    """The engine that answers the requests of a run: `local`, `batch-api` or `ray`.
-
-    waits are those for jobs of the Batch API, job_lines is the largest number of lines of one, None for that
-    of the provider. With creates_only the run ends once they are created.
-    address names a cluster, None if it is not given.
-    """
-
-    name: str = "local"
-    waits: JobWaits = JobWaits()
-    creates_only: bool = False
-    job_lines: int | None = None
-    address: str | None = None
-
-    @property
-    def is_jobs(self) -> bool:
-        """True if jobs at the provider answer the requests."""
-        return self.name == "batch-api"
-
-    @property
-    def is_cluster(self) -> bool:
-        """True if workers of a cluster send the requests."""
-        return self.name == "ray"
-
-
-def is_cluster_address(text: str) -> bool:
-    """True for HOST:PORT, and for `auto`. Ray itself takes `local`, too, and would start a cluster."""
-    host, _, port = text.rpartition(":")
-    return text == "auto" or (bool(host) and "/" not in host and port.isascii() and port.isdecimal())
 
 
 class ReportOptions(NamedTuple):

@@ -25,11 +25,11 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.line_record import LineRecord
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.engines import JOB_ENGINE
 from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.response import judge
 from chatpipe.response.usage import Usage, spent_usage
 
-BY_JOBS = "batch-api"  # the engine of answers that jobs of the Batch API gave
 # Of a reply that was cut off at its limit there may be nothing to read.
 _HAS_CHOICES = PAID - {Outcome.truncated}
 
@@ -172,7 +172,7 @@ class ResultLine:
     @property
     def is_of_job(self) -> bool:
         """True for an answer of the Batch API, which has a price of its own."""
-        return self._metadata().get("engine") == BY_JOBS
+        return self._metadata().get("engine") == JOB_ENGINE
 
     @property
     def earlier_usage(self) -> tuple[Value, ...]:
@@ -251,7 +251,7 @@ class ResultLine:
 def metadata_of_job(server: str, ended_at: float) -> dict[str, Value]:
     """The value of `chatpipe` in a Batch API line. ended_at is the end of its job, 0 if nobody knows it."""
     at = {"at": timestamp(ended_at)} if ended_at else {}
-    return {**at, "server": server, "engine": BY_JOBS}
+    return {**at, "server": server, "engine": JOB_ENGINE}
 
 
 # The metadata of a line that a provider made: it was sent once, and nobody knows the rest.

@@ -22,7 +22,7 @@ from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import LOST, ProviderJob, lost_job
 from chatpipe.jobs.part_record import OF_RUN, PartRecord
 from chatpipe.jobs.submission import Submission, SubmitTerms
-from chatpipe.options.run import EngineOptions
+from chatpipe.options.engines import EngineOptions
 
 _NOT_FOUND = 404
 

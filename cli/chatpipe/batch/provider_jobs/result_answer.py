@@ -14,9 +14,9 @@ from chatpipe.errors import SomeFailed, Status, TryLater
 from chatpipe.exchange import run_without_loop
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
+from chatpipe.options.engines import JOB_ENGINE
 from chatpipe.response.assemble import within_limits
 from chatpipe.response.body_form import is_usual
-from chatpipe.response.result_line import BY_JOBS
 from chatpipe.system import secrets
 from chatpipe.wire.answer import Answer, NullReceiver
 from chatpipe.wire.key_filter import answer_without_secrets, may_need_filter, read_without_secrets
@@ -30,7 +30,7 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request, at
     response: Any = record.get("response")
     body: Any = response.get("body") if isinstance(response, dict) else None
     if body is not None and response.get("status_code") == 200 and _is_usual(body):
-        answer = Answer(body, request_id=_request_id(response), engine=BY_JOBS, at=at)
+        answer = Answer(body, request_id=_request_id(response), engine=JOB_ENGINE, at=at)
         return answer_without_secrets(answer)[0] if may_need_filter(body, line) else answer
     status = None if body is None else response.get("status_code")
     if not isinstance(status, int) or not 100 <= status <= 599:
@@ -44,7 +44,7 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request, at
     answer, _, _ = run_without_loop(read_without_secrets(reply, headers, request, NullReceiver()))
     if isinstance(answer.fault, TryLater):
         answer.fault.fix = "run the same command again"  # the rate of this run does not matter
-    return answer._replace(engine=BY_JOBS, at=at)
+    return answer._replace(engine=JOB_ENGINE, at=at)
 
 
 def _is_usual(body: Any) -> bool:
