@@ -38,7 +38,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, Self
+
+TYPE_CHECKING = False  # as in typing, which --version does without
+if TYPE_CHECKING:
+    from typing import Any, Self
 
 
 class Status(IntEnum):

@@ -7,8 +7,7 @@ the names of its parameters only. To type checkers it is typing.NamedTuple itsel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as in typing, which the completion of names does without
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
 else:

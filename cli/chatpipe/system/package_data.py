@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os.path
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # as in typing, which the completion of names does without
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def read_package_data(module: str, name: str) -> bytes:
