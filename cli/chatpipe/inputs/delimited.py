@@ -14,7 +14,7 @@ from typing import Protocol
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.text_decoder import not_utf8, with_name
-from chatpipe.named_tuple import NamedTuple
+from chatpipe.line_record import LineRecord
 
 COMMA, TAB = ",", "\t"
 _QUOTE = b'"'
@@ -29,7 +29,7 @@ _UNESCAPED = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 csv.field_size_limit(MAX_LINE_BYTES)
 
 
-class Record(NamedTuple):
+class Record(LineRecord):
     """A record of CSV or TSV.
 
     source is its first line. fault says why the cells may not be the intended ones. verbatim holds the

@@ -21,6 +21,7 @@ from chatpipe.inputs.messages import not_json_input
 from chatpipe.inputs.place import MAX_LINE_BYTES, Source
 from chatpipe.inputs.text_decoder import BOM, with_name
 from chatpipe.inputs.values import NotJSON, Value, json_type
+from chatpipe.line_record import LineRecord
 from chatpipe.named_tuple import NamedTuple
 
 _LINE_FIELD = "line"
@@ -37,7 +38,7 @@ _JQ_SCALARS = "jq -c '..|scalars|{text: .}' FILE"
 _JQ_CELLS, _JQ_ARRAYS = "jq -r @csv FILE", "jq -r '.[]|@csv' FILE"
 
 
-class Row(NamedTuple):
+class Row(LineRecord):
     """A row of a table.
 
     source is its first line. number counts rows from 1. data is the row's own JSON text on one line;

@@ -46,7 +46,8 @@ def messages(completion: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
 
 def first_message(completion: Mapping[str, Value]) -> dict[str, Value]:
     """The message of the first choice; empty if there is none."""
-    return next(messages(completion), {})
+    in_order = sorted_by_index(choices(completion))
+    return as_object(as_object(in_order[0]).get("message")) if in_order else {}
 
 
 def choices(value: Mapping[str, Value]) -> list[Value]:

@@ -114,7 +114,7 @@ class RowReader:
         """The request of a row, or the fault that prevents it."""
         if row.fault is not None:
             return None, row.fault
-        if (taken := self._taken_field(row)) is not None:
+        if self._rules.unpacked and (taken := self._taken_field(row)) is not None:
             return None, BadInput(f"there is a field '{taken}'", place=row.source.place(), fix=_PREFIX)
         try:
             return self._template.body(row.fields), None

@@ -141,6 +141,7 @@ class CellRowsFormat(RunFormat):
         self._lines: CellLines = CsvLines() if self._is_csv else TsvLines()
         self._columns: Sequence[str] = ()
         self._positions: dict[str, int] = {}  # of the added fields
+        self._width = 0  # the number of cells, the added ones included
 
     def head(self) -> bytes:
         columns = self._rows.columns
@@ -151,6 +152,7 @@ class CellRowsFormat(RunFormat):
         self._columns = columns
         self._positions = {name: columns.index(name) for name in names if name in columns}
         self._positions |= {name: len(columns) + at for at, name in enumerate(new)}
+        self._width = len(columns) + len(new)
         head = self._rows.head if self._has_same_form else TableHead()
         if self._is_csv:
             self._lines = CsvLines(head.delimiter)
@@ -161,12 +163,10 @@ class CellRowsFormat(RunFormat):
     def row(self, result: Result) -> bytes:
         row = result.item.row
         assert row is not None
-        count = len(self._columns)
         texts = row.cells or [encodable(as_text(row.fields.get(name))) for name in self._columns]
-        cells = [*self._carried(texts, row.verbatim)[:count], *[""] * (count - len(texts))]
-        fields = self._answers.for_result(result)
-        cells += [""] * (max(self._positions.values()) + 1 - count)
-        for name, value in fields.items():
+        cells = list(self._carried(texts, row.verbatim)[: len(self._columns)])
+        cells += [""] * (self._width - len(cells))
+        for name, value in self._answers.for_result(result).items():
             cells[self._positions[name]] = self._cell(encodable(as_text(value)))
         return self._lines.line(cells)
 
