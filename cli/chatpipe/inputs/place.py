@@ -9,9 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from json import JSONDecoder
+from functools import cache
+from typing import TYPE_CHECKING
 
 from chatpipe.line_record import LineRecord
+
+if TYPE_CHECKING:
+    from json import JSONDecoder
 
 # Longer than any request that a server accepts, images included, and short enough for memory.
 MAX_LINE_BYTES = 256 << 20
@@ -84,8 +88,6 @@ def line_source(name: str, line: bytes, number: int) -> Source:
 
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-# Numbers stay strings: their values are not used, and int() rejects more than 4,300 digits.
-_DECODER = JSONDecoder(parse_int=str, parse_float=str)
 
 
 def pointer_of(path: Iterable[object]) -> str:
@@ -116,6 +118,14 @@ def locate(data: bytes, pointer: str) -> tuple[int, int]:
     except (IndexError, ValueError, RecursionError):  # ValueError: not JSON, or a number with too many digits
         pass
     return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
+
+
+@cache
+def _decoder() -> JSONDecoder:
+    """Numbers stay strings: their values are not used, and int() rejects more than 4,300 digits."""
+    from json import JSONDecoder  # --help imports this module, and needs no place
+
+    return JSONDecoder(parse_int=str, parse_float=str)
 
 
 def _skip(text: str, index: int) -> int:
@@ -170,7 +180,7 @@ def texts(text: str) -> Iterator[tuple[int, int]]:
     """
     position = _skip(text, 0)
     while position < len(text):
-        end = _DECODER.raw_decode(text, position)[1]
+        end = _decoder().raw_decode(text, position)[1]
         yield position, end
         position = _skip(text, end)
 
@@ -188,9 +198,9 @@ def _children(text: str, index: int) -> Iterator[tuple[str, int, int]]:
     while text[position] not in "}]":
         name = str(number)
         if bracket == "{":
-            name, position = _DECODER.raw_decode(text, position)
+            name, position = _decoder().raw_decode(text, position)
             position = _skip(text, _skip(text, position) + 1)  # the colon
-        end = _DECODER.raw_decode(text, position)[1]
+        end = _decoder().raw_decode(text, position)[1]
         yield name, position, end
         position = _skip(text, end)
         if text[position] == ",":
