@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_format import RunFormat, error_message
-from chatpipe.batch.tables.splice import set_fields
 from chatpipe.batch.tables.template import as_text
 from chatpipe.inputs import values
 from chatpipe.inputs.delimited import CsvDecoder, TsvDecoder
 from chatpipe.inputs.rows import CellRowDecoder, JsonRowDecoder, LineRowDecoder, RowDecoder, TableHead
+from chatpipe.inputs.splice import set_fields
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.options.outcomes import Outcome
 from chatpipe.options.output import FORMATS

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.batch.tables.splice import set_fields
+from chatpipe.inputs.splice import set_fields
 from support.parametrize import cases
 
 
