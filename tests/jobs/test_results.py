@@ -255,6 +255,19 @@ def test_a_result_names_its_server_and_the_end_of_its_job(line: bytes, kept: dic
     assert found["chatpipe"] == {"server": "http://h/v1", "engine": "batch-api"}
 
 
+def test_a_result_keeps_the_numbers_of_the_provider() -> None:
+    """Also if it has a member of this name already."""
+    written: list[bytes] = []
+    start, end = b'{"custom_id":"a","seed":123456789012345678901234567890,"x":1.50e+3,', b'"y":-0.0}'
+    spool = Spool(Room(1 << 30))
+    spool.write(start + b'"chatpipe":{"z":1},' + end)
+    job = ProviderJob("batch_1", "completed", {})
+    results = MergedResults([JobFiles(job, [spool], LineReasons(job))], "http://h/v1", print)
+    results.write_as_they_come(written.append)
+    facts = b'"chatpipe":{"server":"http://h/v1","engine":"batch-api"},'
+    assert written == [start + facts + end + b"\n"]
+
+
 def test_results_as_they_come() -> None:
     found, counts, _ = merged([result("c"), result("a")], [result("d", 400)], total=5)
     assert [line["custom_id"] for line in found] == ["c", "a", "d"]

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from chatpipe.errors import quantity
 from chatpipe.inputs import values
+from chatpipe.inputs.splice import set_fields
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.line_reasons import LineReasons
@@ -123,7 +124,9 @@ class MergedResults:
     def _line(self, found: _Found) -> bytes:
         line = found.spool.read(found.start, found.end - found.start)
         if secrets.are_known() and self._may_need_filter(line, is_good=found.is_good):
-            line = values.dumps(self._without_secrets(values.loads(line), is_good=found.is_good))
+            record = values.loads(line)
+            clean = self._without_secrets(record, is_good=found.is_good)
+            line = line if clean == record else values.dumps(clean)
         return _with_origin(line, found.origin) + b"\n"
 
     def _may_need_filter(self, line: bytes, *, is_good: bool) -> bool:
@@ -161,9 +164,9 @@ class MergedResults:
 
 
 def _with_origin(line: bytes, origin: bytes) -> bytes:
-    """A result with JSON as its member `chatpipe`, and otherwise as it is."""
+    """A result with JSON as its member `chatpipe`, and otherwise as it is, byte by byte."""
     if _METADATA in line:  # perhaps as a member already
-        return values.dumps({**values.loads(line), "chatpipe": values.loads(origin)})
+        return set_fields(line, values.loads(line), {"chatpipe": values.loads(origin)})
     return b'%b,"chatpipe":%b}' % (line.rstrip()[:-1], origin)
 
 
