@@ -217,3 +217,16 @@ def test_words_that_cannot_work(server: Running, words: tuple[str, ...], status:
     assert asked.status == status
     assert message in asked.stderr.decode()
     assert asked.stderr.count(b"\n") == 1 or "-v" in words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("jobs", "list"), ("batch", "--journal", "j", "--engine", "batch-api", "--poll", "0.01", "-m", "m")],
+    ids=lambda words: words[0],
+)
+def test_the_way_without_a_key_is_one_with_a_batch_api(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with serving("--batch-life", "1") as server:
+        refused = run(*words, stdin=b'"a"', cwd=tmp_path)
+        assert refused.status == 77
+        assert b", or try the --base-url of a chatpipe serve, which needs none\n" in refused.stderr
+        assert run(*words, "--base-url", server.url, stdin=b'"a"', cwd=tmp_path).status == 0

@@ -55,7 +55,7 @@ class RunSpec(NamedTuple):
 
     @property
     def server_options(self) -> ServerOptions:
-        return self.draft.options.server
+        return self.draft.options.server._replace(uses_jobs=self.options.engine.is_jobs)
 
     @property
     def endpoint(self) -> Endpoint:

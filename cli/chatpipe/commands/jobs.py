@@ -47,4 +47,4 @@ def jobs(
 
     command = JobsCommand(action, operands, jobs, server)
     out = Console(console)
-    return command.run(Connections(server, retry, out, os.environ), out)
+    return command.run(Connections(server._replace(uses_jobs=True), retry, out, os.environ), out)

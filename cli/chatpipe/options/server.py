@@ -94,7 +94,8 @@ class ExchangeLimits(NamedTuple):
 class ServerOptions(NamedTuple):
     """The connection options as given on the command line. None or empty means not given.
 
-    Of several keys the first counts. They are in the order of the table keys.KEY_WAYS.
+    Of several keys the first counts. They are in the order of the table keys.KEY_WAYS. uses_jobs is true for
+    the Batch API, which the built-in model does not have.
     """
 
     profile: str | None = None
@@ -109,6 +110,7 @@ class ServerOptions(NamedTuple):
     client_key: str | None = None
     insecure: bool = False
     limits: ExchangeLimits = ExchangeLimits()
+    uses_jobs: bool = False
 
     @property
     def stdin_claims(self) -> list[tuple[str, str]]:

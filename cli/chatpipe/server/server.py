@@ -127,6 +127,8 @@ def with_key(
         return Server(endpoint, endpoint.headers, None, options)
     proxy = proxy_for(endpoint.base_url, options.proxy, environ)
     allow_http = options.allow_http or endpoint.profile.allow_http
+    if key is None and _lacks_key(endpoint):
+        raise _no_key(endpoint, uses_jobs=options.uses_jobs)
     headers = _add_key(endpoint, key, allow_http=allow_http, proxy=proxy)
     place = proxy_place(endpoint.base_url, options.proxy, environ)
     return Server(endpoint, headers, proxy, options, key, proxy_place=place)
@@ -144,8 +146,6 @@ def _add_key(endpoint: Endpoint, key: FoundKey | None, *, allow_http: bool, prox
     auth = _auth_header(endpoint, key)
     names = {name.lower() for name, _ in endpoint.headers}
     has_credentials = not names.isdisjoint(_CREDENTIALS)
-    if key is None and not has_credentials and endpoint.needs_key and not is_loopback_url(url):
-        raise _no_key(endpoint)
     secret = "the key" if key is not None or has_credentials else _secret_header(endpoint.headers)
     if secret and url.scheme == "http" and not allow_http:
         refuse_plain_http(secret, url, proxy)
@@ -164,8 +164,15 @@ def _auth_header(endpoint: Endpoint, key: FoundKey | None) -> AuthHeader | None:
     return form
 
 
-def _no_key(endpoint: Endpoint) -> NoAccess:
-    ways = [*endpoint.ways_to_a_key, f"or try -p {ECHO.name}, which needs none"]
+def _lacks_key(endpoint: Endpoint) -> bool:
+    """Return True for a server that refuses every request without a key, and none of its headers has one."""
+    has_credentials = any(name.lower() in _CREDENTIALS for name, _ in endpoint.headers)
+    return endpoint.needs_key and not has_credentials and not is_loopback_url(urlsplit(endpoint.base_url))
+
+
+def _no_key(endpoint: Endpoint, *, uses_jobs: bool) -> NoAccess:
+    keyless = "the --base-url of a chatpipe serve" if uses_jobs else f"-p {ECHO.name}"
+    ways = [*endpoint.ways_to_a_key, f"or try {keyless}, which needs none"]
     url = redact.url(endpoint.server_url or endpoint.base_url)
     return NoAccess(f"no API key for '{url}'", fix=", ".join(ways))
 
