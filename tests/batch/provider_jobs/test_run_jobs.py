@@ -475,6 +475,27 @@ def test_a_job_of_many_lines_is_known_by_a_sample(
     assert (status, f"{job['id']} has lines of this run" in words) == (2, True)
 
 
+def test_a_refused_run_keeps_what_it_has_collected(harness: Callable[..., JobHarness]) -> None:
+    """The next one may be refused, too, and the provider does not keep results for ever."""
+    made = harness(batch_life=BatchLife(polls=9))
+    made.write([0])
+    made.run("--no-wait")
+    own = made.journal.rename(made.folder / "own")
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    made.write([2, 3])
+    made.run("--no-wait")
+    made.journal.unlink()
+    assert (made.run("--no-wait")[0], made.journal.exists()) == (2, False)
+    own.rename(made.journal)
+    made.write([0, 2, 3])
+    for _ in range(2):
+        assert made.run()[0] == 2
+    assert sum(call.endswith("/content") for call in made.provider.calls) == 1
+    made.write([0])
+    assert (made.run(), made.answers(), len(paid(made.provider))) == ((0, ""), ["say 0"], 3)
+
+
 def test_a_copy_of_the_journal_and_one_without_open_jobs_are_reused(
     harness: Callable[..., JobHarness],
 ) -> None:

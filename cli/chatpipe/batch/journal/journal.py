@@ -94,6 +94,7 @@ class Journal:
         self._reserve = DiskReserve(path)
         self._lines_with_room = 0
         self._largest = largest_file()
+        self._is_new = not os.path.lexists(path)
         self._fd = _open_locked(path, mode)
         remove_abandoned(path)
         try:
@@ -178,8 +179,8 @@ class Journal:
     def close(self) -> None:
         """Keep the journal and release its lock. May be called again.
 
-        If somebody removed the file during the run, it is written again. Raises CannotWrite if the
-        answers cannot be kept.
+        A new one in which nothing was recorded is removed. If somebody removed the file during the run, it is
+        written again. Raises CannotWrite if the answers cannot be kept.
         """
         if self._fd < 0:
             return
@@ -189,6 +190,8 @@ class Journal:
             self.sync()
             if not is_current_entry(self.path, self._fd):
                 self._rescue()
+            elif self._is_new and os.fstat(self._fd).st_size == len(_HEADER):
+                os.unlink(self.path)
         except OSError as error:
             raise self._failure("cannot read the journal", error) from error
         finally:

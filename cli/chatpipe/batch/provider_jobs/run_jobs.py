@@ -16,7 +16,7 @@ from chatpipe.batch.provider_jobs.job_parts import NO_PART, JobParts
 from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tally import OpenCounts
-from chatpipe.errors import ChatpipeError, Interrupted, Unreachable
+from chatpipe.errors import ChatpipeError, Interrupted, Unreachable, UsageFault
 from chatpipe.system.signals import interruptible
 
 
@@ -75,6 +75,9 @@ class RunJobs:
             if self.records.open_records():  # the server may be gone for good
                 fault.fix += ", or give the jobs up with another --journal"
             raise
+        except UsageFault:  # the run is refused, and the next one may be, too
+            self._keep_results(lifecycle)
+            raise
         return parts.items.read(None if lifecycle.late is None else self._left_out(parts, lifecycle))
 
     def _collect_if_possible(self, lifecycle: JobLifecycle) -> None:
@@ -129,8 +132,7 @@ class RunJobs:
         """
         if self.lifecycle is None:
             return fault
-        self._keep_unused(self.lifecycle)
-        self.lifecycle.finish()
+        self._keep_results(self.lifecycle)
         if fault is not None and not self.is_engine:
             ways = self.lifecycle.open_jobs.ways_out(in_reach=self._is_in_reach)
             fault.fix += f", {ways}" if ways else ""
@@ -140,14 +142,15 @@ class RunJobs:
             fault = left_out or self.lifecycle.late or fault
         return fault
 
-    def _keep_unused(self, lifecycle: JobLifecycle) -> None:
-        """Record the answers for lines that are no longer in the input: they were paid for."""
+    def _keep_results(self, lifecycle: JobLifecycle) -> None:
+        """Take note that jobs were collected, and record the answers to lines that this run does not have."""
         server = self._spec.server_names[0]
         builder = ResultBuilder(frozenset(), self._spec.run_format.properties, server=server)
         for fingerprint, found in lifecycle.results.unused():
             if found.answer.fault is None:
                 item = Item(0, fingerprint, None)
                 self._store.keep(builder.of_answer(item, fingerprint, found.answer, found.latency_s))
+        lifecycle.finish()
 
     @property
     def needs_journal(self) -> bool:
