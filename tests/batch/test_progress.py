@@ -299,6 +299,7 @@ class Paused(RateLimiter):
     {
         "a long pause, once": ("none", (56.0, 51.0, 57.0), ["56"]),
         "a short pause": ("none", (4.5, 0.0), []),
+        "one of five seconds that has begun": ("none", (4.6, 0.0), ["5"]),
         "one that is more than twice as long": ("none", (6.0, 0.0, 12.0, 12.1), ["6", "13"]),
         "a bar shows it": ("bar", (56.0,), []),
     },

@@ -20,8 +20,9 @@ from chatpipe.system.status_line import StatusLine
 # A run that ends earlier shows no bar: it would only flash.
 _DELAY_S = 0.2
 _BAR_S = 0.1
-# Without a bar, a pause that goes on for longer than this is reported.
+# Without a bar, a pause that is longer than this is reported, soon after it begins.
 _LONG_PAUSE_S = 5.0
+_LOOK_S = 0.5
 
 
 class ProgressOptions(NamedTuple):
@@ -106,7 +107,7 @@ class Progress:
             await asyncio.sleep(1)
             self._write()
         while self._rate is not None:
-            await asyncio.sleep(_LONG_PAUSE_S)
+            await asyncio.sleep(_LOOK_S)
             self._note_pause(self._rate.pause_left(time.monotonic()), self._rate.pause_reason)
 
     def close(self) -> None:
@@ -141,7 +142,7 @@ class Progress:
             self._tally.servers.note_states(self._states())
 
     def _note_pause(self, left_s: float, reason: str) -> None:
-        if left_s > max(_LONG_PAUSE_S, 2 * self._noted_s):
+        if left_s > max(_LONG_PAUSE_S - _LOOK_S, 2 * self._noted_s):
             self._noted_s = left_s
             self._note(f"nothing is sent for another {math.ceil(left_s)} s: {reason}")
 
