@@ -121,9 +121,7 @@ def test_a_wait_beyond_the_longest_pause_ends_the_run() -> None:
     assert done.status == 75
     assert len(done.requests) == 3
     assert done.outcomes == ["ok"] * 3
-    said = (
-        b"chatpipe: the server has paused this run for 86400 s: no requests left: wait, or raise --max-pause"
-    )
+    said = b"chatpipe: the pauses of this run add up to 86400 s: no requests left: wait, or raise --max-pause"
     assert done.stderr.startswith(said)
 
 

@@ -328,7 +328,7 @@ def test_the_success_that_leaves_nothing_does_not_forgive_its_own_pause() -> Non
     assert pace.pause_fault(86400) is None
     fault = pace.pause_fault(600)
     assert fault is not None
-    assert fault.what == "the server has paused this run for 86400 s: no requests left"
+    assert fault.what == "the pauses of this run add up to 86400 s: no requests left"
 
 
 @pytest.mark.parametrize("status", [0, 400, 500])

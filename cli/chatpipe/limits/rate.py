@@ -227,7 +227,7 @@ class RateLimiter:
         """The fault of a run that may pause for max_pause_s in a row, once its pauses are longer."""
         if self.paused_s <= max_pause_s:
             return None
-        what = f"the server has paused this run for {self.paused_s:.0f} s: {self.pause_reason}"
+        what = f"the pauses of this run add up to {max(1.0, self.paused_s):.0f} s: {self.pause_reason}"
         return PausedTooLong(what, fix="wait, or raise --max-pause")
 
     def pause(self, until: float, now: float, reason: str) -> None:
