@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import traceback
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -248,13 +249,18 @@ def test_a_401_behind_the_end_of_the_command_has_its_reason_too() -> None:
         renewal.begin(renewal.key)
         assert renewal._reading is not None
         await asyncio.wait([renewal._reading])
-        answer, _ = await renewal.send(httpx.Request("POST", "http://h/v1"), send, refused)
+        for _ in range(3):
+            answer, _ = await renewal.send(httpx.Request("POST", "http://h/v1"), send, refused)
+            assert answer.fault is not None
+            depths.add(len(traceback.extract_tb(answer.fault.__traceback__)))
         return answer
 
     pacer: Any = SimpleNamespace(waits=RunWaits(), rate=SimpleNamespace(repeats=0))
     send: Any = None
+    depths: set[int] = set()  # of the tracebacks, which hold the requests
     fault = asyncio.run(late()).fault
     assert fault is not None
+    assert len(depths) == 1
     assert (fault.place, fault.what) == ("--key-command", "no new key after a 401: the key is empty")
 
 

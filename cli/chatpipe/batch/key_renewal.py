@@ -170,7 +170,7 @@ class KeyRenewal:
             key.first_success = key.first_success or asyncio.get_running_loop().create_future()
             await self._wait(key.first_success, attempts.deadline)
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(None)  # each raise adds to the one it has
         return self.begin(key)
 
     def _succeed(self, key: _Key) -> None:

@@ -111,7 +111,7 @@ class Workers:
                 self._changed = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._changed])
         if self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)  # each raise adds to the one it has
 
     def _start_once(self) -> None:
         if self._running is None:
@@ -131,7 +131,7 @@ class Workers:
         wants_new: see Parcel.
         """
         if self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)  # each raise adds to the one it has
         self._start_once()
         future: asyncio.Future[WorkerReply] = asyncio.get_running_loop().create_future()
         call = _Sent(next(self._numbers), template, deadline_s, body, wants_new, future)
