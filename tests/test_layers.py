@@ -310,6 +310,7 @@ WORLD: dict[str, dict[str, str]] = {
     "flags.model_name": {"environ": "hands it on"},
     "commands.completion": {"environ": "where scripts go"},
     "system.completion_scripts": {"os": "the folder of the script"},
+    "system.user_folders": {"os": "the home of a user without HOME"},
     "commands.man": {"environ": "hands it on", "open": "a page, where no program formats it"},
     "system.manual_pages": {
         "os": "becomes the program that shows a page",

@@ -55,6 +55,16 @@ def test_script_is_where_the_shell_looks(
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == [tmp_path / path]
 
 
+@pytest.mark.parametrize("home", ["", ".", "home"])
+def test_a_home_that_is_not_absolute_is_not_the_users(home: str, tmp_path: Path) -> None:
+    for arguments in (("completion", "--install", "zsh"), ("models", "-p", "echo", "--save")):
+        done = run(*arguments, env={"HOME": home}, cwd=tmp_path)
+        assert (done.status, done.stdout) == (78, b"")
+        assert done.stderr.endswith(b"is no absolute path: set it or XDG_DATA_HOME to one\n")
+        assert run(*arguments, env={"HOME": home, "XDG_DATA_HOME": str(tmp_path)}, cwd=tmp_path).status == 0
+    assert {each.name for each in tmp_path.iterdir()} == {"zsh", "chatpipe"}
+
+
 @pytest.mark.parametrize(("fpath", "lines"), [("", 4), ("/x:{folder}", 1)], ids=["unknown", "in FPATH"])
 def test_zsh_is_told_how_to_find_it(fpath: str, lines: int, tmp_path: Path) -> None:
     folder = tmp_path / ".local/share/zsh/site-functions"

@@ -10,21 +10,20 @@ import os
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
+from chatpipe.errors import BadConfiguration
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.identity import comparable_name, recorded_name
-from chatpipe.server.variables import variable
 from chatpipe.system.atomic import replace_whole
 from chatpipe.system.descriptor import cannot_write
+from chatpipe.system.user_folders import user_folder
 
 _NAME_BYTES = 200  # of a file system's 255, which a temporary file beside it has to fit into, too
 _MAX_BYTES = 4_000_000  # the shell waits while this is read
 
 
 def kept_path(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
-    """The path of the names of a server. Relative values of XDG_DATA_HOME do not count."""
-    folder = variable(environ, "XDG_DATA_HOME") or ""
-    if not os.path.isabs(folder):
-        folder = os.path.expanduser("~/.local/share")
+    """The path of the names of a server. Raises BadConfiguration if there is no home."""
+    folder = user_folder(environ, "XDG_DATA_HOME", ".local/share")
     name = quote(comparable_name(recorded_name(endpoint)), safe="")
     if len(name) > _NAME_BYTES:
         from hashlib import sha256  # no usual base URL is as long
@@ -36,7 +35,7 @@ def kept_path(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
 def keep(names: Iterable[str], endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     """Replace the names of a server, and return the path. Names with a line end are left out.
 
-    Raises CannotWrite.
+    Raises CannotWrite, and like kept_path().
     """
     path = kept_path(endpoint, environ)
     lines = [f"{name}\n" for name in names if name.splitlines() == [name]]
@@ -53,5 +52,5 @@ def kept_names(endpoint: Endpoint, environ: Mapping[str, str]) -> list[str]:
     try:
         with open(kept_path(endpoint, environ), "rb") as file:
             return file.read(_MAX_BYTES).decode("utf-8", "replace").splitlines()
-    except OSError:
+    except (OSError, BadConfiguration):
         return []

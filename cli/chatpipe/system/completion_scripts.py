@@ -13,9 +13,11 @@ from collections.abc import Collection, Mapping
 from chatpipe.errors import UsageFault
 from chatpipe.system.atomic import replace_whole
 from chatpipe.system.descriptor import cannot_write
+from chatpipe.system.user_folders import user_folder
 
 _NAMES = {"bash": "chatpipe", "zsh": "_chatpipe", "fish": "chatpipe.fish"}
 
+_OF_BASH = ("bash-completion", "completions")
 # The last one is that of Homebrew.
 _DATA_DIRS = "/usr/local/share:/usr/share:/opt/homebrew/share"
 
@@ -36,7 +38,7 @@ def choose_shell(
 def install_script(shell: str, script: str, environ: Mapping[str, str]) -> str:
     """Write the script, and return what to print: the path, and what a user has to add by hand.
 
-    Raises CannotWrite.
+    Raises CannotWrite, and BadConfiguration if there is no home.
     """
     folder = _script_folder(shell, environ)
     path = os.path.join(folder, _NAMES[shell])
@@ -63,14 +65,14 @@ def install_script(shell: str, script: str, environ: Mapping[str, str]) -> str:
 
 
 def _script_folder(shell: str, environ: Mapping[str, str]) -> str:
-    """The folder of a user's completion scripts. Relative values of XDG variables do not count."""
+    """The folder of a user's completion scripts. Relative values of the variables do not count."""
     if shell == "fish":
-        return os.path.join(_xdg(environ, "XDG_CONFIG_HOME", "~/.config"), "fish", "completions")
-    data = _xdg(environ, "XDG_DATA_HOME", "~/.local/share")
-    if shell == "zsh":
-        return os.path.join(data, "zsh", "site-functions")
-    chosen = environ.get("BASH_COMPLETION_USER_DIR") or os.path.join(data, "bash-completion")
-    return os.path.join(chosen.partition(":")[0], "completions")
+        return os.path.join(user_folder(environ, "XDG_CONFIG_HOME", ".config"), "fish", "completions")
+    chosen = environ.get("BASH_COMPLETION_USER_DIR", "").partition(":")[0]
+    if shell == "bash" and os.path.isabs(chosen):
+        return os.path.join(chosen, "completions")
+    data = user_folder(environ, "XDG_DATA_HOME", ".local/share")
+    return os.path.join(data, *(("zsh", "site-functions") if shell == "zsh" else _OF_BASH))
 
 
 def _has_bash_completion(environ: Mapping[str, str]) -> bool:
@@ -81,8 +83,3 @@ def _has_bash_completion(environ: Mapping[str, str]) -> bool:
         for folder in folders.split(":")
         if os.path.isabs(folder)
     )
-
-
-def _xdg(environ: Mapping[str, str], name: str, default: str) -> str:
-    named = environ.get(name, "")
-    return named if os.path.isabs(named) else os.path.expanduser(default)
