@@ -27,6 +27,11 @@ _TOO_MANY_FILES = "cannot open another file"
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
 _OUT_OF_MEMORY = "out of memory"
 _FREE_MEMORY = "free memory, or raise `ulimit -v`, and run the same command again"
+# As error_record() of system/console.py would make it. Its modules do not fit into memory.
+_RECORD_WITHOUT_MEMORY = (
+    '{"error":{"status":74,"type":"cannot_write","message":"TEXT","place":null,"http_status":null,'
+    '"request_id":null,"body":null}}'
+)
 _NO_THREAD = "can't start new thread"  # the words of a RuntimeError, which gives no error number
 # The words of the dynamic loader for a library that does not fit into memory, which has none either.
 _UNMAPPED = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")
@@ -90,12 +95,14 @@ def run(arguments: Sequence[str]) -> int:
         except Exception as unreported:
             if not _lacks_memory(error) and not _lacks_memory(unreported):
                 raise
-            return _report_without_memory()
+            return _report_without_memory(arguments)
 
 
-def _report_without_memory() -> int:
+def _report_without_memory(arguments: Sequence[str]) -> int:
     """Report on stderr that there is no memory even for the modules of a report. Returns the status."""
-    os.write(2, f"chatpipe: {_OUT_OF_MEMORY}: {_FREE_MEMORY}\n".encode())
+    text = f"{_OUT_OF_MEMORY}: {_FREE_MEMORY}"
+    record = _RECORD_WITHOUT_MEMORY.replace("TEXT", text)
+    os.write(2, f"{record if _wants_json(arguments) else f'chatpipe: {text}'}\n".encode())
     return 74  # Status.CANNOT_WRITE, whose module may be one of them
 
 
@@ -267,9 +274,19 @@ def _console_options(arguments: Sequence[str]) -> ConsoleOptions:
     """The form of a fault: --debug and --error-format, found without Click, which may be what failed."""
     from chatpipe.options.output import ConsoleOptions
 
-    words = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-    is_json = "--error-format=json" in words or ("--error-format", "json") in pairwise(words)
-    return ConsoleOptions(error_format="json" if is_json else "text", debug="--debug" in words)
+    error_format = "json" if _wants_json(arguments) else "text"
+    is_debug = "--debug" in _before_operands(arguments)
+    return ConsoleOptions(error_format=error_format, debug=is_debug)
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    words = _before_operands(arguments)
+    return "--error-format=json" in words or ("--error-format", "json") in pairwise(words)
+
+
+def _before_operands(arguments: Sequence[str]) -> Sequence[str]:
+    """The words before `--`, which may be options."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def _open_standard_descriptors() -> None:

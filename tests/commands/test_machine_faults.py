@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import runpy
 import sys
 
@@ -19,6 +20,7 @@ from chatpipe.errors import (
     Unreachable,
 )
 from chatpipe.server import stray_keys
+from chatpipe.system.console import error_record
 
 MEMORY = "free memory, or raise `ulimit -v`, and run the same command again"
 THREADS = "raise the limit that 'ulimit -u' shows, or free memory, and run the same command again"
@@ -78,6 +80,11 @@ def test_a_lack_of_memory_is_reported_without_more_of_it(
     monkeypatch.setattr(main, "_report", fail_again)
     assert main.run(["check"]) == Status.CANNOT_WRITE
     assert capfd.readouterr().err == f"chatpipe: out of memory: {MEMORY}\n"
+    assert main.run(["check", "--error-format", "json"]) == Status.CANNOT_WRITE
+    without_memory = capfd.readouterr().err
+    monkeypatch.undo()
+    usual = CannotWrite("out of memory", fix=MEMORY)
+    assert json.loads(without_memory) == {"error": error_record(usual)}
 
 
 def test_an_older_python_is_one_line(
