@@ -110,7 +110,7 @@ def test_an_image_is_recognised_by_its_bytes(
 )
 def test_another_file_is_no_image(file: Callable[[bytes], str], data: bytes) -> None:
     path = file(data)
-    with refused(BadInput, f"--image: '{path}' is not a PNG, JPEG, GIF or WebP image"):
+    with refused(BadInput, place="--image", what=f"'{path}' is not a PNG, JPEG, GIF or WebP image"):
         part("image", path)
 
 
@@ -143,7 +143,7 @@ def test_a_sound_is_recognised_by_its_bytes(file: Callable[[bytes], str], data: 
 )
 def test_another_file_is_no_sound(file: Callable[[bytes], str], data: bytes) -> None:
     path = file(data)
-    with refused(BadInput, f"--audio-file: '{path}' is not a WAV or MP3 file"):
+    with refused(BadInput, place="--audio-file", what=f"'{path}' is not a WAV or MP3 file"):
         part("audio", path)
 
 

@@ -23,6 +23,7 @@ from chatpipe.inputs.sources import SizeLimit, Sources
 from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.values import Value
 from chatpipe.options.prompt import Attachment, utf8_argument
+from chatpipe.request import media_ways
 
 _URLS = ("http://", "https://", "data:")
 _TEXT = "text/plain"
@@ -143,15 +144,22 @@ def _image_url(attachment: Attachment, sources: Sources) -> str:
     if is_url(attachment.value):
         return _passed_on(attachment)
     source = _read(attachment, sources)
-    return image_data_url(source.data, source.name, attachment.option)
+    if image_type(source.data) is None:
+        raise _wrong_kind(f"a {IMAGES} image", source, attachment)
+    return image_data_url(source.data, source.name)
 
 
-def image_data_url(data: bytes, name: str, place: str = "") -> str:
-    """The data: URL of an image. Raises BadInput at place for data that is not an image."""
+def image_data_url(data: bytes, name: str) -> str:
+    """The data: URL of an image. Raises BadInput for data that is not an image."""
     media_type = image_type(data)
     if media_type is None:
-        raise BadInput(f"'{name}' is not a {IMAGES} image", place=place)
+        raise BadInput(f"'{name}' is not a {IMAGES} image")
     return _data_url(media_type, data)
+
+
+def _wrong_kind(wanted: str, source: Source, attachment: Attachment) -> BadInput:
+    fix = "" if is_url(attachment.value) else media_ways.other_way(source)
+    return BadInput(f"'{source.name}' is not {wanted}", place=attachment.option, fix=fix)
 
 
 def _read(attachment: Attachment, sources: Sources) -> Source:
@@ -166,14 +174,10 @@ def _data_url(media_type: str, data: bytes) -> str:
 
 
 def _audio_format(source: Source, attachment: Attachment) -> str:
-    """`wav` or `mp3`, the only two the API names for input."""
-    data = source.data
-    if data.startswith(b"RIFF") and data[8:12] == b"WAVE":
-        return "wav"
-    # An ID3 tag, or the eleven sync bits of an MPEG frame of layer III.
-    if data.startswith(b"ID3") or (data[0] == 0xFF and data[1:2] and data[1] & 0xE6 == 0xE2):
-        return "mp3"
-    raise BadInput(f"'{source.name}' is not a WAV or MP3 file", place=attachment.option)
+    found = media_ways.sound_format(source.data)
+    if found is None:
+        raise _wrong_kind("a WAV or MP3 file", source, attachment)
+    return found
 
 
 def _document_type(source: Source, attachment: Attachment) -> str:
@@ -182,28 +186,22 @@ def _document_type(source: Source, attachment: Attachment) -> str:
         return media_type
     if data.startswith(b"PK\x03\x04"):
         return "application/zip" if b"[Content_Types].xml" not in data else _office_type(data)
-    if not _is_text(data):
+    if not media_ways.is_text(data):
         what = f"'{source.name}' is of no known type: not PDF, an image, an office document or UTF-8 text"
         raise BadInput(what, place=attachment.option, fix=_conversion(source, attachment.option))
     return _TEXT
 
 
 def _conversion(source: Source, option: str) -> str:
-    """The remedy for text that is compressed, or in another encoding; "" for other data."""
+    """The remedy for sounds and other images, for text that is compressed or in another encoding, or ""."""
     from chatpipe.inputs.text_decoder import conversion  # for errors only
 
+    if way := media_ways.other_way(source):
+        return way
     command = conversion(source.data, source.name)
     if not command or source.name == STDIN_NAME:
         return command and f"read it with {command} in front of the pipe"
     return f"send it with {command} | chatpipe ask {option} -"
-
-
-def _is_text(data: bytes) -> bool:
-    """True if data is UTF-8 without NUL, which is valid UTF-8 but occurs only in binary data."""
-    try:
-        return "\0" not in data.decode()
-    except UnicodeDecodeError:
-        return False
 
 
 def _office_type(data: bytes) -> str:
