@@ -579,6 +579,24 @@ def test_arguments_of_a_call_are_parsed_where_they_are_json(arguments: str, line
     assert whole(text, "tool-calls").stdout == line + "\n"
 
 
+@cases(
+    ("logprobs", "rows"),
+    {
+        "with alternatives": (
+            '{"tokens":["h","\\t"],"token_logprobs":[-0.5,null],"top_logprobs":[{"h":-0.5,"j":-2},null]}',
+            '0\t0\t"h"\t-0.5\t"h"\t-0.5\t"j"\t-2\n0\t1\t"\\t"\tnull\n',
+        ),
+        "without": ('{"tokens":["h"],"token_logprobs":[-1],"token_ids":[5]}', '0\t0\t"h"\t-1\n'),
+        "lists of other lengths": (
+            '{"tokens":["h"],"token_logprobs":[],"top_logprobs":[1,2]}',
+            '0\t0\t"h"\tnull\n',
+        ),
+    },
+)
+def test_logprobs_in_parallel_lists(logprobs: str, rows: str) -> None:
+    assert whole(body(choice(message('"a"'), logprobs=logprobs)), "logprobs").stdout == rows
+
+
 def test_logprobs_of_a_refusal_follow_and_of_each_choice() -> None:
     tokens = (
         '{"content":[{"token":"a","logprob":-1}],"refusal":[{"token":"b","logprob":-2,"top_logprobs":null}]}'

@@ -204,6 +204,8 @@ def test_log_probabilities_that_spell_a_key_are_left_out() -> None:
     whole = without_keys({"logprobs": {"content": tokens}}, [KEY])["logprobs"]["content"]
     assert [each["token"] for each in whole] == ["a ", "***", "", " b"]
     assert [each["bytes"] for each in whole] == [[97, 32], None, None, [32, 98]]
+    lists = {"tokens": [each["token"] for each in tokens], "token_logprobs": [-0.5] * 4}
+    assert without_keys(lists, [KEY]) == {**lists, "tokens": ["a ", "***", "", " b"]}
 
 
 def test_cut_key_is_replaced_at_the_end() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value, as_list, as_object
@@ -14,7 +15,8 @@ class LogprobsWriter(LinesWriter):
     """TSV: choice, position, token, logprob, then token and logprob of each alternative.
 
     Tokens are JSON strings, so a tab or a newline inside one cannot break a column. The tokens of a
-    refusal follow those of the content, and their positions continue the count.
+    refusal follow those of the content, and their positions continue the count. Together and servers of
+    text completions have parallel lists in place of the content.
     """
 
     def records(self, completion: Mapping[str, Value], body: bytes | None) -> Iterator[bytes]:
@@ -22,8 +24,23 @@ class LogprobsWriter(LinesWriter):
             logprobs = choice.get("logprobs") if isinstance(choice, dict) else None
             if isinstance(logprobs, dict):
                 tokens = [*as_list(logprobs.get("content")), *as_list(logprobs.get("refusal"))]
+                tokens = tokens or _from_parallel_lists(logprobs)
                 for position, token in enumerate(tokens):
                     yield _row([choice.get("index", number), position], token)
+
+
+def _from_parallel_lists(logprobs: Mapping[str, Value]) -> list[Value]:
+    """The tokens of `tokens`, `token_logprobs` and `top_logprobs`, of which the last has objects by token."""
+    names = ("tokens", "token_logprobs", "top_logprobs")
+    tokens, numbers, alternatives = (as_list(logprobs.get(name)) for name in names)
+    return [
+        {
+            "token": token,
+            "logprob": number,
+            "top_logprobs": [{"token": each, "logprob": value} for each, value in as_object(others).items()],
+        }
+        for token, number, others in zip_longest(tokens, numbers[: len(tokens)], alternatives[: len(tokens)])
+    ]
 
 
 def _row(cells: list[Value], token: Value) -> bytes:

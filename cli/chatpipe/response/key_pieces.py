@@ -49,8 +49,13 @@ def without_keys(value: Value, keys: Sequence[str], level: int = 0) -> Value:
 
 
 def _without_tokens(value: dict[str, Value], keys: Sequence[str]) -> dict[str, Value]:
-    """The value without the tokens that spell a key: `{"content": [{"token": "sk-"}, ...]}`."""
+    """The value without the tokens that spell a key: `{"content": [{"token": "sk-"}, ...]}`.
+
+    Or `{"tokens": ["sk-", ...]}`.
+    """
     for name, each in value.items():
+        if name == "tokens" and isinstance(each, list) and all(isinstance(token, str) for token in each):
+            value[name] = masked(each, keys)
         if isinstance(each, list) and each and all(isinstance(t, dict) and "token" in t for t in each):
             texts = [str(item["token"]) for item in each]
             clean = masked(texts, keys)
