@@ -327,6 +327,27 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "another server's tool": (
         "warning", "other-servers-tool", {"tools": [{"type": "browser_search"}]},
         "/tools/0/type", "is 'browser_search', and OpenAI takes function and custom only", OTHER),
+    "parameters that are an array": (
+        "warning", "parameters-of-another-type",
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
+        "/tools/0/function/parameters/type", "is 'array', and OpenAI takes the schema of an object only",
+        "make it a property of an object"),
+    "parameters of a legacy function that are a text": (
+        "warning", "parameters-of-another-type",
+        {"functions": [{"name": "f", "parameters": {"type": "string"}}]},
+        "/functions/0/parameters/type", "is 'string', and OpenAI takes the schema of an object only",
+        "make it a property of an object"),
+    "a strict function with other parameters": (
+        "warning", "beyond-strict-mode",
+        {"tools": [{"type": "function", "function": {
+            "name": "f", "strict": True,
+            "parameters": {"type": "object", "properties": {"a": {"type": "object"}}, "required": ["a"],
+                           "additionalProperties": False}}}]},
+        "/tools/0/function/parameters/properties/a", "strict mode wants 'additionalProperties': false",
+        "or leave 'strict' out"),
+    "an argument of SDKs": (
+        "warning", "key-of-another-api", {"extra_body": {"top_k": 5}},
+        "/extra_body", "is a key of other APIs", "put its members into the request"),
     "too many tools": (
         "warning", "too-many-tools", {"tools": [function(f"f{number}") for number in range(129)]},
         "/tools", "has 129 items, at most 128 allowed", "send fewer"),
@@ -493,6 +514,29 @@ LEFT_ALONE: dict[str, Change] = {
     "a name of a message with a space": said({"role": "user", "content": "x", "name": "Ann Lee"}),
     "a name of 64 characters": {"tools": [function("a-B_9" + "x" * 59)]},
     "another server's tool with a name of its own": {"functions": [{"name": "f"}], "function_call": "auto"},
+    "a strict function": {
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "f",
+                    "strict": True,
+                    "parameters": {
+                        "type": "object",
+                        "properties": {},
+                        "required": [],
+                        "additionalProperties": False,
+                    },
+                },
+            }
+        ]
+    },
+    "a function without parameters, and with odd ones": {
+        "tools": [
+            function("f"),
+            {"type": "function", "function": {"name": "g", "parameters": {"type": ["object", "null"]}}},
+        ]
+    },
     "a function and a custom tool": {"tools": [function("f"), {"type": "custom", "custom": {"name": "g"}}]},
     "no tool wanted, none there": {"tool_choice": "none"},
     "128 tools": {"tools": [function(f"f{number}") for number in range(128)]},

@@ -81,10 +81,11 @@ _OBJECTS = {
 # The members of a body in which there are such objects, messages with more than texts among them.
 KEYS_OF_OBJECTS = word_set("messages tools functions response_format") | _OBJECTS.keys()
 
-# Parameters of the Responses API, of Anthropic's, Gemini's and Ollama's own, and of text generation: servers
-# of this API ignore them, or refuse them.
+# Parameters of the Responses API, of Anthropic's, Gemini's and Ollama's own, of text generation and of SDKs:
+# servers of this API ignore them, or refuse them.
 _TOKENS = "did you mean 'max_completion_tokens'?"
 _SYSTEM = "put it into a system message"
+_MEMBERS = "put its members into the request"
 _OTHER_APIS = {
     "max_output_tokens": _TOKENS,
     "maxOutputTokens": _TOKENS,
@@ -100,6 +101,7 @@ _OTHER_APIS = {
     "input": "did you mean 'messages'?",
     "contents": "did you mean 'messages'?",
     "text": "did you mean 'response_format'?",
+    "extra_body": _MEMBERS,  # an argument of SDKs, which send its members
 }
 # The schema of a function, as Anthropic's API and MCP name it: without it the model knows no parameters.
 _SAME_KEYS = {"input_schema": "parameters", "inputSchema": "parameters"}

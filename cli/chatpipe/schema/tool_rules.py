@@ -104,6 +104,32 @@ def _other_servers_tool(body: Object) -> Iterator[Breach]:
             yield Breach(pointer, f"is {quote(kind)}, and OpenAI takes function and custom only")
 
 
+def _functions(body: Object) -> Iterator[tuple[str, Object]]:
+    """(pointer, function) for every definition of a function."""
+    for index, tool in objects(body.get("tools")):
+        yield f"/tools/{index}/function", as_object(tool.get("function"))
+    for index, function in objects(body.get("functions")):
+        yield f"/functions/{index}", function
+
+
+def _parameters_of_another_type(body: Object) -> Iterator[Breach]:
+    for pointer, function in _functions(body):
+        kind = as_object(function.get("parameters")).get("type", "object")
+        if isinstance(kind, str) and kind != "object":
+            what = f"is {quote(kind)}, and OpenAI takes the schema of an object only"
+            yield Breach(f"{pointer}/parameters/type", what)
+
+
+def _beyond_strict_mode(body: Object) -> Iterator[Breach]:
+    """The first part of each strict function that strict mode does not take."""
+    from chatpipe.schema.strict import lint  # few functions are strict
+
+    for pointer, function in _functions(body):
+        schema = as_object(function.get("parameters")) if function.get("strict") is True else {}
+        if schema and (found := lint(schema)):
+            yield Breach(f"{pointer}/parameters{found[0].pointer}", found[0].what)
+
+
 def _too_many_tools(body: Object) -> Iterator[Breach]:
     if isinstance(body["tools"], list) and len(body["tools"]) > 128:
         yield Breach("/tools", f"has {len(body['tools'])} items, at most 128 allowed")
@@ -140,6 +166,10 @@ TOOL_RULES = (
     Rule("duplicate-tool", "warning", ("tools", "functions"), _duplicate_tool, "give each its own name"),
     Rule("misspelt-tool-type", "error", ("tools",), _misspelt_tool_type, ""),
     Rule("other-servers-tool", "warning", ("tools",), _other_servers_tool, OTHER_SERVER),
+    Rule("parameters-of-another-type", "warning", ("tools", "functions"), _parameters_of_another_type,
+         "make it a property of an object"),
+    Rule("beyond-strict-mode", "warning", ("tools", "functions"), _beyond_strict_mode,
+         "or leave 'strict' out"),
     Rule("too-many-tools", "warning", ("tools",), _too_many_tools, "send fewer"),
     Rule("named-tool-missing", "error", ("tool_choice",), _named_tool_missing, "add it, or choose another"),
     Rule("tool-choice-without-tools", "warning", ("tool_choice", "parallel_tool_calls"),
