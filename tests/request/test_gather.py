@@ -138,6 +138,7 @@ def test_terminal_behind_a_system_message_is_read_as_well(given: Callable[..., G
 
 NO_PROMPT = ("no prompt: give one as an operand or on stdin", Status.USAGE)
 EMPTY_STDIN = ("<stdin>: stdin is empty: there is nothing to ask", Status.BAD_INPUT)
+BLANK_STDIN = ("<stdin>: stdin is blank: there is nothing to ask", Status.BAD_INPUT)
 IMAGE_URL = Attachment("image", "https://e.com/a.png", "--image")
 RESULT = RoleOption("--tool-result", "tool", "r", False, "c")
 
@@ -169,6 +170,8 @@ def test_no_prompt_is_needed_beside(
         "--no-stdin without a prompt": (words(read_stdin=False), PIPE, b"x", *NO_PROMPT),
         "empty pipe": (words(), PIPE, b"", *EMPTY_STDIN),
         "a newline alone": (words(), PIPE, b"\n", *EMPTY_STDIN),
+        "white space alone": (words(), PIPE, b" \n\n", *BLANK_STDIN),
+        "white space at -": (words("-"), PIPE, b"\t", *BLANK_STDIN),
         "- and nothing there": (words("-"), NULL, b"", *EMPTY_STDIN),
         "an empty operand": (words(""), NULL, b"", "PROMPT: the prompt is empty", Status.BAD_INPUT),
         "- and stdin closed": (

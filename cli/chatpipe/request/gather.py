@@ -203,13 +203,14 @@ def _prompt(
     text = "\n\n".join(part for part in (before, piped, after) if part)
     if text.startswith(("{", "[")) and not (prompt.words or prompt.role_options):
         _note_request(text, sources.stdin.notice)
-    if text:
+    if text and not text.isspace():
         return text
     if not _has_something_to_answer(prompt, rest_needs_answer):
         if piped is not None:
-            raise BadInput("stdin is empty: there is nothing to ask", place=STDIN_NAME)
+            what = "blank" if piped else "empty"
+            raise BadInput(f"stdin is {what}: there is nothing to ask", place=STDIN_NAME)
         raise UsageFault("no prompt", fix="give one as an operand or on stdin")
-    return None
+    return text or None
 
 
 def _note_request(text: str, note: Callable[[str], None]) -> None:
