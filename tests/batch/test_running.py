@@ -525,7 +525,7 @@ def test_limit_does_not_wait_for_the_rest_of_the_input() -> None:
 # Busy and broken servers
 
 
-class Busy:
+class BusyAtFirst:
     """So many requests are refused, at first; then all are answered."""
 
     def __init__(self, refused: int, refusal: bytes) -> None:
@@ -549,8 +549,8 @@ class Busy:
 def test_a_busy_server_pauses_the_whole_run_and_costs_no_attempt(
     status: int, headers: dict[str, str], pause_s: float
 ) -> None:
-    busy = Busy(4, error(status, "slow down", headers=headers))
-    done = batch("-j4", "--retries", "0", stdin=many(12), handler=busy)
+    handler = BusyAtFirst(4, error(status, "slow down", headers=headers))
+    done = batch("-j4", "--retries", "0", stdin=many(12), handler=handler)
     assert done.status == 0
     assert done.outcomes == ["ok"] * 12
     assert {each["chatpipe"]["attempts"] for each in done.records} == {1}
@@ -558,14 +558,14 @@ def test_a_busy_server_pauses_the_whole_run_and_costs_no_attempt(
     assert done.requests[4].at - done.requests[0].at >= pause_s
 
 
-def busy(seconds: str) -> Handler:
+def always_busy(seconds: str) -> Handler:
     """429 to every request, with this Retry-After."""
     return lambda _: error(429, "wait", headers={"retry-after": seconds})
 
 
 def test_the_longest_pause_ends_the_run() -> None:
     began = time.monotonic()
-    done = batch("-j2", "--max-pause", "2", stdin=many(50), handler=busy("3600"))
+    done = batch("-j2", "--max-pause", "2", stdin=many(50), handler=always_busy("3600"))
     assert done.status == 75
     assert len(done.requests) == 2
     assert time.monotonic() - began < PATIENCE_S
@@ -624,7 +624,7 @@ def test_a_deadline_counts_from_the_first_try(factor: int) -> None:
 @at_any_speed
 def test_a_deadline_holds_in_a_pause(factor: int) -> None:
     began = time.monotonic()
-    done = batch("--deadline", f"{0.5 * factor}", stdin=jsonl("a"), handler=busy("60"))
+    done = batch("--deadline", f"{0.5 * factor}", stdin=jsonl("a"), handler=always_busy("60"))
     assert (done.status, len(done.requests)) == (75, 1)
     assert time.monotonic() - began < 60
 
@@ -984,7 +984,7 @@ def test_a_long_wait_after_a_signal_is_explained_and_a_second_signal_ends_it(tmp
 
 
 def test_a_signal_while_waiting_for_a_pause_or_for_stdin_ends_the_run() -> None:
-    with started("--grace", "0.1", handler=busy("60"), bufsize=0) as (server, process):
+    with started("--grace", "0.1", handler=always_busy("60"), bufsize=0) as (server, process):
         process.send(jsonl("a"))
         server.until(lambda: server.requests and not server.busy)
         process.send_signal(signal.SIGTERM)

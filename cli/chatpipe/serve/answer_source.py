@@ -26,7 +26,7 @@ _NOT_RECORDED = ("HEAD", "OPTIONS")
 
 
 class AnswerSource:
-    """See the module. At least one of replay and upstream is given."""
+    """Answers in place of the model. At least one of replay and upstream is given."""
 
     def __init__(
         self,

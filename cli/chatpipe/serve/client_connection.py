@@ -76,7 +76,7 @@ class ConnectionOwner(Protocol):
 
 
 class ClientConnection(asyncio.BufferedProtocol):
-    """See the module. since is the loop's time of the last byte of an unfinished request, else None."""
+    """One connection. since is the loop's time of the last byte of an unfinished request, else None."""
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner = owner

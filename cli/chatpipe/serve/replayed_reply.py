@@ -74,7 +74,7 @@ class Replay:
 
 
 class ReplayedReply:
-    """See the module. It is the source of a ReplyPlan."""
+    """One recorded reply, the source of a ReplyPlan."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ _UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, http
 
 
 class UpstreamReply:
-    """See the module. It is the source of a ReplyPlan. faults are made in the whole body of a good reply."""
+    """The reply of the other server, the source of a ReplyPlan. faults are made in the body of a good one."""
 
     def __init__(
         self,

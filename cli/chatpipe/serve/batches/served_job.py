@@ -52,7 +52,7 @@ class JobServices(NamedTuple):
 
 
 class ServedJob:
-    """See the module."""
+    """One batch, which is worked on whenever a client looks at it."""
 
     def __init__(self, order: JobOrder, fate: JobFate, services: JobServices) -> None:
         self.order = order
