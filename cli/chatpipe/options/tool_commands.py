@@ -7,9 +7,10 @@ import re
 from chatpipe.errors import UsageFault
 from chatpipe.named_tuple import NamedTuple
 
-_QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+# Patterns are compiled when they are used: few calls have a command.
+_QUOTED = r"""(?s)\\.|'[^']*'|"(?:\\.|[^"\\])*\""""
 # Pipes, lists and redirections of a shell, as words of their own or at the end of one.
-_OPERATOR = re.compile(r"\|[|&]?|&&?|\S*;|\d*[<>]\S*|&>\S*")
+_OPERATOR = r"\|[|&]?|&&?|\S*;|\d*[<>]\S*|&>\S*"
 
 
 class ToolOptions(NamedTuple):
@@ -33,8 +34,9 @@ def split_command(command: str, place: str) -> list[str]:
     except ValueError as error:
         why = "a quote is not closed" if "quot" in str(error) else "nothing follows its last backslash"
         raise UsageFault(f"cannot be split into words: {why}", place=place) from error
-    operators = filter(_OPERATOR.fullmatch, _QUOTED.sub("q", command).split())
-    if (operator := next(operators, None)) is not None:
+    bare_words = re.sub(_QUOTED, "q", command).split()
+    operator = next((word for word in bare_words if re.fullmatch(_OPERATOR, word)), None)
+    if operator is not None:
         sign = re.sub(r"[^|&;<>]", "", operator)  # beside it there may be a key
         what = f"no shell runs the command, so '{sign}' would be no operator"
         raise UsageFault(what, place=place, fix="write sh -c 'COMMAND'")

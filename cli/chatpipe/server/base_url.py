@@ -13,9 +13,10 @@ from chatpipe.server.variables import variable
 
 # The placeholder in a base URL for the model of each request, as for deployments of Azure.
 MODEL = "{model}"
-_VARIABLES = re.compile(r"\{([A-Z][A-Z0-9_|]*)\}")
-_HOST_PART = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
-_VERSION = re.compile(r"v\d+")
+# Patterns are compiled when they are used: few base URLs have variables.
+_VARIABLES = r"\{([A-Z][A-Z0-9_|]*)\}"
+_HOST_PART = r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
+_VERSION = r"v\d+"
 
 
 def parse_base_url(base_url: str, place: str, note: Callable[[str], None]) -> SplitResult:
@@ -64,16 +65,16 @@ def expand(template: str, environ: Mapping[str, str]) -> str | None:
         name, found = _first_variable(match[1], environ)
         if not match.start():
             return _server_part(found, template[match.end() :])
-        if not _HOST_PART.fullmatch(found):
+        if not re.fullmatch(_HOST_PART, found):
             raise BadConfiguration("is no part of a host name", place=name, fix="correct it")
         return found
 
-    return _VARIABLES.sub(value, template)
+    return re.sub(_VARIABLES, value, template)
 
 
 def server_variable(template: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """The variable that a template begins with, and its value; empty texts for what is not there."""
-    match = _VARIABLES.match(template)
+    match = re.match(_VARIABLES, template)
     if match is None:
         return "", ""
     name, value = _first_variable(match[1], environ)
@@ -82,13 +83,13 @@ def server_variable(template: str, environ: Mapping[str, str]) -> tuple[str, str
 
 def missing_variables(template: str, environ: Mapping[str, str]) -> list[str]:
     """The variables of a template that are not set, each as `A` or `A or B`."""
-    names = _VARIABLES.findall(template)
+    names = re.findall(_VARIABLES, template)
     return [each.replace("|", " or ") for each in names if not _first_variable(each, environ)[1]]
 
 
 def used_variables(template: str, environ: Mapping[str, str]) -> list[str]:
     """The variables that expand() puts into a template."""
-    found = (_first_variable(each, environ)[0] for each in _VARIABLES.findall(template))
+    found = (_first_variable(each, environ)[0] for each in re.findall(_VARIABLES, template))
     return [name for name in found if name]
 
 
@@ -103,7 +104,7 @@ def _server_part(text: str, rest: str) -> str:
     url = re.split(r"[?#]", text if "://" in text else f"https://{text}", maxsplit=1)[0]
     scheme, _, address = url.partition("://")
     host, *segments = address.rstrip("/").split("/")
-    own = {each for each in rest.split("/") if each and not _VERSION.fullmatch(each)}
+    own = {each for each in rest.split("/") if each and not re.fullmatch(_VERSION, each)}
     end = next((at for at, each in enumerate(segments) if each in own), None)
     if end is None:
         whole = [each for each in segments if each]

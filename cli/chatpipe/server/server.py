@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Headers that carry a key to one provider or another.
 _CREDENTIALS = ("authorization", "api-key", "x-api-key")
 # A JSON Web Token, such as one of Microsoft Entra. No API key has this form. Source: RFC 7519.
-_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*\Z")
+_JWT = r"eyJ[\w-]+\.[\w-]+\.[\w-]*\Z"
 
 AroundTransport = Callable[[Callable[[], "httpx.AsyncBaseTransport"]], "httpx.AsyncBaseTransport"]
 
@@ -159,7 +159,7 @@ def _auth_header(endpoint: Endpoint, key: FoundKey | None) -> AuthHeader | None:
     form = endpoint.profile.auth_header
     if key is not None and key.source.auth is not None:
         return AUTH[key.source.auth]
-    if form is not None and form is not BEARER and key is not None and _JWT.match(key.text):
+    if form is not None and form is not BEARER and key is not None and re.match(_JWT, key.text):
         return BEARER
     return form
 

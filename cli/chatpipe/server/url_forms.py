@@ -23,13 +23,14 @@ from chatpipe.server.hosts import is_private
 COMPLETIONS = "/chat/completions"
 _ROUTE = ["chat", "completions"]
 _QUOTES = {'"': '"', "'": "'", "`": "`", "<": ">", "“": "”", "‘": "’"}  # noqa: RUF001
-_CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|\w[\w-]*(?:\.\w[\w-]*)*\.?)(?::\d*)?", re.ASCII)
+# Patterns are compiled when they are used: most calls name no base URL.
+_CONTROL = r"[\x00-\x20\x7f]"
+_NETLOC = r"(?a)(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|\w[\w-]*(?:\.\w[\w-]*)*\.?)(?::\d*)?"
 # `http:/h`, `https//h`, `http:h`: one slash or the colon is missing.
-_TORN_SCHEME = re.compile(r"(https?)(?::/?|//)(?=[^/:])", re.IGNORECASE)
-_TWO_SCHEMES = re.compile(r"https?:/*(?=https?:?//)", re.IGNORECASE)
-_ANY_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://|([htps]{2,7})(?=:/|//)", re.IGNORECASE)
-_VERSION = re.compile(r"v\d\w*")
+_TORN_SCHEME = r"(?i)(https?)(?::/?|//)(?=[^/:])"
+_TWO_SCHEMES = r"(?i)https?:/*(?=https?:?//)"
+_ANY_SCHEME = r"(?i)([a-z][a-z0-9+.-]*)://|([htps]{2,7})(?=:/|//)"
+_VERSION = r"v\d\w*"
 # A host of one label that is as long is a key or a slip. Keys of many providers begin with the other.
 _LONGEST_LABEL = 20
 _KEY_START = "sk-"
@@ -125,11 +126,11 @@ def unquoted(text: str) -> str:
 
 def _with_scheme(text: str) -> str:
     """The text with http:// or https:// in front."""
-    text = _TWO_SCHEMES.sub("", text, count=1)
-    text = _TORN_SCHEME.sub(r"\1://", text, count=1)
+    text = re.sub(_TWO_SCHEMES, "", text, count=1)
+    text = re.sub(_TORN_SCHEME, r"\1://", text, count=1)
     if text.lower().startswith(("http://", "https://")):
         return text
-    if match := _ANY_SCHEME.match(text):
+    if match := re.match(_ANY_SCHEME, text):
         rest = redact.url(f"//{text[match.end() :].lstrip(':/')}")
         what = f"'{match[1] or match[2]}' is not a scheme of a base URL"
         raise BadConfiguration(what, fix=f"write 'https:{rest}', or http: for a server without TLS")
@@ -172,14 +173,14 @@ def _split(text: str, given: str) -> SplitResult:
 def _parsed(text: str, given: str) -> SplitResult:
     """The parts of a text with a scheme, which faults show as given. Raises BadConfiguration."""
     # Check before parsing, because urlsplit silently drops tabs and line ends.
-    if _CONTROL.search(text) or not text.isascii():
+    if re.search(_CONTROL, text) or not text.isascii():
         what = "the base URL has a character that no URL has"
         raise BadConfiguration(what, fix="percent-encode it, and a host as xn--")
     url = _split(text, given)
     if url.username is not None or url.password is not None:
         what = "a base URL holds no user or password"
         raise BadConfiguration(what, fix="use --header-file or --key-file")
-    if not _NETLOC.fullmatch(url.netloc):
+    if not re.fullmatch(_NETLOC, url.netloc):
         raise url_refusals.unlike_url(given)
     return url._replace(fragment="")
 
@@ -201,7 +202,7 @@ def _without_repeats(segments: list[str]) -> list[str]:
     """The path without its end if that stands twice: /v1/v1, or a route after a route."""
     for length in range(len(segments) // 2, 0, -1):
         end = segments[-length:]
-        if segments[-2 * length : -length] == end and (_VERSION.fullmatch(end[-1]) or end[-2:] == _ROUTE):
+        if segments[-2 * length : -length] == end and (re.fullmatch(_VERSION, end[-1]) or end[-2:] == _ROUTE):
             return _without_repeats(segments[:-length])
     return segments
 
@@ -214,7 +215,7 @@ def without_route(segments: list[str], *, is_ollama: bool = False) -> list[str]:
         if segments[-len(route) :] == route:
             return segments[: -len(route)]
     before = segments[:-1]
-    if segments and segments[-1] in _SHORT and (not before or _VERSION.fullmatch(before[-1])):
+    if segments and segments[-1] in _SHORT and (not before or re.fullmatch(_VERSION, before[-1])):
         return before
     return [] if len(segments) == 1 and segments[0] in _PAGES_OF_SERVERS else segments
 
