@@ -229,7 +229,7 @@ def test_ends_as_a_server_that_is_busy_and_not_as_a_wrong_request(busy: int) -> 
 
 def test_all_are_named_in_the_help() -> None:
     helps = [option.help for option in batch.params if option.name == "max_pause"]
-    assert helps == ["Stop when pauses for 429, 498, 503, 520-529 exceed S seconds"]
+    assert helps == ["Stop when pauses for 429, 498, 503, 520-523, 525-529 exceed S seconds"]
 
 
 @pytest.mark.parametrize("status", [ADDED, 408, 409, 500, 502])

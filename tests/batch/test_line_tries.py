@@ -70,6 +70,7 @@ def tries_after(fault: ChatpipeError | None, failure: FailedAttempt | None) -> t
         "our time-out": (TryLater("gave up"), FailedAttempt(), Diagnosis.SPENT),
         "the server's": (TryLater("408", http_status=408), FailedAttempt(408), Diagnosis.SPENT),
         "a gateway's": (Unreachable("504", http_status=504), FailedAttempt(504), Diagnosis.SPENT),
+        "Cloudflare's": (Unreachable("524", http_status=524), FailedAttempt(524), Diagnosis.SPENT),
         "a stream that was cut": (BrokenAnswer("cut"), FailedAttempt(), Diagnosis.SPENT),
         "JSON that was cut": (BrokenAnswer("not JSON"), FailedAttempt(), Diagnosis.SPENT),
         "a page": (BrokenAnswer("not JSON"), None, Diagnosis.REFUSED),

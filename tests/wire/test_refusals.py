@@ -107,6 +107,7 @@ def test_a_proxy_that_only_carries_bytes_is_not_blamed(url: str, proxy: str) -> 
         (425, 75, "try again"),
         (498, 69, "the server is overloaded or starting, try later"),
         (520, 69, "the server is overloaded or starting, try later"),
+        (524, 69, "try later"),
         (529, 69, "the server is overloaded or starting, try later"),
         (530, 69, "try later"),
     ],

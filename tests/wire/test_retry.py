@@ -14,6 +14,7 @@ from chatpipe.wire.retry import (
     RetryAfter,
     backoff,
     decide,
+    is_busy,
     requested_delay,
     statuses_text,
 )
@@ -30,9 +31,18 @@ def decision(
     return decide(tries, failure, RetryPolicy(retries=retries), now=NOW, random=lambda: 0.0)
 
 
-@pytest.mark.parametrize("status", [None, 408, 409, 425, 429, 498, 500, 502, 503, 520, 529, 599])
+@pytest.mark.parametrize("status", [None, 408, 409, 425, 429, 498, 500, 502, 503, 520, 524, 529, 599])
 def test_a_passing_fault_is_retried(status: int | None) -> None:
     assert decision(status) == RetryAfter(0.5, server_requested=False)
+
+
+@pytest.mark.parametrize(
+    ("status", "busy"),
+    [(429, True), (503, True), (523, True), (525, True), (500, False), (504, False), (524, False)],
+)
+def test_a_time_out_of_a_gateway_does_not_make_the_server_busy(status: int, busy: bool) -> None:
+    """A busy server costs no try. A request that takes too long was paid for each time."""
+    assert is_busy(FailedAttempt(status)) is busy
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 410, 413, 422, 451])

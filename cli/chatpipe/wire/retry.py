@@ -14,8 +14,9 @@ from chatpipe.options.server import RetryPolicy
 
 # The server is too busy for every client, not for one request. A run pauses as a whole, shares the pause
 # through the pace file and counts no attempt; an adaptive concurrency steps down. 498 is Groq's, 529 that of
-# Anthropic and others, 520 to 527 are Cloudflare's for a server behind it.
-BUSY = frozenset({429, 498, 503, *range(520, 530)})
+# Anthropic and others, 520 to 527 are Cloudflare's for a server behind it. Its 524 is none: like 504, it says
+# that one request took longer than the proxy waits. That was paid for, and is likely to happen again.
+BUSY = frozenset({429, 498, 503, *range(520, 530)}) - {524}
 # Below 500, these concern one request: a time-out, a conflict, a replay of TLS early data.
 RETRYABLE = frozenset({408, 409, 425})
 # The header of a reply that comes from a recording. Nothing is waited for on its account.
@@ -121,7 +122,7 @@ def is_replayed(failure: FailedAttempt) -> bool:
 
 
 def statuses_text(statuses: Collection[int]) -> str:
-    """The statuses for people, with runs of them as one: `429, 498, 503, 520-529`."""
+    """The statuses for people, with runs of them as one: `429, 498, 503, 520-523`."""
     runs: list[list[int]] = []
     for status in sorted(statuses):
         if runs and status == runs[-1][-1] + 1:

@@ -22,7 +22,7 @@ from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
 
 _UNAUTHORIZED = 401
 # Time-outs: ours, which has no status, the server's and a gateway's.
-_TIME_OUTS = (None, 408, 504)
+_TIME_OUTS = (None, 408, 504, 524)
 
 
 class Diagnosis(Enum):
