@@ -27,6 +27,7 @@ from chatpipe.errors import Status
 from chatpipe.exchange import ExchangeContext, Hooks, completion_request, run_without_loop, sleep_without_loop
 from chatpipe.limits.call_pacer import CallPacer
 from chatpipe.limits.pace_file import PaceFile
+from chatpipe.limits.pacer import PacedAttempts
 from chatpipe.limits.run_pacer import RunPacer, RunWaits
 from chatpipe.limits.shared import open_shared
 from chatpipe.limits.tokens import TokenEstimator
@@ -38,6 +39,7 @@ from chatpipe.server.server import Server
 from chatpipe.system.console import Console
 from chatpipe.wire import refusals, retry
 from chatpipe.wire.answer import Answer
+from chatpipe.wire.retry import FailedAttempt
 from exchange.scripted import Receiver, error, event, piece, plain, stream, whole
 from support.parametrize import cases
 
@@ -240,6 +242,30 @@ def test_another_failure_concerns_its_request_only(status: int, tmp_path: Path) 
     assert sent.pacer.rate.paused_s == 0
     assert shared_pause_s(tmp_path / "pace") == 0
     assert stop_after(sent) is None
+
+
+@cases(
+    ("failure", "is_spent"),
+    {
+        "no reply": (FailedAttempt(), True),
+        "an error in 200": (FailedAttempt(headers={}), True),
+        "no connection": (FailedAttempt(is_unreached=True), False),
+        "an old connection that was closed": (FailedAttempt(has_lost_kept=True), False),
+        "refused": (FailedAttempt(429), False),
+        "failed": (FailedAttempt(500), False),
+    },
+)
+def test_an_attempt_without_a_reply_may_have_been_paid_for(failure: FailedAttempt, is_spent: bool) -> None:
+    spent: list[tuple[Any, int]] = []
+
+    def spend_lost(body: Any, size_bytes: int) -> None:
+        spent.append((body, size_bytes))
+
+    waits = RunWaits()
+    context = ExchangeContext(httpx.MockTransport(lambda _: whole()), waits.sleep, print)
+    pacer = RunPacer(context, waits, RunLimits(), None, TokenEstimator(), spend_lost)
+    pacer.decide(failure, PacedAttempts(pacer, BODY, 70))
+    assert spent == ([(BODY, 70)] if is_spent else [])
 
 
 # The order of attempts

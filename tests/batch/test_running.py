@@ -744,6 +744,14 @@ def test_a_budget_of_tokens_stops_the_run() -> None:
     assert b"--max-total-tokens" in done.stderr
 
 
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_budget_counts_a_try_that_may_have_been_paid_for(lost: int) -> None:
+    tries = itertools.count(1)
+    handler: Handler = lambda request: [Reset()] if next(tries) <= lost else answer(request)  # noqa: E731
+    done = batch("-j1", "--max-tokens", "2", "--max-total-tokens", "30", stdin=many(2), handler=handler)
+    assert (done.status, len(done.requests)) == ((7, 2) if lost else (0, 2))
+
+
 PRICES = b"[m]\ninput = 1_000_000\noutput = 2_000_000\n"
 
 

@@ -398,6 +398,17 @@ def test_a_line_that_may_call_tools_needs_room_for_a_second_turn() -> None:
     assert limited.spent_tokens == 12
 
 
+def test_an_attempt_without_a_reply_counts_as_it_was_estimated() -> None:
+    """Once, also if a part of an answer came."""
+    limited = budget(100, 1000)
+    assert limited.reserve(line(1)) is None
+    limited.spend_lost(line(1).body or {}, 40)
+    assert (limited.spent_tokens, limited.spent_cost) == (12, 10 + 2 * 2)
+    cut = good(spending(0, 0), item=line(1))._replace(outcome=Outcome.network)
+    limited.settle(cut)
+    assert (limited.spent_tokens, limited.spent_cost) == (12, 10 + 2 * 2)
+
+
 def test_without_a_budget_nothing_is_set_aside() -> None:
     free = budget()
     assert all(free.reserve(line(number)) is None for number in range(1000))

@@ -15,6 +15,7 @@ from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice, price_of
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.outcomes import Outcome
 from chatpipe.options.run import RunLimits
 from chatpipe.response.usage import Usage, usage_of
 
@@ -61,7 +62,7 @@ class Budget:
         self._tokens = tokens
         self._cost = cost
         self.prices = prices
-        self._estimator = estimator
+        self.estimator = estimator
         self._in_jobs = in_jobs
         self._reservations: dict[int, _Reservation] = {}  # by line
         self._waiting: set[int] = set()  # lines whose next turn had no room: they come before new ones
@@ -132,10 +133,20 @@ class Budget:
         if self._cost is not None:
             self.spent_cost += prices.highest_cost(self.prices, usage, model, in_job=in_job)
 
+    def spend_lost(self, body: Mapping[str, Value], size_bytes: int) -> None:
+        """Record the estimated usage of an attempt without a whole reply. body has so many bytes as JSON."""
+        if self.is_unlimited:
+            return
+        usage = self.estimator.usage(body, size_bytes)
+        self.spent_tokens += usage.total
+        if self._cost is not None:
+            self.spent_cost += price_of(self.prices, body.get("model")).cost(usage)
+
     def settle(self, result: Result) -> None:
         """Record the real usage of a line, and release its reservation.
 
-        Of an answer without usage the reservation counts: it is the best estimate, and not 0.
+        Of an answer without usage the reservation counts: it is the best estimate, and not 0. An attempt that
+        was cut off is recorded by spend_lost().
         """
         if self.is_unlimited:
             return
@@ -145,7 +156,8 @@ class Budget:
             self.reserve_bought(result.item)
         released = self._release(result.item)
         self._record(result.item, spent_on(result), released.recorded, in_job=result.in_job)
-        if result.completion is not None and not usage_of(result.completion).total:
+        is_whole = result.completion is not None and result.outcome is not Outcome.network
+        if is_whole and not usage_of(result.completion).total:
             self._record_reserved(released)
 
     def _reserve(self, request: Billable, recorded: Usage, what: str, turns: int = 1) -> ChatpipeError | None:
@@ -214,7 +226,7 @@ class Budget:
 
     def _usage(self, request: Billable) -> Usage:
         body = request.body or {}
-        return self._estimator.usage(body, len(values.dumps(body)))
+        return self.estimator.usage(body, len(values.dumps(body)))
 
     def _cost_of(self, usage: Usage, request: Billable, *, in_job: bool) -> float:
         return price_of(self.prices, (request.body or {}).get("model"), in_job=in_job).cost(usage)
@@ -222,7 +234,6 @@ class Budget:
 
 def open_budget(
     limits: RunLimits,
-    estimator: TokenEstimator,
     recorded: AnswerIndex | None,
     note: Callable[[str], None],
     *,
@@ -231,7 +242,9 @@ def open_budget(
 ) -> Budget:
     """The budget of a run, with the usage of all recorded answers. Raises like load_prices()."""
     table = prices.load_prices(limits.prices, note) if limits.prices is not None else {}
-    budget = Budget(limits.max_total_tokens, limits.max_cost, table, estimator, in_jobs=in_jobs, turns=turns)
+    budget = Budget(
+        limits.max_total_tokens, limits.max_cost, table, TokenEstimator(), in_jobs=in_jobs, turns=turns
+    )
     if recorded is not None and not budget.is_unlimited:
         for line in recorded.paid_lines():
             budget.spend(line.spent_usage(), line.model, in_job=line.is_of_job)

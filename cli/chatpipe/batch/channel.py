@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from chatpipe.batch.budget import Budget
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.sender import Sender
@@ -13,7 +14,6 @@ from chatpipe.batch.shared_keys import SharedKeys
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.run_pacer import RunPacer, RunWaits
 from chatpipe.limits.shared import open_shared
-from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import RunLimits
 from chatpipe.server.server import Server
@@ -28,17 +28,19 @@ class ChannelSetup(NamedTuple):
     spec: RunSpec
     limits: RunLimits
     waits: RunWaits
-    estimator: TokenEstimator
+    budget: Budget
     notice: FailureNotice
     memory: ReplyMemory
     keys: SharedKeys
 
 
-def channel_setup(spec: RunSpec, servers: Sequence[Server], notice: FailureNotice) -> ChannelSetup:
+def channel_setup(
+    spec: RunSpec, servers: Sequence[Server], budget: Budget, notice: FailureNotice
+) -> ChannelSetup:
     """The shared parts of a run that begins."""
     waits = RunWaits(servers[0].ready)
     keys = SharedKeys(spec.server_options, spec.environ, spec.console.note_once)
-    return ChannelSetup(spec, spec.limits, waits, TokenEstimator(), notice, ReplyMemory(), keys)
+    return ChannelSetup(spec, spec.limits, waits, budget, notice, ReplyMemory(), keys)
 
 
 class Channel(NamedTuple):
@@ -65,7 +67,8 @@ async def open_channel(setup: ChannelSetup, server: Server) -> AsyncIterator[Cha
     with open_shared(spec.limits.shared, server.origin, patience, later) as shared:
         detail = console.detail if console.options.verbose else None
         context = ExchangeContext(transport, waits.sleep, _no_note, detail, console.warn_once)
-        pacer = RunPacer(context, waits, limits, shared, setup.estimator)
+        budget = setup.budget
+        pacer = RunPacer(context, waits, limits, shared, budget.estimator, budget.spend_lost)
         try:
             read_key = None
             if server.may_renew_key:

@@ -45,9 +45,9 @@ async def open_outbound(
 
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    setup = channel_setup(_within_descriptors(spec, servers), servers, notice)
     turns = 2 if spec.turns.tools.commands else 1
-    budget = open_budget(spec.limits, setup.estimator, recorded, spec.console.note, turns=turns)
+    budget = open_budget(spec.limits, recorded, spec.console.note, turns=turns)
+    setup = channel_setup(_within_descriptors(spec, servers), servers, budget, notice)
     if len(servers) > 1:
         from chatpipe.batch.fleet.fleet import open_fleet  # most runs have one server
 

@@ -24,6 +24,9 @@ from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, TimedAnswer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
+# Gets the body of an attempt that had no whole reply, and its bytes: it may have been paid for.
+SpendLost = Callable[[Mapping[str, Value], int], None]
+
 
 class Pacer(ABC):
     """The limits of one process at one server.
@@ -174,11 +177,11 @@ class PacedAttempts(Hooks):
     with no other at the server.
     """
 
-    __slots__ = ("_body", "_pacer", "_reserved", "refused_alone", "sent", "size_bytes", "started")
+    __slots__ = ("_pacer", "_reserved", "body", "refused_alone", "sent", "size_bytes", "started")
 
     def __init__(self, pacer: Pacer, body: Mapping[str, Value], size_bytes: int) -> None:
         self._pacer = pacer
-        self._body = body
+        self.body = body
         self.size_bytes = size_bytes
         self._reserved: int | None = None  # tokens, of the attempt in progress
         self.sent = 0
@@ -203,7 +206,7 @@ class PacedAttempts(Hooks):
 
     def estimated_tokens(self) -> int:
         """The tokens to reserve for an attempt. Estimates improve, so it is called for each."""
-        return self._pacer.estimator.estimate_to_reserve(self.size_bytes, *answer_limits(self._body))
+        return self._pacer.estimator.estimate_to_reserve(self.size_bytes, *answer_limits(self.body))
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
         if status < 400:  # decide() learns from the others: a delay that they ask for comes first

@@ -17,7 +17,7 @@ from chatpipe.errors import Status
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
 from chatpipe.limits.first_attempts import FirstAttempts
-from chatpipe.limits.pacer import PacedAttempts, Pacer
+from chatpipe.limits.pacer import PacedAttempts, Pacer, SpendLost
 from chatpipe.limits.rate import RateLimiter, wait_for_start
 from chatpipe.limits.shared import SharedPace
 from chatpipe.limits.tokens import TokenEstimator
@@ -99,9 +99,11 @@ class RunPacer(Pacer):
         limits: RunLimits,
         shared: SharedPace | None,
         estimator: TokenEstimator,
+        spend_lost: SpendLost = lambda body, size_bytes: None,
     ) -> None:
         super().__init__(context, RateLimiter(limits.shared.rpm, limits.shared.tpm), shared, estimator)
         self.waits = waits
+        self._spend_lost = spend_lost
         self.max_pause_s = limits.max_pause_s
         jobs = limits.jobs
         self.concurrency = AdaptiveLimit(jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
@@ -268,6 +270,8 @@ class RunPacer(Pacer):
         if failure.status is None and decision is None:
             now = self.context.monotonic()
             self.concurrency.record_lost(now - attempts.started, now)
+            if not (failure.is_unreached or failure.has_lost_kept):
+                self._spend_lost(attempts.body, attempts.size_bytes)
         return decision
 
     def others_at_server(self) -> int:

@@ -47,7 +47,7 @@ async def open_fleet(setup: ChannelSetup, servers: Sequence[Server]) -> AsyncIte
             channel = open_channel(setup._replace(limits=unlimited), server)
             sender, pacer = await stack.enter_async_context(channel)
             members.append(Member(recorded_name(server.endpoint), server, sender, pacer, load))
-        rate = RunRate(shared, setup.estimator)
+        rate = RunRate(shared, setup.budget.estimator)
         context = members[0].pacer.context
         note = spec.console.note
         # A recording has no lists, and a loopback address is another one for each worker of a cluster.

@@ -16,7 +16,6 @@ from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BudgetReached, ChatpipeError, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.response.result_line import ResultLine
 from chatpipe.response.usage import usage_of
 
@@ -34,7 +33,7 @@ class JobBudget:
         self, spec: RunSpec, recorded: AnswerIndex | None, records: JobJournal, results: CollectedResults
     ) -> None:
         """Recorded are the answers of the journal, which are counted now. Raises like open_budget()."""
-        budget = open_budget(spec.limits, TokenEstimator(), recorded, spec.console.note, in_jobs=True)
+        budget = open_budget(spec.limits, recorded, spec.console.note, in_jobs=True)
         self._spec = spec
         self._budget = budget
         self._first_left_out: Item | None = None
