@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -195,6 +196,18 @@ def test_an_unfinished_run_counts_against_the_budget(harness: RunHarness) -> Non
     done = harness.resume("--max-tokens", "2", "-f", "string", "--max-total-tokens", "60")
     assert done.status == 7
     assert b"is reached: 56 are spent in this run and those before it, and the next" in done.stderr
+
+
+def test_an_answer_whose_usage_nobody_reported_counts_by_its_length(harness: RunHarness) -> None:
+    """A run that is stopped by its budget must not get as much again each time that it is repeated."""
+    harness.write(*"abcdefgh", "x")
+    harness.refused = {"x"}
+    assert harness.resume("--max-tokens", "2").status == 1
+    whole = harness.journal.read_bytes()
+    harness.journal.write_bytes(re.sub(rb'"usage":\{[^{}]*\}', b'"usage":null', whole))
+    done = harness.resume("--max-tokens", "2", "--max-total-tokens", "60")
+    assert done.status == 7
+    assert re.search(rb"is reached: [1-9]\d* are spent in this run and those before it", done.stderr)
 
 
 # What is read is not written

@@ -15,8 +15,9 @@ from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice, price_of
 from chatpipe.limits.tokens import TokenEstimator
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.outcomes import Outcome
+from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.options.run import RunLimits
+from chatpipe.response.result_line import ResultLine
 from chatpipe.response.usage import Usage, usage_of
 
 
@@ -247,5 +248,17 @@ def open_budget(
     )
     if recorded is not None and not budget.is_unlimited:
         for line in recorded.paid_lines():
-            budget.spend(line.spent_usage(), line.model, in_job=line.is_of_job)
+            budget.spend(_recorded_usage(line, budget.estimator), line.model, in_job=line.is_of_job)
     return budget
+
+
+def _recorded_usage(line: ResultLine, estimator: TokenEstimator) -> Usage:
+    """The usage of a recorded answer. If its server reported none, its length is an estimate, and not 0.
+
+    Nobody knows its prompt any more.
+    """
+    usage = line.spent_usage()
+    if usage.total or line.outcome not in PAID:
+        return usage
+    tokens = estimator.estimate(len(values.dumps(line.body)), 0, 1)
+    return Usage(0, 0, tokens, tokens)
