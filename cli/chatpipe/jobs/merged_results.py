@@ -111,7 +111,7 @@ class MergedResults:
     def _add(self, spool: Spool, start: int, line: bytes, origin: bytes) -> None:
         record = record_of(line)
         if record is None:
-            self._broken += 1
+            self._broken += not line.isspace()
             return
         is_good = is_good_record(record)
         key = hash(record["custom_id"])
@@ -122,7 +122,7 @@ class MergedResults:
             self._found[key] = _Found(spool, start, start + len(line), is_good, origin)
 
     def _line(self, found: _Found) -> bytes:
-        line = found.spool.read(found.start, found.end - found.start)
+        line = found.spool.read(found.start, found.end - found.start).removesuffix(b"\n")
         if secrets.are_known() and self._may_need_filter(line, is_good=found.is_good):
             record = values.loads(line)
             clean = self._without_secrets(record, is_good=found.is_good)

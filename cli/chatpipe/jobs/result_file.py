@@ -7,29 +7,23 @@ from __future__ import annotations
 
 import re
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from typing import Any
 
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.system.line_window import LineWindow
 from chatpipe.system.spool import Spool
 
 # The beginning of nearly all results, unless it has a backslash. After it everything is inside of other
 # members.
-_HEAD = re.compile(rb'\{(?:"id": ?"[^"]*", ?)?"custom_id": ?"([^"]*)"')
-_BACKSLASH, _BRACE = b"\\}"
-
-# An entry of the index has 26 bits of a hash and the first byte of a line. Of 50,000 lines some 40 pairs
-# have the same bits.
-_START_BITS = 38
-_START_MASK = (1 << _START_BITS) - 1
-_HASH_MASK = (1 << 64 - _START_BITS) - 1
+_HEAD = re.compile(rb'\{(?:"id": ?"[^"]*", ?|)"custom_id": ?"([^"]*)"')
+_BACKSLASH, _LF = b"\\\n"
+_END = b"}\n"
 
 
 class ResultFile:
-    """The file in a spool, which stays as it is. The index takes 8 bytes a line.
+    """The file in a spool, which stays as it is. The index takes some 150 bytes a line.
 
     broken counts the lines that are no JSON, and strange those that are no results, broken ones included.
     """
@@ -37,40 +31,49 @@ class ResultFile:
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.broken = self.strange = 0
-        self._index = array("Q", sorted(self._entries()))
-        self._window = LineWindow(lambda _, size, offset: spool.read(offset, size))
+        self._starts = array("Q")
+        self._sizes = array("Q")
+        # By the hash of a custom_id: the first result with it, and the others
+        self._first: dict[int, int] = {}
+        self._others: dict[int, list[int]] = {}
+        self._read()
 
     def __len__(self) -> int:
-        """The number of results. They are numbered from 0, in no particular order."""
-        return len(self._index)
+        """The number of results. They are numbered from 0, in the order of the file."""
+        return len(self._starts)
 
-    def find(self, custom_id: str) -> range:
+    def find(self, custom_id: str) -> Sequence[int]:
         """The numbers of results that are for a request, or for one with the same hash, in their order."""
-        index = self._index
-        entry = _entry(custom_id.encode(errors="surrogatepass"), 0)
-        first = end = bisect_left(index, entry)
-        while end < len(index) and index[end] - entry <= _START_MASK:
-            end += 1
-        return range(first, end)
+        key = hash(custom_id)
+        first = self._first.get(key)
+        return () if first is None else (first, *self._others.get(key, ()))
 
     def line(self, number: int) -> bytes:
-        """The line of a result, without its newline."""
-        return self._window.line(0, self._index[number] & _START_MASK)
+        """The line of a result, with its newline."""
+        return self.spool.read(self._starts[number], self._sizes[number])
 
-    def _entries(self) -> Iterator[int]:
+    def _read(self) -> None:
         for start, line in lines_of(self.spool):
-            if (head := _HEAD.match(line)) is not None and _BACKSLASH not in head[0] and _seems_whole(line):
-                yield _entry(head[1], start)
+            head = _HEAD.match(line)
+            if head is not None and _BACKSLASH not in head[0] and _seems_whole(line):
+                custom_id = head[1].decode()
             elif (record := record_of(line)) is not None:
-                yield _entry(record["custom_id"].encode(errors="surrogatepass"), start)
+                custom_id = record["custom_id"]
             else:
-                self.strange += 1
-                self.broken += not values.is_json(line)
+                if not line.isspace():
+                    self.strange += 1
+                    self.broken += not values.is_json(line)
+                continue
+            key, number = hash(custom_id), len(self._starts)
+            if self._first.setdefault(key, number) != number:
+                self._others.setdefault(key, []).append(number)
+            self._starts.append(start)
+            self._sizes.append(len(line))
 
 
 def _seems_whole(line: bytes) -> bool:
     """Return False for a line that was cut, or has bytes of something else: they are no text, or NULs."""
-    if line[-1] != _BRACE or 0 in line:
+    if line[-2:] != _END or 0 in line:
         return False
     try:
         return line.isascii() or bool(line.decode())
@@ -78,22 +81,18 @@ def _seems_whole(line: bytes) -> bool:
         return False
 
 
-def _entry(custom_id: bytes, start: int) -> int:
-    return (hash(custom_id) & _HASH_MASK) << _START_BITS | start
-
-
 def lines_of(spool: Spool) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file, each with its first byte. Blank ones are left out."""
+    """The lines of a file, blank ones too, each with its first byte. They have their newlines."""
     rest, start = b"", 0
     for piece in spool.pieces(0, spool.size):
-        data, at = rest + piece, 0
-        while (end := data.find(b"\n", at)) >= 0:  # faster than a split, which goes byte by byte
-            line = data[at:end]
-            if line and not line.isspace():
-                yield start + at, line
-            at = end + 1
-        rest, start = data[at:], start + at
-    if rest.strip():
+        lines, rest = BytesIO(rest + piece), b""
+        for line in lines:
+            if line[-1] == _LF:
+                yield start, line
+                start += len(line)
+            else:
+                rest = line
+    if rest:
         yield start, rest
 
 

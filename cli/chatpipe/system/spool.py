@@ -60,7 +60,7 @@ class Spool:
     def read(self, at: int, count: int) -> bytes:
         """At most count bytes from a place on. Raises NoRoom."""
         if at >= self._filed:
-            return bytes(self._end[at - self._filed : at - self._filed + count])
+            return bytes(memoryview(self._end)[at - self._filed : at - self._filed + count])
         if at + count > self._filed and self._end:
             self._move()
         assert self._descriptor is not None
