@@ -16,7 +16,6 @@ from chatpipe.batch.tally import Tally
 from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import RateLimiter
 from chatpipe.options.output import ConsoleOptions
-from chatpipe.response.usage import Usage
 from chatpipe.system import console
 from chatpipe.system.console import Console
 from chatpipe.system.status_line import StatusLine
@@ -26,7 +25,7 @@ from support.parametrize import cases
 def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
     counts = Tally()
     counts.finished, counts.good = finished, finished - failed
-    counts.spent = Usage(total=tokens)
+    counts.spent.total = tokens
     return counts
 
 

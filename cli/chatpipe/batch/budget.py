@@ -156,7 +156,7 @@ class Budget:
         if result.in_job and not self.has_reserved(result.item):  # this run has not sent it
             self.reserve_bought(result.item)
         released = self._release(result.item)
-        self._record(result.item, spent_on(result), released.recorded, in_job=result.in_job)
+        self._record(result.item, Usage(*spent_on(result)), released.recorded, in_job=result.in_job)
         is_whole = result.completion is not None and result.outcome is not Outcome.network
         if is_whole and not usage_of(result.completion).total:
             self._record_reserved(released)

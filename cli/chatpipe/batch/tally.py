@@ -19,7 +19,7 @@ from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.result_line import ResultLine
-from chatpipe.response.usage import Usage, spent_usage, usage_of
+from chatpipe.response.usage import Counts, Usage, UsageTotal, counts_of, spent_usage
 
 # Each bucket is 2 % wide, so that its middle is within 1 % of everything in it.
 _GROWTH = math.log(1.02)
@@ -30,11 +30,11 @@ _MESSAGE_LENGTH = 200
 _CODE_LENGTH = 80  # of a code; those of records may have any length
 
 
-def spent_on(result: Result) -> Usage:
+def spent_on(result: Result) -> Counts:
     """The counts of all turns that led to a result."""
     if not result.earlier_usage:  # nearly all
-        return usage_of(result.completion)
-    return spent_usage(result.completion, result.earlier_usage)
+        return counts_of(result.completion)
+    return tuple(spent_usage(result.completion, result.earlier_usage))
 
 
 class Histogram:
@@ -42,10 +42,13 @@ class Histogram:
 
     def __init__(self) -> None:
         self._buckets: defaultdict[int, int] = defaultdict(int)
+        self._last_s, self._last_bucket = 0.0, 0
 
     def add(self, seconds: float) -> None:
-        bucket = int(math.log(seconds / _LEAST_S) / _GROWTH) if seconds > _LEAST_S else 0
-        self._buckets[bucket] += 1
+        if seconds != self._last_s:  # all lines of a job have the same
+            self._last_s = seconds
+            self._last_bucket = int(math.log(seconds / _LEAST_S) / _GROWTH) if seconds > _LEAST_S else 0
+        self._buckets[self._last_bucket] += 1
 
     def quantile(self, share: float) -> float | None:
         """The latency that this share of all did not exceed; None if there are no latencies."""
@@ -103,7 +106,7 @@ class Tally:
         self.pauses = 0
         self.paused_s = 0.0  # of all pauses
         self.pause_text = ""  # the pause in progress: `paused 12 s: 429`
-        self.spent = Usage()
+        self.spent = UsageTotal()
         self.latencies = Histogram()
         self.servers = ServerCounts()
         self.open_jobs: OpenCounts | None = None
@@ -142,10 +145,10 @@ class Tally:
                 self._unanswered += 1
             return
         spent = spent_on(result)
-        self.spent = self.spent.plus(spent)
+        self.spent.add(spent)
         if self.cost is not None:
             model = (result.item.body or {}).get("model")
-            cost = cost_of(self._prices, spent, model, in_job=result.in_job)
+            cost = cost_of(self._prices, Usage(*spent), model, in_job=result.in_job)
             self.cost = None if cost is None else self.cost + cost
         if result.outcome is not Outcome.unsent:  # one in a job that failed as a whole took no time
             self.latencies.add(result.latency_s)

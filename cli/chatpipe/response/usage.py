@@ -81,6 +81,23 @@ class Usage(LineRecord):
         return max(self.completion, self.total - self.prompt)
 
 
+Counts = tuple[int, int, int, int]  # those of a Usage, in its order: a run has them for each line
+
+
+class UsageTotal:
+    """The sum of the counts of many completions, which grows in place."""
+
+    def __init__(self) -> None:
+        self.prompt = self.cached = self.completion = self.total = 0
+
+    def add(self, counts: Counts) -> None:
+        prompt, cached, completion, total = counts
+        self.prompt += prompt
+        self.cached += cached
+        self.completion += completion
+        self.total += total
+
+
 def reported_usage(completion: Mapping[str, Value] | None) -> Value:
     """The `usage` object of a completion or chunk, wherever it stands; None if the server sent none.
 
@@ -99,7 +116,7 @@ def reported_usage(completion: Mapping[str, Value] | None) -> Value:
     return max(found, key=lambda each: _parse_usage(each).total, default=None)
 
 
-def _plain_counts(usage: dict[str, Value]) -> Usage | None:
+def _plain_counts(usage: dict[str, Value]) -> Counts | None:
     """The counts of a usage object of the form that the API documents, as nearly all have; None for others.
 
     It is read twice a line of a run, so that the ways of other vendors must not cost these anything.
@@ -112,9 +129,8 @@ def _plain_counts(usage: dict[str, Value]) -> Usage | None:
         return None
     if prompt < 0 or completion < 0 or not 0 < total < _NO_COUNT or total < prompt + completion:
         return None
-    if len(usage) == len(_COUNTS):
-        return Usage(prompt, 0, completion, total)
-    return Usage(prompt, min(_cached_count(usage), prompt), completion, total)
+    cached = 0 if len(usage) == len(_COUNTS) else _cached_count(usage)
+    return prompt, min(prompt, cached), completion, total
 
 
 def _usages_in(holder: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
@@ -174,9 +190,14 @@ def _rest(usage: Mapping[str, Value]) -> dict[str, Value]:
 
 def usage_of(completion: Mapping[str, Value] | None) -> Usage:
     """The counts in a completion. Never raises: a value that is not a count becomes 0."""
+    return Usage(*counts_of(completion))
+
+
+def counts_of(completion: Mapping[str, Value] | None) -> Counts:
+    """Like usage_of, at half the cost."""
     usage = completion.get("usage") if completion else None
     counts = _plain_counts(usage) if type(usage) is dict else None
-    return _parse_usage(reported_usage(completion)) if counts is None else counts
+    return tuple(_parse_usage(reported_usage(completion))) if counts is None else counts
 
 
 def _parse_usage(usage: Value) -> Usage:
