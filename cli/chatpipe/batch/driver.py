@@ -21,7 +21,6 @@ from chatpipe.batch.ordered_output import OrderedOutput
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import Stop
 from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, quantity
-from chatpipe.line_record import LineRecord
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.signals import call_on_signal
 from chatpipe.wire.answer import Answer
@@ -34,11 +33,8 @@ _NO_SEND = "it has no recorded answer, and --no-send sends nothing"
 _SILENCE_S = 1.0
 
 
-class CollectedAnswer(LineRecord):
-    """The answer of a job of the Batch API, collected in this run, and the seconds that the job took."""
-
-    answer: Answer
-    latency_s: float
+# The answer of a job of the Batch API, collected in this run, and the seconds that the job took.
+CollectedAnswer = tuple[Answer, float]
 
 
 class AnswerStore(Protocol):
@@ -198,9 +194,9 @@ class Driver:
         found = self._store.find_answer(item, fingerprint)
         if found is None:
             return self._builder.of_unsent(item, fingerprint, _NO_SEND) if self._no_send else None
-        if isinstance(found, CollectedAnswer):
-            return self._builder.of_answer(item, fingerprint, found.answer, found.latency_s)
-        return self._builder.of_record(item, fingerprint, found.line, found.outcome)
+        if isinstance(found, RecordedAnswer):
+            return self._builder.of_record(item, fingerprint, found.line, found.outcome)
+        return self._builder.of_answer(item, fingerprint, *found)
 
     def _submit(self, number: int, item: Item, fingerprint: str) -> None:
         """Give an item to the engine."""

@@ -24,7 +24,6 @@ from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
 from chatpipe.jobs.whole_results import has_its_size, is_old, settled_job, whole_results
-from chatpipe.line_record import LineRecord
 from chatpipe.response.result_line import timestamp
 from chatpipe.system.spool import Spool
 
@@ -52,22 +51,9 @@ class _JobFile:
         self.used = bytearray(len(file))  # 1 for a result that find() has returned
 
 
-class _FoundResult(LineRecord):
-    """A result: its file, its number there, its line, and the object in the line."""
-
-    job_file: _JobFile
-    number: int
-    line: bytes
-    record: dict[str, Any]
-
-    @property
-    def is_used(self) -> bool:
-        """True if find() has returned it."""
-        return bool(self.job_file.used[self.number])
-
-    @property
-    def is_good(self) -> bool:
-        return is_good_record(self.record)
+# A result: its file, its number there, its line, and the object in the line. There is one for each line of
+# a run.
+_FoundResult = tuple[_JobFile, int, bytes, dict[str, Any]]
 
 
 class CollectedResults:
@@ -129,7 +115,7 @@ class CollectedResults:
         if place is None or place.part.token not in self._jobs:
             return None
         why = self._reasons[place.part.token].of(place.position)
-        return CollectedAnswer(unsent(why, self._fix(place.part)), 0.0)
+        return unsent(why, self._fix(place.part)), 0.0
 
     def _fix(self, part: PartRecord) -> str:
         """The option with which a line gets an answer that its job could not have, empty without one."""
@@ -146,14 +132,17 @@ class CollectedResults:
         Raises like find().
         """
         found = self._found(fingerprint)
-        return found is not None and not found.is_used and found.is_good
+        if found is None:
+            return False
+        job_file, number, _, record = found
+        return not job_file.used[number] and is_good_record(record)
 
     def completion(self, fingerprint: str) -> dict[str, Value] | None:
         """The good answer of a job to a request, None without one. Raises like find()."""
         found = self._found(fingerprint)
-        if found is None or not found.is_good:
+        if found is None or not is_good_record(found[3]):
             return None
-        body = found.record["response"].get("body")
+        body = found[3]["response"].get("body")
         return body if isinstance(body, dict) else None
 
     def unused(self) -> Iterator[tuple[str, CollectedAnswer]]:
@@ -167,7 +156,7 @@ class CollectedResults:
                 fingerprint = "" if record is None else record["custom_id"]
                 if not _FINGERPRINT.fullmatch(fingerprint) or not self.holds(fingerprint):
                     self._strange += 1
-                elif (found := self._found(fingerprint)) is not None and not found.is_used:
+                elif (found := self._found(fingerprint)) is not None and not found[0].used[found[1]]:
                     yield fingerprint, self._take(found)
 
     def holds(self, fingerprint: str) -> bool:
@@ -207,8 +196,8 @@ class CollectedResults:
                 if record is None:
                     self._pass_over(job_file)
                 elif record["custom_id"] == fingerprint:
-                    found = _FoundResult(job_file, number, line, record)
-                    if found.is_good:
+                    found = job_file, number, line, record
+                    if is_good_record(record):
                         if at:
                             self._search_order.insert(0, self._search_order.pop(at))
                         return found
@@ -223,9 +212,9 @@ class CollectedResults:
             raise BrokenAnswer(what, place=place, fix="run the same command later")
 
     def _take(self, found: _FoundResult) -> CollectedAnswer:
-        job_file = found.job_file
-        job_file.used[found.number] = 1
-        answer = answer_of(found.record, found.line, self._request, job_file.at)
+        job_file, number, line, record = found
+        job_file.used[number] = 1
+        answer = answer_of(record, line, self._request, job_file.at)
         if answer is None:
             answer = unsent(self._reasons[job_file.token].of(None))
-        return CollectedAnswer(answer, job_file.latency_s)
+        return answer, job_file.latency_s

@@ -60,9 +60,9 @@ class JobAnswerStore:
         """The result of a request that lies in a job which has not ended."""
         record = self._records.job_of(fingerprint)
         if record is None:
-            return CollectedAnswer(unsent("it lies in no job"), 0.0) if self._answers_all else None
+            return (unsent("it lies in no job"), 0.0) if self._answers_all else None
         since = "" if record.first_creating_at is None else f" since {timestamp(record.first_creating_at)}"
         is_own = self._records.is_own(record)
         where = "" if is_own else f" at '{record.fields.get('server')}'"
         job = f"it lies in job {record.job_id}" if record.job_id else _UNCONFIRMED
-        return CollectedAnswer(unsent(f"{job}{where}{since}", "" if is_own else _OF_OTHER_SERVER), 0.0)
+        return unsent(f"{job}{where}{since}", "" if is_own else _OF_OTHER_SERVER), 0.0

@@ -30,7 +30,7 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request, at
     response: Any = record.get("response")
     body: Any = response.get("body") if isinstance(response, dict) else None
     if body is not None and response.get("status_code") == 200 and _is_usual(body):
-        answer = Answer(body, request_id=_request_id(response), engine=JOB_ENGINE, at=at)
+        answer = Answer(body, None, None, _request_id(response), engine=JOB_ENGINE, at=at)
         return answer_without_secrets(answer)[0] if may_need_filter(body, line) else answer
     status = None if body is None else response.get("status_code")
     if not isinstance(status, int) or not 100 <= status <= 599:

@@ -146,10 +146,10 @@ class RunJobs:
         """Take note that jobs were collected, and record the answers to lines that this run does not have."""
         server = self._spec.server_names[0]
         builder = ResultBuilder(frozenset(), self._spec.run_format.properties, server=server)
-        for fingerprint, found in lifecycle.results.unused():
-            if found.answer.fault is None:
+        for fingerprint, (answer, latency_s) in lifecycle.results.unused():
+            if answer.fault is None:
                 item = Item(0, fingerprint, None)
-                self._store.keep(builder.of_answer(item, fingerprint, found.answer, found.latency_s))
+                self._store.keep(builder.of_answer(item, fingerprint, answer, latency_s))
         lifecycle.finish()
 
     @property
