@@ -107,16 +107,19 @@ def complete_output(spec: RunSpec, store: RunStore, out: OpenOutput, *, keeps_jo
 
 def _write_records(blocks: Iterable[bytes], out: OpenOutput, convert: Callable[[bytes], bytes]) -> None:
     """Write the output from the journal, which has all of it, so that no part of it is kept."""
-    records = bytearray()
+    records: list[bytes] = []
+    size = 0
     try:
         for block in blocks:
-            records += convert(block)
-            if len(records) >= _BLOCK_BYTES:
+            records.append(convert(block))
+            size += len(records[-1])
+            if size >= _BLOCK_BYTES:
                 raise_if_received()
-                out.write(bytes(records))
+                out.write(b"".join(records))
                 records.clear()
+                size = 0
         if records:
-            out.write(bytes(records))
+            out.write(b"".join(records))
         raise_if_received()
     except BaseException:
         out.discard()

@@ -192,7 +192,7 @@ def open_emptied(path: str) -> DescriptorOutput:
     return DescriptorOutput(fd, path, close=True)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | bytearray) -> None:
     """Write all of data, however few bytes the system accepts at a time. Raises OSError.
 
     A descriptor may be non-blocking although we did not request it: the flag belongs to the open file

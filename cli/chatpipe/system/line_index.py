@@ -11,6 +11,8 @@ import os
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from io import BytesIO
+from itertools import accumulate
 from typing import Literal
 
 from chatpipe.errors import MissingInput, reason
@@ -184,11 +186,10 @@ class LineFiles:
         if not 0 <= size <= _BLOCK_BYTES:
             return None
         file, start = unpack_location(locations[0])
-        lines, end = self._read(file, size, start), 0
-        for location in locations:
-            if (location >> _MARK_BITS) - first != end:
-                return None
-            end = lines.find(b"\n", end) + 1 or -1  # no line follows the last one, also not itself
+        lines = self._read(file, size, start)
+        starts = accumulate(map(len, BytesIO(lines)), initial=first)
+        if lines[-1:] not in (b"", b"\n") or list(starts) != [each >> _MARK_BITS for each in locations]:
+            return None
         return b"%b%b\n" % (lines, self.line(file, start + size))
 
     def lines(self, file: int, start: int = 0) -> Iterator[tuple[int, bytes]]:

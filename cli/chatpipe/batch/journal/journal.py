@@ -162,7 +162,7 @@ class Journal:
         """Write the lines of append_later(). Raises CannotWrite; they are then given up."""
         if not self._block:
             return
-        block, self._block = bytes(self._block), bytearray()
+        block, self._block = self._block, bytearray()
         if self._append(block) != self._block_at:
             what, fix = "somebody else wrote to the journal", "run the same command again"
             raise CannotWrite(what, place=self.path, fix=fix)
@@ -285,7 +285,7 @@ class Journal:
             end = len(_HEADER)
         return end
 
-    def _append(self, lines: bytes) -> int:
+    def _append(self, lines: bytes | bytearray) -> int:
         """Append whole lines. Returns their offset. Raises CannotWrite."""
         try:
             try:
@@ -303,7 +303,7 @@ class Journal:
             self.sync()
         return start
 
-    def _write(self, lines: bytes) -> int:
+    def _write(self, lines: bytes | bytearray) -> int:
         self._drop_torn()
         start = self._torn = self._end()
         write_all(self._fd, lines)  # one write, unless the disk or a quota is nearly full

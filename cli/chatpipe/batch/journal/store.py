@@ -116,10 +116,13 @@ class RunStore:
             location = self._recorded.journal_location(offset, result.outcome)
         if self._dedupe and result.outcome in PAID and result.latency_s is not None:
             self._recorded.add(result.fingerprint, location)
-        if self._locations is not None:
-            if number >= len(self._locations):
-                self._locations.extend([0] * (number + 1 - len(self._locations)))
-            self._locations[number] = location
+        if (locations := self._locations) is not None:
+            if number == len(locations):  # as in the order of the input
+                locations.append(location)
+                return
+            if number > len(locations):
+                locations.extend([0] * (number + 1 - len(locations)))
+            locations[number] = location
 
     def keep(self, result: Result) -> None:
         """Append a result of a job to a line that this run does not have. Raises CannotWrite."""
