@@ -67,6 +67,13 @@ def test_a_job_that_is_named_twice_counts_once(server: Running, tmp_path: Path) 
     assert len(records(jobs(server, "status", path, job["id"]))) == 1
 
 
+def test_a_link_to_a_file_has_jobs_of_its_own(server: Running, tmp_path: Path) -> None:
+    path, link = write_input(tmp_path, lines=1), tmp_path / "link"
+    link.symlink_to(path)
+    made = [records(jobs(server, "submit", str(each)))[0]["id"] for each in (path, link)]
+    assert [each["id"] for each in records(jobs(server, "status", str(path), str(link)))] == made
+
+
 def test_the_journal_of_a_run_is_no_file_of_jobs(server: Running, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl.journal"
     path.write_text('{"chatpipe_journal":1}\n')

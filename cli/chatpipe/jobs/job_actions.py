@@ -194,8 +194,11 @@ def jobs_in(path: str, api: JobApi) -> dict[str, PartRecord]:
 
 
 def unique_words(words: Iterable[str]) -> list[str]:
-    """Ids of jobs and input files, each once. `FILE.jobs` stands for its input file."""
-    return list({os.path.realpath(each): each for each in map(_input_of, words)}.values())
+    """Ids of jobs and input files, each once. `FILE.jobs` stands for its input file.
+
+    A link to a file has a state of its own: `LINK.jobs`.
+    """
+    return list({os.path.realpath(each + SUFFIX): each for each in map(_input_of, words)}.values())
 
 
 def _input_of(word: str) -> str:
