@@ -62,8 +62,7 @@ def test_a_journal_is_continued(path: Path) -> None:
 def test_a_new_journal_has_the_mode_that_the_umask_leaves(path: Path) -> None:
     before = os.umask(0o026)
     try:
-        with Journal(str(path)) as journal:
-            journal.append(LINES[0])
+        Journal(str(path)).close()
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
@@ -281,7 +280,6 @@ def test_a_journal_that_the_run_before_removes_at_the_last_moment_is_made_anew(
 
 
 def test_the_lock_ends_with_close_even_when_the_descriptor_has_a_double(path: Path) -> None:
-    path.write_bytes(WHOLE)
     journal = Journal(str(path))
     double = os.dup(journal.fileno())
     journal.close()
@@ -290,7 +288,6 @@ def test_the_lock_ends_with_close_even_when_the_descriptor_has_a_double(path: Pa
 
 
 def test_close_and_remove_may_be_called_again(path: Path) -> None:
-    path.write_bytes(WHOLE)
     journal = Journal(str(path))
     journal.close()
     journal.close()
@@ -325,10 +322,9 @@ def test_no_descriptor_is_left(path: Path) -> None:
 
 
 def test_a_line_with_a_newline_in_it_is_a_bug(path: Path) -> None:
-    path.write_bytes(WHOLE)
     with Journal(str(path)) as journal, pytest.raises(ValueError, match="one line"):
         journal.append(b"a\nb")
-    assert path.read_bytes() == WHOLE
+    assert path.read_bytes() == HEADER
 
 
 def test_a_line_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -663,16 +659,24 @@ def test_an_emptied_journal_has_no_mark(path: Path) -> None:
     journal.append(LINES[0])
     os.truncate(path, 0)
     journal.finish()
-    assert not path.exists()
+    assert path.read_bytes() == HEADER
 
 
 @pytest.mark.parametrize("before", [None, b"", HEADER])
-def test_a_journal_in_which_nothing_was_recorded_leaves_no_file(path: Path, before: bytes | None) -> None:
+def test_a_refused_run_leaves_no_new_journal(path: Path, before: bytes | None) -> None:
     """A file that was there before stays."""
     if before is not None:
         path.write_bytes(before)
-    Journal(str(path)).close()
+    with pytest.raises(OSError, match="refused"), Journal(str(path)):
+        raise OSError("refused")
     assert path.exists() == (before is not None)
+
+
+def test_a_refused_run_keeps_what_it_recorded(path: Path) -> None:
+    journal = Journal(str(path))
+    journal.append(LINES[0])
+    journal.close(is_refused=True)
+    assert path.read_bytes() == HEADER + LINES[0] + b"\n"
 
 
 def test_keep_only_leaves_these_lines_and_a_mark(path: Path) -> None:

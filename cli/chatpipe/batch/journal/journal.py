@@ -176,11 +176,12 @@ class Journal:
             raise self._failed_write(error) from error
         self._synced = self._clock()
 
-    def close(self) -> None:
+    def close(self, *, is_refused: bool = False) -> None:
         """Keep the journal and release its lock. May be called again.
 
-        A new one in which nothing was recorded is removed. If somebody removed the file during the run, it is
-        written again. Raises CannotWrite if the answers cannot be kept.
+        is_refused: the run is refused, and a new journal in which nothing was recorded is removed. If
+        somebody removed the file during the run, it is written again. Raises CannotWrite if the answers
+        cannot be kept.
         """
         if self._fd < 0:
             return
@@ -190,7 +191,7 @@ class Journal:
             self.sync()
             if not is_current_entry(self.path, self._fd):
                 self._rescue()
-            elif self._is_new and os.fstat(self._fd).st_size == len(_HEADER):
+            elif is_refused and self._is_new and os.fstat(self._fd).st_size == len(_HEADER):
                 os.unlink(self.path)
         except OSError as error:
             raise self._failure("cannot read the journal", error) from error
@@ -246,7 +247,7 @@ class Journal:
             self.close()
             return
         try:
-            self.close()
+            self.close(is_refused=True)
         except CannotWrite as fault:  # the error being raised is the cause and must not be replaced
             self._notice(str(fault))
 
