@@ -202,6 +202,7 @@ def test_a_document_of_no_known_type_is_refused(file: Callable[[bytes], str], da
     {
         "Windows": ("\u20ac été".encode("cp1252"), "iconv -f WINDOWS-1252 -t UTF-8"),
         "Latin-1": (b"a\x81 \xe9", "iconv -f ISO-8859-1 -t UTF-8"),
+        "like a BMP file": ("BMW für".encode("cp1252"), "iconv -f WINDOWS-1252 -t UTF-8"),
         "UTF-16": ("été".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
         "gzip": (b"\x1f\x8b\x08\0", "zcat"),
     },

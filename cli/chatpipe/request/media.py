@@ -193,14 +193,14 @@ def _document_type(source: Source, attachment: Attachment) -> str:
 
 
 def _conversion(source: Source, option: str) -> str:
-    """The remedy for sounds and other images, for text that is compressed or in another encoding, or ""."""
+    """The remedy for text that is compressed or in another encoding, for sounds and other images, or ""."""
     from chatpipe.inputs.text_decoder import conversion  # for errors only
 
-    if way := media_ways.other_way(source):
-        return way
     command = conversion(source.data, source.name)
-    if not command or source.name == STDIN_NAME:
-        return command and f"read it with {command} in front of the pipe"
+    if not command:
+        return media_ways.other_way(source)
+    if source.name == STDIN_NAME:
+        return f"read it with {command} in front of the pipe"
     return f"send it with {command} | chatpipe ask {option} -"
 
 
