@@ -133,6 +133,7 @@ def test_a_description_keeps_its_commas_where_fields_have_lines() -> None:
         "lost colon": ("a int from 1 to 5", "a int: from 1 to 5"),
         "lost colon, no type": ("a what it is", "a: what it is"),
         "words without bars": ("a good bad: mood", "a good|bad: mood"),
+        "words between quotes": ('a "good bad"', "a good|bad"),
         "comma at the end": ("a, b,", "a, b"),
         "no name": (": what it is", "name: what it is"),
         "nothing behind the colon": ("a int:", "a int"),

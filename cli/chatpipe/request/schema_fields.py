@@ -167,7 +167,7 @@ def _joined(name: str, types: list[str], colon: str, description: str) -> str:
         return f"{name}_{first} {_nearest_type(rest[0])}{tail}"
     if len(types) > 2 and all(word.isalnum() for word in types):
         return f"{name}: {text}"
-    return f"{name} {_nearest_words('|'.join(text.split()))}{tail}"
+    return f"{name} {_nearest_words('|'.join(word.strip(_QUOTES) for word in text.split()))}{tail}"
 
 
 def _is_type(word: str) -> bool:
