@@ -273,7 +273,7 @@ ONLY_ASK: dict[str, Any] = {
     ),
     "reasoning alone in an object": (
         ["--json", "--reasoning", "only"],
-        "--reasoning: format 'json' cannot be the reasoning only: use it with -f text, or -f string",
+        "--reasoning: format 'json' cannot be limited to the reasoning: use it with -f text, or -f string",
     ),
     "reasoning alone as code": (["-f", "code", "--reasoning", "only"], "format 'code' cannot be"),
     "two formats, one long": (["-f", "text", "--json"], "--format: formats json and text at once"),

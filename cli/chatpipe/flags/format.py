@@ -22,7 +22,7 @@ def _read(
     chosen = next(iter(named), "text")
     null = ends_texts(null, chosen)
     if reasoning == "only" and not FORMATS[chosen].can_be_reasoning:
-        what = f"format '{chosen}' cannot be the reasoning only"
+        what = f"format '{chosen}' cannot be limited to the reasoning"
         raise UsageFault(what, place="--reasoning", fix="use it with -f text, or -f string")
     return FormatOptions(
         format=chosen,
