@@ -165,6 +165,14 @@ def test_strict_mode_limits_sizes(schema: Json, whats: list[str]) -> None:
     assert [(finding.pointer, finding.what) for finding in lint(schema)] == [("", what) for what in whats]
 
 
+@pytest.mark.parametrize("value", [None, True, 5, "x", [], [1], [[]], {}, {"a": 5}])
+def test_a_schema_that_is_not_valid_raises_nothing(value: Any) -> None:
+    """The parameters of a tool may be one."""
+    wrong = dict.fromkeys(("type", "enum", "const", "required", "items", "anyOf", "$defs", "format"), value)
+    for schema in (wrong, {**wrong, "properties": value}, closed(a=wrong)):
+        lint(schema)
+
+
 def test_warnings_are_lines_with_their_places() -> None:
     text = b'{"type": "object",\n "additionalProperties": false,\n "properties": {\n  "a": {}}}'
     schema = json.loads(text)

@@ -67,8 +67,8 @@ class Trial:
             with open_catalog(self._connections, endpoint) as catalog:
                 names = catalog.names()
         except BadConfiguration as fault:
-            is_not_asked = fault.http_status is None and not endpoint.profile.models_path
-            if not is_not_asked and fault.http_status not in NO_ROUTE:
+            has_no_path = fault.http_status is None and not endpoint.profile.models_path
+            if not (has_no_path or fault.http_status in NO_ROUTE):
                 raise  # the fault is not about the list
             self._write(f"server: {shown}: no list of models")
             return None

@@ -83,7 +83,7 @@ def lint_warnings(form: ResponseFormat, *, strict: bool = False) -> list[str]:
 
 
 def lint(schema: dict[str, Any]) -> list[LintIssue]:
-    """All findings: of the whole schema, then of each subschema. schema must be valid under its draft."""
+    """All findings: of the whole schema, then of each subschema. Never raises: schema may be invalid."""
     parts = list(_subschemas(schema))
     return [
         *_check_root(schema),

@@ -165,7 +165,7 @@ def _auth_header(endpoint: Endpoint, key: FoundKey | None) -> AuthHeader | None:
 
 
 def _lacks_key(endpoint: Endpoint) -> bool:
-    """Return True for a server that refuses every request without a key, and none of its headers has one."""
+    """Return True if the server needs a key and no header of the endpoint carries one."""
     has_credentials = any(name.lower() in _CREDENTIALS for name, _ in endpoint.headers)
     return endpoint.needs_key and not has_credentials and not is_loopback_url(urlsplit(endpoint.base_url))
 

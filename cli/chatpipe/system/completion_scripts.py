@@ -17,7 +17,7 @@ from chatpipe.system.user_folders import user_folder
 
 _NAMES = {"bash": "chatpipe", "zsh": "_chatpipe", "fish": "chatpipe.fish"}
 
-_OF_BASH = ("bash-completion", "completions")
+_BASH_FOLDERS = ("bash-completion", "completions")
 # The last one is that of Homebrew.
 _DATA_DIRS = "/usr/local/share:/usr/share:/opt/homebrew/share"
 
@@ -72,7 +72,7 @@ def _script_folder(shell: str, environ: Mapping[str, str]) -> str:
     if shell == "bash" and os.path.isabs(chosen):
         return os.path.join(chosen, "completions")
     data = user_folder(environ, "XDG_DATA_HOME", ".local/share")
-    return os.path.join(data, *(("zsh", "site-functions") if shell == "zsh" else _OF_BASH))
+    return os.path.join(data, *(("zsh", "site-functions") if shell == "zsh" else _BASH_FOLDERS))
 
 
 def _has_bash_completion(environ: Mapping[str, str]) -> bool:
