@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -59,3 +60,17 @@ def test_many_lines_in_the_order_of_the_file() -> None:
     for number in range(0, 3000, 7):
         results = [json.loads(file.line(each)) for each in file.find(str(number))]
         assert [each["at"] for each in results if each["custom_id"] == str(number)] == [number, number + 3000]
+
+
+@pytest.mark.parametrize("count", [10_000, 11_000, 16_000])
+def test_the_index_takes_at_most_40_bytes_a_line(count: int) -> None:
+    """A run has that of all its jobs."""
+    spool = Spool(Room(1 << 30))
+    spool.write(b"".join(b'{"custom_id":"%d"}\n' % number for number in range(count)))
+    tracemalloc.start()
+    try:
+        file = ResultFile(spool)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(file), taken <= 40 * count) == (count, True)

@@ -23,7 +23,7 @@ _END = b"}\n"
 
 
 class ResultFile:
-    """The file in a spool, which stays as it is. The index takes some 150 bytes a line.
+    """The file in a spool, which stays as it is. The index takes at most 40 bytes a line.
 
     broken counts the lines that are no JSON, and strange those that are no results, broken ones included.
     """
@@ -32,11 +32,19 @@ class ResultFile:
         self.spool = spool
         self.broken = self.strange = 0
         self._starts = array("Q")
-        self._sizes = array("Q")
-        # By the hash of a custom_id: the first result with it, and the others
-        self._first: dict[int, int] = {}
-        self._others: dict[int, list[int]] = {}
+        self._sizes = array("I")
+        self._hashes = array("q")  # of the custom_ids
         self._read()
+        # A hash table with open addressing, because a dict takes 100 bytes a line. It has the number of the
+        # first result with each hash, from 1, and 0 in a free slot.
+        self._slots = array("I", bytes(4 << (2 * len(self)).bit_length()))
+        self._others: dict[int, list[int]] = {}  # by hash
+        for number, key in enumerate(self._hashes):
+            slot = self._slot(key)
+            if self._slots[slot]:
+                self._others.setdefault(key, []).append(number)
+            else:
+                self._slots[slot] = number + 1
 
     def __len__(self) -> int:
         """The number of results. They are numbered from 0, in the order of the file."""
@@ -45,12 +53,20 @@ class ResultFile:
     def find(self, custom_id: str) -> Sequence[int]:
         """The numbers of results that are for a request, or for one with the same hash, in their order."""
         key = hash(custom_id)
-        first = self._first.get(key)
-        return () if first is None else (first, *self._others.get(key, ()))
+        first = self._slots[self._slot(key)]
+        return (first - 1, *self._others.get(key, ())) if first else ()
 
     def line(self, number: int) -> bytes:
         """The line of a result, with its newline."""
         return self.spool.read(self._starts[number], self._sizes[number])
+
+    def _slot(self, key: int) -> int:
+        """The slot of a hash, or the free one for it."""
+        slots, hashes = self._slots, self._hashes
+        slot = key % len(slots)
+        while (number := slots[slot]) and hashes[number - 1] != key:
+            slot = (slot + 1) % len(slots)
+        return slot
 
     def _read(self) -> None:
         for start, line in lines_of(self.spool):
@@ -64,9 +80,7 @@ class ResultFile:
                     self.strange += 1
                     self.broken += not values.is_json(line)
                 continue
-            key, number = hash(custom_id), len(self._starts)
-            if self._first.setdefault(key, number) != number:
-                self._others.setdefault(key, []).append(number)
+            self._hashes.append(hash(custom_id))
             self._starts.append(start)
             self._sizes.append(len(line))
 
