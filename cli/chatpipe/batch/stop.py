@@ -79,7 +79,7 @@ class StopRules:
         stop = None if result.fault is None else self._general_failure(result.fault)
         if stop is None and hopeless is not None:
             return Stop(hopeless)
-        # Also after a success: a share of failures counts from the 20th result on, whatever that one is.
+        # A share of failures counts from the 20th result on, even if that one is good.
         return stop or self._too_many_failures()
 
     def _general_failure(self, fault: ChatpipeError) -> Stop | None:

@@ -98,7 +98,8 @@ def _newest(api: JobApi) -> Iterator[ProviderJob]:
     try:
         for page in islice(api.pages(api.connection.context.now() - _LONGEST_S), _MOST_PAGES):
             for job in page.jobs:
-                if job.output_file_id is not None if job.has_ended else job.status != "cancelling":
+                is_void = job.output_file_id is None if job.has_ended else job.status == "cancelling"
+                if not is_void:
                     yield job
     except ChatpipeError as fault:
         if not fault.reached_server:  # an upload would be tried in vain, too

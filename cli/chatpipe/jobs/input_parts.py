@@ -28,8 +28,8 @@ FINGERPRINT_DIGITS = 32
 class InputPart:
     """Some lines of the file. digest is the SHA-256 of its bytes; first and last are physical lines.
 
-    numbers are its physical lines, as runs of a first line and a count. fingerprints are those of the
-    requests, one after the other.
+    numbers are its physical lines, as runs of a first line and a count. fingerprints has the
+    fingerprint of each request, one after the other.
     """
 
     def __init__(self, url: str, model: str | None) -> None:
