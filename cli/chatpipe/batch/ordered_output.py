@@ -10,8 +10,8 @@ from chatpipe.batch.result import Result
 class OrderedOutput:
     """Writes results with emit. is_ordered: a result waits until all with a smaller number are written.
 
-    next_number is the number of the next result in order. lost counts the answers of this run that could not be
-    written.
+    next_number is the number of the next result in order. lost counts the answers of this run that could not
+    be written.
     """
 
     def __init__(self, emit: Callable[[Result], None], *, is_ordered: bool) -> None:
