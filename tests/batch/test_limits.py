@@ -122,7 +122,7 @@ def test_a_wait_beyond_the_longest_pause_ends_the_run() -> None:
     assert len(done.requests) == 3
     assert done.outcomes == ["ok"] * 3
     said = b"chatpipe: the pauses of this run add up to 86400 s: no requests left: wait, or raise --max-pause"
-    assert done.stderr.startswith(said)
+    assert said in done.stderr  # a slow machine tells of the pause before
 
 
 def test_a_wait_that_nothing_has_to_keep_ends_no_run() -> None:

@@ -37,7 +37,7 @@ def test_text_is_utf8_in_every_locale(variables: dict[str, str], tmp_path: Path)
 )
 def test_an_argument_that_is_not_utf8_is_bad_input(option: str, before: str) -> None:
     """As Python decodes it, it has a lone surrogate, which no JSON in UTF-8 can have."""
-    done = run("build", "--no-check", option, f"{before}\udce9", "x")
+    done = run("build", "--no-check", "-f", "batch", option, f"{before}\udce9", "x")
     name = {"-s": "--system", "-u": "--user", "-m": "--model"}.get(option, option)
     said = f"chatpipe: {name}: not UTF-8: is the terminal set to UTF-8?\n"
     assert (done.status, done.stdout, done.stderr.decode()) == (65, b"", said)
