@@ -40,6 +40,13 @@ def answer(*words: str, environ: Mapping[str, str] = MappingProxyType({})) -> li
     return [line for line in done.stdout.decode().splitlines() if line]
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("number", [{}, {"COMP_CWORD": ""}, {"COMP_CWORD": "9" * 5000}])
+def test_a_call_by_hand_without_the_words_of_a_script(shell: str, number: dict[str, str]) -> None:
+    done = run(env={"_CHATPIPE_COMPLETE": f"{shell}_complete", **number})
+    assert (done.status, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

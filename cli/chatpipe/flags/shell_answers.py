@@ -5,6 +5,7 @@ Without Click, so that a name is completed in half the time; see known_names.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from chatpipe.named_tuple import NamedTuple
@@ -37,13 +38,16 @@ def _bash_words(environ: Mapping[str, str]) -> tuple[list[str], str]:
 
 
 def _numbered_words(environ: Mapping[str, str]) -> tuple[list[str], str]:
-    words, number = _split(environ["COMP_WORDS"]), int(environ["COMP_CWORD"])
-    return words[1:number], "".join(words[number : number + 1])
+    """The words up to the one with this number. Without a number, as by hand, a new word is completed."""
+    words, number = _split(environ.get("COMP_WORDS", "")), environ.get("COMP_CWORD", "")
+    at = int(number) if re.fullmatch("[0-9]{1,9}", number) else len(words)
+    return words[1:at], "".join(words[at : at + 1])
 
 
 def _fish_words(environ: Mapping[str, str]) -> tuple[list[str], str]:
     """The word to complete is also the last of the words, unless it is empty."""
-    words, last = _split(environ["COMP_WORDS"])[1:], "".join(_split(environ["COMP_CWORD"])[:1])
+    words = _split(environ.get("COMP_WORDS", ""))[1:]
+    last = "".join(_split(environ.get("COMP_CWORD", ""))[:1])
     return (words[:-1] if last and words[-1:] == [last] else words), last
 
 
