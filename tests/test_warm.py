@@ -106,3 +106,14 @@ def test_a_child_that_is_stopped_goes_on(is_new: bool) -> None:
         process.send(b"hi")
         process.send_signal(signal.SIGCONT)
         assert process.communicate() == (b"hi\n", b"")
+
+
+@pytest.mark.parametrize("end", ["wait", "communicate"])
+def test_a_signal_that_a_fork_missed_is_sent_again(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("support.process.LOST_AFTER_S", 0.05)
+    with pipe() as (reader, _), start("ask", "-p", "echo", stdin=reader) as process:
+        with monkeypatch.context() as missed:
+            missed.setattr(os, "kill", lambda pid, number: None)
+            process.send_signal(signal.SIGTERM)
+        getattr(process, end)()
+    assert process.returncode == -signal.SIGTERM

@@ -21,12 +21,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from support.forks import warm
 from support.patience import PATIENCE_S, until
 
+# A process that has not ended after this time may have missed its signal.
+LOST_AFTER_S = 20.0
 CHATPIPE = (sys.executable, "-m", "chatpipe")
 _BIN = Path(sys.executable).parent  # not resolved: in a virtual environment the script is beside the link
 
@@ -102,6 +105,7 @@ class Process(subprocess.Popen[bytes]):
 
     def __init__(self, command: Sequence[str | bytes], is_new: bool = False, **popen: Any) -> None:
         self._is_new = is_new
+        self._sent: int | None = None
         super().__init__(command, **popen)
 
     def _execute_child(self, *arguments: Any) -> None:
@@ -151,13 +155,36 @@ class Process(subprocess.Popen[bytes]):
             until(lambda: state(self.pid) in {"S", "Z"})
             time.sleep(0.005)
 
+    def send_signal(self, sig: int) -> None:
+        super().send_signal(sig)
+        self._sent = sig
+
     def wait(self, timeout: float | None = PATIENCE_S) -> int:
+        with suppress(subprocess.TimeoutExpired):
+            return super().wait(self._first_wait_s(timeout))
+        self._interrupt_call()
         return super().wait(timeout)
 
     def communicate(
         self, input: bytes | None = None, timeout: float | None = PATIENCE_S
     ) -> tuple[bytes, bytes]:
-        return super().communicate(input, timeout)
+        with suppress(subprocess.TimeoutExpired):
+            return super().communicate(input, self._first_wait_s(timeout))
+        self._interrupt_call()
+        return super().communicate(timeout=timeout)
+
+    def _first_wait_s(self, timeout: float | None) -> float:
+        return LOST_AFTER_S if timeout is None else min(timeout, LOST_AFTER_S)
+
+    def _interrupt_call(self) -> None:
+        """Send the last signal again, which ends a system call that began just after it.
+
+        Python runs a handler between two of its instructions: of a signal that comes between the last one
+        and a call that waits it takes notice only when the call ends. To a fork of the warm process the
+        same signal is no second one, see support.delays.
+        """
+        if self._sent is not None and not self._is_new:
+            super().send_signal(self._sent)
 
     def __exit__(self, *error: Any) -> None:
         self.kill()
