@@ -16,10 +16,11 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 # The limits, all of them. Each is the largest figure that passes.
 FUNCTION_LINES = 40
@@ -55,6 +56,7 @@ _PURE = (
 )
 # The exceptions in a docstring: `Raises BadInput, CannotWrite and what the callback raises`.
 _RAISED = re.compile(r"\bRaises ((?:[A-Z]\w+(?:, and |, | and | or )?)+)")
+_Node = TypeVar("_Node", bound=ast.AST)
 _FILE_METHODS = ("read_bytes", "read_text", "write_bytes", "write_text", "touch", "unlink", "mkdir")
 
 
@@ -127,6 +129,19 @@ def parsed(name: str, source: str) -> Module:
     return Module(name, len(source.splitlines()), ast.parse(source))
 
 
+def nodes(tree: ast.AST, kind: type[_Node]) -> list[_Node]:
+    """All nodes of this kind, in the order of `ast.walk`."""
+    return _nodes_by_kind(tree).get(kind, [])
+
+
+@cache  # to walk the trees took longer than to parse them, and nearly every rule needs it
+def _nodes_by_kind(tree: ast.AST) -> dict[type, list[Any]]:
+    found = defaultdict(list)
+    for node in ast.walk(tree):
+        found[type(node)].append(node)
+    return found
+
+
 def lines_of_tests(root: Path) -> int:
     """Lines of every .py file below tests/, helpers, benchmarks and soak tests included."""
     paths = (root / "tests").rglob("*.py")
@@ -143,7 +158,7 @@ def functions(module: Module) -> list[Function]:
 
 
 def _functions(node: ast.AST, scope: str) -> Iterator[Function]:
-    for child in ast.iter_child_nodes(node):
+    for child in _statements(node):
         if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert child.end_lineno is not None
             lines = child.end_lineno - child.lineno + 1
@@ -154,6 +169,11 @@ def _functions(node: ast.AST, scope: str) -> Iterator[Function]:
             yield from _functions(child, f"{scope}.{child.name}")
         else:
             yield from _functions(child, scope)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a node that may hold a definition or an import. Expressions may not, and are most."""
+    return (child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
 
 
 def parameters(arguments: ast.arguments) -> int:
@@ -171,11 +191,16 @@ def _is_command(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 def docstrings(module: Module) -> list[Docstring]:
     """The docstrings of the module and of its classes and functions at any depth."""
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    documented: list[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = [
+        module.tree,
+        *nodes(module.tree, ast.ClassDef),
+        *nodes(module.tree, ast.FunctionDef),
+        *nodes(module.tree, ast.AsyncFunctionDef),
+    ]
     return [
         Docstring(module.name, node.body[0].lineno, text)
-        for node in ast.walk(module.tree)
-        if isinstance(node, kinds) and (text := ast.get_docstring(node))
+        for node in documented
+        if (text := ast.get_docstring(node))
     ]
 
 
@@ -183,11 +208,9 @@ def missing_exceptions(modules: Sequence[Module]) -> list[str]:
     """The names behind `Raises` in docstrings that are neither defined nor imported anywhere."""
     known = set(vars(builtins))
     for module in modules:
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.ClassDef):
-                known.add(node.name)
-            elif isinstance(node, ast.alias):
-                known.add((node.asname or node.name).rpartition(".")[2])
+        known.update(classes(module))
+        for alias in nodes(module.tree, ast.alias):
+            known.add((alias.asname or alias.name).rpartition(".")[2])
     return [
         f"{each.module}:{each.line}: {name}"
         for module in modules
@@ -206,7 +229,7 @@ def is_clause(text: str, words: Sequence[str] = CLAUSE_WORDS) -> bool:
 
 def classes(module: Module) -> list[str]:
     """Names of all classes, inner ones too, in the order of `ast.walk`."""
-    return [node.name for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)]
+    return [node.name for node in nodes(module.tree, ast.ClassDef)]
 
 
 def last_word(name: str) -> str:
@@ -286,7 +309,8 @@ def _may_share(names: Iterable[str]) -> bool:
 
 def imported(tree: ast.AST) -> Iterator[str]:
     """The modules of every import statement, in the order of the lines; `from a import b` gives a and a.b."""
-    statements = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    statements: list[ast.Import | ast.ImportFrom]
+    statements = [*nodes(tree, ast.Import), *nodes(tree, ast.ImportFrom)]
     for node in sorted(statements, key=lambda node: node.lineno):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -303,7 +327,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]
 
 
 def _imports(node: ast.AST, *, is_late: bool) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    for child in ast.iter_child_nodes(node):
+    for child in _statements(node):
         if isinstance(child, (ast.Import, ast.ImportFrom)):
             yield child, is_late
         else:
@@ -380,15 +404,14 @@ def _possible_pairs(modules: Sequence[Module]) -> int:
 def touched(tree: ast.AST) -> set[str]:
     """The parts of the world that a module uses: modules that it imports, `os`, `sys`, `environ`, `open`."""
     found = {module for module in imported(tree) if module in _WORLD_MODULES}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            text = ast.unparse(node)
-            if text.startswith(("os.environ", "os.getenv")):
-                found.add("environ")
-            elif text.startswith(("os.", "sys.")) and text != "os.path" and not text.startswith(_PURE):
-                found.add(text.partition(".")[0])
-        elif isinstance(node, ast.Call) and _opens(node.func):
-            found.add("open")
+    for node in nodes(tree, ast.Attribute):
+        text = ast.unparse(node)
+        if text.startswith(("os.environ", "os.getenv")):
+            found.add("environ")
+        elif text.startswith(("os.", "sys.")) and text != "os.path" and not text.startswith(_PURE):
+            found.add(text.partition(".")[0])
+    if any(_opens(call.func) for call in nodes(tree, ast.Call)):
+        found.add("open")
     return found
 
 
