@@ -26,5 +26,5 @@ def measured(program: str, *arguments: str, cwd: Path | None = None) -> list[flo
     if not Path("/proc/self/statm").exists():
         missing("no /proc/self/statm, which tells the resident memory")
     command = (sys.executable, "-c", _RESIDENT + program, *arguments)
-    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, check=True)
     return [float(number) for number in done.stdout.split()]
