@@ -27,12 +27,11 @@ Chatpipe = Callable[..., Any]
         ),
         "no prompt": ("ask", 2, "no prompt: give one as an operand or on stdin"),
         "a typo of a value": (
-            "ask -f jsno hi",
+            "ask --reasoning olny hi",
             2,
             (
-                "invalid value for '--format' / '-f': 'jsno' is not one of 'text', 'string', 'json', "
-                "'chunks', 'sse', 'message', 'tool-calls', 'logprobs', 'usage', 'code', 'audio': "
-                "did you mean 'json'?"
+                "invalid value for '--reasoning': 'olny' is not one of 'drop', 'stderr', 'only': "
+                "did you mean 'only'?"
             ),
         ),
         "another word for a value": (
