@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,20 @@ import orjson
 
 from batch.result_lines import numbers, outcomes, records
 from support.process import Process, run, start
-from support.servers.loopback import Answer, Handler, Request, Reset, Server, completion, error, reply, serve
+from support.servers.loopback import (
+    Answer,
+    Handler,
+    Pause,
+    Request,
+    Reset,
+    Server,
+    WaitFor,
+    completion,
+    error,
+    reply,
+    serve,
+    steps_of,
+)
 
 SOON = {"retry-after-ms": "1"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
@@ -34,6 +48,7 @@ REPLIES: dict[str, Answer] = {
     "500": error(500, "broken", headers=SOON),
     "reset": [Reset()],
 }
+USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 
 
 def prompt(request: Request) -> str:
@@ -51,6 +66,30 @@ def answer(request: Request) -> Answer:
 def jsonl(*values: Any) -> bytes:
     """A line for each value. A string is a prompt."""
     return b"".join(orjson.dumps(value) + b"\n" for value in values)
+
+
+def many(count: int) -> bytes:
+    """Prompts p0, p1 and so on."""
+    return jsonl(*(f"p{number}" for number in range(count)))
+
+
+def gated(event: threading.Event, *texts: str) -> Handler:
+    """These prompts are answered when the event is set, the others at once."""
+
+    def handler(request: Request) -> Answer:
+        return [*([WaitFor(event)] if prompt(request) in texts else []), *steps_of(answer(request))]
+
+    return handler
+
+
+def paused(seconds: float = 0.0, **slow: float) -> Handler:
+    """Every answer takes that long, unless its prompt is named."""
+    return lambda request: [Pause(slow.get(prompt(request), seconds)), *steps_of(answer(request))]
+
+
+def always_busy(seconds: str) -> Handler:
+    """429 to every request, with this Retry-After."""
+    return lambda _: error(429, "wait", headers={"retry-after": seconds})
 
 
 def command(server: Server | str, *arguments: str, name: str = "batch") -> tuple[str, ...]:
