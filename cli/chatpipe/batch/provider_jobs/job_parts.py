@@ -11,41 +11,17 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.item_file import ItemFile
 from chatpipe.batch.provider_jobs.job_budget import JobBudget
-from chatpipe.batch.provider_jobs.job_journal import JobJournal, PlannedLines, fingerprint_key
+from chatpipe.batch.provider_jobs.job_journal import JobJournal, fingerprint_key
 from chatpipe.batch.provider_jobs.line_encoder import LineEncoder
+from chatpipe.batch.provider_jobs.part_file import PartFile, RunPart
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BadInput, TooLarge
-from chatpipe.jobs.input_parts import InputPart, PartSplitter, alone, refuse_too_large
+from chatpipe.jobs.input_parts import PartSplitter, alone, refuse_too_large
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
-from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
 NO_PART = -1
-# Lines that are written, and hashed, together.
-_BLOCK_BYTES = 1 << 16
-
-
-class RunPart(InputPart):
-    """A part whose lines are written in blocks. unwritten are those that are not in the file yet."""
-
-    def __init__(self, url: str, model: str | None) -> None:
-        super().__init__(url, model)
-        self.unwritten: list[bytes] = []
-        self._cost: float | None = None
-
-    def add_cost(self, cost: float | None) -> None:
-        """Add the expected cost of a line."""
-        if cost is not None:
-            self._cost = (self._cost or 0.0) + cost
-
-    @property
-    def cost(self) -> float | None:
-        """The expected cost of all lines, None without prices."""
-        return None if self._cost is None else round(self._cost, 6)
-
-    def planned_lines(self) -> PlannedLines:
-        return PlannedLines(self.fingerprints.decode(), self.numbers, self.cost)
 
 
 class JobParts:
@@ -69,19 +45,13 @@ class JobParts:
         self.items = ItemFile()
         self._splitter = PartSplitter(dialect, RunPart)
         self.parts = self._splitter.parts
+        self.lines = PartFile(self.parts)
         self._too_large: list[TooLarge] = []
-        self._at = 0
         self._seen = SortedIndex("B") if spec.input.dedupe else None
-        self._unwritten_bytes = 0
-        self.file = open_temporary()
-
-    def close_lines(self) -> None:
-        """Give up the lines, which are all submitted."""
-        close_temporary(self.file)
 
     def close(self) -> None:
         """Give up both files. May be called again."""
-        close_temporary(self.file)
+        self.lines.close()
         self.items.close()
 
     @property
@@ -93,11 +63,7 @@ class JobParts:
         """Add all items. Raises BadInput for lines that are larger than a file may be, and CannotWrite."""
         run_loop(self._read(items))
         refuse_too_large(self._too_large)
-        self._write_lines()
-        try:
-            self.file.flush()
-        except OSError as error:
-            raise cannot_keep(error) from error
+        self.lines.finish()
 
     async def _read(self, items: AsyncIterator[Item]) -> None:
         async for item in items:
@@ -157,22 +123,7 @@ class JobParts:
             return NO_PART
         part = self.parts[number]
         part.add(size, item.line, digits)
-        part.unwritten.append(line)
+        self.lines.add(part, line)
         if self._budget.has_prices:
             part.add_cost(self._budget.expected_cost(item))
-        self._unwritten_bytes += size
-        if self._unwritten_bytes >= _BLOCK_BYTES:
-            self._write_lines()
         return number
-
-    def _write_lines(self) -> None:
-        for part in self.parts:
-            if data := b"".join(part.unwritten):
-                try:
-                    self.file.write(data)
-                except OSError as error:
-                    raise cannot_keep(error) from error
-                part.add_bytes(data, self._at)
-                self._at += len(data)
-                part.unwritten.clear()
-        self._unwritten_bytes = 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
-from chatpipe.batch.provider_jobs.job_parts import JobParts, RunPart
+from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.provider_jobs.open_jobs import OpenJobs
+from chatpipe.batch.provider_jobs.part_file import RunPart
 from chatpipe.errors import ChatpipeError, quantity
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.part_record import PartRecord
@@ -67,7 +68,7 @@ class PartQueue:
             self._records.lines_of[part.digest] = part.planned_lines()
             part_number = PartNumber(number + 1, len(self._parts.parts))
             try:
-                job, _ = self._submission.submit(part, self._parts.file, part_number)
+                job, _ = self._submission.submit(part, self._parts.lines.file, part_number)
             except ChatpipeError as fault:
                 if not lacks_room(fault) or not self._open_jobs.awaited():
                     suggest_smaller(fault, part.count)

@@ -66,7 +66,7 @@ class RunJobs:
                 if not self._spec.resume.fresh:
                     lifecycle.open_jobs.refuse_foreign(parts)
                 lifecycle.submit(parts, display)
-                parts.close_lines()
+                parts.lines.close()
         except Interrupted:
             if text := lifecycle.open_jobs.interrupted_text():
                 self._spec.console.note(text)
