@@ -646,6 +646,49 @@ def test_money_counts_at_the_price_of_jobs(harness: Callable[..., JobHarness]) -
     assert len(paid(made.provider)) == 4
 
 
+@cases(
+    ("first", "later", "engine"),
+    {
+        "both with --match id": (("--match", "id"), ("--match", "id"), "batch-api"),
+        "only the later one": ((), ("--match", "id"), "batch-api"),
+        "collected by the other engine": ((), ("--match", "id"), "local"),
+    },
+)
+def test_an_edited_line_takes_the_answer_that_its_id_has_in_a_job(
+    harness: Callable[..., JobHarness], first: tuple[str, ...], later: tuple[str, ...], engine: str
+) -> None:
+    """While the job is open the line waits for it, and once it was collected the journal has the id."""
+    made = harness()
+    file = made.folder / "in.jsonl"
+    file.write_text('{"custom_id":"é","prompt":"one"}\n"two"\n')
+    assert made.run("-m", "a", *first, "--no-wait")[0] == 124
+    edited = '{"custom_id":"é","prompt":"edited"}\n"two"\n'
+    file.write_text(edited)
+    assert made.run("-m", "a", *later, "--no-wait")[0] == 124
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    file.write_text('"two"\n')
+    assert made.run("-m", "a", engine=engine) == (0, "")
+    file.write_text(edited)
+    assert made.run("-m", "a", *later, engine=engine) == (0, "")
+    assert (made.answers(), len(paid(made.provider))) == (["one", "two"], 2)
+    record = json.loads(made.out.read_text().splitlines()[0])
+    assert (record["custom_id"], record["error"]) == ("é", None)
+
+
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_a_line_with_its_id_in_an_open_job_is_in_flight(
+    harness: Callable[..., JobHarness], engine: str
+) -> None:
+    made = harness()
+    file = made.folder / "in.jsonl"
+    file.write_text('{"custom_id":"x","prompt":"one"}\n')
+    assert made.run("-m", "a", "--no-wait")[0] == 124
+    file.write_text('{"custom_id":"x","prompt":"edited"}\n')
+    assert made.run("-m", "a", "--match", "id", engine=engine)[0] in (0, 1)
+    assert len(paid(made.provider)) == 1
+
+
 @pytest.mark.parametrize("engine", ["batch-api", "local"])
 def test_answers_that_are_bought_need_no_budget(harness: Callable[..., JobHarness], engine: str) -> None:
     made = harness()

@@ -112,10 +112,11 @@ class CollectedResults:
         if found is not None:
             return self._take(found)
         place = self._records.place_of(fingerprint)
-        if place is None or place.part.token not in self._jobs:
+        part = None if place is None else self._records.part_at(place)
+        if place is None or part is None or part.token not in self._jobs:
             return None
-        why = self._reasons[place.part.token].of(place.position)
-        return unsent(why, self._fix(place.part)), 0.0
+        why = self._reasons[part.token].of(place.position)
+        return unsent(why, self._fix(part)), 0.0
 
     def _fix(self, part: PartRecord) -> str:
         """The option with which a line gets an answer that its job could not have, empty without one."""

@@ -13,6 +13,7 @@ from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.journal.send_reasons import SendReason
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
+from chatpipe.batch.provider_jobs.job_fingerprints import JobFingerprints
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.result_answer import unsent
 from chatpipe.response.result_line import timestamp
@@ -28,17 +29,24 @@ class JobAnswerStore:
     With --dedupe, the first of identical lines takes it from the job. The others take what that line has
     recorded, as it is in other runs, so that its tokens and its price count once.
 
-    answers_all: nothing is sent, so that a request which lies in no job has no answer.
+    by_id: it is a run with --match id. answers_all: nothing is sent, so that a request which lies in no job
+    has no answer.
     """
 
     def __init__(
-        self, store: RunStore, results: CollectedResults | None, records: JobJournal, *, answers_all: bool
+        self,
+        store: RunStore,
+        results: CollectedResults | None,
+        records: JobJournal,
+        *,
+        by_id: bool,
+        answers_all: bool,
     ) -> None:
         self._store = store
         self._results = results
         self._records = records
         self._answers_all = answers_all
-        self.fingerprint = store.fingerprint
+        self.fingerprint = JobFingerprints(store, records, by_id=by_id).of
         self.make_room = store.make_room
         self.record = store.record
 

@@ -7,43 +7,22 @@ interest any more. A lost one may be found again, by another key.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.journal.recorded_events import JOB_EVENT
+from chatpipe.batch.provider_jobs.part_lines import LinePlace, PartLines, PlannedLines
 from chatpipe.errors import UsageFault
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.input_parts import FINGERPRINT_DIGITS, split_fingerprints
 from chatpipe.jobs.part_record import PartRecord
-from chatpipe.named_tuple import NamedTuple
-from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import delay_signals
 
 
-class PlannedLines(NamedTuple):
-    """The lines of a part: their fingerprints, one after the other, and their numbers as first and count.
-
-    expected_cost is what all of them will cost, None without prices.
-    """
-
-    fingerprints: str
-    numbers: list[list[int]]
-    expected_cost: float | None = None
-
-
-class LinePlace(NamedTuple):
-    """The part that a line lies in, and its number among the lines there, from 1."""
-
-    part: PartRecord
-    position: int
-
-
 class JobJournal:
-    """The parts that the journal names. Their fingerprints are indexed, 12 bytes each.
+    """The parts that the journal names. records has them by their tokens, in their order.
 
-    records has all parts by their tokens, in their order. server names the server of the run.
+    server names the server of the run.
     """
 
     def __init__(self, journal: Journal, events: Iterable[Mapping[str, Value]], server: str) -> None:
@@ -53,11 +32,8 @@ class JobJournal:
         # By the digest of a part that is about to be planned
         self.lines_of: dict[str, PlannedLines] = {}
         self._journal = journal
-        # The token of each part, and the number of lines before it. The index has the number of a line.
-        self._tokens: list[str] = []
-        self._starts: list[int] = [0]
-        self._index = SortedIndex("I")
-        self._not_indexed: list[tuple[int, str]] = []  # number of the first line, fingerprints
+        self._tokens: list[str] = []  # by the numbers of parts
+        self._lines = PartLines()
         for event in events:
             self._take(dict(event))
 
@@ -106,25 +82,29 @@ class JobJournal:
 
     def job_of(self, fingerprint: str) -> PartRecord | None:
         """The record of the open job that a request lies in, also of one that may have been created."""
-        found = self.place_of(fingerprint) if self._tokens else None
-        return None if found is None else found.part
+        place = self.place_of(fingerprint) if self._tokens else None
+        return None if place is None else self.part_at(place)
 
     def place_of(self, fingerprint: str) -> LinePlace | None:
-        """The open job that a request lies in, and its line there."""
-        self._index_all()
-        for number in self._index.find(fingerprint_key(fingerprint)):
-            part_number = bisect_right(self._starts, number) - 1
-            record = self.records[self._tokens[part_number]]
-            if record.is_in_flight:
-                return LinePlace(record, number - self._starts[part_number] + 1)
-        return None
+        """The place of a request in an open job."""
+        return next(self._open_places(self._lines.find(fingerprint)), None)
 
-    def _index_all(self) -> None:
-        """Index what was planned since the last search: most runs search for none of it."""
-        while self._not_indexed:
-            start, fingerprints = self._not_indexed.pop()
-            for number, each in enumerate(split_fingerprints(fingerprints), start):
-                self._index.add(fingerprint_key(each), number)
+    def part_at(self, place: LinePlace) -> PartRecord:
+        """The record of the part that a place is in."""
+        return self.records[self._tokens[place.part]]
+
+    def fingerprint_of(self, custom_id: str) -> str | None:
+        """The fingerprint of the last line in an open job that has this custom_id of its own."""
+        places = list(self._open_places(self._lines.find_by_id(custom_id)))
+        return self._lines.fingerprint(places[-1]) if places else None
+
+    def custom_id_of(self, fingerprint: str) -> str | None:
+        """The own custom_id of a line in an open job, None if it has none."""
+        place = self.place_of(fingerprint)
+        return None if place is None else self._lines.custom_id(place)
+
+    def _open_places(self, places: Iterator[LinePlace]) -> Iterator[LinePlace]:
+        return (each for each in places if self.part_at(each).is_in_flight)
 
     def _append(self, event: dict[str, Value]) -> None:
         with delay_signals():  # the journal and this object say the same
@@ -137,17 +117,11 @@ class JobJournal:
         if not isinstance(token, str):
             return
         if event.get(JOB_EVENT) == "planned":
-            fingerprints, start = str(event.pop("fingerprints", "")), self._starts[-1]
             self._tokens.append(token)
-            self._starts.append(start + len(fingerprints) // FINGERPRINT_DIGITS)
-            self._not_indexed.append((start, fingerprints))
+            self._lines.add(str(event.pop("fingerprints", "")), event.pop("custom_ids", None))
             self.records[token] = PartRecord(token, event)
         elif token in self.records:
             self.records[token].take(str(event.get(JOB_EVENT)), event)
-
-
-def fingerprint_key(fingerprint: str) -> int:
-    return int(fingerprint[:16], 16)
 
 
 def refuse_open_jobs(reused: Iterable[tuple[str, Mapping[str, Value]]], own: Collection[Value]) -> None:

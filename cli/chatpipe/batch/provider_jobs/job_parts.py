@@ -11,14 +11,15 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.item_file import ItemFile
 from chatpipe.batch.provider_jobs.job_budget import JobBudget
-from chatpipe.batch.provider_jobs.job_journal import JobJournal, fingerprint_key
+from chatpipe.batch.provider_jobs.job_fingerprints import JobFingerprints
+from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.line_encoder import LineEncoder
 from chatpipe.batch.provider_jobs.part_file import PartFile, RunPart
+from chatpipe.batch.provider_jobs.part_lines import RequestSet
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BadInput, TooLarge
 from chatpipe.jobs.input_parts import PartSplitter, alone, refuse_too_large
 from chatpipe.jobs.job_dialects import JobDialect
-from chatpipe.system.line_index import SortedIndex
 from chatpipe.system.signals import run_loop
 
 NO_PART = -1
@@ -38,6 +39,7 @@ class JobParts:
         self._url = dialect.url
         self._store = store
         self._records = records
+        self._fingerprints = JobFingerprints(store, records, by_id=spec.resume.match == "id")
         self._are_new = records.is_empty and not store.lookup.has_answers  # as all lines of a first run are
         self._budget = budget
         self._input_name = spec.input_name
@@ -47,7 +49,7 @@ class JobParts:
         self.parts = self._splitter.parts
         self.lines = PartFile(self.parts)
         self._too_large: list[TooLarge] = []
-        self._seen = SortedIndex("B") if spec.input.dedupe else None
+        self._seen = RequestSet() if spec.input.dedupe else None
 
     def close(self) -> None:
         """Give up both files. May be called again."""
@@ -68,7 +70,7 @@ class JobParts:
     async def _read(self, items: AsyncIterator[Item]) -> None:
         async for item in items:
             # Identical requests are counted over all shards.
-            fingerprint = "" if item.fault is not None else self._store.fingerprint(item)
+            fingerprint = "" if item.fault is not None else self._fingerprints.of(item)
             if not item.is_ours:
                 continue
             number = NO_PART if item.fault is not None else self._put(item, fingerprint)
@@ -81,7 +83,7 @@ class JobParts:
         Returns None if the budget leaves it out.
         """
         seen = self._seen
-        if seen is not None and seen.find(fingerprint_key(fingerprint)):
+        if seen is not None and fingerprint in seen:
             return NO_PART
         number = NO_PART
         if not self._are_new and self._is_known(item, fingerprint):
@@ -91,7 +93,7 @@ class JobParts:
         else:
             number = self._add(item, fingerprint)
         if seen is not None:
-            seen.add(fingerprint_key(fingerprint), 0)
+            seen.add(fingerprint)
         return number
 
     def is_recorded(self, fingerprint: str) -> bool:
@@ -123,7 +125,7 @@ class JobParts:
             return NO_PART
         part = self.parts[number]
         part.add(size, item.line, digits)
-        self.lines.add(part, line)
+        self.lines.add(part, line, item.custom_id if item.has_own_id else None)
         if self._budget.has_prices:
             part.add_cost(self._budget.expected_cost(item))
         return number

@@ -27,14 +27,15 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
     """
     journal, recorded, _ = store.files
     options = spec.options.engine
-    events = [] if recorded is None else list(recorded.events.of_journal())
+    records: JobJournal | None = None
+    if journal is not None:
+        events = () if recorded is None else recorded.events.of_journal()
+        records = JobJournal(journal, events, comparable_name(spec.server_names[0]))
     if recorded is not None and not spec.resume.no_send:
-        refuse_open_jobs(recorded.events.of_reused(), {event.get("token") for event in events})
-    if journal is None or (not options.is_jobs and not events):
+        refuse_open_jobs(recorded.events.of_reused(), () if records is None else records.records)
+    if records is None or (not options.is_jobs and records.is_empty):
         yield None
         return
-    server = comparable_name(spec.server_names[0])
-    records = JobJournal(journal, events, server)
     if spec.resume.fresh and (opened := records.open_records() or records.unconfirmed()):
         what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
         fix = "leave it out in the next run, which collects them, or name another file with --journal"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatpipe.batch.provider_jobs.job_journal import PlannedLines
+import orjson
+
+from chatpipe.batch.provider_jobs.part_lines import PlannedLines
+from chatpipe.inputs import values
+from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
@@ -13,11 +17,14 @@ _BLOCK_BYTES = 1 << 16
 
 
 class RunPart(InputPart):
-    """A part whose lines are written in blocks. unwritten are those that are not in the file yet."""
+    """A part whose lines are written in blocks."""
 
     def __init__(self, url: str, model: str | None) -> None:
         super().__init__(url, model)
-        self.unwritten: list[bytes] = []
+        self._unwritten: list[bytes] = []
+        self._unwritten_ids: list[Value] = []
+        self._ids = bytearray()  # the members of a JSON array
+        self._has_ids = False
         self._cost: float | None = None
 
     def add_cost(self, cost: float | None) -> None:
@@ -31,7 +38,24 @@ class RunPart(InputPart):
         return None if self._cost is None else round(self._cost, 6)
 
     def planned_lines(self) -> PlannedLines:
-        return PlannedLines(self.fingerprints.decode(), self.numbers, self.cost)
+        """The lines, once all are written."""
+        ids = orjson.Fragment(b"[%b]" % bytes(self._ids)) if self._has_ids else None
+        return PlannedLines(self.fingerprints.decode(), self.numbers, ids, self.cost)
+
+    def add_unwritten(self, line: bytes, custom_id: str | None) -> None:
+        """Add a line that will be written later, with its own custom_id."""
+        self._unwritten.append(line)
+        self._unwritten_ids.append(custom_id)
+
+    def take_unwritten(self) -> bytes:
+        """The lines that are not written yet, which the caller does now."""
+        lines, ids = self._unwritten, self._unwritten_ids
+        if ids:
+            self._has_ids = self._has_ids or any(ids)
+            self._ids += b"," if self._ids else b""
+            self._ids += values.dumps(ids)[1:-1]
+        self._unwritten, self._unwritten_ids = [], []
+        return b"".join(lines)
 
 
 class PartFile:
@@ -44,9 +68,12 @@ class PartFile:
         self._unwritten_bytes = 0
         self.file = open_temporary()
 
-    def add(self, part: RunPart, line: bytes) -> None:
-        """Add a line to the file, which is in the part already. Raises CannotWrite."""
-        part.unwritten.append(line)
+    def add(self, part: RunPart, line: bytes, custom_id: str | None) -> None:
+        """Add a line to the file, which is in the part already. Raises CannotWrite.
+
+        custom_id is the line's own one.
+        """
+        part.add_unwritten(line, custom_id)
         self._unwritten_bytes += len(line)
         if self._unwritten_bytes >= _BLOCK_BYTES:
             self._write()
@@ -65,12 +92,11 @@ class PartFile:
 
     def _write(self) -> None:
         for part in self._parts:
-            if data := b"".join(part.unwritten):
+            if data := part.take_unwritten():
                 try:
                     self.file.write(data)
                 except OSError as error:
                     raise cannot_keep(error) from error
                 part.add_bytes(data, self._at)
                 self._at += len(data)
-                part.unwritten.clear()
         self._unwritten_bytes = 0

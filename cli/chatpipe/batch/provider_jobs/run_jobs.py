@@ -100,7 +100,8 @@ class RunJobs:
     def answers(self) -> AnswerStore:
         """The store of the driver."""
         results = None if self.lifecycle is None else self.lifecycle.results
-        return JobAnswerStore(self._store, results, self.records, answers_all=self.is_engine)
+        by_id = self._spec.resume.match == "id"
+        return JobAnswerStore(self._store, results, self.records, by_id=by_id, answers_all=self.is_engine)
 
     def _left_out(self, parts: JobParts, lifecycle: JobLifecycle) -> Callable[[Item, int], bool]:
         """A function that returns True for the items that the run has waited for in vain."""
@@ -148,7 +149,7 @@ class RunJobs:
         builder = ResultBuilder(frozenset(), self._spec.run_format.properties, server=server)
         for fingerprint, (answer, latency_s) in lifecycle.results.unused():
             if answer.fault is None:
-                item = Item(0, fingerprint, None)
+                item = Item(0, self.records.custom_id_of(fingerprint) or fingerprint, None)
                 self._store.keep(builder.of_answer(item, fingerprint, answer, latency_s))
         lifecycle.finish()
 
