@@ -90,13 +90,14 @@ class OpenOutput:
             fault.fix = f"{other.what}: {other.fix}"
             return
         if part is not None:
-            fault.fix = _kept_in(part, is_cut=self.is_cut) + (f", {fault.fix}" if fault.fix else "")
+            fault.fix = self.kept_in(part) + (f", {fault.fix}" if fault.fix else "")
         elif self.is_lost:
             fault.what = f"{fault.what}: the answer is lost"
 
-
-def _kept_in(part: str, *, is_cut: bool) -> str:
-    return f"{'the beginning of what' if is_cut else 'what'} arrived is in '{part}'"
+    def kept_in(self, part: str) -> str:
+        """The text that names the partial file, and says how much of the content it has."""
+        kept = f"{'the beginning of what' if self.is_cut else 'what'} arrived is in '{part}'"
+        return f"{kept}, the rest is lost" if self.is_lost else kept
 
 
 def refuse_shared(
@@ -153,7 +154,7 @@ def open_target(
                 raise
             except BaseException as error:
                 if (part := result.keep()) is not None:
-                    error.add_note(_kept_in(part, is_cut=result.is_cut))  # for a bug
+                    error.add_note(result.kept_in(part))  # for a bug
                 raise
 
 
