@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
 from chatpipe.wire import answer, connection, faults, sync
+from support.patience import PATIENCE_S
 from support.senders import HI, Sender
 from support.servers import loopback
-from support.servers.loopback import Close, Pause, Reset, Stall, chunked, event_stream, in_turn, reply, serve
+from support.servers.loopback import (
+    Close,
+    Pause,
+    Reset,
+    Stall,
+    WaitFor,
+    chunked,
+    event_stream,
+    in_turn,
+    reply,
+    serve,
+)
 from wire.servers import drain
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -59,6 +73,26 @@ def test_a_connection_that_is_not_clean_is_not_used_again(
             assert send(server.url) == HI
             send.until(lambda: is_spoiled(send) if send.blocks else send.held == 0)
         assert (server.connections, len(server.requests)) == (2, 2)
+
+
+def has_arrived(link: Any) -> bool:
+    """Return True if bytes or a close lie in the socket. No event loop runs, so nothing has read them."""
+    return bool(select.select([link._socket], [], [], PATIENCE_S)[0])
+
+
+def test_a_close_that_has_arrived_is_seen_before_a_request_is_sent(
+    send: Sender, server_tls: ssl.SSLContext | None
+) -> None:
+    """A server that closes without a word loses no request, also while the event loop is busy."""
+    ends = [threading.Event() for _ in range(3)]
+    answers: list[loopback.Answer] = [[reply(200, b"hi"), WaitFor(end), Close()] for end in ends]
+    with serve(in_turn(*answers), tls=server_tls) as server:
+        for end in ends:
+            assert send(server.url) == HI
+            (link,) = send.links
+            end.set()
+            assert has_arrived(link)
+        assert (server.connections, len(server.requests)) == (3, 3)
 
 
 @pytest.mark.parametrize("count", [0, 1], ids=["unread", "half way"])

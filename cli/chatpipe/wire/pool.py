@@ -69,6 +69,9 @@ class PoolTransport(httpx.AsyncBaseTransport):
         link = self._slots.take_idle(origin) if reuse else None
         if link is None:
             link = await self._slots.acquire(origin, reuse, timeouts)
+        if link is not None and not link.is_clean():
+            link.close()
+            link = None
         try:
             if link is not None:
                 try:
