@@ -132,6 +132,8 @@ def from_event(
     counted = refusal_words.status_of(200, error)
     exits_as = None if counted == 500 else counted
     error_class, fix = _classify(exits_as, _Refusal(error, True, request))
+    if counted == 429:
+        fix = "lower the rate, or try again later"  # what is written cannot be retried
     what = f"the server reports an error in mid-stream: {shorten(error.message)}"
     fault = error_class(what, fix=fix, http_status=200, body=payload)
     fault.refusal_status = counted
