@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from chatpipe.response.server_error import error_of
+from chatpipe.response.server_error import error_of, is_notice
 from response.streams import SHARED, needs_shared
 from support.parametrize import cases
 
@@ -293,6 +293,32 @@ GOOD = [{"index": 0, "message": {"content": "hi"}}]
 )
 def test_no_error_is_found(value: Any) -> None:
     assert error_of(value) is None
+
+
+@cases(
+    "value, before, inside",
+    {
+        "a message alone": ({"message": "queue position 3"}, True, False),
+        "beside null": ({"message": "m", "error": None, "choices": None, "code": None}, True, False),
+        "a sign of life": ({"type": "ping", "message": "m"}, True, True),
+        "a state": ({"status": "in_progress", "message": "m", "queue_position": 3}, True, True),
+        "in other spellings": ({"Status": "Warming Up", "Message": "m"}, True, True),
+        "a status of success": ({"status": 200, "message": "m"}, True, True),
+        "a type of error": ({"type": "overloaded_error", "message": "m"}, False, False),
+        "two words, one of an error": ({"type": "status", "status": "failed", "message": "m"}, False, False),
+        "a status of failure": ({"status": 503, "message": "m"}, False, False),
+        "a code": ({"code": 1113, "message": "m"}, False, False),
+        "an error": ({"error": "x", "message": "m"}, False, False),
+        "an object of this name": ({"object": "error", "message": "m"}, False, False),
+        "a detail": ({"detail": "Not Found"}, False, False),
+        "a message of an error": ({"error_message": "m"}, False, False),
+        "an error in a wrapper": ({"data": {"error": "x"}}, False, False),
+        "no words": ({"message": ""}, False, False),
+    },
+)
+def test_notice_of_a_stream(value: Any, before: bool, inside: bool) -> None:
+    """Before an answer, a message alone is a notice. Inside it, a word such as `ping` must call it one."""
+    assert (is_notice(value, in_answer=False), is_notice(value, in_answer=True)) == (before, inside)
 
 
 def test_error_nested_too_deeply_for_recursion_is_still_an_error() -> None:

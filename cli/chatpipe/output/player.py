@@ -23,7 +23,7 @@ from chatpipe.response.capture import (
     StreamEnd,
 )
 from chatpipe.response.result_line import ResultLine
-from chatpipe.response.server_error import ServerError, error_of
+from chatpipe.response.server_error import ServerError, error_of, is_notice
 from chatpipe.system.console import Console
 from chatpipe.system.escape import shorten
 from chatpipe.wire import refusal_words
@@ -56,17 +56,21 @@ class _StreamedAnswer:
         if not step.is_event:
             self.delivery.raw(b"data: " + values.one_line_json(step.payload) + b"\n\n")
         self._chunks.add(step.payload, step.chunk)
-        if self._error is None and self._chunks.error is not None:
-            what = f"an error was recorded: {shorten(self._chunks.error.message)}"
-            self._error = BrokenAnswer(what, place=self.place)
+        self._look_for_error()
 
     def fail(self, fault: ChatpipeError) -> None:
         """End the answer by a fault of the recording."""
         self._error = self._error or fault
 
+    def _look_for_error(self) -> None:
+        if self._error is None and self._chunks.error is not None:
+            what = f"an error was recorded: {shorten(self._chunks.error.message)}"
+            self._error = BrokenAnswer(what, place=self.place)
+
     def answer(self, *, done: bool) -> Answer:
         """The answer as far as it came. done: `[DONE]` ended it."""
         self._chunks.end()
+        self._look_for_error()
         error, assembly = self._error, self._chunks.assembly
         if error is None and not done and not assembly.is_finished():
             what = "the recorded stream was cut: neither finish_reason nor [DONE]"
@@ -128,8 +132,8 @@ class RecordingPlayer:
             case CapturedAnswer(label, body, completion, line):
                 self._whole(Answer(completion, body), label, line)
             case CapturedFailure(label, what, line, chunk):
-                if chunk is not None and self._open is not None and not self._open.boundary.is_over():
-                    self._chunk(chunk)  # the last word about the answer that is open
+                if chunk is not None and self._continues(chunk):
+                    self._chunk(chunk)
                 else:
                     self._whole(Answer(None, None, NoAnswer(what)), label, line)
             case CapturedText(source, text):
@@ -137,6 +141,12 @@ class RecordingPlayer:
                     raise BadInput(f"neither an answer nor an error: '{shorten(text)}'", place=source.place())
                 what = f"an error was recorded: {shorten(text)}"
                 self._whole(Answer(None, None, NoAnswer(what)), source.place())
+
+    def _continues(self, error: Chunk) -> bool:
+        """Return True if an error is the last word about the open answer, or may precede an answer."""
+        if self._open is None:
+            return is_notice(error.chunk, in_answer=False)
+        return not self._open.boundary.is_over()
 
     def _whole(self, answer: Answer, place: str, line: ResultLine | None = None) -> None:
         self.close()

@@ -51,7 +51,7 @@ def _as_completion(reply: RecordedReply, choices: Value) -> RecordedReply:
     except BrokenAnswer:
         return reply
     if stream.answer.error is not None:
-        data = stream.error_payload
+        data = stream.answer.error_payload
     elif stream.is_whole():
         data = values.dumps(stream.answer.assembly.completion())
     else:

@@ -74,6 +74,9 @@ class Assembly:
             except TooManyCalls:
                 self.excess = TOO_MANY_CALLS
 
+    def has_choices(self) -> bool:
+        return bool(self._choices)
+
     def is_finished(self) -> bool:
         """Return True if there is a choice, and every choice so far has a finish_reason."""
         return bool(self._choices) and all(

@@ -35,7 +35,15 @@ _USUAL_NAMES = {
     )
 } | {"fault": "error", "faultstring": "message"}  # Apigee
 # Codes and texts that report no error. MiniMax and others put one beside every answer.
-_SUCCESS_WORDS = frozenset({"0", "200", "ok", "success", "none", "null"})
+_SUCCESS_WORDS = frozenset({"0", "200", "201", "202", "ok", "success", "none", "null"})
+# The type or the state of a notice, in these fields and without "_", "-" and blanks. Gateways send some while
+# they wait for a machine or for the model.
+_KIND_FIELDS = ("type", "error_type", "status", "reason", "event", "level", "state", "phase")
+_NOTICE_KINDS = (
+    r"ping|pong|heartbeat|keepalive|status|info|debug|log|notice|notification|message|event|200|ok|success"
+    r"|queued?|queueing|pending|wait(?:ing)?|accepted|created|scheduled|submitted|processing|(?:in)?progress"
+    r"|running|active|start(?:ed|ing)|thinking|(?:model)?loading(?:model)?|initializing|warm(?:ing)?up|coldstart"
+)
 # `type` of the wrapper, not of the error.
 _WRAPPER_TYPES = frozenset({"error"})
 _STATUS = r"(?:(?:http|status|code|error)[ _:-]*)*([45]\d\d)(?:\.0)?(?![\w.])"
@@ -103,6 +111,21 @@ def may_have_error(value: Mapping[str, Value]) -> bool:
     return "error" in value or "base_resp" in value or "x_groq" in value
 
 
+def is_notice(value: Mapping[str, Value], *, in_answer: bool) -> bool:
+    """Return True for an object of a stream that is a notice, although error_of() finds an error in it.
+
+    It has a message and nothing that calls it an error: `{"message": "queue position 3"}`. Some servers
+    report errors in the same way, so after the first part of an answer (in_answer) a word such as
+    `"type": "ping"` has to stand beside it.
+    """
+    usual = _usual_names(dict(value))
+    marks = (*map(usual.get, ("error", "errors", "detail", *_CODE_FIELDS)), usual.get("object") == "error")
+    if any(marks) or not _is_words(usual.get("message")):
+        return False
+    kinds = [_squeezed(kind) for kind in map(usual.get, _KIND_FIELDS) if kind]
+    return (bool(kinds) or not in_answer) and all(re.fullmatch(_NOTICE_KINDS, kind) for kind in kinds)
+
+
 def _marked_error(value: dict[str, Value]) -> ServerError | None:
     """The error that an object names as one, which it may do beside an answer."""
     error = value.get("error")
@@ -134,10 +157,13 @@ def _usual_names(value: dict[str, Value]) -> dict[str, Value]:
     """The object with its fields in the spelling of the tables above: errorMsg is error_msg."""
     usual: dict[str, Value] = {}
     for name, field in value.items():
-        squeezed = name.lower().replace("_", "").replace("-", "")
-        known = _USUAL_NAMES.get(squeezed, name)
+        known = _USUAL_NAMES.get(_squeezed(name), name)
         usual[name if known in value else known] = field
     return usual
+
+
+def _squeezed(name: Value) -> str:
+    return str(name).lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def _is_empty(error: Value, *, beside_choices: bool) -> bool:

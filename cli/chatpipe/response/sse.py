@@ -18,7 +18,18 @@ from chatpipe.response.json_depth import DocumentLines
 _LF, _CR, _BRACE, _COLON = b"\n\r{:"
 # Names of events whose data may be plain text: that of an error, or of a sign of life.
 _ERROR_NAMES = (b"error", b"exception")
-_IDLE_NAMES = (b"ping", b"heartbeat", b"keep-alive", b"keepalive", b"keep_alive")
+_IDLE_NAMES = (
+    b"ping",
+    b"heartbeat",
+    b"keep-alive",
+    b"keepalive",
+    b"keep_alive",
+    b"status",
+    b"queue",
+    b"progress",
+)
+# An object under such a name is a part of the answer, or an error, if it has one of these.
+_IN_EVENTS = (b"choices", b"error", b"fail", b"code")
 # Names of an event that ends a stream, if it has no data.
 _END_NAMES = (b"done", b"end", b"complete", b"close")
 # The marker as some servers write it, in any case and in quotes.
@@ -162,7 +173,7 @@ class EventDecoder:
             return payload if is_done(payload) else _error_object(payload)
         if name in _END_NAMES:
             return b"[DONE]" if is_nothing(payload) or payload.strip() == b"{}" else payload
-        if payload.lstrip().startswith(b"{"):
+        if payload.lstrip().startswith(b"{") and any(word in payload.lower() for word in _IN_EVENTS):
             return payload
         self.idle_bytes += len(payload)
         return b""

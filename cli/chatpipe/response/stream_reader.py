@@ -41,7 +41,6 @@ class StreamReader:
 
     def __init__(self, receiver: ChunkReceiver, requested: int) -> None:
         self.answer = AnswerChunks(receiver.chunk, requested)
-        self.error_payload = b""
         self.done = False
         self._receiver = receiver
         self._decoder = sse.EventDecoder()
@@ -90,7 +89,7 @@ class StreamReader:
                 self._decoder.idle_bytes += len(payload) + _CHUNK_BYTES
             self.answer.add(payload, chunk)
             if self.answer.error is not None:
-                self.error_payload, self.done = payload, True
+                self.done = True
                 return
             if self.answer.assembly.excess:
                 self.done = True

@@ -52,7 +52,7 @@ async def _read_to_end(
             data = None if stream.done else await anext(pieces, None)
         stream.end()
         if stream.answer.error is not None:
-            return _event_fault(stream.answer.error, stream.error_payload, request)
+            return _event_fault(stream.answer.error, stream.answer.error_payload, request)
         if not stream.is_whole():
             return _end_fault(stream)
         hold_signals()  # until it is written: see call.py
