@@ -28,6 +28,8 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "Bedrock": ({"output": {"message": SAID}, "stopReason": "end_turn"}, "Bedrock's Converse API"),
     "DashScope": ({"output": {"text": "Hi"}, "request_id": "r"}, "DashScope's own API"),
     "Cohere": ({"id": "i", "message": {"role": "assistant", "content": []}}, "Cohere's own API"),
+    "a job": ({"id": "j", "status": "pending-evaluation"}, "a job that is not done"),
+    "a job that runs": ({"status": "in_progress", "message": "m"}, "a job that is not done"),
     "models": ({"object": "list", "data": []}, "a list, such as one of models or embeddings"),
     "Batch input": ({"custom_id": "a", "body": {"messages": []}}, "a line of a Batch input"),
     "exchange": ({"v": 1, "request": {"body": {}}, "response": {"status": 200}}, "a recorded exchange"),
@@ -43,7 +45,7 @@ def test_json_is_named(value: Any, what: str) -> None:
     kind = other_json(value)
     assert kind is not None
     assert kind.what.removeprefix("an answer of ") == what
-    assert bool(kind.use) is not kind.what.startswith(("an answer", "a list"))
+    assert bool(kind.use) is not kind.what.startswith(("an answer", "a list", "a job"))
 
 
 @cases(

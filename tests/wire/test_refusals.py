@@ -117,6 +117,45 @@ def test_each_status_has_its_exit_status_and_fix(status: int, exit_status: int, 
     assert (int(fault.status), fault.fix, fault.http_status) == (exit_status, fix, status)
 
 
+LOAD_LATER = "try again when the model is loaded, or raise --retries"
+NO_ROOM = "free memory of the server, or use a smaller model"
+
+
+@cases(
+    ("status", "body", "fix"),
+    {
+        "llama.cpp": (503, api_error("Loading model", type="unavailable_error"), LOAD_LATER),
+        "Hugging Face": (503, b'{"error":"Model a/b is currently loading"}', LOAD_LATER),
+        "Ollama": (500, api_error("model requires more system memory (8 GiB) than is available"), NO_ROOM),
+        "Ollama's runner": (500, api_error("llama runner process has terminated: exit status 2"), NO_ROOM),
+        "LM Studio": (
+            400,
+            api_error(
+                'Failed to load model \\"x\\". Error: Model loading aborted due to insufficient system '
+                "resources."
+            ),
+            NO_ROOM,
+        ),
+    },
+)
+def test_a_model_that_is_not_loaded_has_its_own_fix(status: int, body: bytes, fix: str) -> None:
+    fault = from_reply(status, body)
+    assert (int(fault.status), fault.fix) == (69, fix)
+
+
+@cases(
+    ("status", "body"),
+    {
+        "a busy server": (503, api_error("The model is overloaded")),
+        "words of the prompt": (503, api_error("cannot answer 'loading model'")),
+        "a name": (404, api_error("The model 'failed-to-load' does not exist")),
+        "a bad request": (400, api_error("The message is too long")),
+    },
+)
+def test_other_refusals_are_not_about_loading(status: int, body: bytes) -> None:
+    assert from_reply(status, body).fix not in (LOAD_LATER, NO_ROOM)
+
+
 @cases(
     "body",
     {

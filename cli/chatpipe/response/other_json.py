@@ -9,6 +9,7 @@ Cloudflare, Cohere, Amazon Bedrock and DashScope.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from chatpipe.inputs.values import Value
@@ -56,6 +57,10 @@ def _is_bedrock(value: dict[str, Value]) -> bool:
     return isinstance(output, dict) and "message" in output and "stopReason" in value
 
 
+def _is_job(value: dict[str, Value]) -> bool:
+    return "choices" not in value and re.match(_NOT_DONE, str(value.get("status")), re.IGNORECASE) is not None
+
+
 def _api(name: str, base_url: str) -> OtherJson:
     """An answer of another API. base_url is a predicate of the base URL for Chat Completions."""
     return OtherJson(f"an answer of {name}", f"its base URL for Chat Completions {base_url}")
@@ -67,6 +72,12 @@ _RESPONSES = _api("the Responses API", "has no /responses")
 _GEMINI = _api("Gemini's own API", "is https://generativelanguage.googleapis.com/v1beta/openai")
 _CLOUDFLARE = _api("Cloudflare's own API", "ends in /ai/v1")
 _BEDROCK = _api("Bedrock's Converse API", "is https://bedrock-runtime.REGION.amazonaws.com/openai/v1")
+
+# An answer that comes later, on another request. The job is paid for: it must not be started again.
+JOB = OtherJson(
+    "a job that is not done", "chatpipe does not fetch it later: use an endpoint that waits for the answer"
+)
+_NOT_DONE = r"(?:queued|pending|accepted|submitted|scheduled|processing|running|starting|in[_ -]?progress)\b"
 
 # The first that fits counts. A stream is the object that its chunks make, in which the last value of
 # each member stays.
@@ -85,6 +96,7 @@ KINDS: tuple[tuple[Callable[[dict[str, Value]], bool], OtherJson], ...] = (
     (_is_bedrock, _BEDROCK),
     (_is_dashscope, _api("DashScope's own API", "ends in /compatible-mode/v1")),
     (_is_cohere, _api("Cohere's own API", "is https://api.cohere.ai/compatibility/v1")),
+    (_is_job, JOB),
     (lambda value: value.get("object") == "list", OtherJson("a list, such as one of models or embeddings")),
     (
         _has(custom_id=str, body=dict),

@@ -23,7 +23,7 @@ _CODE_FIELDS = ("code", "error_code", "status_code", "err_code", "err_no")
 _TYPE_FIELDS = ("type", "error_type", "status", "reason")
 _STATUS_FIELDS = (*_CODE_FIELDS, "status", "http_status", "http_code")
 # Their unit is in the name; without one it is a second.
-_DELAY_FIELDS_S = ("retry_after", "retry_after_seconds", "retry_delay")
+_DELAY_FIELDS_S = ("retry_after", "retry_after_seconds", "retry_delay", "estimated_time")
 _DELAY_FIELDS_MS = ("retry_after_ms", "retry_after_milliseconds")
 # Objects that some servers put around everything. The last one is a failed event of the Responses API.
 ENVELOPES = ("data", "result", "body", "output", "response")

@@ -93,6 +93,13 @@ _OF_MODEL = _codes("tool_use_failed json_validate_failed")
 _TLS_PHRASE = (
     r"http request (?:was sent to|to an?) https\b|\b(?:tls|ssl|https) is required|host and port requires tls"
 )
+# A server of one's own that has not read its model yet (llama.cpp, Hugging Face's).
+_LOADING_PHRASE = r"\bloading (?:the )?model\b|\bmodel\b.{0,80}\b(?:loading|being loaded)\b"
+# One that has no memory for it: Ollama, LM Studio.
+_NO_ROOM_PHRASE = (
+    r"more system memory|insufficient system (?:resources|memory)"
+    r"|(?:failed|unable) to load (?:the )?model|runner process (?:has terminated|no longer running)"
+)
 # The version in the query of the URL, which Azure wants. A parameter may need a newer one than is used.
 _VERSION_PHRASE = r"\bapi[- ]?versions?\b"
 _NEWER_VERSION_PHRASE = rf"(?:only|requires?|needs?|later|newer|minimum)\b.{{0,80}}{_VERSION_PHRASE}"
@@ -270,6 +277,16 @@ def is_of_model(error: ServerError) -> bool:
 def wants_tls(error: ServerError) -> bool:
     """Return True if the server wants TLS where it got plain HTTP."""
     return _says(_TLS_PHRASE, error)
+
+
+def is_loading(error: ServerError) -> bool:
+    """Return True if the server has not loaded its model yet."""
+    return _says(_LOADING_PHRASE, error)
+
+
+def cannot_load(error: ServerError) -> bool:
+    """Return True if the server cannot load its model, nearly always for lack of memory."""
+    return _says(_NO_ROOM_PHRASE, error)
 
 
 def is_about_version(error: ServerError) -> bool:

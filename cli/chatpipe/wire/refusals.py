@@ -47,6 +47,8 @@ _FIREWALL = "a firewall in front of the server may have sent this page: check th
 _OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
 # A usual base URL, with the route of completions, of models, or of one of these.
 _USUAL_PATH = r"/v1(?:/chat/completions|/[a-z]+(?:/[^/]+)?)$"
+_NOT_LOADED = "try again when the model is loaded, or raise --retries"
+_NO_ROOM = "free memory of the server, or use a smaller model"
 _RECORD = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
 _NOT_RECORDED = "no_recording"  # the type of the error of `chatpipe serve --replay`
 _NOT_ALLOWED = "site_not_allowed"  # the code of that for a host or an origin that `chatpipe serve` refuses
@@ -226,6 +228,14 @@ def _wants_tls(refusal: _Refusal) -> bool:
     return refusal.request.url.scheme == "http" and refusal_words.wants_tls(refusal.error)
 
 
+def _is_loading(refusal: _Refusal) -> bool:
+    return refusal_words.is_loading(refusal.error)
+
+
+def _cannot_load(refusal: _Refusal) -> bool:
+    return refusal_words.cannot_load(refusal.error)
+
+
 def _is_of_model(refusal: _Refusal) -> bool:
     return refusal_words.is_of_model(refusal.error)
 
@@ -302,6 +312,8 @@ _SPECIAL_CASES = (
     _SpecialCase((403,), _is_not_allowed, BadConfiguration, lambda _: ""),
     _SpecialCase((400, 403, 426), _wants_tls, BadConfiguration, lambda _: _WANTS_TLS),
     _SpecialCase((400,), _is_of_model, BrokenAnswer, lambda _: "try again, or change the prompt"),
+    _SpecialCase((503,), _is_loading, Unreachable, lambda _: _NOT_LOADED),
+    _SpecialCase((400, 404, 500), _cannot_load, Unreachable, lambda _: _NO_ROOM),
     _SpecialCase((403,), _is_page, NoAccess, lambda _: _FIREWALL),
     _SpecialCase((401, 403), _lacks_key, NoAccess, _ways_to_key),
     _SpecialCase((401,), _has_key_of_several_lines, NoAccess, _key_lines),

@@ -68,7 +68,7 @@ async def read_reply(
         if form is BodyForm.STREAM:
             return await read_stream(start, rest, receiver, request)
         body, broken = await collect_body(start, rest)
-        return await read_whole_answer(WholeReply(headers, request, body, broken), receiver)
+        return await read_whole_answer(WholeReply(headers, request, body, broken, status), receiver)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
     finally:

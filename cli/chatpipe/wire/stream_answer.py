@@ -123,6 +123,13 @@ def other_fault(value: Value) -> UnreadableReply | None:
     return None if other is None else UnreadableReply(other.what, fix=other.fix)
 
 
+def job_fault(value: Value) -> UnreadableReply | None:
+    """The fault for a reply that names a job, whose answer would come later; None for any other."""
+    from chatpipe.response.other_json import JOB, other_json  # see other_fault
+
+    return other_fault(value) if other_json(value) is JOB else None
+
+
 def excess_fault(excess: str, form: Literal["sse", "json"]) -> ReplyTooLong:
     """The fault for an answer beyond a limit. form is the format that shows such an answer as it came."""
     is_of_model = excess == TOO_MANY_CALLS

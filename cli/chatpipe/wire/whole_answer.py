@@ -34,21 +34,24 @@ from chatpipe.wire.answer import (
 )
 from chatpipe.wire.http1 import OverlongReply
 from chatpipe.wire.retry import FailedAttempt
-from chatpipe.wire.stream_answer import broken_rest, excess_fault, other_fault, read_stream
+from chatpipe.wire.stream_answer import broken_rest, excess_fault, job_fault, other_fault, read_stream
 
 # An object, or an array of objects.
 _JSON_START = rb"\{|\[\s*\{"
+# The status of a reply that is sent before the work is done, as by NVIDIA's functions. Its body may be empty.
+_ACCEPTED = 202
 # Of a page or another text, which may have no end. Its error is at the beginning.
 _TEXT_BYTES = 1_000_000
 
 
 class WholeReply(NamedTuple):
-    """All bytes of a reply with status 200. broken is the error that ended them, if any."""
+    """All bytes of a reply with a status of success. broken is the error that ended them, if any."""
 
     headers: Mapping[str, str]
     request: httpx.Request
     body: bytes
     broken: Exception | None = None
+    status: int = 200
 
 
 async def read_whole_answer(reply: WholeReply, receiver: Receiver) -> AttemptResult:
@@ -57,6 +60,8 @@ async def read_whole_answer(reply: WholeReply, receiver: Receiver) -> AttemptRes
     An object that came whole is taken although the connection then broke: no prefix of one is an object.
     """
     body = reply.body
+    if reply.status == _ACCEPTED and b'"choices"' not in body:
+        return Answer(None, body or None, job_fault({"status": "accepted"})), None
     try:
         value = loads_exact(body if body.startswith(b"{") else without_prefix(body))
     except NotJSON as error:
@@ -137,8 +142,11 @@ def _refused_in_words(
 
 def read_json(value: Value, headers: Mapping[str, str], request: httpx.Request, body: bytes) -> AttemptResult:
     """An answer in one piece, with HTTP 200. It may be an error all the same; OpenRouter sends some."""
-    if not (isinstance(value, dict) and value.get("choices")) and error_of(value) is not None:
-        return answer_from_refusal(200, headers, request, body)
+    if not (isinstance(value, dict) and value.get("choices")):
+        if (job := job_fault(value)) is not None:
+            return Answer(None, body, job), None
+        if error_of(value) is not None:
+            return answer_from_refusal(200, headers, request, body)
     if not isinstance(value, dict):
         return _read_other_value(value, headers, request, body)
     value, excess = within_limits(value, request.extensions.get(CHOICES, 1))
