@@ -124,7 +124,10 @@ def simulate(
         if is_answered:
             ran.done_s.append(now)
         refused += not is_answered
-        jobs.record_finished(is_answered, not is_answered, now - sent, in_flight, now)
+        if is_answered:
+            jobs.record_finished(now - sent, in_flight, now, is_good=True)
+        else:
+            jobs.record_overload(now - sent, now)
         in_flight -= 1
         ran.limits.append(jobs.limit)
     return ran._replace(refused=refused, seconds=now)
@@ -257,7 +260,7 @@ def test_a_server_that_slows_down_as_it_fills() -> None:
     jobs, now = AdaptiveLimit(), 0.0
     for _ in range(20_000):
         now += 1 / rate(jobs.limit)
-        jobs.record_finished(True, False, jobs.limit / rate(jobs.limit), jobs.limit, now)
+        jobs.record_finished(jobs.limit / rate(jobs.limit), jobs.limit, now, is_good=True)
     assert rate(jobs.limit) > 0.7 * 40
     assert jobs.limit < 256
 
@@ -289,7 +292,7 @@ def test_it_does_not_grow_while_something_else_holds_the_requests_back() -> None
 def test_one_wave_of_refusals_is_one_step_down() -> None:
     jobs = AdaptiveLimit()
     for answer in range(20):
-        jobs.record_finished(False, True, 1.0, 4, 1.0 + answer / 1000)  # all sent before the first came back
+        jobs.record_overload(1.0, 1.0 + answer / 1000)  # all sent before the first came back
     assert jobs.limit == 2
 
 
@@ -298,8 +301,11 @@ def test_a_refusal_at_one_does_not_hold_it_there() -> None:
     limits = []
     for answer in range(400):
         now += 1 / jobs.limit
-        refused = answer in (0, 100)  # at 2, and when it was at 1 for a round
-        jobs.record_finished(not refused, refused, 0.99 if answer else 0.0, jobs.limit, now)
+        latency_s = 0.99 if answer else 0.0
+        if answer in (0, 100):  # at 2, and when it was at 1 for a round
+            jobs.record_overload(latency_s, now)
+        else:
+            jobs.record_finished(latency_s, jobs.limit, now, is_good=True)
         limits.append(jobs.limit)
     assert limits[:101] == [1] * 101
     assert 2 in limits[101:250]
@@ -309,7 +315,7 @@ def test_faults_of_requests_are_not_taken_for_speed() -> None:
     """Refused at once with 400: neither an answer to measure, nor a sign of overload."""
     jobs = AdaptiveLimit()
     for answer in range(1000):
-        jobs.record_finished(False, False, 0.004, 4, 1 + answer / 1000)
+        jobs.record_finished(0.004, 4, 1 + answer / 1000, is_good=False)
     assert jobs.limit == 4
 
 
@@ -338,7 +344,7 @@ def lose(jobs: AdaptiveLimit, tries: str) -> list[int]:
         if each == "x":
             jobs.record_lost(0.005, now)
         else:
-            jobs.record_finished(True, False, 0.005, 1, now)
+            jobs.record_finished(0.005, 1, now, is_good=True)
         limits.append(jobs.limit)
     return limits
 
@@ -434,6 +440,6 @@ def test_bound_between_two_levels_is_used_in_full() -> None:
     for _ in range(20_000):
         tried[jobs.limit] += 1
         now += 1 / jobs.limit
-        jobs.record_finished(True, False, 1.0, jobs.limit, now)
+        jobs.record_finished(1.0, jobs.limit, now, is_good=True)
     assert max(tried) == 70
     assert tried[70] > 10_000

@@ -117,7 +117,7 @@ def test_gauges_that_end_leave_no_bound() -> None:
     now = time.monotonic()
     for _ in range(400):
         now += 1 / limit.limit
-        limit.record_finished(True, False, 1.0, limit.limit, now)
+        limit.record_finished(1.0, limit.limit, now, is_good=True)
     assert limit.limit > 4
 
 

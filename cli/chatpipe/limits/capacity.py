@@ -80,13 +80,13 @@ class CapacitySearch:
         self._seconds = 0.0
         self._due = limit  # answers that complete the round
 
-    def add(self, ok: bool, latency_s: float, in_flight: int, now: float) -> None:
-        """Learn from the end of a request. in_flight counts it and all others at the server."""
+    def add(self, latency_s: float, in_flight: int, now: float, *, is_good: bool) -> None:
+        """Learn from a reply. in_flight counts its request and all others at the server."""
         if self._since is None:
             self._since = self._last = now - latency_s
         self._seconds += in_flight * (now - self._last)
         self._last = now
-        if not ok:
+        if not is_good:
             return
         self._answers += 1
         self._count += 1

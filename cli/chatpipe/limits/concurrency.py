@@ -58,14 +58,14 @@ class ConcurrencyLimit:
     def __init__(self, limit: int) -> None:
         self.limit = limit
 
-    def record_finished(
-        self, ok: bool, overloaded: bool, latency_s: float, in_flight: int, now: float
-    ) -> None:
-        """Record the end of a request. in_flight counts it and all others at the server.
+    def record_finished(self, latency_s: float, in_flight: int, now: float, *, is_good: bool) -> None:
+        """Record a reply. in_flight counts its request and all others at the server.
 
-        overloaded is for a 429, a 503 or a time-out. For a fault of the request itself both ok and
-        overloaded are False.
+        is_good: it is an answer, in contrast to a fault of the request itself.
         """
+
+    def record_overload(self, latency_s: float, now: float) -> None:
+        """Record an attempt that the server had no room or no time for: a 429, a 503 or a time-out."""
 
     def record_lost(self, latency_s: float, now: float) -> None:
         """Record an attempt without a complete reply: its connection was refused, reset or cut."""
@@ -101,9 +101,9 @@ class _Round:
         "_all_s",
         "_attempts",
         "_begin",
+        "_good",
+        "_good_s",
         "_lost",
-        "_ok",
-        "_ok_s",
         "_skip",
         "_squares",
         "limit",
@@ -115,15 +115,15 @@ class _Round:
         self.since = since
         self._begin = begin
         self._skip = skip  # answers until the server's queue reflects this level
-        self._ok = 0
-        self._ok_s = 0.0
+        self._good = 0
+        self._good_s = 0.0
         self._squares = 0.0
         self._all_s = 0.0
         self._attempts = 0
         self._lost = 0
 
-    def add(self, ok: bool, latency_s: float, now: float) -> bool:
-        """Add an answer; return True if it counts. Requests sent before since do not."""
+    def add(self, latency_s: float, now: float, *, is_good: bool) -> bool:
+        """Add a reply; return True if it is an answer that counts. Requests sent before since do not."""
         if now - latency_s < self.since:
             return False
         self._attempts += 1
@@ -132,11 +132,11 @@ class _Round:
             self._begin = now
             return False
         self._all_s += latency_s
-        if ok:
-            self._ok += 1
-            self._ok_s += latency_s
+        if is_good:
+            self._good += 1
+            self._good_s += latency_s
             self._squares += latency_s * latency_s
-        return ok
+        return is_good
 
     def add_lost(self, latency_s: float, now: float) -> bool:
         """Add a broken connection; return True if there are too many of them to be bad luck."""
@@ -149,19 +149,21 @@ class _Round:
 
     def is_in_use(self, now: float) -> bool:
         """True if enough requests were in flight for the limit to determine the throughput."""
-        return self._ok_s > 0 and self._all_s >= _MIN_USE * self.limit * (now - self._begin)
+        return self._good_s > 0 and self._all_s >= _MIN_USE * self.limit * (now - self._begin)
 
     def variance(self) -> float:
         """Variance of the latencies, relative to the square of their mean."""
-        return max(0.0, self._squares * self._ok / (self._ok_s * self._ok_s) - 1) if self._ok_s else 0.0
+        return (
+            max(0.0, self._squares * self._good / (self._good_s * self._good_s) - 1) if self._good_s else 0.0
+        )
 
     def is_enough(self, samples: int) -> bool:
         """True after this number of good answers, and one for each request in flight."""
-        return self._ok >= max(samples, self.limit)
+        return self._good >= max(samples, self.limit)
 
     def measured(self) -> _Measured:
         """The mean as far as it is known: the round need not be complete."""
-        return _Measured(math.log(self.limit * self._ok / self._ok_s), self.variance() / self._ok)
+        return _Measured(math.log(self.limit * self._good / self._good_s), self.variance() / self._good)
 
 
 class _Gains:
@@ -230,22 +232,19 @@ class AdaptiveLimit(ConcurrencyLimit):
         self._is_clean = True  # a round was completed since the last refusal
         self._round = _Round(self.limit, 0.0, 0.0, 0)
 
-    def record_finished(
-        self, ok: bool, overloaded: bool, latency_s: float, in_flight: int, now: float
-    ) -> None:
-        if overloaded:
-            if now - latency_s >= self._round.since:  # else it was sent at an earlier level
-                self._step_down(now)
-        elif self._search is not None:
-            self._round.add(ok, latency_s, now)
-            self._follow_search(self._search, ok, latency_s, in_flight, now)
-        elif self._round.add(ok, latency_s, now) and self._is_decided():
+    def record_finished(self, latency_s: float, in_flight: int, now: float, *, is_good: bool) -> None:
+        counts = self._round.add(latency_s, now, is_good=is_good)
+        if self._search is not None:
+            self._search.add(latency_s, in_flight, now, is_good=is_good)
+            self._follow_search(self._search, now)
+        elif counts and self._is_decided():
             self._finish_round(self._round.measured() if self._round.is_in_use(now) else None, now)
 
-    def _follow_search(
-        self, search: CapacitySearch, ok: bool, latency_s: float, in_flight: int, now: float
-    ) -> None:
-        search.add(ok, latency_s, in_flight, now)
+    def record_overload(self, latency_s: float, now: float) -> None:
+        if now - latency_s >= self._round.since:  # else it was sent at an earlier level
+            self._step_down(now)
+
+    def _follow_search(self, search: CapacitySearch, now: float) -> None:
         self.limit = search.limit
         if search.capacity is not None:
             self._search = None

@@ -285,7 +285,7 @@ class RunPacer(Pacer):
             self.rate.forget_learned()
         else:
             self.window.refuse(others, asked_s, now)
-            self.concurrency.record_finished(False, True, now - attempts.started, self._in_flight, now)
+            self.concurrency.record_overload(now - attempts.started, now)
         if self.rate.pause_fault(self.max_pause_s) is not None:
             return GiveUp(GiveUpReason.NO_ATTEMPTS_LEFT)
         if not others and self._next is None:
@@ -313,7 +313,9 @@ class RunPacer(Pacer):
             if self._first_attempts.are_refused:
                 self.rate.forget_learned()
                 self.window.reopen(now)
-        is_late = fault is not None and fault.status is Status.TRY_LATER and fault.http_status in _TIME_OUTS
-        self.concurrency.record_finished(fault is None, is_late, latency_s, self._in_flight, now)
+        if fault is not None and fault.status is Status.TRY_LATER and fault.http_status in _TIME_OUTS:
+            self.concurrency.record_overload(latency_s, now)
+        else:
+            self.concurrency.record_finished(latency_s, self._in_flight, now, is_good=fault is None)
         if usage is not None:
             self.estimator.learn(attempts.size_bytes, usage.prompt or None, usage.generated or None)
