@@ -39,7 +39,7 @@ _MAX_REST = 8  # rounds without a probe
 _FIRST_REST = 4  # the same after the search of the capacity
 # The level after the search is this much above the capacity: a queue that is short costs nothing.
 _MARGIN = 1.2
-_CEILING_ROUNDS = (8, 64)  # rounds for which a refused level is not tried again: first, and at most
+_REFUSED_ROUNDS = (8, 64)  # rounds for which a refused level is not tried again: first, and at most
 _SERVER_CHANGED = 0.15  # change of the base's log throughput that invalidates its measurements
 _FALL = 0.5  # fall of the base's log throughput after which the capacity is searched again
 _GAIN_CHANGED = 0.2  # deviation of a gain from its mean that makes the mean out of date
@@ -185,6 +185,40 @@ class _Gains:
         return mean
 
 
+class _RefusedLevel:
+    """The level that the server refused last. For a number of rounds, it and those above are not tried.
+
+    The number is twice as high each time it is refused again. There is none at first.
+    """
+
+    __slots__ = ("_level", "_rest", "_rounds")
+
+    def __init__(self) -> None:
+        self._level: int | None = None
+        self._rounds = _REFUSED_ROUNDS[0]
+        self._rest = 0  # rounds left
+
+    def refuse(self, level: int) -> None:
+        first, most = _REFUSED_ROUNDS
+        is_again = self._level is not None and level >= self._level
+        self._rounds = min(2 * self._rounds, most) if is_again else first
+        self._level, self._rest = level, self._rounds
+
+    def forget(self) -> None:
+        self._level, self._rest = None, 0
+
+    def age(self, level: int) -> None:
+        """Count a round without a refusal. One at the level or above, after the rest, forgets it."""
+        if self._rest:
+            self._rest -= 1
+        elif self._level is not None and level >= self._level:
+            self._level, self._rounds = None, _REFUSED_ROUNDS[0]
+
+    def top(self, level: int) -> int:
+        """Return the highest level up to this one that may be tried."""
+        return min(level, self._level - 1) if self._level is not None and self._rest else level
+
+
 class AdaptiveLimit(ConcurrencyLimit):
     """The adaptive limit of `-j auto`: the lowest level from which one more step gains less than 5 %."""
 
@@ -192,9 +226,6 @@ class AdaptiveLimit(ConcurrencyLimit):
         "_at",
         "_base",
         "_base_measured",
-        "_ceiling",
-        "_ceiling_rest",
-        "_ceiling_rounds",
         "_direction",
         "_failures",
         "_gains",
@@ -203,6 +234,7 @@ class AdaptiveLimit(ConcurrencyLimit):
         "_levels",
         "_most",
         "_next_rest",
+        "_refused",
         "_rest",
         "_round",
         "_search",
@@ -226,9 +258,7 @@ class AdaptiveLimit(ConcurrencyLimit):
         self._has_evidence = False  # the probe is better or worse beyond doubt
         self._undecided = 0  # probes in a row without evidence
         self._rest = 0  # rounds left before the next probe
-        self._ceiling = len(self._levels)  # the level that the server refused
-        self._ceiling_rounds = _CEILING_ROUNDS[0]
-        self._ceiling_rest = 0  # rounds left in which levels from the ceiling up are not tried
+        self._refused = _RefusedLevel()
         self._is_clean = True  # a round was completed since the last refusal
         self._round = _Round(self.limit, 0.0, 0.0, 0)
 
@@ -285,10 +315,9 @@ class AdaptiveLimit(ConcurrencyLimit):
     def _step_down(self, now: float) -> None:
         """Return to a lower base after a refusal, or drop two levels (a third) from a refused base.
 
-        The refused level becomes a ceiling for a while, twice as long each time it is refused again.
-        It does not if no round was completed since the last refusal, or if the level is 1: then the
-        level is not the cause, and a server that refuses everything for a while must not keep the
-        limit down.
+        The refused level is then not tried for a while. It is if no round was completed since the last
+        refusal, or if it is the lowest: then the level is not the cause, and a server that refuses
+        everything for a while must not keep the limit down.
         """
         if self._search is not None:
             self._at = bisect_left(self._levels, self.limit)
@@ -296,13 +325,9 @@ class AdaptiveLimit(ConcurrencyLimit):
                 self._base = bisect_right(self._levels, min(tried, self.limit - 1)) - 1
             self._search = None
         if self._is_clean and self._at > 0:
-            again = self._at >= self._ceiling
-            self._ceiling_rounds = (
-                min(2 * self._ceiling_rounds, _CEILING_ROUNDS[1]) if again else _CEILING_ROUNDS[0]
-            )
-            self._ceiling, self._ceiling_rest = self._at, self._ceiling_rounds
+            self._refused.refuse(self._at)
         else:
-            self._ceiling, self._ceiling_rest = len(self._levels), 0
+            self._refused.forget()
         base = self._base
         below = base if base is not None and base < self._at else max(0, self._at - 2)
         self._stride = self._direction = 1
@@ -334,7 +359,8 @@ class AdaptiveLimit(ConcurrencyLimit):
         )
 
     def _finish_round(self, measured: _Measured | None, now: float) -> None:
-        self._age_ceiling()
+        self._is_clean = True
+        self._refused.age(self._at)
         if measured is None:
             self._base_measured = None
             self._start_round(self._at if self._base is None else self._base, now)
@@ -343,14 +369,6 @@ class AdaptiveLimit(ConcurrencyLimit):
             self._finish_base(measured, now)
         else:
             self._finish_probe(self._base, measured, now)
-
-    def _age_ceiling(self) -> None:
-        """Count a round without a refusal; a level at the ceiling that passes one removes it."""
-        self._is_clean = True
-        if self._ceiling_rest:
-            self._ceiling_rest -= 1
-        elif self._at >= self._ceiling:
-            self._ceiling, self._ceiling_rounds = len(self._levels), _CEILING_ROUNDS[0]
 
     def _finish_base(self, measured: _Measured, now: float) -> None:
         """Rest or probe after a round at the base."""
@@ -424,9 +442,7 @@ class AdaptiveLimit(ConcurrencyLimit):
 
     def _probe(self, now: float) -> None:
         """Start a round at another level. A direction without another level counts as a failed probe."""
-        top = self._top()
-        if self._ceiling_rest:
-            top = min(top, self._ceiling - 1)
+        top = self._refused.top(self._top())
         target = min(max(0, self._at + self._direction * self._stride), max(top, self._at))
         if target == self._at:
             self._stride = 1
