@@ -6,18 +6,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chatpipe.batch.budget import Budget, open_budget
-from chatpipe.batch.channel import channel_setup, open_channel
+from chatpipe.batch.channel import open_channel
+from chatpipe.batch.channel_setup import channel_setup
 from chatpipe.batch.engine import Capacity, RequestSender
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.conversation.turns import TurnRules
-from chatpipe.errors import quantity
 from chatpipe.limits.rate import Pauses
 from chatpipe.limits.run_pacer import RunWaits
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.server import Server
-from chatpipe.system.descriptor import raise_descriptor_limit
 
 
 class Outbound(NamedTuple):
@@ -47,30 +46,18 @@ async def open_outbound(
     """
     turns = 2 if spec.turns.tools.commands else 1
     budget = open_budget(spec.limits, recorded, spec.console.note, turns=turns)
-    setup = channel_setup(_within_descriptors(spec, servers), servers, budget, notice)
+    setup = channel_setup(spec, servers, budget, notice)
     if len(servers) > 1:
         from chatpipe.batch.fleet.fleet import open_fleet  # most runs have one server
 
-        async with open_fleet(setup, servers) as fleet:
+        # A recording has no lists, and a loopback address is another one for each worker of a cluster.
+        has_lists = not (spec.options.recordings.are_used or spec.options.engine.is_cluster)
+        async with open_fleet(setup, servers, has_lists=has_lists) as fleet:
             sender = _with_turns(fleet.sender, setup.waits, rules, budget)
             yield Outbound(sender, fleet.capacity, fleet.pauses, budget, fleet.states)
         return
     async with open_channel(setup, servers[0]) as (sender, pacer):
         yield Outbound(_with_turns(sender, setup.waits, rules, budget), pacer.concurrency, pacer.rate, budget)
-
-
-def _within_descriptors(spec: RunSpec, servers: Sequence[Server]) -> RunSpec:
-    """The run with no more requests in flight than the system permits connections."""
-    if servers[0].in_process or spec.options.recordings.is_offline:
-        return spec
-    jobs, others = spec.limits.jobs, len(servers) - 1
-    room = max(1, raise_descriptor_limit(jobs.limit + others) - others)
-    if room >= jobs.limit:
-        return spec
-    connections = quantity(room, "connection")
-    spec.console.note(f"--jobs: the limit that 'ulimit -n' shows has room for {connections} at a time")
-    limits = spec.limits._replace(jobs=jobs._replace(limit=room))
-    return spec._replace(options=spec.options._replace(limits=limits))
 
 
 def _with_turns(

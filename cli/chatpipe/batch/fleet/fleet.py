@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from chatpipe.batch.channel import ChannelSetup, open_channel
+from chatpipe.batch.channel import open_channel
+from chatpipe.batch.channel_setup import ChannelSetup
 from chatpipe.batch.engine import Capacity
 from chatpipe.batch.fleet.dispatcher import Dispatcher, DispatchSetup
 from chatpipe.batch.fleet.health_checks import HealthChecks
@@ -33,28 +34,26 @@ class Fleet(NamedTuple):
 
 
 @asynccontextmanager
-async def open_fleet(setup: ChannelSetup, servers: Sequence[Server]) -> AsyncIterator[Fleet]:
+async def open_fleet(
+    setup: ChannelSetup, servers: Sequence[Server], *, has_lists: bool
+) -> AsyncIterator[Fleet]:
     """Open the way to several servers. The limits per minute of the run are kept by all together.
 
+    With has_lists the servers are asked for their models.
     Raises MissingInput, BadInput, BadConfiguration and CannotWrite.
     """
-    spec, shared = setup.spec, setup.limits.shared
-    unlimited = setup.limits._replace(shared=shared._replace(rpm=None, tpm=None))
+    jobs, waits, note = setup.limits.jobs, setup.waits, setup.console.note
     balance = Balance(len(servers))
     async with AsyncExitStack() as stack:
         members = []
         for server, load in zip(servers, balance.loads, strict=True):
-            channel = open_channel(setup._replace(limits=unlimited), server)
+            channel = open_channel(setup, server, keeps_rate=False)
             sender, pacer = await stack.enter_async_context(channel)
             members.append(Member(recorded_name(server.endpoint), server, sender, pacer, load))
-        rate = RunRate(shared, setup.budget.estimator)
+        rate = RunRate(setup.limits.shared, setup.budget.estimator)
         context = members[0].pacer.context
-        note = spec.console.note
-        # A recording has no lists, and a loopback address is another one for each worker of a cluster.
-        has_lists = not (spec.options.recordings.are_used or spec.options.engine.is_cluster)
-        models = ModelLists(members, setup.waits, note) if has_lists else None
-        shares = DispatchSetup(context, setup.waits, spec.retry_policy, rate, setup.notice, note, models)
-        jobs = spec.limits.jobs
+        models = ModelLists(members, waits, note) if has_lists else None
+        shares = DispatchSetup(context, waits, setup.retry_policy, rate, setup.notice, note, models)
         capacity = FleetLimit(members, jobs.limit) if jobs.auto else ConcurrencyLimit(jobs.limit)
         dispatcher = Dispatcher(members, balance, shares)
         checks = asyncio.create_task(HealthChecks(dispatcher).run())
