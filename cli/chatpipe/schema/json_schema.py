@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from jsonschema import validators
@@ -144,47 +145,14 @@ class _Walk:
         return self._specification.create_resource(target), found.resolver
 
     def _check_cycles(self) -> None:
-        """Raise SchemaFault if there is a cycle.
-
-        Remove nodes without remaining successors, again and again. What remains is the cycles and the
-        nodes that lead into them.
-        """
-        successors = {
-            node: [each for each in targets if each in self._nodes] for node, targets in self._edges.items()
-        }
-        predecessors: dict[int, list[int]] = {node: [] for node in successors}
-        for node, targets in successors.items():
-            for each in targets:
-                predecessors[each].append(node)
-        remaining = {node: len(targets) for node, targets in successors.items()}
-        leaves = [node for node, count in remaining.items() if not count]
-        while leaves:
-            for node in predecessors[leaves.pop()]:
-                remaining[node] -= 1
-                if not remaining[node]:
-                    leaves.append(node)
-        in_cycles = [node for node, count in remaining.items() if count]
-        if in_cycles:
-            successor = {node: _first_remaining(successors[node], remaining) for node in in_cycles}
-            raise SchemaFault(*self._reference_in_cycle(successor), _ENDLESS)
-
-    def _reference_in_cycle(self, successor: dict[int, int]) -> tuple[_Schema, str]:
-        """A subschema on a cycle that has a reference, and the pointer to that keyword.
-
-        successor maps each remaining node to one successor; following it always ends in a cycle.
-        """
-        node = next(iter(successor))
-        visited: set[int] = set()
-        while node not in visited:
-            visited.add(node)
-            node = successor[node]
-        while not (keywords := [keyword for keyword in self._refs if keyword in self._nodes[node]]):
-            node = successor[node]
-        return self._nodes[node], f"/{keywords[0]}"
-
-
-def _first_remaining(nodes: list[int], remaining: dict[int, int]) -> int:
-    return next(node for node in nodes if remaining[node])
+        """Raise SchemaFault for a reference on a cycle of subschemas that apply to the same value."""
+        try:
+            TopologicalSorter(self._edges).prepare()
+        except CycleError as error:
+            cycle = set(error.args[1])
+            on_it = [node for key, node in self._nodes.items() if key in cycle]
+            node, keyword = next((node, key) for node in on_it for key in self._refs if key in node)
+            raise SchemaFault(node, f"/{keyword}", _ENDLESS) from error
 
 
 def _in_place(node: _Schema) -> Iterator[_Schema]:
