@@ -45,6 +45,10 @@ def function(arguments: Any, **more: Any) -> dict[str, Any]:
             calling(function("{}", id=None), function("{}", id=""), function("{}")),
             [ToolCall("call_0", "f", b"{}"), ToolCall("call_1", "f", b"{}"), ToolCall("1", "f", b"{}")],
         ),
+        "one id for two calls": (
+            calling(function("{}"), function("{}"), function("{}", id="call_0"), function("{}", id=[])),
+            [ToolCall(id, "f", b"{}") for id in ("1", "call_1", "call_0", "call_2")],
+        ),
         "no name": (calling({"id": "1"}), [ToolCall("1", "", b"{}")]),
         "custom: text as it came": (
             calling({"id": "1", "type": "custom", "custom": {"name": "c", "input": "5\n"}}),

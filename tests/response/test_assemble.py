@@ -345,6 +345,19 @@ B_WITHOUT_ID = {"type": "function", "function": {"name": "g", "arguments": "{2}"
             [[call("a", "f", "{1}", index=0)], [call("a", "g", "{2}", index=0)]],
             [A, {**B, "id": "a"}],
         ),
+        "in pieces, one id, one name": (
+            [
+                [call("a", "f", "", index=0)],
+                [bare(0, "{1}")],
+                [call("a", "f", "", index=1)],
+                [bare(1, "{2}")],
+            ],
+            [A, {**A, "function": {"name": "f", "arguments": "{2}"}}],
+        ),
+        "an index, id and name for each piece": (
+            [[call("a", "f", "{", index=0)], [call("a", "f", "1}", index=1)], [call("a", "f", "", index=2)]],
+            [A],
+        ),
         "whole, no index, no ids, one name": (
             [[call(None, "f", "{1}")], [call(None, "f", "{1}")]],
             [A_WITHOUT_ID, A_WITHOUT_ID],

@@ -38,7 +38,7 @@ class ToolCall(NamedTuple):
 
 def calls_of(message: Mapping[str, Value]) -> list[ToolCall]:
     """The calls of an assistant's message, in order. An entry that is no object is skipped. Never raises."""
-    found = [_call(call, _id(call, index)) for index, call in enumerate(usual_calls(message))]
+    found = [_call(call) for call in usual_calls(message)]
     if isinstance(legacy := message.get("function_call"), dict):
         found.append(_function("", legacy, "legacy"))
     return found
@@ -53,8 +53,7 @@ def repaired_message(message: Mapping[str, Value]) -> dict[str, Value]:
     """
     result = dict(message)
     if isinstance(message.get("tool_calls"), list | dict):
-        calls = enumerate(usual_calls(message))
-        result["tool_calls"] = [_repaired(call, _id(call, index)) for index, call in calls]
+        result["tool_calls"] = [_repaired(call) for call in usual_calls(message)]
     if isinstance(legacy := message.get("function_call"), dict):
         result["function_call"] = {**legacy, "arguments": _arguments(legacy)[0].decode()}
     return result
@@ -87,13 +86,8 @@ def failure_text(what: str, stdout: str, stderr: str) -> str:
     return "\n".join(parts)
 
 
-def _id(call: Mapping[str, Value], index: int) -> str:
-    """The call's own id, or one that is unique in its message: earlier turns have no open calls."""
-    received = call.get("id")
-    return received if isinstance(received, str) and received else f"call_{index}"
-
-
-def _call(call: Mapping[str, Value], call_id: str) -> ToolCall:
+def _call(call: Mapping[str, Value]) -> ToolCall:
+    call_id = str(call["id"])
     if call.get("type") != "custom" and "custom" not in call:
         return _function(call_id, as_object(call.get("function")), "function")
     custom = as_object(call.get("custom"))
@@ -134,8 +128,8 @@ def _arguments(function: Mapping[str, Value]) -> tuple[bytes, str | None]:
     return b"{}", f"error: the arguments are {what}: call the tool again with one JSON object, not '{shown}'"
 
 
-def _repaired(call: Mapping[str, Value], call_id: str) -> dict[str, Value]:
-    result = {**call, "id": call_id}
+def _repaired(call: Mapping[str, Value]) -> dict[str, Value]:
+    result = dict(call)
     if isinstance(function := call.get("function"), dict):
         result["function"] = {**function, "arguments": _arguments(function)[0].decode()}
     return result

@@ -128,9 +128,10 @@ def _begins_another(call: _PartialCall, delta: dict[str, Value], position: int) 
         return False
     id_, known_id = delta.get("id"), call.value["id"]
     is_same_id = bool(id_ and id_ == known_id)
+    has_other_index = type(delta.get("index")) is int and delta["index"] != call.index
     call.scan()
     if call.is_whole:
-        return name != known or not is_same_id or bool(_arguments(delta))
+        return name != known or not is_same_id or has_other_index or bool(_arguments(delta))
     if is_same_id:
         return False
     has_begun = bool(_arguments(call.value))
@@ -148,8 +149,8 @@ def _repeats(call: _PartialCall, delta: dict[str, Value]) -> bool:
 
 
 def _is_name_alone(call: dict[str, Value], delta: dict[str, Value]) -> bool:
-    """Return True if a delta has the name of a call and nothing else that a call begins with."""
-    return _name(delta) == _name(call) and not delta.get("id") and not _arguments(delta)
+    """Return True if a delta has the name of a call, no id of its own, and no arguments."""
+    return _name(delta) == _name(call) and delta.get("id") in (None, "", call["id"]) and not _arguments(delta)
 
 
 def extend_name(call: dict[str, Value], delta: dict[str, Value]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from chatpipe.inputs import values
@@ -99,11 +100,11 @@ def is_refusal(part: Value) -> bool:
 def plain_message(message: Mapping[str, Value]) -> dict[str, Value]:
     """The message as a request accepts it: a number or boolean as its text, no empty list of calls.
 
-    The only part of a content, or call, is put into a list.
+    The only part of a content, or call, is put into a list, and each call has an id of its own.
     """
     plain = dict(without_empty_calls(message))
     content = message.get("content")
-    if isinstance(plain.get("tool_calls"), dict):
+    if plain.get("tool_calls"):
         plain["tool_calls"] = usual_calls(message)
     if (parts := parts_of(content)) is not None:
         plain["content"] = parts
@@ -134,14 +135,27 @@ def audio_of(message: Mapping[str, Value]) -> str:
 
 
 def usual_calls(message: Mapping[str, Value]) -> list[dict[str, Value]]:
-    """The tool calls of a message, each in the form of the API.
+    """The tool calls of a message, each in the form of the API and with an id of its own.
 
     Some servers send the only one without a list, or name and arguments in the call itself, where
-    Anthropic calls them input.
+    Anthropic calls them input. Some send no id, or one id for several calls. The result of a call names
+    its id, so such a call gets one that is unique in the message. Calls of earlier messages are not open.
     """
     calls = message.get("tool_calls")
     each = [calls] if isinstance(calls, dict) and calls else as_list(calls)
-    return [_usual_call(call) for call in each if isinstance(call, dict)]
+    return list(_with_own_ids([_usual_call(call) for call in each if isinstance(call, dict)]))
+
+
+def _with_own_ids(calls: list[dict[str, Value]]) -> Iterator[dict[str, Value]]:
+    received = {id_ for call in calls if isinstance(id_ := call.get("id"), str)}
+    unused = (name for name in map("call_{}".format, count()) if name not in received)
+    taken: set[Value] = {""}
+    for call in calls:
+        id_ = call.get("id")
+        if not isinstance(id_, str) or id_ in taken:
+            id_ = next(unused)
+        taken.add(id_)
+        yield {"id": id_, **{key: value for key, value in call.items() if key != "id"}}
 
 
 def _usual_call(call: dict[str, Value]) -> dict[str, Value]:
