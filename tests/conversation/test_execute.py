@@ -500,7 +500,7 @@ def test_can_answer(toolbox: Make, message: dict[str, Any], ours: bool) -> None:
 
 def test_commands_that_are_there(tmp_path: Path) -> None:
     script = tmp_path / "tool"
-    script.write_text("#!/bin/sh\n")
+    script.write_text("#! \t/bin/sh -e\n")
     script.chmod(0o755)
     check_commands({"a": ["sh", "-c", "x"], "b": [str(script)], "c": [sys.executable]})
 
@@ -510,7 +510,20 @@ def test_commands_that_are_there(tmp_path: Path) -> None:
     {
         "missing": (None, 0, "no program '{}': is it executable, and on PATH?"),
         "not executable": ("#!/bin/sh\n", 0o644, "no program '{}': is it executable, and on PATH?"),
-        "no #!": ("echo\n", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
+        "no #!": ("echo ä\n", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
+        "empty": ("", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
+        "CR LF": ("#!/bin/sh\r\necho\r\n", 0o755, "'{}' ends its lines with CR LF: end them with LF"),
+        "CR LF, an argument": (
+            "#!/no/sh -e\r\n",
+            0o755,
+            "'{}' is to be run by '/no/sh', which is not there: correct its first line",
+        ),
+        "byte order mark": ("\ufeff#!/bin/sh\n", 0o755, "'{}' begins with a byte order mark: remove it"),
+        "another machine's": (
+            "#!/opt/none/python",
+            0o755,
+            "'{}' is to be run by '/opt/none/python', which is not there: correct its first line",
+        ),
     },
 )
 def test_commands_that_cannot_be_run(tmp_path: Path, content: str | None, mode: int, error: str) -> None:

@@ -6,7 +6,9 @@ their pipes. This works in the main thread, where signals interrupt it, and in t
 
 from __future__ import annotations
 
+import codecs
 import errno
+import re
 import shutil
 import threading
 from collections import deque
@@ -260,20 +262,32 @@ def check_commands(commands: Mapping[str, Sequence[str]]) -> None:
             raise MissingInput(
                 f"no program '{words[0]}'", place=f"--exec {name}", fix="is it executable, and on PATH?"
             )
-        if _has_no_interpreter(path):
-            raise MissingInput(
-                f"'{path}' does not say what runs it", place=f"--exec {name}", fix="begin it with '#!/bin/sh'"
-            )
+        if fault := _script_fault(path):
+            what, fix = fault
+            raise MissingInput(f"'{path}' {what}", place=f"--exec {name}", fix=fix)
 
 
-def _has_no_interpreter(path: str) -> bool:
-    """Return True for a script without `#!`. A shell interprets such a file itself; the system does not."""
+def _script_fault(path: str) -> tuple[str, str] | None:
+    """The reason why the system cannot start a script, and what helps; None if none is known.
+
+    A shell interprets a file without `#!` itself; the system does not.
+    """
     try:
         with open(path, "rb") as file:
-            head = file.read(64)
+            head = file.read(256)
     except OSError:  # executable, but not readable
-        return False
-    return not head.startswith(b"#!") and b"\0" not in head and head.isascii()
+        return None
+    if head.startswith(codecs.BOM_UTF8):
+        return "begins with a byte order mark", "remove it"
+    if not head.startswith(b"#!"):
+        return None if b"\0" in head else ("does not say what runs it", "begin it with '#!/bin/sh'")
+    # Only a blank or a line feed ends the name for the system.
+    interpreter = re.split(rb"[ \t\n]", head[2:].lstrip(b" \t"), maxsplit=1)[0].decode("utf-8", "replace")
+    if shutil.which(interpreter) is not None:
+        return None
+    if interpreter.endswith("\r"):
+        return "ends its lines with CR LF", "end them with LF"
+    return f"is to be run by '{interpreter}', which is not there", "correct its first line"
 
 
 def check_names(commands: Iterable[str], body: Mapping[str, Value]) -> None:
