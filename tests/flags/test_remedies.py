@@ -54,6 +54,7 @@ FILES = {
     "no.csv": ",\nx,2\n",
     "schema.json": '{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], '
     '"additionalProperties": false}',
+    "named-schema.json": '{"name": "a", "schema": {"type": "object"}, "strict": true}',
     "tool.json": '{"name": "weather", "parameters": {"type": "object", "properties": {}}}',
     "array.json": '[{"role": "user", "content": "x"}]',
     "row.json": '{"prompt": "x"}',
@@ -280,6 +281,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "build -m m --schema-json schema.json x",
         "the name of a file goes to --schema",
         ["build -m m «--schema» schema.json x"],
+    ),
+    "the API's form of a schema": (
+        "build -m m --schema named-schema.json x",
+        "give only that object",
+        ["build -m m --schema schema.json x"],
     ),
     "two schemas": (
         "build -m m --schema schema.json --schema-fields a x",

@@ -94,14 +94,17 @@ UNIQUE = {"uniqueItems": True}
         "equal items allowed": ({"uniqueItems": False}, "[1,1]"),
         "half an emoji, escaped": ({"type": "string"}, '"\\ud83d"'),
         "half an emoji": ({"type": "string"}, '"\ud83d"'),
-        "unknown keyword": ({"unknownKeyword": 5}, "1"),
+        "unknown keyword": ({"type": "integer", "unknownKeyword": 5}, "1"),
         "draft 3": ({"$schema": DRAFT_3, "properties": {"a": {"required": True}}}, '{"a":1}'),
-        "later keyword of numbers": ({"$schema": DRAFT_3, "multipleOf": None}, "1"),
+        "later keyword of numbers": ({"$schema": DRAFT_3, "type": "integer", "multipleOf": None}, "1"),
         "draft 4": ({"$schema": DRAFT_4, "minimum": 1, "exclusiveMinimum": True}, "2"),
         "draft 6": ({"$schema": DRAFT_6, "contains": {"const": 1}}, "[0,1]"),
         "draft 7": ({"$schema": DRAFT_7, "items": [{"type": "integer"}, True]}, '[1,"a"]'),
         "draft 7 without its #": ({"$schema": DRAFT_7[:-1], "items": [{}]}, "[1]"),
-        "later keywords": ({"$schema": DRAFT_7, "$dynamicRef": 5, "dependentSchemas": 5, "$defs": 5}, "1"),
+        "later keywords": (
+            {"$schema": DRAFT_7, "type": "integer", "$dynamicRef": 5, "dependentSchemas": 5, "$defs": 5},
+            "1",
+        ),
         "2019-09": ({"$schema": DRAFT_2019, "items": [{"type": "integer"}]}, '[1,"a"]'),
         "2020-12": ({"$schema": DRAFT_2020, "prefixItems": [{"type": "integer"}]}, '[1,"a"]'),
         "parts": (
@@ -393,6 +396,20 @@ def test_nothing_is_ever_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Schemas
 
+NO_KEYWORD = "not a JSON Schema: it has no keyword that checks anything, such as 'type' or 'properties'"
+
+
+@cases(
+    "schema",
+    {
+        "any answer": {},
+        "annotations": {"title": "a", "description": "b", "$defs": {"c": {"type": "string"}}},
+        "schema beside a keyword": {"properties": {}, "schema": {"type": "object"}},
+    },
+)
+def test_a_schema_that_any_answer_fits_may_be_meant(schema: Any) -> None:
+    assert AnswerSchema(schema, lambda pointer: "").violation("5") is None
+
 
 @cases(
     ("schema", "line"),
@@ -410,6 +427,18 @@ def test_nothing_is_ever_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
             {"patternProperties": {"\\p{L}": {}}},
             f"/patternProperties/\\p{{L}}: '\\\\p{{L}}' {NO_PATTERN} (bad escape \\p at position 0)",
         ),
+        "empty enum": ({"items": {"enum": []}}, "/items/enum: is empty, so that no answer would fit"),
+        "json_schema of a request": (
+            {"name": "a", "description": "b", "schema": {"type": "object"}, "strict": True},
+            "not a JSON Schema: the schema is under /schema: give only that object",
+        ),
+        "response_format": (
+            {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}},
+            "not a JSON Schema: the schema is under /json_schema/schema: give only that object",
+        ),
+        "an example of an answer": ({"mood": "good", "score": 3}, NO_KEYWORD),
+        "names and their types": ({"$schema": DRAFT_7, "mood": {"type": "string"}}, NO_KEYWORD),
+        "keyword of a later draft": ({"$schema": DRAFT_3, "const": 1}, NO_KEYWORD),
         "draft 7": ({"$schema": DRAFT_7, "items": [[]]}, None),
         "draft 4": ({"$schema": DRAFT_4, "exclusiveMinimum": 1}, None),
         "draft 3": ({"$schema": DRAFT_3, "required": "yes"}, None),

@@ -92,6 +92,13 @@ def test_strict_mode_takes_these_schemas(schema: Json) -> None:
             closed(a={"type": "string", "format": "uri"}),
             [("/properties/a/format", "strict mode knows no format 'uri'")],
         ),
+        "required, but not listed": (
+            {**closed(a={}), "required": ["a", "b", 7]},
+            [
+                ("/required/1", "strict mode wants 'b' in 'properties', too"),
+                ("/required/2", "strict mode wants '7' in 'properties', too"),
+            ],
+        ),
         "keywords": (
             {**CLOSED, "allOf": [{}], "not": {"type": "null"}},
             [("/allOf", "strict mode takes no 'allOf'"), ("/not", "strict mode takes no 'not'")],

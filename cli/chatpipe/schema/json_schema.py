@@ -19,7 +19,7 @@ from referencing.jsonschema import SchemaRegistry, specification_with
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs.place import pointer_of
-from chatpipe.inputs.values import Value, json_type
+from chatpipe.inputs.values import Value, as_object, json_type
 from chatpipe.schema import explain
 from chatpipe.schema.phrases import ARTICLES, quote
 
@@ -33,6 +33,14 @@ _NOTHING = "leads to nothing in the schema"
 _OUTSIDE = "leads out of the schema"
 _COPY = "nothing else is read: copy what it means into '$defs'"
 _ENDLESS = "leads back to itself without an end"
+# Keywords of all drafts that no answer is checked by.
+_ANNOTATIONS = frozenset(
+    (
+        *("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "$comment"),
+        *("$defs", "definitions", "title", "description", "default", "examples"),
+        *("deprecated", "readOnly", "writeOnly"),
+    )
+)
 _DRAFTS = "the drafts are 3, 4, 6, 7, 2019-09 and 2020-12: leave '$schema' out for the last"
 
 
@@ -58,6 +66,7 @@ def validator_class(schema: _Schema, place: Callable[[str], str]) -> type[Valida
     """
     draft = _draft_of(schema, place)
     try:
+        _check_keywords(schema, draft)
         _check_by_meta_schema(schema, draft)
         _Walk(schema, draft).check()
     except RecursionError as error:
@@ -84,6 +93,23 @@ def _validator_for(draft: str) -> type[Validator] | None:
     except ValueError:  # not even a URI
         return None
     return found
+
+
+def _check_keywords(schema: _Schema, draft: type[Validator]) -> None:
+    """Raise SchemaFault for an object without a keyword, which any answer would fit.
+
+    It may be the json_schema of a request, or the whole response_format, with the schema inside.
+    """
+    keywords = draft.VALIDATORS.keys() & schema.keys()
+    if schema.get("type") == "json_schema":
+        keywords.remove("type")
+    if keywords or _ANNOTATIONS.issuperset(schema):
+        return
+    format_ = {"/schema": schema, "/json_schema/schema": as_object(schema.get("json_schema"))}
+    for pointer, holder in format_.items():
+        if isinstance(holder.get("schema"), dict):
+            raise SchemaFault(schema, "", f"the schema is under {pointer}", "give only that object")
+    raise SchemaFault(schema, "", "it has no keyword that checks anything, such as 'type' or 'properties'")
 
 
 def _check_by_meta_schema(part: _Schema, draft: type[Validator]) -> None:
@@ -123,6 +149,7 @@ class _Walk:
             self._edges[id(node)] = [id(each) for each in _in_place(node)]
             _check_patterns(node)
             _check_types(node)
+            _check_enum(node)
             todo += [(each, resolver) for each in resource.subresources()]
             targets += [self._target(node, keyword, resolver) for keyword in self._refs if keyword in node]
         self._check_cycles()
@@ -185,6 +212,12 @@ def _check_types(node: _Schema) -> None:
     for name in names if isinstance(names, list) else [names]:
         if isinstance(name, str) and name not in ARTICLES:
             raise SchemaFault(node, "/type", f"{quote(name)} is not a type")
+
+
+def _check_enum(node: _Schema) -> None:
+    """Raise SchemaFault for an enum that no answer fits. Newer drafts allow it."""
+    if node.get("enum") == []:
+        raise SchemaFault(node, "/enum", "is empty, so that no answer would fit")
 
 
 def _pointer_to(schema: Value, node: object) -> str:

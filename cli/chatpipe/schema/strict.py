@@ -16,6 +16,7 @@ from chatpipe.inputs.place import pointer_of
 from chatpipe.inputs.values import as_list
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.request.response_format import ResponseFormat
+from chatpipe.schema.phrases import quote
 
 _MAX_PROPERTIES = 5000
 _MAX_LEVELS = 10
@@ -142,8 +143,12 @@ def _check_subschema(part: _Subschema) -> Iterator[LintIssue]:
         yield LintIssue(pointer, f"strict mode takes objects in {_MAX_LEVELS} levels at most")
     if schema.get("additionalProperties") is not False:
         yield LintIssue(pointer, "strict mode wants 'additionalProperties': false")
-    listed = as_list(schema.get("required"))
-    for name in _names(schema, "properties"):
+    listed, names = as_list(schema.get("required")), _names(schema, "properties")
+    for index, name in enumerate(listed):
+        if name not in names:
+            path = f"{pointer}/required/{index}"
+            yield LintIssue(path, f"strict mode wants {quote(str(name))} in 'properties', too")
+    for name in names:
         if name not in listed:
             path = pointer + pointer_of(["properties", name])
             yield LintIssue(
