@@ -397,6 +397,13 @@ def test_a_broken_stream_is_76_and_its_beginning_is_kept(
     assert (content(answer) if answer.completion else None) == text
 
 
+def test_a_stream_that_falls_silent_names_the_limit() -> None:
+    """The other ways in which a stream is cut may not come again."""
+    silent = stream(STREAM[0], httpx.ReadTimeout("no byte for 2 s"))
+    _, fault = served(silent).failure(Receiver(started_at=1))
+    assert (fault.status, fault.fix) == (Status.BROKEN_ANSWER, "raise --timeout")
+
+
 def test_connection_lost_behind_the_last_event_is_no_fault() -> None:
     answer = served(stream(*STREAM[:3], httpx.ReadError("reset"))).ask()
     assert (content(answer), answer.fault) == ("hi", None)

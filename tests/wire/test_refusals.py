@@ -189,6 +189,47 @@ def test_a_404_about_a_model_is_bad_input(body: bytes) -> None:
     assert (type(fault), fault.fix) == (BadInput, "is the model one that the server offers?")
 
 
+@cases(
+    ("status", "body"),
+    {
+        "LiteLLM": (
+            400,
+            api_error("/chat/completions: Invalid model name passed in model=x. Call `/v1/models`"),
+        ),
+        "OpenRouter": (400, api_error("x is not a valid model ID")),
+        "Mistral": (
+            400,
+            b'{"object":"error","message":"Invalid model: x","type":"invalid_model","code":"1500"}',
+        ),
+        "DeepSeek": (400, api_error("Model Not Exist", type="invalid_request_error")),
+        "Perplexity": (
+            400,
+            api_error("Invalid model 'x'. Permitted models can be found in the documentation"),
+        ),
+        "GitHub": (400, api_error("Unknown model: x", code='"unknown_model"')),
+        "Zhipu": (400, b'{"error":{"code":"1211","message":"\xe6\xa8\xa1\xe5\x9e\x8b"}}'),
+        "words of validation": (422, api_error("The model `x` does not exist")),
+    },
+)
+def test_an_unknown_model_may_be_a_400(status: int, body: bytes) -> None:
+    fault = from_reply(status, body)
+    assert (type(fault), fault.fix) == (BadInput, "is the model one that the server offers?")
+
+
+@cases(
+    "body",
+    {
+        "a parameter": api_error("Unsupported parameter: 'temperature' is not supported with this model."),
+        "what it wrote": api_error("The model produced invalid output: invalid model output"),
+        "its arguments": api_error("Invalid model_kwargs: x"),
+        "what it cannot do": api_error("The model does not support images"),
+        "a name in the prompt": api_error("Bad value 'unknown model: x'"),
+    },
+)
+def test_other_refusals_with_the_word_model_are_about_the_request(body: bytes) -> None:
+    assert from_reply(400, body).fix == "fix the request"
+
+
 def test_a_404_of_a_replay_is_about_no_model() -> None:
     """It is that of `serve`, whose path and words are those of any request."""
     body = api_error("r:1: no recording of this request: recorded POST /v1/x", type="no_recording")

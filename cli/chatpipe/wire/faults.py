@@ -86,7 +86,8 @@ def from_cut_stream(error: Exception) -> ChatpipeError:
     fault = from_exception(error, "")
     if str(error) == DEADLINE_PASSED or isinstance(error, OverlongReply):
         return fault
-    return BrokenAnswer(f"the stream was cut: {fault.what}", fix="try again")
+    fix = fault.fix if isinstance(error, httpx.TimeoutException) else "try again"
+    return BrokenAnswer(f"the stream was cut: {fault.what}", fix=fix)
 
 
 def is_transient(error: Exception) -> bool:

@@ -106,6 +106,16 @@ _NEWER_VERSION_PHRASE = rf"(?:only|requires?|needs?|later|newer|minimum)\b.{{0,8
 # A request above a limit a minute, with 429 (OpenAI, Groq). No wait makes it fit.
 _NEVER_FITS_PHRASE = r"request too large for|input or output tokens must be reduced"
 
+# The model is not known: many servers say so with 400, and some with 422.
+_NO_MODEL = _codes(
+    "model_not_found model_not_available model_not_exist ModelNotFound unknown_model invalid_model 1211"
+)
+_NO_MODEL_PHRASE = (
+    r"no models? (?:is |are )?loaded|\bnot a valid model\b"
+    r"|\bmodels?\s+(?:\S+\s+)?(?:is |was |does |could )?not (?:be )?(?:found|exist|loaded)"
+    r"|\b(?:invalid|unknown|no such) model(?: name| id| identifier| passed| specified|\s*[:=,.]|\s*$)"
+)
+
 _BAD_KEY_PHRASE = (
     r"api[ _-]?key not valid|(?:incorrect|invalid|missing|no|wrong|expired) api[ _-]?key"
     r"|api[ _-]?key (?:is |was |has )?(?:missing|invalid|incorrect|expired|not found|not provided)"
@@ -187,10 +197,7 @@ _STATUS_OF_PHRASES = {
     ),
     504: r"(?:request|upstream|gateway) timed? ?out",
     400: rf"{_TOO_LONG_PHRASE}|{_FILTERED_PHRASE}",
-    404: (  # the first two are those of LM Studio
-        r"unexpected endpoint or method|no models? (?:is |are )?loaded"
-        r"|\bmodels?\s+(?:\S+\s+)?(?:is |was |does |could )?not (?:be )?(?:found|exist|loaded)"
-    ),
+    404: rf"unexpected endpoint or method|{_NO_MODEL_PHRASE}",  # the first one is LM Studio's
 }
 # These say it themselves. Servers that answer everything with 400 or 403, or that make up a status (418),
 # may say better in a code.
@@ -272,6 +279,11 @@ def is_filtered(error: ServerError) -> bool:
 def is_of_model(error: ServerError) -> bool:
     """Return True if the model failed, as it may not do if it is asked again."""
     return not _OF_MODEL.isdisjoint(_squeezed_codes(error))
+
+
+def has_unknown_model(error: ServerError) -> bool:
+    """Return True if the server does not know the model."""
+    return not _NO_MODEL.isdisjoint(_squeezed_codes(error)) or _says(_NO_MODEL_PHRASE, error)
 
 
 def wants_tls(error: ServerError) -> bool:

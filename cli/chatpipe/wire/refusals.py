@@ -47,6 +47,7 @@ _FIREWALL = "a firewall in front of the server may have sent this page: check th
 _OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
 # A usual base URL, with the route of completions, of models, or of one of these.
 _USUAL_PATH = r"/v1(?:/chat/completions|/[a-z]+(?:/[^/]+)?)$"
+_UNKNOWN_MODEL = "is the model one that the server offers?"
 _NOT_LOADED = "try again when the model is loaded, or raise --retries"
 _NO_ROOM = "free memory of the server, or use a smaller model"
 _RECORD = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
@@ -224,6 +225,10 @@ def _key_lines(refusal: _Refusal) -> str:
     return f"check the key: it is the first of {refusal.request.extensions[KEY_LINES]}"
 
 
+def _has_unknown_model(refusal: _Refusal) -> bool:
+    return refusal_words.has_unknown_model(refusal.error)
+
+
 def _wants_tls(refusal: _Refusal) -> bool:
     return refusal.request.url.scheme == "http" and refusal_words.wants_tls(refusal.error)
 
@@ -324,7 +329,8 @@ _SPECIAL_CASES = (
     _SpecialCase((400, 404), _is_about_version, BadConfiguration, lambda _: _OTHER_VERSION),
     _SpecialCase((404,), _is_not_recorded, NotRecorded, lambda _: _RECORD),
     _SpecialCase((404,), _is_about_route, BadConfiguration, _wrong_url),
-    _SpecialCase((404,), _always, BadInput, lambda _: "is the model one that the server offers?"),
+    _SpecialCase((404,), _always, BadInput, lambda _: _UNKNOWN_MODEL),
+    _SpecialCase((400, 422), _has_unknown_model, BadInput, lambda _: _UNKNOWN_MODEL),
     _SpecialCase((405,), _always, BadConfiguration, _wrong_url),
 )
 
