@@ -104,6 +104,7 @@ MISMATCH = "IP address mismatch, certificate is not valid for '127.0.0.1'"
 EARLY = "certificate verify failed: certificate is not yet valid"
 RENEW = "the server needs a new certificate, or the clock of this machine is wrong"
 EXPIRED = "certificate verify failed: certificate has expired"
+WEAK = "certificate verify failed: EE certificate key too weak"
 ALERT = "tlsv13 alert certificate required"
 FAILURE = "sslv3 alert handshake failure"
 LINE_END = "a line end or NUL in header 'Authorization'"
@@ -148,6 +149,18 @@ LINES: dict[str, tuple[Exception, str]] = {
     "expired": (
         unconnected(untrusted("certificate has expired")),
         f"cannot trust {SHOWN}: {EXPIRED}: {RENEW}",
+    ),
+    "another fault of the certificate": (
+        unconnected(untrusted("EE certificate key too weak")),
+        f"cannot trust {SHOWN}: {WEAK}: the server needs another certificate",
+    ),
+    "a host name that the server does not know": (
+        unconnected(ssl.SSLError(1, "[SSL: TLSV1_UNRECOGNIZED_NAME] tlsv1 unrecognized name (_ssl.c:1)")),
+        f"no TLS with {SHOWN}: tlsv1 unrecognized name: check the host name in the base URL",
+    ),
+    "an old version of TLS": (
+        unconnected(ssl.SSLError(1, "[SSL: X] tlsv1 alert protocol version (_ssl.c:1)")),
+        f"no TLS with {SHOWN}: tlsv1 alert protocol version: the server needs TLS 1.2 or later",
     ),
     "tls alert": (
         unconnected(ssl.SSLError(1, f"[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] {ALERT} (_ssl.c:1)")),
@@ -244,6 +257,11 @@ def test_plain_http_behind_https_gets_its_hint() -> None:
         Status.UNREACHABLE,
         "write http:// in the base URL if the server has no TLS",
     )
+
+
+def test_a_server_that_sends_an_alert_has_tls() -> None:
+    error = unconnected(ssl.SSLError(1, "[SSL: X] tlsv1 alert access denied (_ssl.c:1)"))
+    assert faults.from_exception(error, "https://127.0.0.1:9/v1").fix == ""
 
 
 def test_secrets_in_the_url_are_not_shown() -> None:

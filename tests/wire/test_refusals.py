@@ -586,6 +586,20 @@ def test_plain_http_at_a_port_for_tls_is_about_the_base_url(status: int, body: b
     assert type(refusals.from_reply(status, {}, body, by_tls)[0]) is not BadConfiguration
 
 
+@cases(
+    ("status", "body"),
+    {
+        "nginx": (400, b"<html><head><title>400 No required SSL certificate was sent</title></head>"),
+        "nginx, a wrong one": (400, b"<html><head><title>400 The SSL certificate error</title></head>"),
+        "in words": (403, api_error("Client certificate required")),
+    },
+)
+def test_a_client_certificate_that_is_missing_is_named(status: int, body: bytes) -> None:
+    by_tls = httpx.Request("POST", URL.replace("http:", "https:"), headers=REQUEST.headers)
+    fault = refusals.from_reply(status, {}, body, by_tls)[0]
+    assert (fault.status, fault.fix) == (Status.NO_ACCESS, "the server wants a --client-cert that it knows")
+
+
 @pytest.mark.parametrize("code", ["tool_use_failed", "json_validate_failed"])
 def test_a_model_that_fails_may_do_better_if_it_is_asked_again(code: str) -> None:
     """No retry of ours: the answer may have been paid for."""

@@ -36,12 +36,22 @@ _CONTROLS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud8
 
 
 # By words of OpenSSL.
+_UNKNOWN_AUTHORITY = "if the server's authority is your own, name it with --cacert"
 _TRUST_FIXES = (
     ("mismatch", "check the host name in the base URL"),
     ("not yet valid", "check the clock of this machine"),
     ("expired", "the server needs a new certificate, or the clock of this machine is wrong"),
+    ("unable to", _UNKNOWN_AUTHORITY),
+    ("self-signed", _UNKNOWN_AUTHORITY),
+    ("self signed", _UNKNOWN_AUTHORITY),  # OpenSSL 1.1
 )
-_UNKNOWN_AUTHORITY = "if the server's authority is your own, name it with --cacert"
+# A server that sends an alert has TLS. Caddy sends an internal error for a host that it does not know.
+_ALERT_FIXES = (
+    ("protocol version", "the server needs TLS 1.2 or later"),
+    ("unsupported protocol", "the server needs TLS 1.2 or later"),
+    ("unrecognized name", "check the host name in the base URL"),
+    ("alert internal error", "check the host name in the base URL"),
+)
 
 
 class CarriedFault(httpx.TransportError):
@@ -117,12 +127,20 @@ def is_transient(error: Exception) -> bool:
 def _connect_error(url: str, text: str, error: Exception) -> ChatpipeError:
     cause = root_os_error(error)
     if _is_certificate_fault(cause):
-        fix = next((fix for words, fix in _TRUST_FIXES if words in text), _UNKNOWN_AUTHORITY)
+        fix = next(
+            (fix for words, fix in _TRUST_FIXES if words in text), "the server needs another certificate"
+        )
         return Unreachable(f"cannot trust {url}: {text}", fix=fix)
     if _is_tls_fault(cause):
-        fix = "write http:// in the base URL if the server has no TLS" if url.startswith("'https:") else ""
-        return Unreachable(f"no TLS with {url}: {text}", fix=_certificate_fix(text) or fix)
+        return Unreachable(f"no TLS with {url}: {text}", fix=_tls_fix(url, text))
     return Unreachable(f"cannot reach {url}: {text}", fix="check the base URL and that the server runs")
+
+
+def _tls_fix(url: str, text: str) -> str:
+    """The fix for a handshake that failed, but not because of the server's certificate."""
+    fix = next((fix for words, fix in _ALERT_FIXES if words in text), "") or _certificate_fix(text)
+    is_plain = url.startswith("'https:") and "alert" not in text
+    return fix or ("write http:// in the base URL if the server has no TLS" if is_plain else "")
 
 
 def _connect_timeout(url: str, text: str, error: Exception) -> ChatpipeError:

@@ -93,6 +93,10 @@ _OF_MODEL = _codes("tool_use_failed json_validate_failed")
 _TLS_PHRASE = (
     r"http request (?:was sent to|to an?) https\b|\b(?:tls|ssl|https) is required|host and port requires tls"
 )
+# No certificate of the client: nginx, with 400; Apache and Traefik in other words.
+_CERTIFICATE_PHRASE = (
+    r"no required ssl certificate|(?:client|ssl) certificate (?:error|(?:is |was )?(?:required|missing|not))"
+)
 # A server of one's own that has not read its model yet (llama.cpp, Hugging Face's).
 _LOADING_PHRASE = r"\bloading (?:the )?model\b|\bmodel\b.{0,80}\b(?:loading|being loaded)\b"
 # One that has no memory for it: Ollama, LM Studio.
@@ -299,6 +303,11 @@ def is_loading(error: ServerError) -> bool:
 def cannot_load(error: ServerError) -> bool:
     """Return True if the server cannot load its model, nearly always for lack of memory."""
     return _says(_NO_ROOM_PHRASE, error)
+
+
+def wants_certificate(error: ServerError) -> bool:
+    """Return True if the server wants a certificate of the client, or another one."""
+    return _says(_CERTIFICATE_PHRASE, error)
 
 
 def is_about_version(error: ServerError) -> bool:

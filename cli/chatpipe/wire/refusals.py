@@ -47,6 +47,7 @@ _FIREWALL = "a firewall in front of the server may have sent this page: check th
 _OTHER_VERSION = "set OPENAI_API_VERSION, or end the base URL in ?api-version=VERSION"
 # A usual base URL, with the route of completions, of models, or of one of these.
 _USUAL_PATH = r"/v1(?:/chat/completions|/[a-z]+(?:/[^/]+)?)$"
+_WANTS_CERTIFICATE = "the server wants a --client-cert that it knows"
 _UNKNOWN_MODEL = "is the model one that the server offers?"
 _NOT_LOADED = "try again when the model is loaded, or raise --retries"
 _NO_ROOM = "free memory of the server, or use a smaller model"
@@ -233,6 +234,10 @@ def _wants_tls(refusal: _Refusal) -> bool:
     return refusal.request.url.scheme == "http" and refusal_words.wants_tls(refusal.error)
 
 
+def _wants_certificate(refusal: _Refusal) -> bool:
+    return refusal.request.url.scheme == "https" and refusal_words.wants_certificate(refusal.error)
+
+
 def _is_loading(refusal: _Refusal) -> bool:
     return refusal_words.is_loading(refusal.error)
 
@@ -317,6 +322,7 @@ _SPECIAL_CASES = (
     _SpecialCase((403,), _is_not_allowed, BadConfiguration, lambda _: ""),
     _SpecialCase((400, 403, 426), _wants_tls, BadConfiguration, lambda _: _WANTS_TLS),
     _SpecialCase((400,), _is_of_model, BrokenAnswer, lambda _: "try again, or change the prompt"),
+    _SpecialCase((400, 401, 403), _wants_certificate, NoAccess, lambda _: _WANTS_CERTIFICATE),
     _SpecialCase((503,), _is_loading, Unreachable, lambda _: _NOT_LOADED),
     _SpecialCase((400, 404, 500), _cannot_load, Unreachable, lambda _: _NO_ROOM),
     _SpecialCase((403,), _is_page, NoAccess, lambda _: _FIREWALL),
