@@ -249,6 +249,28 @@ def test_the_target_of_a_tunnel_is_a_host_and_a_port(url: str, target: bytes, th
     assert heads[0].startswith(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n" % (target, target))
 
 
+@cases(
+    ("url", "target"),
+    {
+        "name": ("http://h.example:81/v1", b"http://h.example:81/v1"),
+        "IPv6": ("http://[2001:db8::1]/v1", b"http://[2001:db8::1]/v1"),
+        "IPv6 with a port": ("http://[::1]:9/v1?a=b:c:d", b"http://[::1]:9/v1?a=b:c:d"),
+    },
+)
+def test_the_absolute_form_has_the_address_as_the_url_has_it(
+    url: str, target: bytes, through: Through
+) -> None:
+    heads: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        heads.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+    with raw_server(talk) as there:
+        through(there.removesuffix("/v1"), url)(url)
+    assert heads[0].startswith(b"POST %b HTTP/1.1\r\n" % target)
+
+
 # Faults behind it
 
 

@@ -9,6 +9,7 @@ have the same methods and use its own streams.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -61,7 +62,7 @@ class ProxyHandshake:
         self.is_socks = timeout is _NONE_GIVEN
         is_step = self.is_socks or data.startswith(b"CONNECT ")
         self._asked = data if is_step else b""
-        return _with_brackets(data) if is_step and not self.is_socks else data
+        return data if self.is_socks else _with_brackets(data)
 
     def time_limit(self, timeout: float | None) -> float | None:
         """Seconds that the next step may take. timeout is what httpcore passes, for all other steps."""
@@ -101,15 +102,22 @@ class ProxyHandshake:
 
 
 def _with_brackets(data: bytes) -> bytes:
-    """The head of a CONNECT request with an IPv6 address in brackets, as RFC 9110, 9.3.6 wants it.
+    """The head of a request with an IPv6 address in brackets, as RFC 3986, 3.2.2 wants it.
 
-    httpcore (1.0) leaves them out, here and in Host.
+    httpcore (1.0) leaves them out in CONNECT, with its Host, and in the absolute URL of a request that a
+    proxy passes on. The Host of the latter is ours and has them.
     """
-    target = data.split(b" ", 2)[1]
-    host, _, port = target.rpartition(b":")
-    if b":" not in host or host.startswith(b"["):
+    found = re.match(rb"(CONNECT |[A-Z]+ http://)([^\s/\[]*:[^\s/\[]*:[^\s/\[]*)", data)
+    if found is None:
         return data
-    return data.replace(target, b"[%b]:%b" % (host, port), 2)
+    way, address = found.groups()
+    if way == b"CONNECT ":
+        host, _, port = address.rpartition(b":")
+        return data.replace(address, b"[%b]:%b" % (host, port), 2)
+    own = re.search(rb"\r\nHost: (\[.*)\r\n", data)
+    if own is None or own[1].translate(None, b"[]") != address:  # -H has another one
+        return data
+    return data.replace(address, own[1], 1)
 
 
 class BlockingBackend:
