@@ -156,6 +156,8 @@ TOP = {
     ),
 }
 A_KEY = "a key does not belong into this file: name where it is by key_env, key_file, key_command or keyring"
+NO_VARIABLE = "neither {model} nor a variable in capitals: write {MY_HOST} for the variable MY_HOST"
+NO_PATH = "is no path below the base URL: begin with /, and use no braces but {model}"
 # Lines below [profiles.x], the line of the fault, and its words.
 PROFILE = {
     "unknown": ("colour = 1", 2, "colour: no such setting: leave it out"),
@@ -210,6 +212,52 @@ PROFILE = {
     "word": ("auth = 'baerer'", 2, "auth: is not bearer, api-key or none: did you mean bearer?"),
     "no word": ("auth = 'basic'", 2, "auth: is not bearer, api-key or none"),
     "no URL": ("base_url = 'ftp://a'", 2, "base_url: 'ftp' is not a scheme of a base URL: write 'https://a'"),
+    "variable in small letters": (
+        "base_url = 'http://{host}/v1'",
+        2,
+        f"base_url: '{{host}}' is {NO_VARIABLE}",
+    ),
+    "variable of a shell": (
+        "base_url = 'http://${MY_HOST}/v1'",
+        2,
+        f"base_url: '${{MY_HOST}}' is {NO_VARIABLE}",
+    ),
+    "alternatives that lack one": (
+        "base_urls = [{ url = 'http://{A|}/v1' }]",
+        2,
+        f"base_urls 1 url: '{{A|}}' is {NO_VARIABLE}",
+    ),
+    "brace without an end": ("base_urls = ['http://{A/v1']", 2, f"base_urls 1: '{{A/v1' is {NO_VARIABLE}"),
+    "placeholder beside the model": (
+        "base_url = 'http://a/{model}/{version}'",
+        2,
+        f"base_url: '{{version}}' is {NO_VARIABLE}",
+    ),
+    "path without a slash": ("path = 'chat'", 2, f"path: {NO_PATH}"),
+    "path of another server": ("path = 'http://b/chat'", 2, f"path: {NO_PATH}"),
+    "path with a fragment": ("path = '/chat#x'", 2, f"path: {NO_PATH}"),
+    "path with an unknown part": ("path = '/{deployment}/chat'", 2, f"path: {NO_PATH}"),
+    "list without a slash": (
+        "models_path = 'models'",
+        2,
+        "models_path: is neither a path nor a URL: begin with /",
+    ),
+    "list of a variable that is none": (
+        "models_path = '{host}/models'",
+        2,
+        f"models_path: '{{host}}' is {NO_VARIABLE}",
+    ),
+    "blank list": ("models_path = ' '", 2, "models_path: is empty: leave it out"),
+    "command with an open quote": (
+        'key_command = "pass \'secret"',
+        2,
+        "key_command: cannot be split into words: a quote is not closed",
+    ),
+    "command for a shell": (
+        "key_command = 'pass secret | head -1'",
+        2,
+        "key_command: no shell runs the command, so '|' would be no operator: write sh -c 'COMMAND'",
+    ),
     "both": (
         "base_url = 'http://a'\nbase_urls = ['http://b']",
         3,

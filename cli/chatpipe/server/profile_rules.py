@@ -13,6 +13,8 @@ from chatpipe.errors import UsageFault
 from chatpipe.inputs.names import nearest, or_list
 from chatpipe.inputs.toml import Path
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.tool_commands import split_command
+from chatpipe.server.base_url import MODEL, PLACEHOLDERS
 from chatpipe.server.headers import parse_header
 from chatpipe.server.profiles import AUTH
 
@@ -82,11 +84,6 @@ def _text(value: Any, path: Path) -> Iterator[SettingFault]:
         yield SettingFault(path, "is empty", "leave it out")
     elif not value.isprintable():
         yield SettingFault(path, "has a control character", "write plain text on one line")
-
-
-def _optional_text(value: Any, path: Path) -> Iterator[SettingFault]:
-    if value != "":
-        yield from _text(value, path)
 
 
 def _array_of(rule: Rule) -> Rule:
@@ -199,13 +196,51 @@ def _json(value: Any, path: Path) -> Iterator[SettingFault]:
         yield SettingFault(path, "is a number that JSON does not have", "write a finite one")
 
 
-def _url(value: Any, path: Path) -> Iterator[SettingFault]:
+def _base_url(value: Any, path: Path) -> Iterator[SettingFault]:
+    """A base URL, which may have variables and the model in it."""
+    found = list(_text(value, path))
+    yield from found
+    if not found and (brace := re.search(r"\$?\{[^}]*\}?|\}", re.sub(PLACEHOLDERS, "", value))):
+        what = f"'{brace[0]}' is neither {MODEL} nor a variable in capitals"
+        yield SettingFault(path, what, "write {MY_HOST} for the variable MY_HOST")
+
+
+def _server(value: Any, path: Path) -> Iterator[SettingFault]:
     if isinstance(value, dict):
         if "url" not in value:
             yield SettingFault(path, "has no url", 'write { url = "https://..." }')
         yield from _table(_SERVER, _OTHER_NAMES)(value, path)
     else:
-        yield from _text(value, path)
+        yield from _base_url(value, path)
+
+
+def _route(value: Any, path: Path) -> Iterator[SettingFault]:
+    """The path of a call below the base URL."""
+    found = list(_text(value, path))
+    yield from found
+    if not found and not re.fullmatch(r"/[^#{}]*", value.replace(MODEL, "")):
+        fix = f"begin with /, and use no braces but {MODEL}"
+        yield SettingFault(path, "is no path below the base URL", fix)
+
+
+def _list_route(value: Any, path: Path) -> Iterator[SettingFault]:
+    """The path of the list of models or its URL, which may begin with a variable; "" for no list."""
+    if isinstance(value, str) and not value.startswith("/"):
+        yield from () if value == "" else _base_url(value, path)
+        if value.strip() and not re.match(r"https?://|\{", value):
+            yield SettingFault(path, "is neither a path nor a URL", "begin with /")
+    else:
+        yield from _route(value, path)
+
+
+def _command(value: Any, path: Path) -> Iterator[SettingFault]:
+    found = list(_text(value, path))
+    yield from found
+    try:
+        if not found:
+            split_command(value, "")
+    except UsageFault as fault:
+        yield SettingFault(path, fault.what, fault.fix)
 
 
 def _kind(value: Any) -> str:
@@ -239,28 +274,28 @@ _PATCH: Mapping[str, Rule] = {
 _KEYS: Mapping[str, Rule] = {
     "key_env": _one_or_array_of(_variable),
     "key_file": _text,
-    "key_command": _text,
+    "key_command": _command,
     "keyring": _text,
 }
-_SERVER: Mapping[str, Rule] = {"url": _text, "headers": _headers, **_KEYS}
+_SERVER: Mapping[str, Rule] = {"url": _base_url, "headers": _headers, **_KEYS}
 # Every setting of a profile. Those below allow_http are for profiles that take their URL from variables.
 SETTINGS: Mapping[str, Rule] = {
     "like": _text,
-    "base_url": _text,
-    "base_urls": _array_of(_url),
+    "base_url": _base_url,
+    "base_urls": _array_of(_server),
     "model": _text,
     **_KEYS,
     "headers": _headers,
     "auth": _word(*AUTH),
     "api_version": _text,
-    "path": _text,
-    "models_path": _optional_text,
+    "path": _route,
+    "models_path": _list_route,
     "prices": _text,
     "patch": _array_of(_table(_PATCH)),
     "allow_http": _boolean,
     "needs_key": _boolean,
     "base_url_env": _array_of(_variable),
-    "dated_base_url": _text,
+    "dated_base_url": _base_url,
     "api_version_env": _array_of(_variable),
     "model_env": _array_of(_variable),
     "batch": _text,
