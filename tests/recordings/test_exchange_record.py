@@ -125,7 +125,7 @@ GOOD = {"request": {"body": {}}, "response": {"status": 200}}
         "a result line": (b'{"id":"1","response":{}}', "not a recorded exchange"),
         "a request": (b'{"request":{}}', "not a recorded exchange"),
         "newer": ({**GOOD, "v": 2}, "newer chatpipe"),
-        "version": ({**GOOD, "v": "1"}, "newer chatpipe"),
+        "version": ({**GOOD, "v": "1"}, "'v' is missing or wrong"),
         "request": ({**GOOD, "request": 1}, "'request' is missing or wrong"),
         "method": ({**GOOD, "request": {"method": 1}}, "'method'"),
         "n": ({**GOOD, "n": 0}, "'n'"),

@@ -147,7 +147,7 @@ def test_a_file_with_nothing_but_an_incomplete_record_is_empty(tmp_path: Path) -
 def test_requests_with_the_numbers_of_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "r"
     path.write_bytes(b"\n" + write_record(RECORDS[0]) + b"\n\r\n" + write_record(RECORDS[1]) + b"\n")
-    found = [(2, RECORDS[0].request), (4, RECORDS[1].request)]
+    found = [(2, RECORDS[0].request, RECORDS[0].key), (4, RECORDS[1].request, RECORDS[1].key)]
     assert list(RecordingIndex(str(path)).requests()) == found
 
 

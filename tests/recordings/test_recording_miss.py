@@ -68,6 +68,16 @@ def test_a_miss_names_the_nearest_recording_and_the_difference(
     assert fault.fix == f"add --record {tmp_path}/r to record it"
 
 
+def test_a_request_that_was_changed_by_hand_needs_another_key(tmp_path: Path) -> None:
+    """The manual says so under `key`. The words would else be about a first try."""
+    asked = RecordedRequest("POST", "/v1/chat/completions", talk("Hallo"))
+    path = write(tmp_path / "r", RECORDS[3], RECORDS[0]._replace(request=asked))
+    fault = no_recording(RecordingIndex(path), asked, 1)
+    assert (fault.place, fault.fix) == (f"{path}:2", "delete the key")
+    assert fault.what == "the 'key' of this recording is not that of its request"
+    assert RecordingIndex(path, loose=True).find_loosely(request_key(asked, loose=True), 1)
+
+
 def test_a_cassette_is_not_recorded_into(tmp_path: Path) -> None:
     (tmp_path / "c").write_text('{"interactions": []}')
     fault = no_recording(RecordingIndex(str(tmp_path / "c")), RECORDS[0].request, 1)

@@ -98,7 +98,7 @@ def test_several_processes_do_not_mix(tmp_path: Path) -> None:
         each.join()
     assert [each.exitcode for each in workers] == [0, 0, 0, 0]
     index = RecordingIndex(str(tmp_path / "r"), note=pytest.fail)
-    assert len({found.body["messages"] for _, found in index.requests()}) == 400
+    assert len({found.body["messages"] for _, found, _ in index.requests()}) == 400
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

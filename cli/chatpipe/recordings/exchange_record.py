@@ -174,10 +174,14 @@ def read_record(line: bytes) -> ExchangeRecord:
         raise _not_a_record(error) from None
 
 
-def read_request(line: bytes) -> RecordedRequest:
-    """The request of the record in a line. Raises BadInput as read_record(), but reads no reply."""
+def read_request(line: bytes) -> tuple[RecordedRequest, str]:
+    """The request of the record in a line, and the key that it names, or "".
+
+    Raises BadInput as read_record(), but reads no reply.
+    """
+    value = _read_object(line)
     try:
-        return _read_request(_member(_read_object(line), "request", dict))
+        return _read_request(_member(value, "request", dict)), _member(value, "key", str, "")
     except _WrongMember as error:
         raise _not_a_record(error) from None
 
@@ -190,7 +194,9 @@ def _read_object(line: bytes) -> dict[str, Value]:
     if not isinstance(value, dict) or "request" not in value or "response" not in value:
         raise BadInput("not a recorded exchange")
     version = value.get("v", VERSION)
-    if type(version) is not int or version > VERSION:
+    if type(version) is not int:
+        raise _not_a_record(_WrongMember("v"))
+    if version > VERSION:
         raise BadInput(f"was recorded by a newer chatpipe (version {version})", fix="replay it with that one")
     return value
 

@@ -103,11 +103,14 @@ class RecordingIndex:
                 return self._unless_open(record)
         return None
 
-    def requests(self) -> Iterator[tuple[int, RecordedRequest]]:
-        """All requests with the numbers of their lines. Raises MissingInput and BadInput."""
+    def requests(self) -> Iterator[tuple[int, RecordedRequest, str]]:
+        """All requests with the numbers of their lines and the keys that stand there, or "".
+
+        Raises MissingInput and BadInput.
+        """
         for number, (offset, line) in enumerate(self._files.lines(0), 1):
             if line.strip() and offset != self._torn:
-                yield number, self._read(line, number, read_request)
+                yield number, *self._read(line, number, read_request)
 
     def close(self) -> None:
         self._files.close()

@@ -34,14 +34,16 @@ def no_recording(index: RecordingIndex, request: RecordedRequest, n: int) -> Not
     """
     path = "FILE, another one than the cassette," if index.is_cassette else shlex.quote(index.path)
     fix = f"add --record {path} to record it"
-    nearest, place = None, index.path
+    nearest, place, named_key = None, index.path, ""
     best: tuple[int, ...] = ()
-    for number, recorded in index.requests():
+    for number, recorded, key in index.requests():
         likeness = _likeness(recorded, request)
         if likeness >= best:
-            nearest, place, best = recorded, f"{index.path}:{number}", likeness
+            nearest, place, named_key, best = recorded, f"{index.path}:{number}", key, likeness
     if nearest is None:
         what = "there is no recording in it"
+    elif named_key not in ("", request_key(nearest)) and not index.loose:
+        what, fix = "the 'key' of this recording is not that of its request", "delete the key"
     elif request_key(nearest, loose=index.loose) == request_key(request, loose=index.loose):
         what = f"try {n} of this request was not recorded" if n > 1 else _OTHER_TRY
     else:
