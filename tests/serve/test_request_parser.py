@@ -86,6 +86,11 @@ PATH = "/v1/chat/completions"
             [Interim.CONTINUE, ("POST", PATH, b"1", True, True)],
             id="expect",
         ),
+        pytest.param(
+            _HEAD.replace(b"1.1", b"1.0") + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\n1",
+            [("POST", PATH, b"1", False, False)],
+            id="expect 1.0",
+        ),
         pytest.param(_post(b"1" * 101), [413], id="length too large"),
         pytest.param(
             _HEAD + b"Expect: 100-continue\r\nContent-Length: 9999999999999999999\r\n\r\n",

@@ -149,7 +149,7 @@ class RequestParser:
             self._refuse_size()
         elif b"content-encoding" in headers and not _is_safe(headers[b"content-encoding"]):
             self._refuse(415, "Unsupported Content-Encoding: send the body uncompressed")
-        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
+        elif b"expect" in headers and self._is_continue_expected():
             self._events.append(Interim.CONTINUE)
 
     def on_body(self, data: bytes) -> None:
@@ -187,6 +187,15 @@ class RequestParser:
             ServedRequest(self._method(), target, headers, body, keep_alive, is_current, self._form)
         )
         self._form, self._headers, self._body = None, {}, b""  # an idle connection holds none
+
+    def _is_continue_expected(self) -> bool:
+        """Return True if the client waits for the reply before the reply.
+
+        RFC 9110, section 10.1.1: one of HTTP/1.0 does not know it.
+        """
+        return (
+            self._headers[b"expect"].lower() == b"100-continue" and self._parser.get_http_version() != "1.0"
+        )
 
     def _check_site(self) -> None:
         reason = self._site_refusal(self._target, self._headers)
