@@ -91,7 +91,7 @@ def test_a_proxy_that_only_carries_bytes_is_not_blamed(url: str, proxy: str) -> 
         (308, 78, "check the base URL"),
         (400, 65, "fix the request"),
         (401, 77, "check the key"),
-        (402, 77, "add credit to the account"),
+        (402, 77, "add credit to the account, raise its limit, or use another key"),
         (403, 77, "ask for access with this key, or use another"),
         (404, 65, "is the model one that the server offers?"),
         (405, 78, "check the base URL"),
@@ -406,6 +406,13 @@ def test_request_id_is_kept() -> None:
         "OpenRouter, inside 200": (200, b'{"error":{"code":402,"message":"x"}}'),
         "xAI": (403, b'{"code":"x","error":"Your team has used all available credits"}'),
         "xAI, a limit": (429, b'{"code":"x","error":"Your team reached its monthly spending limit."}'),
+        "xAI, nothing bought": (403, b'{"code":"x","error":"Your team doesn\'t have any credits yet."}'),
+        "OpenRouter, a limit of the key": (
+            403,
+            api_error("Key limit exceeded (daily limit). See x"),
+        ),
+        "Anthropic, a limit": (400, api_error("You have reached your specified API usage limits.")),
+        "Google": (403, api_error("This API method requires billing to be enabled.")),
         "Fireworks": (
             412,
             api_error("Account x is suspended, possibly due to a failure to pay past invoices"),
@@ -430,7 +437,7 @@ def test_request_id_is_kept() -> None:
 def test_exhausted_credit_is_no_access_and_final(status: int, body: bytes) -> None:
     fault, failure = refusals.from_reply(status, {"x-should-retry": "true"}, body, REQUEST)
     assert (type(fault), fault.http_status, fault.refusal_status) == (NoCredit, status, 402)
-    assert fault.fix.startswith("add credit to the account")
+    assert fault.fix == "add credit to the account, raise its limit, or use another key"
     assert not is_retryable(failure)
 
 

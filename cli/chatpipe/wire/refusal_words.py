@@ -42,6 +42,10 @@ _OUT_OF_CREDIT_PHRASE = (
     r"|not enough (?:credits?|balance|funds)|(?:run|ran) out of (?:credits?|funds)|out of credits?\b"
     r"|requires more credits|no (?:more )?credits? (?:left|remaining|available)"
     r"|used all (?:of )?(?:its |your |the )?(?:available )?credits"  # xAI, with 403 or 429
+    r"|(?:does not|doesn't) have any credits"  # xAI, with 403
+    r"|^key limit exceeded"  # OpenRouter, with 403: what may be spent with one key
+    r"|reached your specified api usage limits"  # Anthropic, with 400: what the account may spend in a month
+    r"|requires billing to be enabled"  # Google
     r"|exceeded your monthly included credits"  # Hugging Face
     r"|spend(?:ing)? (?:limit|cap)\b|billing hard limit|credit limit exceeded|budget has been exceeded"
     r"|\bin arrears\b|\bbill(?:ing)? (?:is )?overdue|account is not active|past invoices"
@@ -51,7 +55,7 @@ _OUT_OF_CREDIT_PHRASE = (
 # The phrases need one of these, which is much faster to look for.
 _WORDS_OF_CREDIT = (
     *("credit", "balance", "fund", "quota", "spend", "billing", "budget", "arrears", "overdue", "active"),
-    *("invoices", "payment", "free tier", "余额", "额度", "欠费"),
+    *("invoices", "payment", "free tier", "limit", "余额", "额度", "欠费"),
 )
 # Gemini says this of a limit a minute, too. It then names a delay, or RESOURCE_EXHAUSTED.
 _QUOTA_PHRASE = r"exceeded your current quota|check your plan and billing details"
@@ -252,7 +256,7 @@ def status_of(http_status: int, error: ServerError) -> int | None:
 
 def _is_out_of_credit(error: ServerError) -> bool:
     """Return True if only money helps."""
-    if has_credit_code(error):
+    if not _OUT_OF_CREDIT.isdisjoint(_squeezed_codes(error)):
         return True
     text = error.message.lower()
     if not any(word in text for word in _WORDS_OF_CREDIT):
@@ -261,11 +265,6 @@ def _is_out_of_credit(error: ServerError) -> bool:
         return True
     is_rate = error.delay_s is not None or _status_by_words(error) == 429
     return not is_rate and _says(_QUOTA_PHRASE, error)
-
-
-def has_credit_code(error: ServerError) -> bool:
-    """Return True if a code, not only the words, says that credit is used up."""
-    return not _OUT_OF_CREDIT.isdisjoint(_squeezed_codes(error))
 
 
 def is_too_long(error: ServerError) -> bool:

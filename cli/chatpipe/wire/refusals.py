@@ -58,7 +58,7 @@ _NOT_ALLOWED = "site_not_allowed"  # the code of that for a host or an origin th
 _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
     400: (BadInput, "fix the request"),
     401: (NoAccess, "check the key"),
-    402: (NoCredit, "add credit to the account"),
+    402: (NoCredit, "add credit to the account, raise its limit, or use another key"),
     403: (NoAccess, "ask for access with this key, or use another"),
     407: (NoAccess, "the proxy wants a name and a password: --proxy"),
     408: (TryLater, "try again"),
@@ -258,10 +258,6 @@ def _lacks_key(refusal: _Refusal) -> bool:
     return not _has_key(refusal.request)
 
 
-def _has_credit_code(refusal: _Refusal) -> bool:
-    return refusal_words.has_credit_code(refusal.error)
-
-
 def _wants_newer_version(refusal: _Refusal) -> bool:
     return _is_about_version(refusal) and refusal_words.wants_newer_version(refusal.error)
 
@@ -328,9 +324,6 @@ _SPECIAL_CASES = (
     _SpecialCase((403,), _is_page, NoAccess, lambda _: _FIREWALL),
     _SpecialCase((401, 403), _lacks_key, NoAccess, _ways_to_key),
     _SpecialCase((401,), _has_key_of_several_lines, NoAccess, _key_lines),
-    _SpecialCase(
-        (402,), _has_credit_code, NoCredit, lambda _: "add credit to the account, or use another key"
-    ),
     _SpecialCase((400,), _wants_newer_version, BadInput, lambda _: _OTHER_VERSION),
     _SpecialCase((400, 404), _is_about_version, BadConfiguration, lambda _: _OTHER_VERSION),
     _SpecialCase((404,), _is_not_recorded, NotRecorded, lambda _: _RECORD),
