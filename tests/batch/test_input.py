@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -127,6 +127,21 @@ def test_an_unreadable_input_is_missing(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
+def test_the_lines_before_a_fault_of_the_input_are_read(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b'[1,\n{"a":2}, oops, 3]')
+    descriptor = os.open(tmp_path / "in", os.O_RDONLY)
+    found: list[bytes] = []
+
+    async def take() -> None:
+        async for block in LineReader(descriptor, "in", InputForm.JSONL).blocks():
+            found.extend(source.data for source in block)
+
+    with pytest.raises(BadInput):
+        asyncio.run(take())
+    os.close(descriptor)
+    assert found == [b"1", b'{"a":2}']
+
+
 class Words:
     """A reader: the first line is a header, every other one an item called by it; `refuse` is refused."""
 
@@ -148,6 +163,9 @@ class Words:
             self.header = text
             return None
         return Item(source.line, f"{self.header}-{text}", {}) if text else None
+
+    def items(self, sources: Sequence[Source]) -> Iterable[Item | None]:
+        return map(self.item, sources)
 
     def finish(self) -> Item | None:
         self.ended += 1

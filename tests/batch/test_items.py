@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from chatpipe.batch.items import Item, LineTemplate, RequestReader, in_shard
@@ -246,6 +247,64 @@ def test_a_bad_line_keeps_the_name_it_has() -> None:
     assert read(b'{"custom_id":"a","prompt":"x","n":0}').custom_id == "a"
     assert read(b'{"custom_id":"a","prompt":""}').custom_id == "a"
     assert read(b"{").custom_id == "line-3"
+
+
+def batch_line(custom_id: str, **fields: Any) -> bytes:
+    body = {"messages": said("user:hi"), "model": "own", **fields}
+    return orjson.dumps({"custom_id": custom_id, "url": "/v1/chat/completions", "body": body})
+
+
+@cases(
+    "odd",
+    {
+        "none": batch_line("c"),
+        "a row": b'{"prompt":"hi"}',
+        "a body": b'{"messages":[{"role":"user","content":"hi"}],"body":{},"custom_id":"c","url":"x"}',
+        "messages beside a body": b'{"messages":[],' + batch_line("c")[1:],
+        "a number": b"7",
+        "a text": b'"hi"',
+        "no JSON": b"{",
+        "a blank line": b"  ",
+        "an id of null": batch_line("").replace(b'""', b"null"),
+        "an id that is a number": batch_line("").replace(b'""', b"7"),
+        "an empty id": batch_line(""),
+        "no id": batch_line("c").replace(b"custom_id", b"id"),
+        "no url": batch_line("c").replace(b'"url"', b'"x"'),
+        "another endpoint": batch_line("c").replace(b"chat/completions", b"responses"),
+        "a url that is no text": batch_line("c").replace(b'"/v1/chat/completions"', b"[]"),
+        "a body that is a text": b'{"custom_id":"c","url":"/v1/chat/completions","body":"x"}',
+        "other keys": batch_line("c", n=2),
+        "an error": batch_line("c", n=0),
+        "a warning": batch_line("c", max_tokens=1, max_completion_tokens=2),
+        "a model that is no name": batch_line("c", model=True),
+        "a blank model": batch_line("c", model=" "),
+        "a message that is a text": batch_line("c", messages=["hi"]),
+        "messages that are none": batch_line("c", messages="hi"),
+        "no messages in one": batch_line("c", messages=[]),
+        "a long integer": batch_line("c").replace(b'"own"', b'"own","seed":123456789012345678901'),
+        "a long line": batch_line("c", messages=said("user:" + "long " * 300)),
+        "a deep line": b"[" * 2000 + b"]" * 2000,
+    },
+)
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"template": {}}, {"strict": True}, {"unchecked": True}, {"override": True}, {"plain": True}],
+    ids=str,
+)
+def test_a_block_has_the_items_that_its_lines_have_one_by_one(odd: bytes, how: dict[str, Any]) -> None:
+    for lines in ([odd], [batch_line("a"), odd], [odd, batch_line("a"), batch_line("b")]):
+        sources = [Source("in.jsonl", line, number) for number, line in enumerate(lines, 3)]
+        alone = [reader(**how).item(source) for source in sources]
+        assert [*map(repr, reader(**how).items(sources))] == [*map(repr, alone)]
+
+
+def test_a_block_of_good_lines_is_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RequestReader, "_item_of_value", None)
+    sources = [Source("in.jsonl", batch_line(name), number) for number, name in enumerate("abc", 3)]
+    assert [*reader().items(sources)] == [
+        Item(number, name, {"messages": said("user:hi"), "model": "own"}, has_own_id=True)
+        for number, name in enumerate("abc", 3)
+    ]
 
 
 WARNED = b'{"prompt":"x","max_tokens":1,"max_completion_tokens":2}'

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatpipe.inputs.values import NotJSON, dumps, loads, loads_strict, standard_line
+from chatpipe.inputs.values import NotJSON, dumps, loads, loads_all, loads_strict, standard_line
 from support.parametrize import cases
 from support.refusals import refused
 
@@ -222,3 +222,22 @@ def test_any_bytes_are_a_value_or_refused_with_a_place(data: bytes) -> None:
         return
     assert 1 <= error.line <= data.count(b"\n") + 1
     assert 1 <= error.column <= len(data) + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"2", b"123456789012345678901", b'"\\ud83d"', b"[" * 600 + b"]" * 600, b"[" * 50 + b"]" * 50],
+    ids=["short", "a long integer", "half an emoji", "deep", "less deep"],
+)
+def test_several_texts_have_the_values_that_each_has(text: bytes) -> None:
+    assert loads_all([b"1", text, b'"x"']) == [1, loads_strict(text), "x"]
+
+
+@pytest.mark.parametrize("text", [b"", b"NaN", b"1 2", b"[" * 2000 + b"]" * 2000])
+def test_several_texts_are_refused_with_one_of_them(text: bytes) -> None:
+    with pytest.raises(NotJSON):
+        loads_all([b"1", text])
+
+
+def test_no_texts_have_no_values() -> None:
+    assert loads_all([]) == []

@@ -60,6 +60,7 @@ class RunInput:
         self._warnings = FirstFew(console.warning, console.warning, "chatpipe check shows them all")
         self._ids = OccurrenceCounter() if own_ids_once else None
         self._ahead: list[Item] = []
+        self._taken = 0  # items of this shard
 
     def read_head(self) -> None:
         """Read the part of the input that the reader needs first: a header, a first row.
@@ -80,29 +81,41 @@ class RunInput:
 
     async def items(self) -> AsyncIterator[Item]:
         """The items of this shard, up to the limit. Items of other shards have is_ours False."""
-        taken, shard, limit = 0, self._options.shard, self._options.limit
-        async for block in self._blocks():
-            for read in block:
-                if read is None:
-                    continue
-                item = read if self._ids is None else self._with_own_id(read, self._ids)
-                if shard is not None and not in_shard(item.row_number or item.line, shard):
-                    yield item._replace(is_ours=False)
-                    continue
-                if item.warnings:
-                    for warning in item.warnings:
-                        self._warnings.report(warning)
+        async for block in self.blocks():
+            for item in block:
                 yield item
-                taken += 1
-                if taken == limit:
-                    return
 
-    async def _blocks(self) -> AsyncIterator[Iterable[Item | None]]:
+    async def blocks(self) -> AsyncIterator[Iterable[Item]]:
+        """The items in blocks. All of one must be taken before the next."""
+        async for read in self._read_blocks():
+            yield self._chosen(read)
+            if self._taken == self._options.limit:
+                return
+
+    async def _read_blocks(self) -> AsyncIterator[Iterable[Item | None]]:
         """The items of the lines of each block, None for a line without one."""
         yield self._ahead
         async for sources in self._lines.blocks():
-            yield map(self._reader.item, sources)
+            yield self._reader.items(sources)
         yield [self._reader.finish()]
+
+    def _chosen(self, read: Iterable[Item | None]) -> Iterator[Item]:
+        """The items of this run among those of some lines, which are None for a line without one."""
+        shard, limit = self._options.shard, self._options.limit
+        for found in read:
+            if found is None:
+                continue
+            item = found if self._ids is None else self._with_own_id(found, self._ids)
+            if shard is not None and not in_shard(item.row_number or item.line, shard):
+                yield item._replace(is_ours=False)
+                continue
+            if item.warnings:
+                for warning in item.warnings:
+                    self._warnings.report(warning)
+            yield item
+            self._taken += 1
+            if self._taken == limit:
+                return
 
     def _with_own_id(self, item: Item, ids: OccurrenceCounter) -> Item:
         """The item, with a fault if an earlier line has its custom_id, which must be unique."""

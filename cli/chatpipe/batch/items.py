@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Protocol
 
 from chatpipe.errors import BadInput
@@ -17,8 +18,8 @@ from chatpipe.line_record import LineRecord
 from chatpipe.options.parameters import Edit
 from chatpipe.options.request import CheckOptions
 from chatpipe.request import edits
-from chatpipe.request.batch_line import OTHER_ENDPOINT, USUAL_URLS, RequestLine, parse_line
-from chatpipe.schema.check import Problem, check
+from chatpipe.request.batch_line import OTHER_ENDPOINT, USUAL_URLS, RequestLine, parse_batch_lines, parse_line
+from chatpipe.schema.check import Problem, are_valid, check
 from chatpipe.schema.refuse import describe, line_hint
 from chatpipe.system.escape import shorten
 
@@ -62,6 +63,9 @@ class ItemReader(Protocol):
 
         Raises BadInput, while needs_head only, for an error that affects all lines.
         """
+
+    def items(self, sources: Sequence[Source]) -> Iterable[Item | None]:
+        """The items of a block of lines, as item() makes them."""
 
     def finish(self) -> Item | None:
         """The unfinished item at the end of the input, or None. Raises like item()."""
@@ -151,6 +155,41 @@ class RequestReader:
             line = self._line(source)
         except BadInput as fault:
             return Item(source.line, f"line-{source.line}", None, fault=fault)
+        return self._item_of(source, line)
+
+    def items(self, sources: Sequence[Source]) -> Iterable[Item | None]:
+        """The items of a block of lines. Batch lines without a problem, as most are, are read together."""
+        texts = [source.data for source in sources]
+        if self._plain or max(map(len, texts), default=0) > MAX_LINE_BYTES:
+            return map(self.item, sources)
+        try:
+            found = values.loads_all(texts)
+        except NotJSON:
+            return map(self.item, sources)
+        return self._good_items(sources, found) or map(self._item_of_value, sources, found)
+
+    def _good_items(self, sources: Sequence[Source], found: Sequence[Value]) -> list[Item] | None:
+        """The items of Batch lines without a problem, None if there may be other lines among them."""
+        lines = parse_batch_lines(found)
+        if lines is None:
+            return None
+        ids, bodies = lines
+        if self._template is not None:
+            bodies = [*map(self._template.apply, bodies)]
+        if self._is_checked and not are_valid(bodies, strict=self._is_strict):
+            return None
+        return [*map(Item, (source.line for source in sources), ids, bodies, repeat(True))]
+
+    def _item_of_value(self, source: Source, value: Value) -> Item:
+        """The item of a line that holds this value."""
+        try:
+            line = _request_line(source, value)
+        except BadInput as fault:
+            return Item(source.line, f"line-{source.line}", None, fault=fault)
+        return self._item_of(source, line)
+
+    def _item_of(self, source: Source, line: RequestLine) -> Item:
+        """The item of a line with a request."""
         body, custom_id = line.body, line.custom_id
         if custom_id is None:
             custom_id = f"line-{source.line}"
@@ -182,12 +221,17 @@ class RequestReader:
             value = values.loads_strict(source.data)
         except NotJSON as error:
             raise not_json_input(source, error) from error
-        line = parse_line(value)
-        if line is None:
-            raise BadInput(f"is {json_type(value)}, not a request", place=source.place())
-        if line.custom_id is not None and not isinstance(line.custom_id, str):
-            raise BadInput(f"/custom_id: is {json_type(line.custom_id)}, not a string", place=source.place())
-        return line
+        return _request_line(source, value)
+
+
+def _request_line(source: Source, value: Value) -> RequestLine:
+    """The request in the value of a line. Raises BadInput."""
+    line = parse_line(value)
+    if line is None:
+        raise BadInput(f"is {json_type(value)}, not a request", place=source.place())
+    if line.custom_id is not None and not isinstance(line.custom_id, str):
+        raise BadInput(f"/custom_id: is {json_type(line.custom_id)}, not a string", place=source.place())
+    return line
 
 
 def with_problems(item: Item, problems: Sequence[Problem], source: Source) -> Item:

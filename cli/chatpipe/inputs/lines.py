@@ -7,13 +7,14 @@ import os
 import select
 import stat
 from collections.abc import AsyncIterator, Iterator
-from itertools import chain
+from itertools import chain, islice
 
-from chatpipe.errors import MissingInput, reason
+from chatpipe.errors import BadInput, MissingInput, reason
 from chatpipe.inputs.line_decoder import InputForm, LineDecoder
 from chatpipe.inputs.place import Source
 
 _BLOCK_BYTES = 1 << 16
+_MOST_LINES = 256  # what is made of one line takes up to a hundred times its memory
 
 
 class LineReader:
@@ -52,10 +53,15 @@ class LineReader:
             else:  # our caller passed a non-blocking descriptor
                 select.select([self._descriptor], [], [])
 
-    async def blocks(self) -> AsyncIterator[Iterator[Source]]:
-        """The lines of each block that is read. All of them must be taken before the next block."""
+    async def blocks(self) -> AsyncIterator[list[Source]]:
+        """The lines of each block that is read, or of a part of it if they are many."""
         while True:
-            yield self._ready
+            lines, fault = _taken(self._ready)
+            yield lines
+            if fault is not None:
+                raise fault
+            if len(lines) == _MOST_LINES:
+                continue
             if self._is_at_end:
                 return
             if self._is_file:
@@ -78,6 +84,16 @@ class LineReader:
         """Decode a block. An empty block is the end of the input."""
         self._is_at_end = not block
         self._ready = self._decoder.feed(block) if block else self._decoder.end()
+
+
+def _taken(sources: Iterator[Source]) -> tuple[list[Source], BadInput | None]:
+    """The next lines, and the fault of the input that follows them, if there is one."""
+    lines: list[Source] = []
+    try:
+        lines.extend(islice(sources, _MOST_LINES))  # it keeps the lines before a fault
+    except BadInput as fault:
+        return lines, fault
+    return lines, None
 
 
 async def _until_readable(descriptor: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import orjson
@@ -110,6 +110,16 @@ def loads_strict(data: bytes) -> Value:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         return _loads_carefully(data)
+
+
+def loads_all(texts: Sequence[bytes]) -> list[Value]:
+    """The value of each text, as from loads_strict. Raises NotJSON if one is no value."""
+    if max(map(len, texts), default=0) <= _MAX_DEPTH and not has_long_number(b"\n".join(texts)):
+        try:
+            return [*map(orjson.loads, texts)]
+        except orjson.JSONDecodeError:
+            pass
+    return [*map(loads_strict, texts)]
 
 
 def _loads_carefully(data: bytes) -> Value:

@@ -11,7 +11,8 @@ A request is recognized by its keys:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Literal
 
 from chatpipe.inputs.values import Value
@@ -20,6 +21,7 @@ from chatpipe.line_record import LineRecord
 _PATH = "/v1/chat/completions"
 # The urls of nearly all lines.
 USUAL_URLS = (None, _PATH)
+_ID_URL_BODY = itemgetter("custom_id", "url", "body")
 # The words after the url of a line that is not for Chat Completions.
 OTHER_ENDPOINT = f"is another endpoint, not {_PATH}"
 
@@ -81,6 +83,21 @@ def parse_line(value: Value) -> RequestLine | None:
     if isinstance(value, str):
         return RequestLine("string", {"messages": [{"role": "user", "content": value}]})
     return None
+
+
+def parse_batch_lines(values: Sequence[Value]) -> tuple[Sequence[str], Sequence[dict[str, Value]]] | None:
+    """The custom_ids and the bodies of values that are all Batch lines with an id and the usual url.
+
+    None if one is not, and if there are no values.
+    """
+    try:
+        ids, urls, bodies = zip(*map(_ID_URL_BODY, values), strict=True)
+        are_usual = {*urls} == {_PATH} and {*map(type, ids)} == {str} and {*map(type, bodies)} == {dict}
+    except (KeyError, TypeError, ValueError):  # a ValueError without any values
+        return None
+    if not are_usual or not all(ids) or any("messages" in each for each in values):
+        return None
+    return ids, bodies
 
 
 def batch_line(custom_id: str, body: Mapping[str, Value], url: str) -> dict[str, Value]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 
 from chatpipe.batch.body_check import BodyCheck
@@ -81,6 +81,9 @@ class RowReader:
             if (taken := self._taken_field(row)) is not None:
                 raise UsageFault(f"there is a field '{taken}'", place="--unpack", fix=_PREFIX)
         return self._item(row)
+
+    def items(self, sources: Sequence[Source]) -> Iterable[Item | None]:
+        return map(self.item, sources)
 
     def finish(self) -> Item | None:
         row = self._rows.finish()
