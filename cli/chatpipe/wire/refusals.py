@@ -64,8 +64,15 @@ _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
     408: (TryLater, "try again"),
     409: (TryLater, "try again"),
     413: (BadInput, "send less: fewer messages, smaller files"),
+    414: (BadConfiguration, _WRONG_URL),
+    421: (BadConfiguration, _WRONG_URL),
     425: (TryLater, "try again"),
     429: (TryLater, "lower the rate or raise --retries"),
+    431: (BadConfiguration, "shorten the key and the headers"),
+    451: (BadInput, "use another server or model: this one must not answer here"),
+    501: (Unreachable, _WRONG_URL),  # a server of files, such as Python's, to a POST
+    505: (Unreachable, _WRONG_URL),
+    511: (Unreachable, "log in to the network, with a browser"),
 }
 
 
