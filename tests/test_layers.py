@@ -165,6 +165,7 @@ WORLD: dict[str, dict[str, str]] = {
         "socket": "the connection",
         "ssl": "its encryption",
         "time": "time-outs and the deadline",
+        "select": "whether an idle connection is still there",
     },
     "wire.loop_timeout": {"asyncio": "a time-out under an event loop"},
     "wire.origin": {"ssl": "the type of a context, only"},

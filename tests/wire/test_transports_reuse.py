@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 import threading
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from chatpipe.wire import answer, connection, faults, sync
-from support.patience import PATIENCE_S
+from support import patience
 from support.senders import HI, Sender
 from support.servers import loopback
 from support.servers.loopback import (
@@ -75,9 +74,9 @@ def test_a_connection_that_is_not_clean_is_not_used_again(
         assert (server.connections, len(server.requests)) == (2, 2)
 
 
-def has_arrived(link: Any) -> bool:
-    """Return True if bytes or a close lie in the socket. No event loop runs, so nothing has read them."""
-    return bool(select.select([link._socket], [], [], PATIENCE_S)[0])
+def wait_for_arrival(link: Any) -> None:
+    """Wait until bytes or a close lie in the socket. No event loop runs, so nothing reads them."""
+    patience.until(lambda: not link.is_clean())
 
 
 def test_a_close_that_has_arrived_is_seen_before_a_request_is_sent(
@@ -91,7 +90,7 @@ def test_a_close_that_has_arrived_is_seen_before_a_request_is_sent(
             assert send(server.url) == HI
             (link,) = send.links
             end.set()
-            assert has_arrived(link)
+            wait_for_arrival(link)
         assert (server.connections, len(server.requests)) == (3, 3)
 
 

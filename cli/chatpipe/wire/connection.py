@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -50,7 +51,8 @@ class PooledConnection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._tcp_transport: asyncio.Transport | None = None  # below TLS; the same as _transport without TLS
-        self._socket: socket.socket | None = None
+        self._socket: socket.socket | None = None  # None with TLS, whose bytes only OpenSSL can read
+        self._arrivals = select.poll()  # of bytes in the socket
         self._closing = False
         self._parser: ReplyParser | None = None
         # The current exchange
@@ -81,16 +83,7 @@ class PooledConnection(asyncio.BufferedProtocol):
         Asks the system, because the event loop may not have read the close yet: some servers close each
         connection right after the reply without a word.
         """
-        if not self.is_open:
-            return False
-        assert self._socket is not None
-        try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        return self.is_open and not self._arrivals.poll(0)
 
     @property
     def reply(self) -> ReplyParser:
@@ -201,12 +194,14 @@ class PooledConnection(asyncio.BufferedProtocol):
 
     async def connect(self, connected: socket.socket) -> None:
         """Take over a connected socket."""
+        self._arrivals.register(connected, select.POLLIN)
         await self._loop.create_connection(lambda: self, sock=connected)
         self._socket = connected
 
     async def start_tls(self, context: ssl.SSLContext, server_name: str, timeout_s: float) -> None:
         """Make the TLS handshake. Raises OSError (ssl.SSLError) and ValueError."""
         assert self._tcp_transport is not None
+        self._socket = None
         transport = await self._loop.start_tls(
             self._tcp_transport, self, context, server_hostname=server_name, ssl_handshake_timeout=timeout_s
         )
@@ -407,8 +402,7 @@ class PooledConnection(asyncio.BufferedProtocol):
         A server that rejects a large request replies and closes before it has read all. The next
         write then fails with a reset, but the reply arrived before it.
         """
-        is_encrypted = self._tcp_transport is not self._transport  # only OpenSSL can read the bytes
-        if self._socket is None or is_encrypted or not self._is_sending:
+        if self._socket is None or not self._is_sending:
             return
         with contextlib.suppress(OSError):
             while not reply.done:
