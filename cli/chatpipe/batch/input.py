@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
+from operator import attrgetter
+from typing import TypeGuard
 
 from chatpipe.batch.items import Item, ItemReader, in_shard
 from chatpipe.errors import BadInput
@@ -18,6 +20,7 @@ from chatpipe.system.console import Console, FirstFew
 from chatpipe.system.descriptor import close_quietly
 from chatpipe.system.escape import shorten
 
+_WARNINGS = attrgetter("warnings")
 _ID_SHOWN = 80  # characters
 
 
@@ -42,7 +45,7 @@ def open_lines(file: str, sources: Sources, form: InputForm) -> Iterator[LineRea
 
 
 class RunInput:
-    """The items of one run."""
+    """The items of one run: its ItemSource."""
 
     def __init__(
         self,
@@ -80,15 +83,15 @@ class RunInput:
                 raise
 
     async def items(self) -> AsyncIterator[Item]:
-        """The items of this shard, up to the limit. Items of other shards have is_ours False."""
+        """The items one by one, as an ItemSource."""
         async for block in self.blocks():
             for item in block:
                 yield item
 
     async def blocks(self) -> AsyncIterator[Iterable[Item]]:
-        """The items in blocks. All of one must be taken before the next."""
+        """The items in blocks, as an ItemSource."""
         async for read in self._read_blocks():
-            yield self._chosen(read)
+            yield read if self._are_all_chosen(read) else self._chosen(read)
             if self._taken == self._options.limit:
                 return
 
@@ -98,6 +101,12 @@ class RunInput:
         async for sources in self._lines.blocks():
             yield self._reader.items(sources)
         yield [self._reader.finish()]
+
+    def _are_all_chosen(self, read: Iterable[Item | None]) -> TypeGuard[list[Item]]:
+        """Return True for a list of items of this run without warnings, as most blocks of most runs are."""
+        if self._ids is not None or self._options.shard is not None or self._options.limit is not None:
+            return False
+        return isinstance(read, list) and read != [] and all(read) and not any(map(_WARNINGS, read))
 
     def _chosen(self, read: Iterable[Item | None]) -> Iterator[Item]:
         """The items of this run among those of some lines, which are None for a line without one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Protocol
 
@@ -69,6 +69,16 @@ class ItemReader(Protocol):
 
     def finish(self) -> Item | None:
         """The unfinished item at the end of the input, or None. Raises like item()."""
+
+
+class ItemSource(Protocol):
+    """The items of a run: one of the two methods is called, once."""
+
+    def items(self) -> AsyncIterator[Item]:
+        """The items of this shard, up to the limit. Items of other shards have is_ours False."""
+
+    def blocks(self) -> AsyncIterator[Iterable[Item]]:
+        """The same in blocks, of which all must be taken before the next. A list has items in memory."""
 
 
 class LineTemplate:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 
 from chatpipe.batch import end
 from chatpipe.batch.emit import open_emitter
-from chatpipe.batch.items import Item
+from chatpipe.batch.items import Item, ItemSource
 from chatpipe.batch.journal.store import open_store
 from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.run_resources import RunResources, open_resources
@@ -22,7 +22,7 @@ from chatpipe.output.target import OpenOutput
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
 
-def answer_items(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, display: ProgressOptions) -> int:
+def answer_items(spec: RunSpec, run_input: ItemSource, out: OpenOutput, display: ProgressOptions) -> int:
     """Answer all items of the input, and complete the output if all answers are good.
 
     Returns the status. Raises the ChatpipeError that the run ends in, and Interrupted. A signal takes
@@ -32,7 +32,7 @@ def answer_items(spec: RunSpec, items: AsyncIterator[Item], out: OpenOutput, dis
         run = _LiveRun(spec, out, display)
         try:
             with delay_signals():
-                fault = run.answer(servers, items)
+                fault = run.answer(servers, run_input)
         except Interrupted:
             run.note_interruption()
             raise
@@ -51,7 +51,7 @@ class _LiveRun:
         self._tally = Tally(spec.defaults.get("model"))
         self._started = time.monotonic()
 
-    def answer(self, servers: Servers, items: AsyncIterator[Item]) -> ChatpipeError | None:
+    def answer(self, servers: Servers, run_input: ItemSource) -> ChatpipeError | None:
         """Answer all items. Returns the fault of the run, None if the output is complete."""
         spec, tally = self._spec, self._tally
         progress = Progress(self._display, tally, self._started, spec.console.note)
@@ -62,7 +62,7 @@ class _LiveRun:
             resources = open_resources(spec, servers, store, stack)
             session = Session(spec, resources, emitter, progress)
             raise_if_received()
-            stop = self._drive(session, self._after_jobs(resources, items))
+            stop = self._drive(session, self._after_jobs(resources, run_input))
             wall_s = time.monotonic() - self._started
             fault = self._conclude(resources, stop)
             end.note_failed_tools(spec, tally)
@@ -75,12 +75,13 @@ class _LiveRun:
         if (self._tally.finished or self._tally.abandoned) and not self._out.is_complete:
             self._spec.console.note(end.interruption_text(self._spec, self._tally))
 
-    def _after_jobs(self, resources: RunResources, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    def _after_jobs(self, resources: RunResources, run_input: ItemSource) -> AsyncIterator[Item]:
         """The items that have a result in this run, after the wait for the jobs that make them."""
         jobs = resources.jobs
-        if jobs is not None:
-            items = jobs.prepare(items, self._display)
-            self._tally.open_jobs = jobs.open_counts()
+        if jobs is None:
+            return run_input.items()
+        items = jobs.prepare(run_input, self._display)
+        self._tally.open_jobs = jobs.open_counts()
         return items
 
     def _drive(self, session: Session, items: AsyncIterator[Item]) -> Stop | None:

@@ -36,7 +36,7 @@ def run_batch(spec: RunSpec) -> int:
             if spec.only_requests:
                 profile = spec.endpoint.profile
                 return requests_only.write_requests(run_input.items(), out, spec.console, profile)
-            return live_run.answer_items(spec, run_input.items(), out, display)
+            return live_run.answer_items(spec, run_input, out, display)
 
 
 def _progress_options(spec: RunSpec) -> ProgressOptions:

@@ -82,6 +82,8 @@ def foreign_jobs(
         return []
     samples = [(job, _sample_of(job)) for job in _newest(api) if token_of(job) not in state.records]
     sampled = {each for _, sample in samples for each in sample}
+    if not sampled:
+        return []
     ours = {each for part in new for each in part.each_fingerprint() if each in sampled}
     found: list[ForeignJob] = []
     for job, sample in samples:

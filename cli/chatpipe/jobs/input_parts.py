@@ -49,15 +49,18 @@ class InputPart:
     def digest(self) -> str:
         return self._hash.hexdigest()
 
-    def add(self, size: int, number: int, fingerprint: bytes) -> None:
-        """Add a line of so many bytes, its newline included. add_bytes() gets them."""
-        self.fingerprints += fingerprint
-        self.count += 1
+    def add(self, size: int, numbers: Sequence[int], fingerprints: bytes) -> None:
+        """Add lines of so many bytes, newlines included, in their order. add_bytes() gets them."""
+        self.fingerprints += fingerprints
+        self.count += len(numbers)
         self.size += size
-        if number != self.last + 1 or not self.first:
-            self._runs.extend((self.last, number) if self.first else (number,))
-            self.first = self.first or number
-        self.last = number
+        are_neighbours = numbers[-1] - numbers[0] == len(numbers) - 1
+        runs = [(numbers[0], numbers[-1])] if are_neighbours else [(each, each) for each in numbers]
+        for first, last in runs:
+            if first != self.last + 1 or not self.first:
+                self._runs.extend((self.last, first) if self.first else (first,))
+                self.first = self.first or first
+            self.last = last
 
     def add_bytes(self, lines: bytes, at: int) -> None:
         """Add the bytes of the next lines, which begin at a byte of the file, with a newline each.
@@ -125,21 +128,25 @@ class PartSplitter(Generic[Part]):
         self._most_bytes = int(dialect.most_bytes * _MARGIN)
         self._numbers: dict[tuple[str, str | None], int] = {}  # of the parts that have room
 
+    def has_room(self, url: str, model: str | None, size: int, count: int) -> bool:
+        """Return True if so many lines, of this size together, go to the part of the next line."""
+        number = self._numbers.get((url, model))
+        if number is not None:
+            part = self.parts[number]
+            size, count = size + part.size, count + part.count
+        return count <= self._most_lines and size <= self._most_bytes
+
     def number(self, url: str, model: str | None, size: int) -> int:
         """The number of the part that a line of this size goes to.
 
         Raises TooLarge, without a place, for a line that is larger than a part may be.
         """
-        key = (url, model)
-        number = self._numbers.get(key)
-        if number is not None:
-            part = self.parts[number]
-            if part.count < self._most_lines and part.size + size <= self._most_bytes:
-                return number
+        if self.has_room(url, model, size, 1) and (number := self._numbers.get((url, model))) is not None:
+            return number
         if size > self._most_bytes:
             what = f"the request has {quantity(size, 'byte')}, and a file of the provider at most"
             raise TooLarge(f"{what} {self._most_bytes}")
-        number = self._numbers[key] = len(self.parts)
+        number = self._numbers[url, model] = len(self.parts)
         self.parts.append(self._part_class(url, model))
         return number
 
@@ -201,7 +208,7 @@ class PartReader:
             fault.fix = f"leave it out, and send it with {batch}"
             self._too_large.append(fault)
             return
-        part.add(len(line) + 1, number, fingerprint)
+        part.add(len(line) + 1, (number,), fingerprint)
         part.add_bytes(line + b"\n", at)
 
     def _checked(self, line: bytes) -> tuple[str, str | None, bytes]:

@@ -34,7 +34,8 @@ def read(file: ItemFile) -> list[Item]:
 def test_items_of_several_blocks_in_their_order(file: ItemFile) -> None:
     body = {"model": "m", "messages": HELLO, "max_tokens": 3}
     for line in range(1, 1001):
-        file.add(Item(line, f"id-{line}", body, has_own_id=True), f"fingerprint {line}", 0)
+        item = Item(line, f"id-{line}", {**body}, has_own_id=True)
+        file.add([item], [f"fingerprint {line}"], [0])
     assert read(file) == [
         Item(
             line,
@@ -49,7 +50,7 @@ def test_items_of_several_blocks_in_their_order(file: ItemFile) -> None:
 
 def test_items_are_left_out_by_their_part(file: ItemFile) -> None:
     for line in range(1, 1001):
-        file.add(Item(line, f"id-{line}", {"model": "m"}), "", line % 3)
+        file.add([Item(line, f"id-{line}", {"model": "m"})], [""], [line % 3])
 
     async def found() -> list[int]:
         return [item.line async for item in file.read(lambda item, part: part == 1 or item.line > 7)]
@@ -66,14 +67,13 @@ def test_every_field_comes_back(file: ItemFile) -> None:
     defaults = Item(3, "line-3", None)
     kept = {name for name in Item._fields if getattr(items[0], name) != getattr(defaults, name)}
     assert kept == {*Item._fields} - {"fault", "row"}  # the tests below keep these
-    for item in items:
-        file.add(item, item.fingerprint, 0)
+    file.add(items, [item.fingerprint for item in items], [0, 0])
     assert read(file) == items
 
 
 def test_a_bad_line_keeps_its_fault(file: ItemFile) -> None:
     fault = BadInput("is null, not a request", place="in:2", fix="leave it out")
-    file.add(Item(2, "line-2", None, fault=fault), "", 0)
+    file.add([Item(2, "line-2", None, fault=fault)], [""], [0])
     (found,) = read(file)
     assert found.fault is not None
     assert (str(found.fault), found.fault.place, found.body) == (str(fault), "in:2", None)
@@ -82,7 +82,7 @@ def test_a_bad_line_keeps_its_fault(file: ItemFile) -> None:
 def test_a_row_keeps_its_numbers_as_they_were_typed(file: ItemFile) -> None:
     row = JsonRowDecoder(None, has_columns=False).feed(Source("in", b'{"price": 1.10, "id": 7}'))
     assert row is not None
-    file.add(Item(1, "line-1", {"messages": HELLO}, row=row, row_number=1), "f", 0)
+    file.add([Item(1, "line-1", {"messages": HELLO}, row=row, row_number=1)], ["f"], [0])
     (found,) = read(file)
     assert found.row is not None
     assert (found.row.data, found.row.source) == (row.data, row.source)
@@ -94,7 +94,7 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "r+b", buffering=0) as full:
         monkeypatch.setattr("chatpipe.batch.provider_jobs.item_file.open_temporary", lambda: full)
         file = ItemFile()
-        file.add(Item(1, "line-1", {"messages": HELLO}), "f", 0)
+        file.add([Item(1, "line-1", {"messages": HELLO})], ["f"], [0])
         with pytest.raises(CannotWrite, match="no space left on device: set TMPDIR to a folder on a larger"):
             read(file)
         file.close()

@@ -566,6 +566,46 @@ def test_an_input_that_was_edited_finds_its_lines(harness: Callable[..., JobHarn
     assert len(made.provider.calls) == calls
 
 
+CALLS = {"role": "assistant", "content": "hi", "tool_calls": []}
+
+
+@cases(
+    "models, fields, options",
+    {
+        "one part": ("aaa", {}, ()),
+        "one model in two parts": ("aaaa", {}, ()),
+        "a part for each model": ("abab", {}, ()),
+        "several for each": ("aaabbbabab", {}, ()),
+        "no model": ("-a-", {}, ("--no-check",)),
+        "a stream": ("aa", {"stream": True}, ()),
+        "empty calls": ("aa", {"messages": [CALLS]}, ("--no-check",)),
+        "limits of one part": ("aaaa", {}, ("--job-lines", "1")),
+        "a budget": ("aaab", {}, ("--max-tokens", "25")),
+        "identical": ("abaab", {"messages": [{"role": "user", "content": "hi"}]}, ()),
+        "identical, once": ("abaab", {"messages": [{"role": "user", "content": "hi"}]}, ("--dedupe",)),
+    },
+)
+def test_lines_that_are_read_together_lie_where_they_would_one_by_one(
+    harness: Callable[..., JobHarness], models: str, fields: dict[str, Any], options: Sequence[str]
+) -> None:
+    found = []
+    for one_by_one in ((), ("--shard", "1/1")):
+        made = harness(batch_life=BatchLife(polls=9))
+        with (made.folder / "in.jsonl").open("w") as file:
+            for number, model in enumerate(models):
+                body = {"model": model, "messages": [{"role": "user", "content": str(number)}], **fields}
+                if model == "-":
+                    del body["model"]
+                line = {"custom_id": f"id-{number}", "url": "/v1/chat/completions", "body": body}
+                file.write(json.dumps(line) + "\n")
+        made.run("--no-wait", *options, *one_by_one)
+        events = [json.loads(line) for line in made.journal.read_text().splitlines()]
+        planned = [each for each in events if each.get("chatpipe_job") == "planned"]
+        found.append([{**each, "token": "", "server": ""} for each in planned])
+    assert found[0] == found[1]
+    assert found[0]
+
+
 def test_a_line_that_is_too_large_goes_alone(
     harness: Callable[..., JobHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:

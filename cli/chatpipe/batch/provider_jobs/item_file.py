@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from chatpipe.errors import MissingInput, reason
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
 _BLOCK_ITEMS = 256
-_MESSAGES = "messages"
+_FIELDS = attrgetter(*Item._fields)  # the fingerprint is the last
 
 
 class ItemFile:
@@ -31,33 +32,22 @@ class ItemFile:
     def __init__(self) -> None:
         """Raises CannotWrite."""
         self._file = open_temporary()
-        self._block: list[tuple[Any, ...]] = []  # the fields of items, in their order, and the part
+        self._items: list[Item] = []  # those of the next block, ...
+        self._fingerprints: list[str] = []  # ... and what belongs to each
+        self._parts: list[int] = []
 
-    def add(self, item: Item, fingerprint: str, part: int) -> None:
-        """Add an item, the fingerprint of its request, empty without one, and the number of its part.
+    def add(self, items: Collection[Item], fingerprints: Sequence[str], parts: Sequence[int]) -> None:
+        """Add items, whose bodies lose their messages. Raises CannotWrite.
 
-        Raises CannotWrite.
+        fingerprints are those of their requests, empty without one, and parts the numbers of their parts.
         """
-        rest = item.body
-        if rest is not None:
-            rest = rest.copy()
-            rest.pop(_MESSAGES, None)
-        self._block.append(
-            (
-                item.line,
-                item.custom_id,
-                rest,
-                item.has_own_id,
-                item.fault,
-                item.warnings,
-                item.is_ours,
-                item.row,
-                item.row_number,
-                fingerprint,
-                part,
-            )
-        )
-        if len(self._block) >= _BLOCK_ITEMS:
+        for item in items:
+            if item.body is not None:
+                item.body.pop("messages", None)
+        self._items += items
+        self._fingerprints += fingerprints
+        self._parts += parts
+        if len(self._items) >= _BLOCK_ITEMS:
             self._write_block()
 
     async def read(self, is_left_out: Callable[[Item, int], bool] | None = None) -> AsyncIterator[Item]:
@@ -88,20 +78,20 @@ class ItemFile:
         close_temporary(self._file)
 
     def _write_block(self) -> None:
-        if not self._block:
+        if not self._items:
             return
-        columns = zip(*self._block, strict=True)
+        *columns, _ = zip(*map(_FIELDS, self._items), strict=True)
         try:
             pickler = pickle.Pickler(self._file, pickle.HIGHEST_PROTOCOL)
             pickler.dispatch_table = {orjson.Fragment: _reduced_fragment}
-            pickler.dump([_without_repeats(each) for each in columns])
+            pickler.dump([_without_repeats(each) for each in (*columns, self._fingerprints, self._parts)])
             self._file.flush()
         except OSError as error:
             raise cannot_keep(error) from error
-        self._block.clear()
+        self._items, self._fingerprints, self._parts = [], [], []
 
 
-def _without_repeats(column: tuple[Any, ...]) -> tuple[Any, ...]:
+def _without_repeats(column: Sequence[Any]) -> Sequence[Any]:
     """A column, or its first value if all are equal."""
     return column[:1] if column.count(column[0]) == len(column) else column
 

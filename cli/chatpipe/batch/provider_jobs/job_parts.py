@@ -5,7 +5,7 @@ A line is in no part if it has an answer, or lies in a job that has not been col
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
@@ -17,7 +17,7 @@ from chatpipe.batch.provider_jobs.line_encoder import LineEncoder
 from chatpipe.batch.provider_jobs.part_file import PartFile, RunPart
 from chatpipe.batch.provider_jobs.part_lines import RequestSet
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.errors import BadInput, TooLarge
+from chatpipe.errors import TooLarge
 from chatpipe.jobs.input_parts import PartSplitter, alone, refuse_too_large
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.system.signals import run_loop
@@ -43,13 +43,17 @@ class JobParts:
         self._are_new = records.is_empty and not store.lookup.has_answers  # as all lines of a first run are
         self._budget = budget
         self._input_name = spec.input_name
-        self._encoder = LineEncoder(spec.endpoint.patches, dialect, spec.console)
+        self._encoder = LineEncoder(spec.endpoint.patches, dialect, spec.console, spec.input_name)
         self.items = ItemFile()
         self._splitter = PartSplitter(dialect, RunPart)
         self.parts = self._splitter.parts
         self.lines = PartFile(self.parts)
-        self._too_large: list[TooLarge] = []
         self._seen = RequestSet() if spec.input.dedupe else None
+        # True if nothing has to be looked up, counted or left out
+        self._sends_all = (
+            self._are_new and self._seen is None and budget.is_unlimited and spec.input.shard is None
+        )
+        self._too_large: list[TooLarge] = []
 
     def close(self) -> None:
         """Give up both files. May be called again."""
@@ -61,21 +65,29 @@ class JobParts:
         """The currency of all costs."""
         return self._budget.currency
 
-    def read(self, items: AsyncIterator[Item]) -> None:
+    def read(self, blocks: AsyncIterator[Iterable[Item]]) -> None:
         """Add all items. Raises BadInput for lines that are larger than a file may be, and CannotWrite."""
-        run_loop(self._read(items))
+        run_loop(self._read(blocks))
         refuse_too_large(self._too_large)
         self.lines.finish()
 
-    async def _read(self, items: AsyncIterator[Item]) -> None:
-        async for item in items:
-            # Identical requests are counted over all shards.
-            fingerprint = "" if item.fault is not None else self._fingerprints.of(item)
-            if not item.is_ours:
-                continue
-            number = NO_PART if item.fault is not None else self._put(item, fingerprint)
-            if number is not None:
-                self.items.add(item, fingerprint, number)
+    async def _read(self, blocks: AsyncIterator[Iterable[Item]]) -> None:
+        async for block in blocks:
+            # Items that are not in memory yet may be large, with an image each.
+            for items in [block] if isinstance(block, list) else ([item] for item in block):
+                self._add(items)
+
+    def _add(self, items: Sequence[Item]) -> None:
+        # Identical requests are counted over all shards.
+        fingerprints = ["" if item.fault is not None else self._fingerprints.of(item) for item in items]
+        if self._sends_all and all(fingerprints):
+            self.items.add(items, fingerprints, self._send(items, fingerprints))
+            return
+        for item, fingerprint in zip(items, fingerprints, strict=True):
+            if item.is_ours:
+                number = NO_PART if item.fault is not None else self._put(item, fingerprint)
+                if number is not None:
+                    self.items.add((item,), (fingerprint,), (number,))
 
     def _put(self, item: Item, fingerprint: str) -> int | None:
         """Put an item into a part, if it has to be sent, and return its number.
@@ -91,7 +103,7 @@ class JobParts:
         elif not self._budget.is_unlimited and self._budget.leaves_out(item):
             return None
         else:
-            number = self._add(item, fingerprint)
+            (number,) = self._send((item,), (fingerprint,))
         if seen is not None:
             seen.add(fingerprint)
         return number
@@ -108,24 +120,38 @@ class JobParts:
             item, fingerprint
         )
 
-    def _add(self, item: Item, fingerprint: str) -> int:
-        """Add an item to a part. Returns its number."""
-        digits = fingerprint.encode()
-        try:
-            line, model = self._encoder.encode(item, digits)
-            size = len(line)
+    def _send(self, items: Sequence[Item], fingerprints: Sequence[str]) -> list[int]:
+        """Put items into parts. Returns the numbers of these, NO_PART for a line that is too large."""
+        digits = [each.encode() for each in fingerprints]
+        lines, models = self._encoder.encode(items, digits)
+        model, *others = {*models}
+        size = sum(map(len, lines))
+        if not others and self._splitter.has_room(self._url, model, size, len(lines)):
             number = self._splitter.number(self._url, model, size)
-        except BadInput as fault:
+            self._add_lines(number, items, lines, digits)
+            return [number] * len(lines)
+        rows = zip(items, lines, digits, models, strict=True)
+        return [self._send_alone(*row) for row in rows]
+
+    def _send_alone(self, item: Item, line: bytes, digits: bytes, model: str | None) -> int:
+        try:
+            number = self._splitter.number(self._url, model, len(line))
+        except TooLarge as fault:
             fault.place = f"{self._input_name}:{item.line}"
-            if not isinstance(fault, TooLarge):
-                raise
             only = alone(item.row_number or item.line)
             fault.fix = f"add --engine local {only} to send it alone, then leave them out to send the rest"
             self._too_large.append(fault)
             return NO_PART
-        part = self.parts[number]
-        part.add(size, item.line, digits)
-        self.lines.add(part, line, item.custom_id if item.has_own_id else None)
-        if self._budget.has_prices:
-            part.add_cost(self._budget.expected_cost(item))
+        self._add_lines(number, (item,), (line,), (digits,))
         return number
+
+    def _add_lines(
+        self, number: int, items: Sequence[Item], lines: Sequence[bytes], digits: Sequence[bytes]
+    ) -> None:
+        """Add lines to one part, which has room for them."""
+        part = self.parts[number]
+        part.add(sum(map(len, lines)), [item.line for item in items], b"".join(digits))
+        self.lines.add(part, lines, [item.custom_id if item.has_own_id else None for item in items])
+        if self._budget.has_prices:
+            for item in items:
+                part.add_cost(self._budget.expected_cost(item))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 
@@ -42,10 +42,10 @@ class RunPart(InputPart):
         ids = orjson.Fragment(b"[%b]" % bytes(self._ids)) if self._has_ids else None
         return PlannedLines(self.fingerprints.decode(), self.numbers, ids, self.cost)
 
-    def add_unwritten(self, line: bytes, custom_id: str | None) -> None:
-        """Add a line that will be written later, with its own custom_id."""
-        self._unwritten.append(line)
-        self._unwritten_ids.append(custom_id)
+    def add_unwritten(self, lines: Iterable[bytes], custom_ids: Iterable[str | None]) -> None:
+        """Add lines that will be written later, with their own custom_ids."""
+        self._unwritten += lines
+        self._unwritten_ids += custom_ids
 
     def take_unwritten(self) -> bytes:
         """The lines that are not written yet, which the caller does now."""
@@ -68,13 +68,13 @@ class PartFile:
         self._unwritten_bytes = 0
         self.file = open_temporary()
 
-    def add(self, part: RunPart, line: bytes, custom_id: str | None) -> None:
-        """Add a line to the file, which is in the part already. Raises CannotWrite.
+    def add(self, part: RunPart, lines: Sequence[bytes], custom_ids: Iterable[str | None]) -> None:
+        """Add lines to the file, which are in the part already. Raises CannotWrite.
 
-        custom_id is the line's own one.
+        custom_ids are the lines' own ones.
         """
-        part.add_unwritten(line, custom_id)
-        self._unwritten_bytes += len(line)
+        part.add_unwritten(lines, custom_ids)
+        self._unwritten_bytes += sum(map(len, lines))
         if self._unwritten_bytes >= _BLOCK_BYTES:
             self._write()
 

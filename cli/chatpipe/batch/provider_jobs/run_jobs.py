@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 from chatpipe.batch.driver import AnswerStore, StopPolicy
-from chatpipe.batch.items import Item
+from chatpipe.batch.items import Item, ItemSource
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.job_answer_store import JobAnswerStore
@@ -44,25 +44,25 @@ class RunJobs:
         """True if nothing is sent in another way."""
         return self._spec.options.engine.is_jobs and not self._spec.resume.no_send
 
-    def prepare(self, items: AsyncIterator[Item], display: ProgressOptions) -> AsyncIterator[Item]:
+    def prepare(self, run_input: ItemSource, display: ProgressOptions) -> AsyncIterator[Item]:
         """Collect what has ended, and with the engine create what is missing and wait for it.
 
         Returns the items that have a result in this run. Raises the fault of a request, and Interrupted.
         """
         lifecycle = self.lifecycle
         if lifecycle is None or self._spec.resume.no_send:
-            return items
+            return run_input.items()
         try:
             with interruptible():
                 if not self.is_engine:
                     self._collect_if_possible(lifecycle)
-                    return items
+                    return run_input.items()
                 lifecycle.collect_ended()
                 budget = JobBudget(self._spec, self._store.files.recorded, self.records, lifecycle.results)
                 self._budget = budget
                 parts = JobParts(self._spec, lifecycle.dialect, self._store, self.records, budget)
                 self._parts = parts
-                parts.read(items)
+                parts.read(run_input.blocks())
                 if not self._spec.resume.fresh:
                     lifecycle.open_jobs.refuse_foreign(parts)
                 lifecycle.submit(parts, display)
