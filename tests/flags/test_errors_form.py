@@ -138,6 +138,12 @@ def test_a_fault_is_one_line(chatpipe: Chatpipe, words: str, status: int, line: 
         "CSV, of one answer": ("ask -f CSV hi", "chatpipe map reads and writes tables: --to csv"),
         "CSV, of many": ("batch -f tsv f", "chatpipe map reads and writes tables: --to tsv"),
         "CSV, of rows": ("map -f csv hi f", "write --to csv"),
+        "JSONL, of rows": ("map -f jsonl hi f", "write --to jsonl"),
+        "answers, of rows": (
+            "map -f string hi f",
+            "for the answers alone write --to jsonl | jq -r .answer",
+        ),
+        "capitals": ("map --to CSV hi f", "did you mean 'csv'?"),
         "the form of an answer": (
             "ask -f yaml hi",
             "-f is the form of the output: ask for yaml in the prompt",

@@ -27,6 +27,10 @@ def test_the_nearest_word_is_found(word: str, nearest: str | None) -> None:
     assert names.nearest(word, frozenset(("max_tokens", "stop", "seed"))) == nearest
 
 
+def test_signs_alone_are_near_nothing() -> None:
+    assert names.nearest("_", frozenset(("", "-"))) is None
+
+
 def test_nearest_word_may_be_asked_for_short_ones() -> None:
     assert names.nearest("lwo", frozenset(("low", "high")), least=3) == "low"
 

@@ -8,6 +8,7 @@ _TABLES = {
     "map": "write --to {word}",
     "": "chatpipe map reads and writes tables: --to {word}",
 }
+_IN_ROWS = {"map": "for the answers alone write --to jsonl | jq -r .answer"}
 _OF_SHOW = {"": "chatpipe show -f {word} reads answers that are saved"}
 _OF_BUILD = {"": "chatpipe build -f {word}"}
 _OF_CHECK = {"": "chatpipe check -f {word}"}
@@ -18,6 +19,8 @@ _IN_PROMPT = {"": "-f is the form of the output: ask for {word} in the prompt"}
 _REMEDIES: Mapping[str, Mapping[str, str]] = {
     "csv": _TABLES,
     "tsv": _TABLES,
+    "jsonl": {"map": _TABLES["map"]},
+    **dict.fromkeys(("text", "string", "json", "message"), _IN_ROWS),
     "table": _OF_SHOW,
     "body": _OF_BUILD,
     "curl": _OF_BUILD,

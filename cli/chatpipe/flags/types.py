@@ -334,7 +334,7 @@ def _wrong_choice(error: click.BadParameter, word: str, known: Iterable[str]) ->
     is_operand = isinstance(error.param, click.Argument)
     hint = str(error.param.name).upper() if is_operand and error.param else error.param_hint
     wrong = WrongChoice(error.message, error.ctx, error.param, hint)
-    synonyms = (each for each in _SYNONYMS.get(word.lower(), ()) if each in known)
+    synonyms = (each for each in (word.lower(), *_SYNONYMS.get(word.lower(), ())) if each in known)
     wrong.meant = next(synonyms, None)
     if wrong.meant is None and error.param is not None and error.param.name == "format":
         wrong.format = word

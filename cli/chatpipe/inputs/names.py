@@ -95,7 +95,7 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
 def _nearest(word: str, words: frozenset[str], least: int) -> str | None:
     folded = _fold(word)
     for candidate in sorted(words):
-        if _fold(candidate) == folded:
+        if folded and _fold(candidate) == folded:
             return candidate
     if len(word) < least:
         return None

@@ -89,6 +89,18 @@ def test_a_row_that_is_broken_is_an_item_with_its_fault() -> None:
     assert prompts(found) == [None, "2"]
 
 
+@cases(
+    ("text", "fault"),
+    {
+        "an index": ("{{a.b[0].c}}", "t:1: no field 'a.b[0].c': write {{a.b.0.c}}"),
+        "an index of another": ("{{x[0]}}", "t:1: no field 'x[0]'"),
+        "signs alone": ("{{_}}", "t:1: no field '_'"),
+    },
+)
+def test_a_field_that_is_missing_has_the_nearest_one(text: str, fault: str) -> None:
+    assert faults(items(reader(JsonRowDecoder(), text), b'{"":1,"a":{"b":[{"c":2}]}}')) == [fault]
+
+
 def test_a_field_that_is_missing_is_a_fault_at_its_line() -> None:
     found = items(reader(JsonRowDecoder()), b'{"a":"1"}', b'{"b":"1"}')
     assert faults(found) == [None, "t:2: no field 'a'"]

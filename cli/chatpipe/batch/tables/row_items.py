@@ -183,6 +183,9 @@ def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) 
 
 def _near(name: str, names: Sequence[str]) -> tuple[str, str]:
     """The words for a name that is none of names, and the way to write the one that is meant, if any."""
+    dotted = re.sub(r"\[(\d+)\]", r".\1", name)  # the form of --set and of jq
+    if dotted != name and dotted.partition(".")[0] in names:
+        return name, f"write {{{{{dotted}}}}}"
     near = nearest(name, frozenset(names), least=3)
     close = [near] if near is not None else get_close_matches(name, names, 1)
     if not close:
