@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.messages import LocatedValue, parse_document, parse_messages, parse_request
-from chatpipe.inputs.place import Source
-from chatpipe.inputs.values import json_type
+from chatpipe.inputs.messages import (
+    LocatedValue,
+    not_json_input,
+    parse_document,
+    parse_messages,
+    parse_request,
+)
+from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.values import NotJSON, json_type
 from support.parametrize import cases
 from support.refusals import refused
 
@@ -77,6 +83,11 @@ def test_a_place_inside_a_message_is_where_it_stands() -> None:
 def test_conversation_refused(text: str, line: str) -> None:
     with refused(BadInput, line):
         parse_messages(source(text))
+
+
+def test_a_line_that_was_cut_is_called_long() -> None:
+    line = Source("f", bytes(MAX_LINE_BYTES + 1), 3)
+    assert str(not_json_input(line, NotJSON("a NUL", 1, 1))) == "f:3: longer than 256 MiB"
 
 
 def test_a_request_is_an_object() -> None:

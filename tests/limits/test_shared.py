@@ -297,6 +297,14 @@ def test_a_foreign_file_is_refused_and_left_alone(path: str, data: bytes) -> Non
     assert Path(path).read_bytes() == data
 
 
+def test_a_file_of_a_size_that_no_pace_file_has_is_left_alone(path: str) -> None:
+    with open(path, "wb") as file:
+        file.truncate(10 << 20)
+    with pytest.raises(BadInput, match="is too large for a pace file"):
+        PaceFile(path)
+    assert os.path.getsize(path) == 10 << 20
+
+
 def test_a_file_that_becomes_foreign_is_left_alone(path: str) -> None:
     file = PaceFile(path)
     Path(path).write_bytes(b"precious\n")

@@ -173,6 +173,12 @@ def test_ids_without_a_url_may_stand_beside_ids_with_one() -> None:
     assert said(batch("b") + f'{{"custom_id":"a","body":{BODY}}}\n') == []
 
 
+def test_a_line_that_was_cut_is_called_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatpipe.schema.documents.MAX_LINE_BYTES", 5)
+    [found] = Checker(strict=False).problems(Source("f", b'{"a": ', 3))
+    assert (found.line, found.problem.message) == (3, "is longer than 256 MiB")
+
+
 def test_file_of_a_problem_and_what_to_do() -> None:
     [located] = found(batch("a") + f"[{BODY}]\n")
     assert (located.file, located.line, located.problem.hint) == ("f", 2, "put one request on a line")

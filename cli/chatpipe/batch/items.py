@@ -10,7 +10,7 @@ from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.messages import not_json_input
-from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.place import MAX_LINE_BYTES, TOO_LONG, Source
 from chatpipe.inputs.rows import Row
 from chatpipe.inputs.text_decoder import not_utf8
 from chatpipe.inputs.values import NotJSON, Value, json_type
@@ -224,7 +224,7 @@ class RequestReader:
 
     def _line(self, source: Source) -> RequestLine:
         if len(source.data) > MAX_LINE_BYTES:
-            raise BadInput(f"longer than {MAX_LINE_BYTES >> 20} MiB", place=source.place())
+            raise BadInput(TOO_LONG, place=source.place())
         if self._plain:
             return RequestLine("string", {"messages": [{"role": "user", "content": _text(source)}]})
         try:

@@ -16,7 +16,7 @@ from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Status
 from chatpipe.inputs import messages
 from chatpipe.inputs.messages import LocatedValue
 from chatpipe.inputs.place import Source
-from chatpipe.inputs.sources import missing_input
+from chatpipe.inputs.sources import missing_input, refuse_size
 from chatpipe.inputs.text_decoder import refuse_other_kinds
 from chatpipe.inputs.values import NotJSON, Value, dumps, json_type, loads
 from chatpipe.system.descriptor import cannot_write, close_quietly, last_line, read_at, read_blocks, write_all
@@ -177,6 +177,7 @@ def _lines(messages: Sequence[Value]) -> bytes:
 
 def _messages(path: str, fd: int, note: Callable[[str], None]) -> list[LocatedValue]:
     try:
+        refuse_size(os.fstat(fd).st_size, path, _OPTION)
         data = b"".join(read_blocks(fd))
     except OSError as error:
         raise missing_input(path, _OPTION, error) from error

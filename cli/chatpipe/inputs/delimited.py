@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chatpipe.errors import BadInput
-from chatpipe.inputs.place import MAX_LINE_BYTES, Source
+from chatpipe.inputs.place import MAX_LINE_BYTES, TOO_LONG, Source
 from chatpipe.inputs.text_decoder import not_utf8, with_name
 from chatpipe.line_record import LineRecord
 
@@ -263,4 +263,4 @@ def valid_text(text: str) -> str:
 
 def too_long(source: Source) -> BadInput:
     """A BadInput for a row that exceeds MAX_LINE_BYTES, such as one that never ends."""
-    return BadInput(f"longer than {MAX_LINE_BYTES >> 20} MiB", place=source.place())
+    return BadInput(TOO_LONG, place=source.place())

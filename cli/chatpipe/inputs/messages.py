@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
-from chatpipe.inputs.place import Source
+from chatpipe.inputs.place import MAX_LINE_BYTES, TOO_LONG, Source
 from chatpipe.inputs.stdin import STDIN_NAME
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
@@ -124,6 +124,8 @@ def without_empty_calls(message: Value) -> Value:
 
 def not_json_input(source: Source, error: NotJSON) -> BadInput:
     """A BadInput for a parse error, with its line in the whole file. source may be a part of the file."""
+    if len(source.data) > MAX_LINE_BYTES:  # it was cut, see LineDecoder
+        return BadInput(TOO_LONG, place=source.place())
     return BadInput(
         f"not JSON: {error.what} (column {error.column})",
         place=f"{source.name}:{source.line + error.line - 1}",

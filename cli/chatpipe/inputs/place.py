@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Longer than any request that a server accepts, images included, and short enough for memory.
 MAX_LINE_BYTES = 256 << 20
+TOO_LONG = f"longer than {MAX_LINE_BYTES >> 20} MiB"
 
 
 class Source(LineRecord):

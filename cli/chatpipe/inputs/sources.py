@@ -81,8 +81,7 @@ class Sources:
         try:
             with self._note_wait(name, option), open(name, "rb") as file:
                 size = os.fstat(file.fileno()).st_size  # 0 if it is not a regular file
-                if size > limit.size_bytes:
-                    raise _too_large(name, option, limit, size)
+                refuse_size(size, name, option, limit)
                 data = _joined(limit, iter(lambda: file.read(_BLOCK), b""), name, option)
         except (OSError, ValueError) as error:
             raise missing_input(name, option, error) from error
@@ -210,6 +209,12 @@ def _joined(limit: SizeLimit, blocks: Iterator[bytes], name: str, option: str) -
             raise _too_large(name, option, limit, None)
         kept.append(block)
     return b"".join(kept)
+
+
+def refuse_size(size: int, name: str, option: str, limit: SizeLimit = _ANY) -> None:
+    """Raise BadInput for the size of a file that exceeds the limit."""
+    if size > limit.size_bytes:
+        raise _too_large(name, option, limit, size)
 
 
 def _too_large(name: str, option: str, limit: SizeLimit, size: int | None) -> BadInput:

@@ -31,11 +31,12 @@ from chatpipe.errors import BadInput, CannotWrite, TryLater, reason
 from chatpipe.inputs.values import NotJSON, dumps, loads
 from chatpipe.limits.shared_state import LEASE_S, POLL_INTERVAL_S, SharedState
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.system.descriptor import open_own, read_blocks, system_remedy, write_all_at
+from chatpipe.system.descriptor import open_own, read_at, system_remedy, write_all_at
 from chatpipe.system.lock import FileLocked, LockedFile, LockPatience
 
 _T = TypeVar("_T")
 _MAGIC = b'{"chatpipe_pace":1,'
+_MOST_BYTES = 1 << 20  # room for some thousand processes
 _UNLIMITED = 1 << 30  # slots
 _QUEUE_TIMEOUT_S = 2.0  # a process that has not polled for this long leaves the queue
 # Smaller steps are no set-back: processes read the clock before they wait for the lock.
@@ -249,8 +250,10 @@ class PaceFile:
 
     def _read(self, now: float) -> tuple[dict[str, SharedState], int]:
         """The origins in the file, and its size in bytes. An empty, cut or torn file has no origins."""
-        data = b"".join(read_blocks(self._file.fd))
+        data = read_at(self._file.fd, _MOST_BYTES, 0)
         size = len(data)
+        if size == _MOST_BYTES:
+            raise self._foreign("too large for a pace file")
         if not data.strip(b"\0 \n"):  # NULs are what some file systems leave after a power cut
             return {}, size
         if not (data.startswith(_MAGIC) or _MAGIC.startswith(data)):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chatpipe.inputs import values
-from chatpipe.inputs.place import Source, repeated_members
+from chatpipe.inputs.place import MAX_LINE_BYTES, TOO_LONG, Source, repeated_members
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.request.batch_line import OTHER_ENDPOINT, RequestLine, parse_line
@@ -71,7 +71,8 @@ class Checker:
         try:
             value = values.loads_strict(source.data)
         except NotJSON as error:
-            problem = Problem("", "json", f"is not JSON: {error.what}")
+            is_cut = len(source.data) > MAX_LINE_BYTES  # see LineDecoder
+            problem = Problem("", "json", f"is {TOO_LONG}" if is_cut else f"is not JSON: {error.what}")
             yield LocatedProblem(source.name, source.line + error.line - 1, error.column, problem)
             return
         if values.has_repeated_name(source.data):
