@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from chatpipe.errors import BadConfiguration, ChatpipeError, TryLater, UsageFault, quantity
+from chatpipe.errors import BadConfiguration, ChatpipeError, TryLater, Unreachable, UsageFault, quantity
 from chatpipe.models.catalog import NO_ROUTE, likely_name, open_catalog
 from chatpipe.models.connections import Connections
 from chatpipe.server import redact
@@ -45,8 +45,9 @@ class Trial:
         """Try the server. Raises the fault of the request that failed, and UsageFault for a missing model."""
         try:
             self._run(endpoint, self._model or endpoint.model)
-        except TryLater as fault:
-            fault.fix = "try again later"  # --retries is for requests that are wanted
+        except (TryLater, Unreachable) as fault:
+            if "--retries" in fault.fix:  # which is for requests that are wanted
+                fault.fix = "try again later"
             raise
 
     def _run(self, endpoint: Endpoint, model: str | None) -> None:
