@@ -88,7 +88,7 @@ def test_tool_calls_in_text_are_6(url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        pytest.param(("-m", "nope"), 65, "nope", id="an unknown model"),
+        pytest.param(("-m", "nope"), 65, "is the model one that the", id="an unknown model"),
         pytest.param(("-m", "limited"), 75, "rate limit", id="a rate limit"),
         pytest.param(("-m", "limited", "--no-stream"), 75, "rate limit", id="a rate limit, not streamed"),
         pytest.param(("-m", "broken", "--no-stream"), 69, "internal server error", id="a server fault"),
