@@ -48,6 +48,7 @@ LAYERS = (
     "serve",
     "flags",
     "commands",
+    "final_fault",
     "main",
     "__main__",
 )
@@ -64,6 +65,7 @@ WORLD: dict[str, dict[str, str]] = {
         "signal": "ends the process by a signal",
         "environ": "whether a shell asks for completion, and keys to hide in errors",
     },
+    "final_fault": {"sys": "the names of Python's own modules"},
     "inputs.sources": {
         "open": "every file that goes into a request is read here",
         "os": "how large one is, before it is read, and where a file leads that a row names",

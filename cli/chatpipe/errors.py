@@ -36,12 +36,19 @@ error into a line on stderr and an exit status.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from enum import IntEnum
 
 TYPE_CHECKING = False  # as in typing, which --version does without
 if TYPE_CHECKING:
     from typing import Any, Self
+
+
+OUT_OF_MEMORY = "out of memory"
+FREE_MEMORY = "free memory, or raise `ulimit -v`, and run the same command again"
+# The words of the dynamic loader for a library that does not fit into memory. No error number is with them.
+_UNMAPPED = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")
 
 
 class Status(IntEnum):
@@ -274,3 +281,13 @@ def reason(error: OSError | ValueError) -> str:
         return "NUL byte in its name"
     text = error.strerror or str(error)
     return text[:1].lower() + text[1:]
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Return True if the cause is a lack of memory: of Python, of the system, or for a library."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, ImportError):
+        words = str(error).lower()
+        return any(each in words for each in _UNMAPPED)
+    return isinstance(error, MemoryError)

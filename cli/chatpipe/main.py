@@ -20,29 +20,13 @@ TYPE_CHECKING = False  # as in typing, which --version does without: it takes a 
 if TYPE_CHECKING:
     from typing import NoReturn, TextIO
 
-    from chatpipe.errors import ChatpipeError
     from chatpipe.options.output import ConsoleOptions
 
-_TOO_MANY_FILES = "cannot open another file"
 _COMPLETION_VARIABLE = "_CHATPIPE_COMPLETE"
-_OUT_OF_MEMORY = "out of memory"
-_FREE_MEMORY = "free memory, or raise `ulimit -v`, and run the same command again"
 # As error_record() of system/console.py would make it. Its modules do not fit into memory.
 _RECORD_WITHOUT_MEMORY = (
     '{"error":{"status":74,"type":"cannot_write","message":"TEXT","place":null,"http_status":null,'
     '"request_id":null,"body":null}}'
-)
-_NO_THREAD = "can't start new thread"  # the words of a RuntimeError, which gives no error number
-# The words of the dynamic loader for a library that does not fit into memory, which has none either.
-_UNMAPPED = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")
-_FILE_LIMITS = (errno.EMFILE, errno.ENFILE)
-# Errors of the system that are no bug of ours, wherever they come from.
-_SYSTEM_ERRNOS = frozenset(
-    {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS, errno.ESTALE),
-        *(errno.EINTR, errno.ENOLCK, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENXIO, errno.ENODEV),
-        *(errno.EACCES, errno.EPERM, *_FILE_LIMITS),
-    }
 )
 
 
@@ -93,22 +77,27 @@ def run(arguments: Sequence[str]) -> int:
         try:
             return _report(error, arguments)
         except Exception as unreported:
-            if not _lacks_memory(error) and not _lacks_memory(unreported):
+            from chatpipe.errors import lacks_memory
+
+            if not lacks_memory(error) and not lacks_memory(unreported):
                 raise
             return _report_without_memory(arguments)
 
 
 def _report_without_memory(arguments: Sequence[str]) -> int:
     """Report on stderr that there is no memory even for the modules of a report. Returns the status."""
-    text = f"{_OUT_OF_MEMORY}: {_FREE_MEMORY}"
+    from chatpipe.errors import FREE_MEMORY, OUT_OF_MEMORY, Status
+
+    text = f"{OUT_OF_MEMORY}: {FREE_MEMORY}"
     record = _RECORD_WITHOUT_MEMORY.replace("TEXT", text)
     os.write(2, f"{record if _wants_json(arguments) else f'chatpipe: {text}'}\n".encode())
-    return 74  # Status.CANNOT_WRITE, whose module may be one of them
+    return Status.CANNOT_WRITE
 
 
 def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Report the fault on stderr, one line for each of several, and return its exit status."""
-    from chatpipe.errors import BadConfiguration, ChatpipeError, Problems
+    from chatpipe.errors import BadConfiguration, Problems
+    from chatpipe.final_fault import final_fault
     from chatpipe.server.stray_keys import hide_stray_keys
     from chatpipe.system.console import Console
 
@@ -117,7 +106,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     except OSError as broken:  # the names of the variables with keys are unknown: show nothing of the error
         what = f"{broken.filename} is missing or broken"
         error = BadConfiguration(what, fix="install chatpipe again")
-    fault = _true_fault(error) if isinstance(error, ChatpipeError) else _unforeseen_fault(error, arguments)
+    fault = final_fault(error, arguments, os.environ)
     options = _console_options(arguments)
     if options.debug and not isinstance(fault, Problems):
         _show_traceback(error)
@@ -128,7 +117,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
-    """Run the command. Raises errors of Click and failed writes as a ChatpipeError or OutputClosed."""
+    """Run the command. Raises errors of Click as a ChatpipeError, and OutputClosed for a closed pipe."""
     import click
 
     from chatpipe.commands.table import cli, refuse_first_word, usage_fault
@@ -145,84 +134,10 @@ def _command(arguments: Sequence[str]) -> int:
         raise usage_fault(error, arguments, os.environ) from error
     except BrokenPipe as error:
         raise OutputClosed from error
-    except ImportError as error:  # a library of the system has the number of its error in words only
-        if os.strerror(errno.EMFILE) not in str(error):
-            raise
-        raise _system_fault(OSError(errno.EMFILE, os.strerror(errno.EMFILE))) from error
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise OutputClosed from error
-        if error.errno not in _SYSTEM_ERRNOS:
-            raise
-        raise _system_fault(error) from error
-
-
-def _true_fault(fault: ChatpipeError) -> ChatpipeError:
-    """The fault, or that of the limit of open files: the file that is one too many is not wrong."""
-    from chatpipe.errors import Status
-
-    cause = fault.__cause__
-    if isinstance(cause, OSError) and cause.errno in _FILE_LIMITS and fault.status is not Status.CANNOT_WRITE:
-        return _system_fault(cause)
-    return fault
-
-
-def _system_fault(error: OSError) -> ChatpipeError:
-    """The fault for an error of the system that no module has expected."""
-    from chatpipe.system.descriptor import cannot_write
-
-    if error.errno in _FILE_LIMITS:  # any file may be the one too many
-        return cannot_write("", error, _TOO_MANY_FILES)
-    # Without a name it is a descriptor, and that of all files that are ours has one.
-    if error.filename is None:
-        return cannot_write("stdout", error, "cannot write")
-    return cannot_write(os.fsdecode(error.filename), error, "cannot be used")
-
-
-def _unforeseen_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeError:
-    """The fault for an exception that no module has expected: of the machine, or else a bug."""
-    return _machine_fault(error) or _bug_fault(error, arguments)
-
-
-def _machine_fault(error: Exception) -> ChatpipeError | None:
-    """The fault for a lack of memory or threads, or a package that cannot be imported. None for others."""
-    from chatpipe.errors import BadConfiguration, CannotWrite
-
-    if _lacks_memory(error):
-        return CannotWrite(_OUT_OF_MEMORY, fix=_with_notes(error, _FREE_MEMORY))
-    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
-        fix = "raise the limit that 'ulimit -u' shows, or free memory, and run the same command again"
-        return CannotWrite("cannot start another thread", fix=_with_notes(error, fix))
-    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
-    # A name that our own modules do not have is a bug, and so is one of Python's own.
-    if package in ("", "chatpipe") or package in sys.stdlib_module_names:
-        return None
-    return BadConfiguration(f"the package {package} is missing or broken", fix="install chatpipe again")
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Return True if the cause is a lack of memory: of Python, of the system, or for a library."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    if isinstance(error, ImportError):
-        words = str(error).lower()
-        return any(each in words for each in _UNMAPPED)
-    return isinstance(error, MemoryError)
-
-
-def _bug_fault(error: Exception, arguments: Sequence[str]) -> ChatpipeError:
-    """The fault for an unforeseen exception, whose words may have anything in them."""
-    from chatpipe.errors import ChatpipeError
-    from chatpipe.server.stray_keys import hide_everything
-
-    hide_everything(os.environ, arguments)
-    words = f"{type(error).__name__}: {error}".removesuffix(": ")
-    return ChatpipeError(f"a bug: {words}", fix=_with_notes(error, "please report what --debug shows"))
-
-
-def _with_notes(error: Exception, fix: str) -> str:
-    """Put the notes of an exception (PEP 678) before fix: an output says so where it kept what came."""
-    return ", ".join((*getattr(error, "__notes__", []), fix))
+        raise
 
 
 def _print(text: str) -> int:

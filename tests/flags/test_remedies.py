@@ -675,6 +675,7 @@ UNTRIED = {
     "tests/flags/test_foreign.py and test_slips.py look at them": {
         "flags/slips.py",
         "flags/usage.py",
+        "final_fault.py",
         "main.py",
     },
     "they need a server, its certificate, or a proxy": {
