@@ -130,27 +130,35 @@ def _rule(fixture: Any) -> Rule | None:
 
 def _answer(response: Rule) -> Rule | None:
     """The answer of a response, None for one of another API."""
-    error = response.get("error")
-    if isinstance(error, dict):
-        kept = {name: error[name] for name in _ERROR_NAMES if error.get(name) is not None}
-        status = response.get("status", 500)
-        wait = response.get("retryAfter", 1 if status == 429 else None)
-        return {"error": {"status": status, **kept, **({} if wait is None else {"retry_after": wait})}}
-    parts = response
-    if isinstance(response.get("blocks"), list) and response["blocks"]:
-        blocks = [each for each in response["blocks"] if isinstance(each, dict)]
-        texts = [str(each.get("text", "")) for each in blocks if each.get("type") == "text"]
-        called = [each for each in blocks if each.get("type") == "toolCall"]
-        parts = {**response, "toolCalls": called, **({"content": "".join(texts)} if texts else {})}
+    if isinstance(response.get("error"), dict):
+        return {"error": _error(response)}
+    parts = _without_blocks(response)
     if "content" not in parts and "toolCalls" not in parts:
         return None
     answer: Rule = {name: parts[old] for old, name in _ANSWER_NAMES.items() if parts.get(old) is not None}
     if calls := parts.get("toolCalls"):
         answer["tool_calls"] = [_call(each) for each in calls] if isinstance(calls, list) else calls
-    usage = response.get("usage")
-    if isinstance(usage, dict):
+    if isinstance(usage := response.get("usage"), dict):
         answer["usage"] = {_USAGE_NAMES[name]: count for name, count in usage.items() if name in _USAGE_NAMES}
     return answer or {"content": ""}
+
+
+def _error(response: Rule) -> Rule:
+    """The error of a response that has one."""
+    error, status = response["error"], response.get("status", 500)
+    wait = response.get("retryAfter", 1 if status == 429 else None)
+    named = {**{name: error.get(name) for name in _ERROR_NAMES}, "retry_after": wait}
+    return {"status": status, **{name: value for name, value in named.items() if value is not None}}
+
+
+def _without_blocks(response: Rule) -> Rule:
+    """The response with the text and the calls of its blocks, if it has any, in the fields of their own."""
+    if not isinstance(response.get("blocks"), list) or not response["blocks"]:
+        return response
+    blocks = [each for each in response["blocks"] if isinstance(each, dict)]
+    texts = [str(each.get("text", "")) for each in blocks if each.get("type") == "text"]
+    calls = [each for each in blocks if each.get("type") == "toolCall"]
+    return {**response, "toolCalls": calls, **({"content": "".join(texts)} if texts else {})}
 
 
 def _call(call: Any) -> Any:
