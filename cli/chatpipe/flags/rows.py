@@ -41,14 +41,17 @@ def _read(to: str | None, fields: str | None, delimiter: str | None, **others: A
     source = _source({name: others.pop(name) for name in ("csv", "tsv", "lines")}, delimiter)
     target = to or (_JSONL if source == "lines" else source)
     columns = None if fields is None else _columns(fields)
-    if columns is not None and source == _JSONL:
-        _refuse_doubles(columns)
-    if columns is not None and (source == "lines" or (source == _JSONL and target == _JSONL)):
-        fix = "use it with --csv, --tsv or --to csv"
-        raise UsageFault("there are no columns to name", place="--fields", fix=fix)
     rows = RowOptions(source, target, columns, _delimiter(delimiter), **others)
+    if columns is not None:
+        _refuse_columns(rows, columns)
     _refuse_names(rows)
-    if rows.csv_safe and target == _JSONL:
+    _refuse_idle(rows)
+    return rows
+
+
+def _refuse_idle(rows: RowOptions) -> None:
+    """Raise UsageFault for an option that has no effect with the others."""
+    if rows.csv_safe and rows.target == _JSONL:
         raise UsageFault(
             "rows are written as JSON", place="--csv-safe", fix="use it with --to csv or --to tsv"
         )
@@ -56,7 +59,6 @@ def _read(to: str | None, fields: str | None, delimiter: str | None, **others: A
         raise UsageFault("--into and --unpack contradict each other", fix="choose one")
     if rows.image_root is not None and rows.image_field is None:
         raise UsageFault("there is no field of images", place="--image-root", fix="add --image-field NAME")
-    return rows
 
 
 def _source(flags: Mapping[str, bool], delimiter: str | None) -> str:
@@ -98,11 +100,15 @@ def _columns(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _refuse_doubles(names: Sequence[str]) -> None:
-    """Raise UsageFault for a name that comes twice: a JSON object has one field of each name."""
-    for at, name in enumerate(names):
-        if name in names[:at]:
-            raise UsageFault(f"'{name}' comes twice", place="--fields")
+def _refuse_columns(rows: RowOptions, names: Sequence[str]) -> None:
+    """Raise UsageFault if no format has columns, or for a name that comes twice in rows of JSON objects."""
+    if rows.source == _JSONL:
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                raise UsageFault(f"'{name}' comes twice", place="--fields")
+    if rows.source == "lines" or rows.source == rows.target == _JSONL:
+        fix = "use it with --csv, --tsv or --to csv"
+        raise UsageFault("there are no columns to name", place="--fields", fix=fix)
 
 
 def _refuse_names(rows: RowOptions) -> None:
