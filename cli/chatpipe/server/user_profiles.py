@@ -160,9 +160,12 @@ class UserProfiles(NamedTuple):
             return dict(profile_file.read_table(name) or {})
         like = own.get("like", name)
         start = dict(profile_file.read_table(name) or {}) if like == name else self._start(own, like)
-        path = ("profiles", name)
+        return self._merged(start, own, ("profiles", name))
+
+    def _merged(self, start: dict[str, Any], own: Table, path: Path) -> dict[str, Any]:
+        """The table of a profile at path, with what it takes over from start."""
         merged = {**start, **{key: value for key, value in own.items() if key != "like"}}
-        if any(key in own for key in ("base_url", "base_urls")):
+        if _has_servers(own):
             merged = {key: value for key, value in merged.items() if key not in _URLS or key in own}
             merged["base_urls"] = self._servers(own, path)
             merged.pop("base_url", None)
@@ -180,7 +183,7 @@ class UserProfiles(NamedTuple):
     def _start(self, own: Table, like: str) -> dict[str, Any]:
         """The profile that another one starts from. A profile with servers of its own inherits no keys."""
         start = self._resolved(like)
-        if any(key in own for key in ("base_url", "base_urls")):
+        if _has_servers(own):
             start = {key: value for key, value in start.items() if key not in _KEYS}
             headers = start.get("headers", {})
             start["headers"] = {
@@ -240,6 +243,10 @@ def built_in_origin(name: str, path: Path) -> str:
     """The origin of a setting of a built-in profile; "" if it does not set it."""
     is_set = name == ECHO.name or _has(profile_file.read_table(name) or {}, path)
     return f"profile '{name}', built in" if is_set else ""
+
+
+def _has_servers(table: Table) -> bool:
+    return "base_url" in table or "base_urls" in table
 
 
 def _has(table: Any, path: Path) -> bool:
