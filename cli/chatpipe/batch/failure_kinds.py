@@ -48,7 +48,7 @@ class FailureKinds:
     lines without one of their own.
     """
 
-    def __init__(self, model: object = None) -> None:
+    def __init__(self, model: object) -> None:
         self._model = model
         self.wrong = LineNumbers()
         self.wrong_fix: str | None = None

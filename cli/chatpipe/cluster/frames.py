@@ -36,7 +36,7 @@ class Frame(NamedTuple):
     data: bytes
 
 
-def write_frame(kind: FrameKind, data: bytes = b"", worker: int = 0) -> bytes:
+def write_frame(kind: FrameKind, data: bytes, worker: int = 0) -> bytes:
     """The bytes of a message."""
     return _HEAD.pack(len(data), kind, worker) + data
 

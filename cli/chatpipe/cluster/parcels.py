@@ -73,7 +73,7 @@ class WorkerReply:
     has_lost_kept: bool = False
 
 
-def write_parcels(parcels: Sequence[Parcel], cancelled: Sequence[int] = ()) -> bytes:
+def write_parcels(parcels: Sequence[Parcel], cancelled: Sequence[int]) -> bytes:
     """A block with requests, and the numbers of those that nobody waits for any more."""
     templates: list[Template] = []
     rows, latest = [], None

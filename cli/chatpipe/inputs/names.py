@@ -85,7 +85,7 @@ def nearest(word: str, words: frozenset[str], least: int = 5) -> str | None:
     return _nearest(word, words, least) if len(word) <= 64 else None
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     """The advice for an unknown word: the known one that is likely meant, or else another advice."""
     near = nearest(word, frozenset(known), least=3)
     return f"did you mean '{near}'?" if near else otherwise

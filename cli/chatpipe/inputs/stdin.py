@@ -115,7 +115,7 @@ class Stdin(NamedTuple):
         return bool(select.select([self.descriptor], [], [], timeout_s)[0])
 
 
-def process_stdin(notice: Callable[[str], None], *, is_taken: bool = False) -> Stdin:
+def process_stdin(notice: Callable[[str], None], *, is_taken: bool) -> Stdin:
     """Standard input of this process. is_taken is True if it is not for a prompt or an input.
 
     Python sets sys.stdin to None if descriptor 0 was closed at the start.

@@ -202,7 +202,7 @@ class JobApi:
         value = self._value(self._get(_file_route(file_id)))
         return value if isinstance(value, dict) else {}
 
-    def content_request(self, file_id: str, at: int = 0) -> httpx.Request:
+    def content_request(self, file_id: str, at: int) -> httpx.Request:
         """The GET of the bytes of a file, from one on."""
         request = self._get(f"{_file_route(file_id)}/content")
         request.headers["Accept-Encoding"] = "identity"  # the length is that of the file then

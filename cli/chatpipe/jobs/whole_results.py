@@ -24,7 +24,7 @@ _SETTLED_S = 86400.0  # a file of a job that ended later may be not visible yet,
 
 
 def whole_results(
-    api: JobApi, job: ProviderJob, download: Callable[[str], Spool | None], lines: int = 0
+    api: JobApi, job: ProviderJob, download: Callable[[str], Spool | None], lines: int
 ) -> Mapping[str, ResultFile]:
     """The files of a job by their ids, the output first. download gives one, None if it is gone.
 

@@ -23,7 +23,7 @@ class OpenOutput:
     """
 
     def __init__(
-        self, target: OutputOptions, rule: bytes, output: files.ResultOutput, *, is_only_copy: bool = False
+        self, target: OutputOptions, rule: bytes, output: files.ResultOutput, *, is_only_copy: bool
     ) -> None:
         self._target = target
         self._rule = rule

@@ -33,9 +33,9 @@ def _has(**types: type) -> Callable[[dict[str, Value]], bool]:
     return lambda value: all(isinstance(value.get(name), kind) for name, kind in types.items())
 
 
-def _begins(name: str, *starts: str) -> Callable[[dict[str, Value]], bool]:
-    """A test for a member whose text begins with one of some words."""
-    return lambda value: str(value.get(name, "")).startswith(starts)
+def _has_type(*starts: str) -> Callable[[dict[str, Value]], bool]:
+    """A test for a `type` that begins with one of some words."""
+    return lambda value: str(value.get("type", "")).startswith(starts)
 
 
 def _is_cohere(value: dict[str, Value]) -> bool:
@@ -87,8 +87,8 @@ KINDS: tuple[tuple[Callable[[dict[str, Value]], bool], OtherJson], ...] = (
     (_has(content=str, stop=bool), _api("llama.cpp's own API", "ends in /v1")),
     (lambda value: "generated_text" in value, _api("Text Generation Inference's own API", "ends in /v1")),
     (lambda value: value.get("type") == "message" and "content" in value, _ANTHROPIC),
-    (_begins("type", "message_", "content_block_"), _ANTHROPIC),
-    (_begins("type", "response."), _RESPONSES),
+    (_has_type("message_", "content_block_"), _ANTHROPIC),
+    (_has_type("response."), _RESPONSES),
     (lambda value: value.get("object") == "response", _RESPONSES),
     (_has(candidates=list), _GEMINI),
     (_has(result=dict, success=bool), _CLOUDFLARE),

@@ -24,7 +24,7 @@ from chatpipe.system.console import Console
 class Script:
     """Rules, and the counts of the requests that they have admitted. notes are about the file."""
 
-    def __init__(self, rules: Sequence[ScriptRule], notes: Sequence[str] = ()) -> None:
+    def __init__(self, rules: Sequence[ScriptRule], notes: Sequence[str]) -> None:
         self._notes = notes
         self._rules = rules
         self._counts = [0] * len(rules)

@@ -10,7 +10,7 @@ from chatpipe.serve.wakeup import Wakeup
 class Slots:
     """The slots of one server. limit is their number, None for no limit. queues: other requests wait."""
 
-    def __init__(self, limit: int | None = None, *, queues: bool = False) -> None:
+    def __init__(self, limit: int | None, *, queues: bool) -> None:
         self._limit = limit
         self._queues = queues
         self._queue: deque[Ticket] = deque()

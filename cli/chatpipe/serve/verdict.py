@@ -106,7 +106,7 @@ class WatchedBody:
         "waits",
     )
 
-    def __init__(self, key: bytes, sent: ChatBody, answer: _Answer | None = None) -> None:
+    def __init__(self, key: bytes, sent: ChatBody, answer: _Answer | None) -> None:
         self.key = key
         self._beginning = beginning_of(sent) if len(key) == KEY_BYTES else None
         self.attempts: list[Attempt] = []  # the last ones

@@ -65,7 +65,7 @@ def read_config(environ: Mapping[str, str], note: Callable[[str], None] = SILENT
     return config
 
 
-def parse_config(environ: Mapping[str, str], note: Callable[[str], None] = SILENT_WAITS.note) -> Config:
+def parse_config(environ: Mapping[str, str], note: Callable[[str], None]) -> Config:
     """The configuration, empty if there is no file; its settings are not looked at yet.
 
     note gets a line if the file keeps us waiting. Raises BadConfiguration if the file cannot be read, or

@@ -99,7 +99,7 @@ def chosen_source(sources: Sequence[KeySource], environ: Mapping[str, str]) -> K
 class KeyReader:
     """Reads the keys of several servers, each key once."""
 
-    def __init__(self, environ: Mapping[str, str], waits: KeyWaits = SILENT_WAITS) -> None:
+    def __init__(self, environ: Mapping[str, str], waits: KeyWaits) -> None:
         self._environ = environ
         self._waits = waits
         self._keys: dict[KeySource, FoundKey | None] = {}

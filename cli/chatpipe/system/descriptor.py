@@ -243,19 +243,19 @@ def close_quietly(fd: int) -> None:
         os.close(fd)
 
 
-def open_regular(path: str, flags: int = _READ, mode: int = 0o666) -> int | None:
-    """Open a regular file, by default for reading; return None for any other kind.
+def open_regular(path: str) -> int | None:
+    """Open a regular file for reading; return None for any other kind.
 
-    flags must have O_NONBLOCK, so that a FIFO does not block. Raises OSError, ValueError for a NUL in the
-    name, and CannotWrite for the file of a stranger that is to be written.
+    Raises OSError, and ValueError for a NUL in the name.
     """
-    return _open_regular(path, flags, mode, is_own=flags & os.O_ACCMODE != os.O_RDONLY)
+    return _open_regular(path, _READ, 0, is_own=False)
 
 
 def open_own(path: str, flags: int = _READ, mode: int = 0o666) -> int | None:
     """Like open_regular, for a file that is ours, because we add to it or made it.
 
-    Raises CannotWrite for the file of a stranger, even if it is only read.
+    flags must have O_NONBLOCK, so that a FIFO does not block. Raises CannotWrite for the file of a stranger,
+    even if it is only read.
     """
     return _open_regular(path, flags, mode, is_own=True)
 
