@@ -24,7 +24,7 @@ from chatpipe.batch.sender import Sender
 from chatpipe.batch.stop import Stop, StopRules
 from chatpipe.commands.batch import batch
 from chatpipe.errors import Status
-from chatpipe.exchange import ExchangeContext, Hooks, completion_request, run_without_loop, sleep_without_loop
+from chatpipe.exchange import ExchangeContext, Hooks, run_without_loop, sleep_without_loop
 from chatpipe.limits.call_pacer import CallPacer
 from chatpipe.limits.pace_file import PaceFile
 from chatpipe.limits.pacer import PacedAttempts
@@ -40,6 +40,7 @@ from chatpipe.system.console import Console
 from chatpipe.wire import refusals, retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt
+from chatpipe.wire.server_requests import completion_request
 from exchange.scripted import Receiver, error, event, piece, plain, stream, whole
 from support.parametrize import cases
 

@@ -11,7 +11,6 @@ import pytest
 
 import chatpipe.server
 from chatpipe.errors import BadConfiguration, NoAccess
-from chatpipe.exchange import completion_request
 from chatpipe.inputs import values
 from chatpipe.options.server import KeySource, ServerOptions
 from chatpipe.server import redact
@@ -22,6 +21,7 @@ from chatpipe.server.profile_file import built_in_names, profile_of, read_profil
 from chatpipe.server.profiles import DEFAULT, Profile, secret_variables
 from chatpipe.server.server import open_servers, with_key
 from chatpipe.system import secrets
+from chatpipe.wire.server_requests import completion_request
 from support.parametrize import cases
 from support.process import run
 

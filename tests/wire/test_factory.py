@@ -9,13 +9,14 @@ import httpx
 import pytest
 
 from chatpipe.errors import BadConfiguration
-from chatpipe.exchange import ExchangeContext, completion_request, run_without_loop, send, sleep_without_loop
+from chatpipe.exchange import ExchangeContext, run_without_loop, send, sleep_without_loop
 from chatpipe.local.transport import EchoTransport
 from chatpipe.options.server import ExchangeLimits, RetryPolicy, ServerOptions
 from chatpipe.server.endpoints import resolve_endpoints
 from chatpipe.server.server import Server, with_key
 from chatpipe.wire.pool import PoolTransport
 from chatpipe.wire.proxy import ProxiedTransport
+from chatpipe.wire.server_requests import completion_request
 from chatpipe.wire.sync import BlockingTransport
 from chatpipe.wire.transports import check_transport, open_transport
 from exchange.scripted import Receiver

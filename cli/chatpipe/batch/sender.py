@@ -18,6 +18,7 @@ from chatpipe.limits.run_pacer import RunPacer
 from chatpipe.options.server import RetryPolicy
 from chatpipe.server.server import Server
 from chatpipe.system.console import once
+from chatpipe.wire import server_requests
 from chatpipe.wire.answer import Answer, NullReceiver, TimedAnswer
 from chatpipe.wire.light_messages import LightRequest
 from chatpipe.wire.reply_memory import ReplyMemory
@@ -79,10 +80,10 @@ class Sender:
         With tries there is one attempt, of those that the line makes at several servers.
         """
         body, context = request.body, self._pacer.context
-        sent = exchange.body_to_send(body, self._patches, self._report)
+        sent = server_requests.body_to_send(body, self._patches, self._report)
         data = values.dumps(sent)
         url = self._url_for(sent.get("model")) if self._url_names_model else self._url
-        extensions = {**self._extensions, **exchange.extensions_of(sent)}
+        extensions = {**self._extensions, **server_requests.extensions_of(sent)}
         post = LightRequest(url, self._headers, data, extensions)
         if tries is not None:
             tries.prepare(post)

@@ -24,6 +24,7 @@ from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.models.connections import Connection
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.azure import DEPLOYMENTS
+from chatpipe.wire import server_requests
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import (
     RETRYABLE,
@@ -244,7 +245,7 @@ class JobApi:
         return base._replace(path=path, query=whole).geturl()
 
     def _get(self, route: str, query: Mapping[str, str] | None = None) -> httpx.Request:
-        return exchange.get_request(self.connection.server, self._url(route, query))
+        return server_requests.get_request(self.connection.server, self._url(route, query))
 
     def _post(self, route: str, body: Mapping[str, Value], *, sends_once: bool = False) -> httpx.Request:
         """A POST of JSON. One that sends once is not repeated on a new connection by the transport itself."""

@@ -1,31 +1,19 @@
-"""The route of a call to its servers, within the limits that it shares with other processes."""
+"""The routes of a call to its servers, opened within the limits that it shares with other processes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chatpipe import exchange
-from chatpipe.exchange import (
-    ExchangeContext,
-    Hooks,
-    SendRequest,
-    chain,
-    run_without_loop,
-    sleep_without_loop,
-)
-from chatpipe.inputs.values import Value
+from chatpipe.exchange import ExchangeContext, SendRequest, run_without_loop, sleep_without_loop
+from chatpipe.limits.route import Route
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.run import CallOptions
-from chatpipe.options.server import KeyWaits, RetryPolicy
+from chatpipe.options.server import KeyWaits
 from chatpipe.server.server import Server, renewed
-from chatpipe.system.console import Console, once
-from chatpipe.wire.answer import Answer, Receiver
-from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
+from chatpipe.system.console import Console
 from chatpipe.wire.transports import open_transport
-
-_UNAUTHORIZED = 401
 
 if TYPE_CHECKING:
     from chatpipe.limits.call_pacer import CallPacer
@@ -45,114 +33,6 @@ class RouteSetup(NamedTuple):
     has_turns: bool
     buffers_answer: bool = False
     sleep: Callable[[float], Awaitable[None]] = sleep_without_loop
-
-
-class Route:
-    """The route to one server. deadline is when the last request must end, None if it has none.
-
-    renew gives the server its next key, None for a key that stays: see send().
-    """
-
-    def __init__(
-        self,
-        server: Server,
-        context: ExchangeContext,
-        policy: RetryPolicy,
-        pacer: CallPacer | None,
-        pause: TurnPause | None,
-        renew: Callable[[Server], Server] | None,
-    ) -> None:
-        self.server = server
-        self.deadline: float | None = None
-        self._context = context
-        self._policy = policy
-        self._pacer = pacer
-        self._pause = pause
-        self._renew = renew
-        self._report = once(context.detail)
-        self._has_succeeded = False  # with this key
-
-    async def send(
-        self, body: dict[str, Value], receiver: Receiver, hooks: Hooks, deadline: float | None = None
-    ) -> Answer:
-        """Send one request. deadline is given if the request continues an earlier one, which had it.
-
-        A key that is refused after it was taken for an earlier turn has expired: with renew the request is
-        sent once more, with the next one.
-        """
-        answer = await self._send(body, receiver, hooks, deadline)
-        if self._renew is None or answer.fault is None:
-            self._has_succeeded = True
-            return answer
-        if answer.fault.refusal_status != _UNAUTHORIZED or not self._has_succeeded:
-            return answer
-        before = self.server.key
-        self.server, self._has_succeeded = self._renew(self.server), False
-        if before is not None and self.server.key is not None and before.text == self.server.key.text:
-            return answer
-        again = await self._send(body, receiver, hooks, self.deadline)
-        return again._replace(attempts=answer.attempts + again.attempts)
-
-    async def _send(
-        self, body: dict[str, Value], receiver: Receiver, hooks: Hooks, deadline: float | None
-    ) -> Answer:
-        if self._pacer is not None:
-            deadline = self._pacer.deadline = self._deadline() if deadline is None else deadline
-        request = exchange.completion_request(self.server, body, self._report, deadline)
-
-        def send_with(hooks: Hooks) -> Coroutine[Any, Any, Answer]:
-            limits = self.server.limits
-            return exchange.send(request, self._context, receiver, limits, self._policy, hooks)
-
-        try:
-            if self._pacer is None:
-                return await send_with(hooks if self._pause is None else chain(hooks, self._pause))
-            size = len(request.content)
-            answer, _ = await self._pacer.pace(body, size, lambda paced: send_with(chain(hooks, paced)))
-            return answer
-        finally:
-            self.deadline = exchange.deadline_of(request)
-
-    def _deadline(self) -> float | None:
-        """The deadline of a request whose waits for the pace count: its call begins now."""
-        limit_s = self.server.limits.deadline_s
-        return None if limit_s is None else self._context.monotonic() + limit_s
-
-
-class Fallback:
-    """Sends each request over the first of count routes whose server can be reached.
-
-    routes are opened as they are needed. note is given a line for a server that is passed over. The last one
-    is tried as often as the only server of a call.
-    """
-
-    def __init__(self, routes: Iterator[Route], count: int, note: Callable[[str], None]) -> None:
-        self._routes = routes
-        self._left = count - 1
-        self._note = note
-        self._route = next(routes)
-
-    async def send(self, body: dict[str, Value], receiver: Receiver, hooks: Hooks) -> Answer:
-        from chatpipe.server.identity import recorded_name  # most calls have one server
-
-        deadline: float | None = None
-        while True:
-            first = chain(_NoConnection(), hooks) if self._left else hooks
-            answer = await self._route.send(body, receiver, first, deadline)
-            fault = answer.fault
-            if fault is None or fault.reached_server or not self._left:
-                return answer
-            deadline = self._route.deadline
-            self._left -= 1
-            self._route = next(self._routes)
-            self._note(f"{fault.clause}: asking '{recorded_name(self._route.server.endpoint)}'")
-
-
-class _NoConnection(Hooks):
-    """Gives a server up that cannot be reached: another one is asked at once."""
-
-    def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:
-        return GiveUp(GiveUpReason.NOT_RETRYABLE) if failure.is_unreached else None
 
 
 @contextmanager
@@ -180,6 +60,8 @@ def _open_all(servers: Sequence[Server], setup: RouteSetup) -> Iterator[SendRequ
         with _open_route(servers[0], setup) as route:
             yield route.send
         return
+    from chatpipe.limits.fallback import Fallback  # most calls have one server
+
     with ExitStack() as stack:
         opened = (stack.enter_context(_open_route(server, setup)) for server in servers)
         yield Fallback(opened, len(servers), setup.console.note).send

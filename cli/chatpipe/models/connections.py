@@ -22,6 +22,7 @@ from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.keys import KeyReader
 from chatpipe.server.server import Server, renewed, with_key
 from chatpipe.system.console import Console
+from chatpipe.wire import server_requests
 from chatpipe.wire.answer import Answer, NullReceiver, TimedAnswer
 from chatpipe.wire.transports import open_transport
 
@@ -46,13 +47,13 @@ class Connection(NamedTuple):
 
     def get(self, url: str, deadline: float | None = None) -> tuple[Answer, float | None]:
         """The answer to a GET, and its deadline. It is given if the request continues an earlier one."""
-        request = exchange.get_request(self.server, url, deadline)
+        request = server_requests.get_request(self.server, url, deadline)
         answer = run_without_loop(exchange.fetch(request, self.context, self.server.limits, self.retry))
-        return answer, exchange.deadline_of(request)
+        return answer, server_requests.deadline_of(request)
 
     def complete(self, body: Mapping[str, Value]) -> TimedAnswer:
         """The answer to a request for a completion, and the seconds until it was there."""
-        request = exchange.completion_request(self.server, body, self.context.detail)
+        request = server_requests.completion_request(self.server, body, self.context.detail)
         started = self.context.monotonic()
         limits = self.server.limits
         answer = run_without_loop(exchange.send(request, self.context, NullReceiver(), limits, self.retry))

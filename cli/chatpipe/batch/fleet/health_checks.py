@@ -15,6 +15,7 @@ from chatpipe.batch.fleet.dispatcher import Dispatcher
 from chatpipe.batch.fleet.member import Member
 from chatpipe.errors import BrokenAnswer, Unreachable
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
+from chatpipe.wire import server_requests
 
 _PERIOD_S = 0.25
 # A busy server may be slow to reply.
@@ -69,7 +70,7 @@ class HealthChecks:
 
 
 async def _replies(member: Member) -> bool:
-    request = exchange.get_request(member.server, member.server.endpoint.url(_ROUTE))
+    request = server_requests.get_request(member.server, member.server.endpoint.url(_ROUTE))
     limits = ExchangeLimits(_TIMEOUT_S, _TIMEOUT_S, _TIMEOUT_S)
     answer = await exchange.fetch(request, member.pacer.context, limits, RetryPolicy(retries=0))
     fault = answer.fault

@@ -12,13 +12,14 @@ from enum import Enum
 import httpx
 
 from chatpipe.errors import BrokenAnswer, ChatpipeError, NoAccess, ReplyTooLong, Unreachable
-from chatpipe.exchange import NO_HOOKS, Hooks, was_replayed
+from chatpipe.exchange import NO_HOOKS, Hooks
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.response import judge
 from chatpipe.server.request_extensions import DEADLINE, RECORDED_AS
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter
+from chatpipe.wire.server_requests import was_replayed
 
 _UNAUTHORIZED = 401
 # Time-outs: ours, which has no status, the server's and a gateway's.

@@ -23,6 +23,7 @@ from chatpipe.limits.run_pacer import RunWaits
 from chatpipe.models import model_list
 from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.system.escape import shorten
+from chatpipe.wire import server_requests
 
 # The run begins after the slowest reply. A server that takes longer does not tell.
 _TIMEOUT_S = 1.0
@@ -78,7 +79,7 @@ class ModelLists:
         await asyncio.gather(*map(self._read_list, near))
 
     async def _read_list(self, member: Member) -> None:
-        request = exchange.get_request(member.server, member.server.endpoint.url(_ROUTE))
+        request = server_requests.get_request(member.server, member.server.endpoint.url(_ROUTE))
         limits = ExchangeLimits(_TIMEOUT_S, _TIMEOUT_S, _TIMEOUT_S)
         answer = await exchange.fetch(request, member.pacer.context, limits, RetryPolicy(retries=0))
         if answer.fault is None and answer.body is not None:

@@ -7,13 +7,13 @@ from itertools import chain
 
 from chatpipe.batch.items import Item
 from chatpipe.errors import BadInput
-from chatpipe.exchange import body_to_send
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import requested_model
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.server.patches import Patch, patch_body
 from chatpipe.system.console import Console, once
+from chatpipe.wire.server_requests import body_to_send
 
 _STREAMING = frozenset(("stream", "stream_options"))
 _CALLS = b'"tool_calls"'
