@@ -17,7 +17,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import httpx
@@ -36,10 +36,6 @@ from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 from chatpipe.wire.server_requests import was_replayed
 
 _T = TypeVar("_T")
-_MAX_REDIRECTS = 5
-# Only these keep the method POST. The others make it a GET, which a GET is already.
-_REDIRECTS = frozenset({307, 308})
-_REDIRECTS_OF_GET = _REDIRECTS | {301, 302, 303}
 
 
 class ExchangeContext(NamedTuple):
@@ -254,8 +250,10 @@ async def _attempt(
     started = context.monotonic()
     try:
         response = await context.transport.handle_async_request(request)
-        if response.status_code in _REDIRECTS_OF_GET:
-            response = await _followed(response, request, context)
+        if 300 <= response.status_code < 400:
+            from chatpipe.wire.redirects import follow_redirects  # few servers have any
+
+            response = await follow_redirects(response, request, partial(_send_shown, context))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return answer_from_error(error, request)
     if context.detail is not None:
@@ -282,6 +280,12 @@ async def _attempt(
             context.detail(f"< end after {context.monotonic() - started:.3f} s")
 
 
+async def _send_shown(context: ExchangeContext, request: httpx.Request) -> httpx.Response:
+    if context.detail is not None:
+        _show_request(request, context.detail)
+    return await context.transport.handle_async_request(request)
+
+
 async def _read_reply(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, receiver: Receiver
 ) -> CleanResult:
@@ -291,47 +295,6 @@ async def _read_reply(
 
         return await read_json_body(response, headers, request)
     return await read_without_secrets(response, headers, request, receiver)
-
-
-async def _followed(
-    response: httpx.Response, request: httpx.Request, context: ExchangeContext
-) -> httpx.Response:
-    """The reply to which a redirect leads, after its head, or the redirect if it may not be followed."""
-    sent = 1
-    while (target := _redirect_target(response, request)) is not None:
-        await response.aclose()
-        if sent == _MAX_REDIRECTS:
-            raise httpx.TooManyRedirects(f"more than {_MAX_REDIRECTS} redirects", request=request)
-        request = httpx.Request(
-            request.method,
-            target,
-            headers=request.headers,
-            stream=request.stream,
-            extensions=request.extensions,
-        )
-        if context.detail is not None:
-            _show_request(request, context.detail)
-        response = await context.transport.handle_async_request(request)
-        sent += 1
-    return response
-
-
-def _redirect_target(response: httpx.Response, request: httpx.Request) -> httpx.URL | None:
-    """The target of a redirect that may be followed, else None.
-
-    Only those that keep the method are followed, and only within the same origin, so that no other
-    server gets the key or the prompt.
-    """
-    followed = _REDIRECTS_OF_GET if request.method == "GET" else _REDIRECTS
-    if response.status_code not in followed or "location" not in response.headers:
-        return None
-    url = request.url
-    try:
-        target = url.join(response.headers["location"])
-    except httpx.InvalidURL:
-        return None
-    is_same_origin = (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port)
-    return target if is_same_origin else None
 
 
 def _show_request(request: httpx.Request, detail: Callable[[str], None]) -> None:
