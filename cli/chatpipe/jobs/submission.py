@@ -11,13 +11,14 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from chatpipe import __version__
-from chatpipe.errors import BadInput, ChatpipeError, SomeFailed, Status, TryLater, quantity
+from chatpipe.errors import BadInput, ChatpipeError, Status, TryLater, quantity
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.foreign_jobs import foreign_jobs, metadata_of, new_token, token_of
+from chatpipe.jobs.foreign_jobs import foreign_jobs, metadata_of, new_token
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent, is_unseen
 from chatpipe.jobs.job_dialects import ProviderJob, smaller
 from chatpipe.jobs.job_reasons import NO_ROOM, TOO_LARGE
+from chatpipe.jobs.job_search import JobSearch
 from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.part_record import OF_FILE, JobState, PartRecord
@@ -25,13 +26,11 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import secrets
 from chatpipe.wire.retry import backoff
 
-_CLOCKS_S = 600.0  # the clock of the provider may be that far behind ours
 _LOOK_S = 5.0
 _UNSEEN_TRIES = 6
 _SHOWN = 3  # reasons of a job that failed
 _PROCESSING_S = 900.0  # the provider may take that long for a file before a job can be created of it
 _TOO_LARGE = 413
-_NOT_SHOWN = frozenset({403, 404, 410})  # the refusals of a file of another account
 _MAY_BE_EARLY = frozenset({400, 404, 409, 422})
 
 
@@ -69,7 +68,7 @@ class Submission:
         self._terms = terms
         self._write = write
         self._context = api.connection.context
-        self._uploaded: set[str] = set()  # files of this process, which its key shows
+        self._search = JobSearch(api, state, settle_s=terms.settle_s, giving_up=terms.giving_up)
 
     def run(self, parts: Sequence[InputPart], file: BinaryIO) -> Status:
         """Submit what is not submitted yet. Raises BadInput for a file that is not the one of the state."""
@@ -167,7 +166,7 @@ class Submission:
 
         content = UploadContent(f"chatpipe-{record.token}.jsonl", part.size, pieces)
         file_id = self._api.upload(content)
-        self._uploaded.add(file_id)
+        self._search.uploaded.add(file_id)
         self._state.note(record, "uploaded", file_id=file_id)
 
     def _create(self, record: PartRecord, part: InputPart, file: BinaryIO) -> ProviderJob:
@@ -233,64 +232,14 @@ class Submission:
     def _order(self, file_id: str, part: InputPart, token: str) -> CreateOrder:
         return CreateOrder(file_id, part.url, part.model, self._terms.window, metadata_of(token, part))
 
+    def look_for(self, record: PartRecord) -> ProviderJob | None:
+        """The job of a create that was not confirmed, which is confirmed now. See JobSearch.find()."""
+        found = self._search.find(record)
+        return None if found is None else self._created(record, found)
+
     def _created(self, record: PartRecord, job: ProviderJob) -> ProviderJob:
         self._state.note(record, "created", job_id=job.id)
         return job
-
-    def look_for(self, record: PartRecord) -> ProviderJob | None:
-        """The job of a create that was not confirmed. None if it is not in the list after a while.
-
-        If there are two, the younger is cancelled. Raises SomeFailed if the list cannot have it.
-        """
-        end = self._context.monotonic() + self._terms.settle_s
-        if self._context.now() - (record.creating_at or 0.0) > self._terms.settle_s:
-            end = 0.0  # a list that is read now is newer than the create by that much
-        while True:
-            found = sorted(self._listed(record), key=lambda job: job.created_at)
-            if found:
-                for extra in (job for job in found[1:] if not job.has_ended):
-                    self._context.note(f"{extra.id} is a second job of the same lines: cancelled")
-                    self._api.cancel(extra.id)
-                return self._created(record, found[0])
-            if self._context.monotonic() >= end:
-                self._refuse_foreign(record)
-                return None
-            self._api.sleep(min(_LOOK_S, max(0.1, end - self._context.monotonic())))
-
-    def _refuse_foreign(self, record: PartRecord) -> None:
-        """Raise SomeFailed if the file of a create does not belong to the account of the key, or is gone.
-
-        The list of another account says nothing about the job.
-        """
-        id_ = record.file_id
-        if id_ is None or id_ in self._uploaded:
-            return
-        try:
-            self._api.file_size(id_)
-        except ChatpipeError as fault:
-            if fault.http_status not in _NOT_SHOWN:
-                raise
-            what = (
-                f"a job of {id_} may have been created, and the provider does not show that file to this key"
-            )
-            fix = f"use the key of then, or {self._terms.giving_up}"
-            raise SomeFailed(what, Status.SOME_FAILED, fix=fix) from fault
-
-    def _listed(self, record: PartRecord) -> Iterator[ProviderJob]:
-        """The jobs of a part in the list, as far back as the create may lie.
-
-        Raises SomeFailed if the jobs of this provider name neither their file nor a token.
-        """
-        others = {each.job_id for each in self._state.records.values() if each is not record}
-        oldest = (record.first_creating_at or 0.0) - _CLOCKS_S
-        for page in self._api.pages(oldest):
-            for job in (each for each in page.jobs if each.id not in others):
-                if job.is_nameless and not 0.0 < job.created_at < oldest:
-                    what = "the list of jobs says nothing about their files, and one may have been created"
-                    fix = "see in the provider's console whether it was"
-                    raise SomeFailed(what, Status.SOME_FAILED, fix=fix)
-                if record.token == token_of(job) or (record.file_id and job.input_file_id == record.file_id):
-                    yield job
 
 
 def lacks_room(fault: ChatpipeError) -> bool:
