@@ -234,6 +234,9 @@ WORLD: dict[str, dict[str, str]] = {
     "batch.fleet.room_signal": {"asyncio": "lines that wait for a server"},
     "batch.channel": {"asyncio": "the event loop, which tries again what waits for a lock"},
     "batch.driver": {"asyncio": "reads the input beside the engine"},
+    "system.descriptor_limit": {"os": "how many descriptors are open"},
+    "system.regular_file": {"os": "regular files, opened, read and written at an offset"},
+    "system.terminal": {"os": "whether stdout is a terminal, and how wide"},
     "system.descriptor": {
         "os": "descriptors that are written",
         "select": "waits for a full pipe",

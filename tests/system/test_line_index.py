@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chatpipe.errors import MissingInput
-from chatpipe.system.descriptor import open_regular, read_at
 from chatpipe.system.line_index import (
     LineFiles,
     SortedIndex,
@@ -26,6 +25,7 @@ from chatpipe.system.line_index import (
     pack_location,
     unpack_location,
 )
+from chatpipe.system.regular_file import open_regular, read_at
 from support.parametrize import cases
 from support.resident import measured
 

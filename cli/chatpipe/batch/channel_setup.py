@@ -15,7 +15,7 @@ from chatpipe.options.run import RunLimits
 from chatpipe.options.server import RetryPolicy
 from chatpipe.server.server import Server
 from chatpipe.system.console import Console
-from chatpipe.system.descriptor import raise_descriptor_limit
+from chatpipe.system.descriptor_limit import raise_descriptor_limit
 from chatpipe.wire.reply_memory import ReplyMemory
 
 

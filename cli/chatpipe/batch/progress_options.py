@@ -12,7 +12,8 @@ from chatpipe.inputs.stdin import STDIN
 from chatpipe.inputs.text_decoder import is_compressed
 from chatpipe.options.run import ReportOptions
 from chatpipe.system.console import Console
-from chatpipe.system.descriptor import close_quietly, named_columns
+from chatpipe.system.descriptor import close_quietly
+from chatpipe.system.terminal import named_columns
 
 _STDIN, _STDOUT, _STDERR = range(3)
 _BLOCK_BYTES = 1 << 20

@@ -18,7 +18,7 @@ from chatpipe.errors import ChatpipeError
 from chatpipe.inputs import values
 from chatpipe.server.server import Server
 from chatpipe.system import secrets
-from chatpipe.system.descriptor import raise_descriptor_limit
+from chatpipe.system.descriptor_limit import raise_descriptor_limit
 from chatpipe.wire.reply_memory import ReplyMemory
 from chatpipe.wire.transports import open_transport
 

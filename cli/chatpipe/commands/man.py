@@ -39,7 +39,7 @@ def man(page: str) -> int:
     from chatpipe.output.target import write_stdout
     from chatpipe.server.children import child_environment
     from chatpipe.system import manual_pages
-    from chatpipe.system.descriptor import is_terminal
+    from chatpipe.system.terminal import is_terminal
 
     pages = manual_pages.find_pages()
     if not pages:

@@ -19,9 +19,10 @@ from chatpipe.inputs.place import Source
 from chatpipe.inputs.sources import missing_input, refuse_size
 from chatpipe.inputs.text_decoder import refuse_other_kinds
 from chatpipe.inputs.values import NotJSON, Value, dumps, json_type, loads
-from chatpipe.system.descriptor import cannot_write, close_quietly, last_line, read_at, read_blocks, write_all
+from chatpipe.system.descriptor import cannot_write, close_quietly, write_all
 from chatpipe.system.disk_reserve import DiskReserve, largest_file, refuse_growth
 from chatpipe.system.lock import LockPatience, open_locked
+from chatpipe.system.regular_file import last_line, read_at, read_blocks
 from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import delay_signals, interruptible
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from chatpipe.system.descriptor import named_columns, terminal_columns
+from chatpipe.system.terminal import named_columns, terminal_columns
 
 _LEAST_WIDTH = 20
 _COLUMNS_FROM = 60  # narrower pages have the meaning below the name

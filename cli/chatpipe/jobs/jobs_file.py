@@ -15,8 +15,9 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.system.atomic import sync_directory
-from chatpipe.system.descriptor import cannot_write, close_quietly, read_blocks, write_all
+from chatpipe.system.descriptor import cannot_write, close_quietly, write_all
 from chatpipe.system.lock import LockPatience, open_locked
+from chatpipe.system.regular_file import read_blocks
 
 SUFFIX = ".jobs"
 _HEADER = {"chatpipe_jobs": 1}

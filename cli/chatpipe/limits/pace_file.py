@@ -31,8 +31,9 @@ from chatpipe.errors import BadInput, CannotWrite, TryLater, reason
 from chatpipe.inputs.values import NotJSON, dumps, loads
 from chatpipe.limits.shared_state import LEASE_S, POLL_INTERVAL_S, SharedState
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.system.descriptor import open_own, read_at, system_remedy, write_all_at
+from chatpipe.system.descriptor import system_remedy
 from chatpipe.system.lock import FileLocked, LockedFile, LockPatience
+from chatpipe.system.regular_file import open_own, read_at, write_all_at
 
 _T = TypeVar("_T")
 _MAGIC = b'{"chatpipe_pace":1,'

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from chatpipe.errors import ChatpipeError, UsageFault
 from chatpipe.inputs.values import Value
 from chatpipe.options.output import FORMATS, FormatOptions, OutputOptions
-from chatpipe.system.descriptor import Sink, is_terminal
+from chatpipe.system.descriptor import Sink
+from chatpipe.system.terminal import is_terminal
 
 if TYPE_CHECKING:
     from chatpipe.response.result_line import ResultLine

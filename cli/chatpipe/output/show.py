@@ -14,7 +14,7 @@ from chatpipe.output.player import RecordingPlayer
 from chatpipe.output.target import open_target, refuse_shared
 from chatpipe.response.capture import read_capture
 from chatpipe.system.console import Console
-from chatpipe.system.descriptor import named_columns, terminal_columns
+from chatpipe.system.terminal import named_columns, terminal_columns
 
 
 def show_files(

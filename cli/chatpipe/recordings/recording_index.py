@@ -24,8 +24,8 @@ from chatpipe.recordings.exchange_record import (
 )
 from chatpipe.recordings.request_key import request_key
 from chatpipe.recordings.try_counter import has_failed, is_final
-from chatpipe.system.descriptor import open_regular, read_at
 from chatpipe.system.line_index import LineFiles, SortedIndex
+from chatpipe.system.regular_file import open_regular, read_at
 
 # The beginning of a line as write_record() writes it. The rest of such a line is read when it is needed.
 _HEAD = re.compile(rb'\{"v":1,"key":"([0-9a-f]{32})","occurrence":([1-9]\d{0,17}),"n":([1-9]\d{0,17}),"req')

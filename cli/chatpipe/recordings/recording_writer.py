@@ -13,16 +13,10 @@ from collections.abc import Callable
 
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError
 from chatpipe.recordings.exchange_record import RECORD_START, ExchangeRecord, read_record, write_record
-from chatpipe.system.descriptor import (
-    cannot_write,
-    last_line,
-    open_own,
-    read_at,
-    refuse_full_disk,
-    write_all,
-)
+from chatpipe.system.descriptor import cannot_write, refuse_full_disk, write_all
 from chatpipe.system.line_index import LineFiles
 from chatpipe.system.lock import FileLocked, LockedFile, LockPatience
+from chatpipe.system.regular_file import last_line, open_own, read_at
 from chatpipe.system.signals import raise_if_received
 
 # O_APPEND: write at the current end, whatever else writes to the file. O_NONBLOCK: refuse a FIFO without

@@ -11,7 +11,8 @@ from typing import Any
 from chatpipe.errors import BadConfiguration, ChatpipeError, Unreachable, reason
 from chatpipe.options.serve import ServeOptions
 from chatpipe.serve.site_access import SiteAccess
-from chatpipe.system.descriptor import Stdout, raise_descriptor_limit
+from chatpipe.system.descriptor import Stdout
+from chatpipe.system.descriptor_limit import raise_descriptor_limit
 
 _CONNECTIONS = 20_000  # descriptors are asked of the system for this many, and it may allow fewer
 _BACKLOG = 4096

@@ -11,7 +11,6 @@ import errno
 import os
 import select
 import stat
-from collections.abc import Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import Protocol, Self
 
@@ -21,20 +20,12 @@ from chatpipe.system.same_file import descriptor_of
 from chatpipe.system.signals import end_at_second_signal, interruptible
 from chatpipe.system.strangers import refuse_stranger
 
-_COLUMNS = 80
-_MOST_COLUMNS = 9999  # a table of more would fill the memory with spaces
 _FIXES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
     errno.EFBIG: "raise the limit that 'ulimit -f' shows",
     errno.EMFILE: "raise the limit that 'ulimit -n' shows",
 }
-# Besides the connections of a run: the standard ones, input, journal, recorded files, those of asyncio.
-_OTHER_DESCRIPTORS = 64
-# Those that a run may open later: modules, names of hosts, files of rows.
-_SPARE_DESCRIPTORS = 8
-_BLOCK_BYTES = 1 << 20
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Sink(Protocol):
@@ -118,26 +109,6 @@ class Stdout(DescriptorOutput):
 
     def __init__(self, *, escape: bool = True, fd: int = 1) -> None:
         super().__init__(fd, "stdout", escape=escape)
-
-
-def is_terminal() -> bool:
-    """Return True if stdout is a terminal; False if it is closed."""
-    return os.isatty(1)
-
-
-def terminal_columns() -> int:
-    """The width of the terminal that stdout is; 0 if it is none, or does not say."""
-    try:
-        return os.get_terminal_size(1).columns
-    except OSError:
-        return 0
-
-
-def named_columns(environ: Mapping[str, str]) -> int:
-    """The width that COLUMNS names, at most 9,999; 80 if it names none."""
-    named = environ.get("COLUMNS", "")
-    digits = named.lstrip("0") if named.isdecimal() else ""
-    return min(int(digits[:5] or _COLUMNS), _MOST_COLUMNS)
 
 
 def is_stdout(path: str) -> bool:
@@ -243,80 +214,6 @@ def close_quietly(fd: int) -> None:
         os.close(fd)
 
 
-def open_regular(path: str) -> int | None:
-    """Open a regular file for reading; return None for any other kind.
-
-    Raises OSError, and ValueError for a NUL in the name.
-    """
-    return _open_regular(path, _READ, 0, is_own=False)
-
-
-def open_own(path: str, flags: int = _READ, mode: int = 0o666) -> int | None:
-    """Like open_regular, for a file that is ours, because we add to it or made it.
-
-    flags must have O_NONBLOCK, so that a FIFO does not block. Raises CannotWrite for the file of a stranger,
-    even if it is only read.
-    """
-    return _open_regular(path, flags, mode, is_own=True)
-
-
-def _open_regular(path: str, flags: int, mode: int, *, is_own: bool) -> int | None:
-    fd = os.open(path, flags, mode)
-    try:
-        status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode):
-            if is_own:
-                refuse_stranger(path, status)
-            return fd
-    except BaseException:
-        close_quietly(fd)
-        raise
-    close_quietly(fd)
-    return None
-
-
-def write_all_at(fd: int, data: bytes | bytearray, offset: int) -> None:
-    """Write all of data to a regular file at offset, in one call if possible. Raises OSError."""
-    written = os.pwrite(fd, data, offset)
-    while written < len(data):
-        written += os.pwrite(fd, memoryview(data)[written:], offset + written)
-
-
-def read_at(fd: int, size: int, offset: int) -> bytes:
-    """The bytes of a regular file from offset on: size of them, fewer only at its end. Raises OSError.
-
-    A file system on a network or in a process may return fewer bytes at a time.
-    """
-    data = os.pread(fd, size, offset)
-    if len(data) == size or not data:
-        return data
-    blocks, missing = [data], size - len(data)
-    while missing and (data := os.pread(fd, missing, offset + size - missing)):
-        blocks.append(data)
-        missing -= len(data)
-    return b"".join(blocks)
-
-
-def last_line(fd: int, size: int) -> int:
-    """Offset after the last newline, which is size if the file ends in one. Raises OSError."""
-    end = size
-    while end > 0:
-        start = max(0, end - _BLOCK_BYTES)
-        newline = read_at(fd, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
-
-
-def read_blocks(fd: int) -> Iterator[bytes]:
-    """Yield the content of a regular file. The position of the descriptor stays unchanged. Raises OSError."""
-    offset = 0
-    while block := os.pread(fd, _BLOCK_BYTES, offset):
-        yield block
-        offset += len(block)
-
-
 def cannot_write(place: str, error: OSError | ValueError, what: str = "cannot write") -> CannotWrite:
     """The system's error as a CannotWrite, with its notes (PEP 678).
 
@@ -355,40 +252,3 @@ def _connect(path: str) -> int:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         return connection.detach()
-
-
-def raise_descriptor_limit(connections: int) -> int:
-    """Raise the limit of open descriptors for this many connections, as far as the system permits.
-
-    Returns the number of connections that it has room for, at most as many as wanted and at least 1.
-    """
-    import resource  # a single request does without
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _OTHER_DESCRIPTORS
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return connections
-    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    except (OSError, ValueError):
-        limit = soft
-    if limit >= wanted:
-        return connections
-    return max(1, min(connections, limit - _open_descriptors() - _SPARE_DESCRIPTORS))
-
-
-def _open_descriptors() -> int:
-    try:
-        return len(os.listdir("/dev/fd"))
-    except OSError:
-        return _OTHER_DESCRIPTORS
-
-
-def mode_of(path: str | None) -> int:
-    """The mode of a file that is to keep what another holds from the same people; 0o666 without another."""
-    try:
-        status = None if path is None else os.stat(path)
-    except (OSError, ValueError):
-        status = None
-    return 0o666 if status is None else stat.S_IMODE(status.st_mode) & 0o666 | 0o600

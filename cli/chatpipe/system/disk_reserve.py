@@ -11,7 +11,8 @@ import os
 import resource
 
 from chatpipe.system.atomic import create_temporary, remove_temporary
-from chatpipe.system.descriptor import close_quietly, write_all_at
+from chatpipe.system.descriptor import close_quietly
+from chatpipe.system.regular_file import write_all_at
 
 # The disk or the user has no room. Any other failure says nothing about room.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

@@ -17,8 +17,9 @@ from typing import Literal
 
 from chatpipe.errors import MissingInput, reason
 from chatpipe.inputs.place import LineSplitter
-from chatpipe.system.descriptor import close_quietly, read_at
+from chatpipe.system.descriptor import close_quietly
 from chatpipe.system.line_window import LineWindow
+from chatpipe.system.regular_file import read_at
 from chatpipe.system.signals import raise_if_received
 
 # Average entries per bucket at which all buckets are split. An insertion moves half a bucket, 4 KB,

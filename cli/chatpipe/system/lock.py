@@ -23,7 +23,8 @@ from typing import TypeVar
 
 from chatpipe.errors import CannotWrite, TryLater, UsageFault, reason
 from chatpipe.inputs.stdin import NOTICE_DELAY_S
-from chatpipe.system.descriptor import close_quietly, open_own
+from chatpipe.system.descriptor import close_quietly
+from chatpipe.system.regular_file import open_own
 from chatpipe.system.same_file import is_current
 from chatpipe.system.signals import raise_if_received
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from chatpipe.errors import reason
-from chatpipe.system.descriptor import write_all_at
+from chatpipe.system.regular_file import write_all_at
 from chatpipe.system.temporary_file import temporary_remedy
 
 _IN_MEMORY = 1 << 20

@@ -18,7 +18,7 @@ from chatpipe import __version__
 from chatpipe.batch.journal import journal as module
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.errors import BadInput, CannotWrite, Status, TryLater
-from chatpipe.system import descriptor
+from chatpipe.system import regular_file
 from chatpipe.system.disk_reserve import DiskReserve
 from support.parametrize import cases
 from support.refusals import refused
@@ -101,7 +101,7 @@ def test_short_reads_cost_no_answer(most: int, path: Path, monkeypatch: pytest.M
 def test_a_torn_line_is_found_wherever_blocks_begin(
     block_bytes: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(descriptor, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(regular_file, "_BLOCK_BYTES", block_bytes)
     path.write_bytes(WHOLE + b'{"tor')
     Journal(str(path)).close()
     assert path.read_bytes() == WHOLE

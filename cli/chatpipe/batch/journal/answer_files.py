@@ -14,7 +14,7 @@ from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import MissingInput
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.identity import comparable_name
-from chatpipe.system.descriptor import mode_of
+from chatpipe.system.regular_file import mode_of
 
 
 class AnswerFiles(NamedTuple):

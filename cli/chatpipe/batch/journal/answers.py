@@ -23,7 +23,6 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import FAILED_TOOLS, PAID
 from chatpipe.options.run import ResumeOptions
 from chatpipe.response.result_line import LineKey, ResultLine, read_custom_id, read_key, read_result
-from chatpipe.system.descriptor import open_own, open_regular
 from chatpipe.system.line_index import (
     LineFiles,
     SortedIndex,
@@ -33,6 +32,7 @@ from chatpipe.system.line_index import (
     pack_location,
     unpack_location,
 )
+from chatpipe.system.regular_file import open_own, open_regular
 
 MatchBy = Literal["body", "id"]
 

@@ -26,16 +26,10 @@ from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, reaso
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON
 from chatpipe.system.atomic import remove_abandoned, replace_whole, sync_directory, write_new
-from chatpipe.system.descriptor import (
-    close_quietly,
-    last_line,
-    read_at,
-    read_blocks,
-    system_remedy,
-    write_all,
-)
+from chatpipe.system.descriptor import close_quietly, system_remedy, write_all
 from chatpipe.system.disk_reserve import DiskReserve, largest_file, refuse_growth
 from chatpipe.system.lock import open_current, try_lock, unlock
+from chatpipe.system.regular_file import last_line, read_at, read_blocks
 from chatpipe.system.same_file import is_current_entry
 from chatpipe.system.strangers import refuse_stranger
 
