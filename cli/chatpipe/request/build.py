@@ -163,24 +163,26 @@ def _with_parts(messages: list[_Message], parts: Sequence[TypedPart], *, only_ne
     """
     if not parts:
         return messages
-    users = [i for i, message in enumerate(messages) if _role(message) == "user"]
-    if only_new:
-        users = [i for i in users if isinstance(messages[i].origin, str)]
-    index = users[-1] if users else None
-    if index is None:
-        index = len(messages)
-        messages = [*messages, _Message({"role": "user", "content": []}, parts[0].option)]
-    old = messages[index]
-    content = old.value.get("content")
+    for index in reversed(range(len(messages))):
+        message = messages[index]
+        if _role(message) == "user" and (not only_new or isinstance(message.origin, str)):
+            return [*messages[:index], _extended(message, index, parts), *messages[index + 1 :]]
+    new = _Message({"role": "user", "content": []}, parts[0].option)
+    return [*messages, _extended(new, len(messages), parts)]
+
+
+def _extended(message: _Message, index: int, parts: Sequence[TypedPart]) -> _Message:
+    """The message at an index of the body, with more parts. Raises BadInput if its content has no parts."""
+    content = message.value.get("content")
     if content is not None and not isinstance(content, str | list):
-        place = old.origin if isinstance(old.origin, str) else old.origin.place("/content")
+        place = message.origin if isinstance(message.origin, str) else message.origin.place("/content")
         raise BadInput(
             f"/messages/{index}/content: is {json_type(content)}, not a string or an array", place=place
         )
     existing = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
-    value = {**old.value, "content": [*existing, *(dict(part.value) for part in parts)]}
+    value = {**message.value, "content": [*existing, *(dict(part.value) for part in parts)]}
     part_origins = tuple((f"/content/{len(existing) + i}", part.option) for i, part in enumerate(parts))
-    return [*messages[:index], _Message(value, old.origin, part_origins), *messages[index + 1 :]]
+    return _Message(value, message.origin, part_origins)
 
 
 def _set_form(body: dict[str, Value], origins: dict[str, LocatedValue | str], form: ResponseFormat) -> None:
