@@ -13,7 +13,6 @@ import pytest
 
 from chatpipe.errors import BadConfiguration, BadInput, BrokenAnswer, ChatpipeError
 from chatpipe.jobs.file_download import FileDownload
-from chatpipe.jobs.job_api import UploadContent
 from chatpipe.jobs.job_dialects import JobCounts, ProviderJob
 from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.merged_results import JobFiles, MergedCounts, MergedResults
@@ -28,7 +27,7 @@ def downloaded(*faults: str, retries: int = 4) -> tuple[bytes, list[str]]:
     """What comes of a file, and the ranges that were asked for."""
     provider = Provider(*faults, retries=retries)
     api = provider.api()
-    id_ = api.upload(UploadContent("a.jsonl", len(DATA), lambda: iter([DATA])))
+    id_ = api.upload("a.jsonl", len(DATA), lambda: iter([DATA]))
     ranges: list[str] = []
     send = api.connection.context.transport.handle_async_request
 

@@ -5,7 +5,6 @@ A create is not repeated where the first may have been made: see Unconfirmed.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.job_dialects import WITHOUT_JOBS, JobDialect, ProviderJob, job_of, jobs_of
 from chatpipe.jobs.job_shapes import CreateOrder
+from chatpipe.jobs.upload_form import UploadForm
 from chatpipe.models.connections import Connection
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.server.azure import DEPLOYMENTS
@@ -65,14 +65,6 @@ class _LookHooks(Hooks):
         self.asked_s = requested_delay(headers, self._now()) or 0.0
 
 
-class UploadContent(NamedTuple):
-    """A file to upload: its name, its size in bytes, and its bytes, which can be asked for again."""
-
-    name: str
-    size: int
-    pieces: Callable[[], Iterator[bytes]]
-
-
 class JobPage(NamedTuple):
     """A page of the list of jobs. next is the cursor of the next page, None at the end."""
 
@@ -110,9 +102,9 @@ class JobApi:
         """A command line of `jobs` for the same server, as it can be typed."""
         return self.connection.command("jobs", *words)
 
-    def upload(self, content: UploadContent) -> str:
-        """The id of the new file."""
-        form = _Form(content, self.dialect)
+    def upload(self, name: str, size: int, pieces: Callable[[], Iterator[bytes]]) -> str:
+        """Upload a file of so many bytes, which can be asked for again. Returns its id."""
+        form = UploadForm(name, size, pieces, self.dialect)
         headers = [*self._headers(), ("Content-Type", f"multipart/form-data; boundary={form.boundary}")]
         headers.append(("Content-Length", str(form.size)))
         url = httpx.URL(self._url(self.dialect.upload_route))
@@ -359,33 +351,3 @@ class _OneTry(httpx.AsyncByteStream, httpx.SyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._content
-
-
-class _Form(httpx.AsyncByteStream, httpx.SyncByteStream):
-    """The form of an upload, made from its file at each try. A way through a proxy needs the second base."""
-
-    def __init__(self, content: UploadContent, dialect: JobDialect) -> None:
-        name = content.name.replace("\\", "_").replace('"', "_")
-        self._content = content
-        # The name has a token that nobody can know before, so that no line holds this.
-        self.boundary = hashlib.sha256(content.name.encode()).hexdigest()[:40]
-        fields = {"purpose": dialect.purpose} | ({"file_name": name} if dialect.names_file else {})
-        self._head = (
-            "".join(map(self._field, fields, fields.values()))
-            + f'--{self.boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-            "Content-Type: application/jsonl\r\n\r\n"
-        ).encode()
-        self._tail = f"\r\n--{self.boundary}--\r\n".encode()
-        self.size = len(self._head) + content.size + len(self._tail)
-
-    def _field(self, name: str, value: str) -> str:
-        return f'--{self.boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._head
-        yield from self._content.pieces()
-        yield self._tail
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self:
-            yield piece

@@ -15,7 +15,7 @@ from chatpipe.errors import BadInput, ChatpipeError, Status, TryLater, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.foreign_jobs import foreign_jobs, metadata_of, new_token
 from chatpipe.jobs.input_parts import InputPart
-from chatpipe.jobs.job_api import JobApi, Unconfirmed, UploadContent, is_unseen
+from chatpipe.jobs.job_api import JobApi, Unconfirmed, is_unseen
 from chatpipe.jobs.job_dialects import ProviderJob, smaller
 from chatpipe.jobs.job_reasons import NO_ROOM, TOO_LARGE
 from chatpipe.jobs.job_search import JobSearch
@@ -164,8 +164,7 @@ class Submission:
         def pieces() -> Iterator[bytes]:
             return part.pieces(file.fileno())
 
-        content = UploadContent(f"chatpipe-{record.token}.jsonl", part.size, pieces)
-        file_id = self._api.upload(content)
+        file_id = self._api.upload(f"chatpipe-{record.token}.jsonl", part.size, pieces)
         self._search.uploaded.add(file_id)
         self._state.note(record, "uploaded", file_id=file_id)
 
