@@ -84,7 +84,7 @@ def test_a_pause_is_shown_with_what_is_left_of_it(monkeypatch: pytest.MonkeyPatc
         seen.append(wait.text(77))
 
     monkeypatch.setattr(call_wait, "sleep_without_loop", sleep)
-    run_without_loop(wait.before_attempt())
+    wait.before_attempt()
     run_without_loop(wait.sleep(8.0))
     assert seen == ["chatpipe: 6 s: pausing for 3 s"]
     assert wait.text(77) == "chatpipe: 6 s: waiting for the first byte of the answer"
@@ -107,7 +107,7 @@ def test_a_narrow_terminal_has_whole_words(width: int, steps: list[Step], expect
     clock = [100.0]
     wait = wait_of(clock)
     clock[0] = 112.0
-    run_without_loop(wait.before_attempt())
+    wait.before_attempt()
     for step in steps:
         wait.count_piece() if step is chunk else step(wait, NullReceiver())
     assert wait.text(width) == expected
@@ -126,7 +126,7 @@ def test_the_line_comes_late_and_leaves_nothing(
         drawn.set()
 
     monkeypatch.setattr(StatusLine, "draw", draw_once)
-    run_without_loop(wait.before_attempt())
+    wait.before_attempt()
     with wait.shown():
         assert drawn.wait(PATIENCE_S)
     line = "chatpipe: 0 s: waiting for the first byte of the answer"
@@ -137,5 +137,5 @@ def test_the_line_comes_late_and_leaves_nothing(
 def test_a_short_call_shows_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     wait = wait_of([100.0])
     with wait.shown():
-        run_without_loop(wait.before_attempt())
+        wait.before_attempt()
     assert capfd.readouterr().err == ""

@@ -20,7 +20,7 @@ class AnswerBuffer(Hooks):
     def __init__(self) -> None:
         self._pieces: list[bytes | tuple[bytes, Mapping[str, Value]]] = []
 
-    async def before_attempt(self) -> None:
+    def before_attempt(self) -> None:
         """Discard the buffer. Another attempt or the next turn replaces what came before."""
         release_signals()  # held since the last turn
         self._pieces.clear()

@@ -320,7 +320,7 @@ class _CreateHooks(Hooks):
     def __init__(self) -> None:
         self.was_refused = False
 
-    async def before_attempt(self) -> None:
+    def before_attempt(self) -> None:
         self.was_refused = False
 
     def decide(self, failure: FailedAttempt) -> RetryAfter | GiveUp | None:

@@ -71,7 +71,7 @@ class CallWait(Hooks):
 
         return watched
 
-    async def before_attempt(self) -> None:
+    def before_attempt(self) -> None:
         self._has_reply, self._pieces, self._is_silent = False, 0, False
 
     def on_reply(self, status: int, headers: Mapping[str, str]) -> None:
