@@ -10,7 +10,7 @@ import pytest
 
 from chatpipe.commands.check import check
 from chatpipe.commands.table import cli
-from chatpipe.flags.types import Heading
+from chatpipe.flags.option_groups import Heading
 from manual import commands
 from support.process import run, sh
 

@@ -10,7 +10,8 @@ from chatpipe.flags import console as console_flags
 from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
 from chatpipe.flags.command import Command
-from chatpipe.flags.types import OneOf, under
+from chatpipe.flags.option_groups import under
+from chatpipe.flags.types import OneOf
 from chatpipe.options.output import REQUEST_FORMATS, ConsoleOptions, OutputOptions
 from chatpipe.options.prompt import utf8_argument
 from chatpipe.options.request import RequestOptions

@@ -8,7 +8,8 @@ import click
 
 from chatpipe.flags import console as console_flags
 from chatpipe.flags.command import Command
-from chatpipe.flags.types import JSONL, OneOf, under
+from chatpipe.flags.option_groups import under
+from chatpipe.flags.types import JSONL, OneOf
 from chatpipe.options.output import PROBLEM_FORMATS, ConsoleOptions
 
 option = under("Output")

@@ -7,8 +7,9 @@ import os
 import click
 
 from chatpipe.flags.command import Command
+from chatpipe.flags.option_groups import under
 from chatpipe.flags.shells import CLASSES
-from chatpipe.flags.types import OneOf, under
+from chatpipe.flags.types import OneOf
 
 option = under("Output")
 

@@ -11,7 +11,8 @@ from chatpipe.flags import console as console_flags
 from chatpipe.flags import server as server_flags
 from chatpipe.flags.command import Command
 from chatpipe.flags.model_name import MODEL_NAME
-from chatpipe.flags.types import OneOf, under
+from chatpipe.flags.option_groups import under
+from chatpipe.flags.types import OneOf
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.options.server import ServerOptions
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from chatpipe.flags.types import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES, Option, OptionalValue, are_alike
+from chatpipe.flags.option_groups import Option, OptionalValue
+from chatpipe.flags.types import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES, are_alike
 
 _ORDER = "chatpipe.flags.order"
 _TYPOGRAPHIC = TYPOGRAPHIC_DASHES | TYPOGRAPHIC_QUOTES

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chatpipe.flags.types import OneOf, option_group, under
+from chatpipe.flags.option_groups import option_group, under
+from chatpipe.flags.types import OneOf
 from chatpipe.options.output import ERROR_FORMATS, ConsoleOptions
 
 option = under("Diagnostics")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import Option, OptionalValue
+from chatpipe.flags.option_groups import Option, OptionalValue
 
 
 def refuse_empty_values(parameters: Sequence[click.Parameter], values: Mapping[str, Any]) -> None:

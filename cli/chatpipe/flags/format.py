@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import Decorator, OneOf, option_group, under, word_list
+from chatpipe.flags.option_groups import Decorator, option_group, under
+from chatpipe.flags.types import OneOf, word_list
 from chatpipe.options.outcomes import ALLOWABLE
 from chatpipe.options.output import ANSWER_FORMATS, FORMATS, REASONING, SHOW_FORMATS, FormatOptions
 

@@ -10,7 +10,8 @@ from typing import get_args
 import click
 
 from chatpipe.flags.help_layout import definitions, meaning_column, page_width, wrap
-from chatpipe.flags.types import Heading, Option, WordList
+from chatpipe.flags.option_groups import Heading, Option
+from chatpipe.flags.types import WordList
 from chatpipe.named_tuple import NamedTuple
 
 HEADINGS: tuple[Heading, ...] = get_args(Heading)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chatpipe.flags.types import Count, Seconds, under
+from chatpipe.flags.option_groups import under
+from chatpipe.flags.types import Count, Seconds
 from chatpipe.options.jobs import JobWaits
 
 option = under("Batch API")

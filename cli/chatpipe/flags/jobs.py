@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from chatpipe.flags import job_waits
+from chatpipe.flags.option_groups import option_group, under
 from chatpipe.flags.output import decided
-from chatpipe.flags.types import FILE, JSONL, Count, Word, option_group, under
+from chatpipe.flags.types import FILE, JSONL, Count, Word
 from chatpipe.options.jobs import JobsOptions, JobWaits
 from chatpipe.options.output import OutputOptions
 

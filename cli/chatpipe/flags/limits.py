@@ -6,7 +6,8 @@ from typing import Any
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import recordings, retries
-from chatpipe.flags.types import FILE, Above0, Count, bundle, option_group, under
+from chatpipe.flags.option_groups import bundle, option_group, under
+from chatpipe.flags.types import FILE, Above0, Count
 from chatpipe.options.run import CallOptions, SharedLimits
 
 option = under("Pace and retries")

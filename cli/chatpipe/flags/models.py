@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import OneOf, option_group, under
+from chatpipe.flags.option_groups import option_group, under
+from chatpipe.flags.types import OneOf
 from chatpipe.options.models import MODEL_FORMATS, ModelsOptions
 
 option = under("Output")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, option_group, under
+from chatpipe.flags.option_groups import option_group, under
+from chatpipe.flags.types import FILE
 from chatpipe.options.output import OutputOptions
 
 option = under("Output")

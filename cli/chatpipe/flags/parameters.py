@@ -7,7 +7,8 @@ from typing import Any
 from chatpipe.errors import UsageFault
 from chatpipe.flags.command import in_order
 from chatpipe.flags.model_name import MODEL_NAME
-from chatpipe.flags.types import FILE, JSON, Integer, Number, Pair, Word, option_group, under
+from chatpipe.flags.option_groups import option_group, under
+from chatpipe.flags.types import FILE, JSON, Integer, Number, Pair, Word
 from chatpipe.options.parameters import FILE_KINDS, TABLE, Parameter, ParameterKind, Parameters
 from chatpipe.options.prompt import utf8_argument
 

@@ -8,7 +8,8 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.command import in_order
-from chatpipe.flags.types import FILE, JSON, JSONL, OneOf, Word, option_group, under
+from chatpipe.flags.option_groups import option_group, under
+from chatpipe.flags.types import FILE, JSON, JSONL, OneOf, Word
 from chatpipe.inputs.stdin import is_stdin
 from chatpipe.options.prompt import Attachment, MediaKind, PromptOptions, RoleOption, utf8_argument
 

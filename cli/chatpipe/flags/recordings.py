@@ -7,7 +7,8 @@ from typing import get_args
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Decorator, option_group, under
+from chatpipe.flags.option_groups import Decorator, option_group, under
+from chatpipe.flags.types import FILE
 from chatpipe.options.recordings import MatchRule, RecordingOptions
 
 option = under("Recordings")

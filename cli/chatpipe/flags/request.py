@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import parameters, prompt, server, structured_output, tool_commands
-from chatpipe.flags.types import Decorator, bundle, option_group, under
+from chatpipe.flags.option_groups import Decorator, bundle, option_group, under
 from chatpipe.options.request import CheckOptions, RequestOptions
 
 _diagnostic = under("Diagnostics")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chatpipe.flags.types import Count, option_group, under
+from chatpipe.flags.option_groups import option_group, under
+from chatpipe.flags.types import Count
 from chatpipe.options.server import RetryPolicy
 from chatpipe.wire.retry import BUSY, RETRYABLE, statuses_text
 

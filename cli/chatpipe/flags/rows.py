@@ -9,8 +9,9 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import run
+from chatpipe.flags.option_groups import OptionalValue, bundle, option_group, under
 from chatpipe.flags.prompt import refuse_idle_detail
-from chatpipe.flags.types import FILE, JSONL, FileName, OneOf, OptionalValue, bundle, option_group, under
+from chatpipe.flags.types import FILE, JSONL, FileName, OneOf
 from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.rows import ROW_FORMATS, MapOptions, RowOptions
 

@@ -11,20 +11,8 @@ import click
 from chatpipe.errors import UsageFault
 from chatpipe.flags import job_waits, limits, recordings, retries
 from chatpipe.flags.format import ends_texts
-from chatpipe.flags.types import (
-    FILE,
-    JSONL,
-    Count,
-    Decorator,
-    FileName,
-    OneOf,
-    Seconds,
-    Word,
-    bundle,
-    option_group,
-    under,
-    word_list,
-)
+from chatpipe.flags.option_groups import Decorator, bundle, option_group, under
+from chatpipe.flags.types import FILE, JSONL, Count, FileName, OneOf, Seconds, Word, word_list
 from chatpipe.options.engines import CLUSTER_ENGINE, ENGINES, JOB_ENGINE, EngineOptions, is_cluster_address
 from chatpipe.options.jobs import JobWaits
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE

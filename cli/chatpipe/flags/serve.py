@@ -8,8 +8,9 @@ from typing import Any
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.limits import ABOVE_ZERO
+from chatpipe.flags.option_groups import option_group, under
 from chatpipe.flags.server import KeyVariable
-from chatpipe.flags.types import FILE, Count, Integer, OneOf, Size, TextType, Word, option_group, under
+from chatpipe.flags.types import FILE, Count, Integer, OneOf, Size, TextType, Word
 from chatpipe.options.recordings import RecordingOptions
 from chatpipe.options.serve import BatchLife, FaultRule, Latency, Origin, ServeOptions
 from chatpipe.response.delays import parse_duration, parse_number

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import FILE, Decorator, Integer, Seconds, Size, Word, option_group, under
+from chatpipe.flags.option_groups import Decorator, option_group, under
+from chatpipe.flags.types import FILE, Integer, Seconds, Size, Word
 from chatpipe.options.server import ExchangeLimits, KeySource, ServerOptions
 from chatpipe.server.keys import KEY_WAYS
 

@@ -14,7 +14,8 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags import foreign
-from chatpipe.flags.types import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES, FileName, OptionalValue, are_alike
+from chatpipe.flags.option_groups import OptionalValue
+from chatpipe.flags.types import TYPOGRAPHIC_DASHES, TYPOGRAPHIC_QUOTES, FileName, are_alike
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.parameters import TABLE
 

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import JSON, Count, option_group, under
+from chatpipe.flags.option_groups import option_group, under
+from chatpipe.flags.types import JSON, Count
 from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions
 
 option = under("Structured output")

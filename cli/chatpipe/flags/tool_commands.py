@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags.types import Count, Seconds, option_group, under
+from chatpipe.flags.option_groups import option_group, under
+from chatpipe.flags.types import Count, Seconds
 from chatpipe.options.tool_commands import ToolOptions, split_command
 
 option = under("Tools")
