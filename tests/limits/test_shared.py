@@ -333,9 +333,10 @@ def test_a_torn_file_starts_afresh(path: str, data: bytes) -> None:
 def test_only_regular_files_are_accepted(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BadInput, match="not a regular file"):
-        PaceFile(str(tmp_path / "fifo"))
-    for name in (".", "link", "missing/pace", "nul\0"):
+    for name, what in (("fifo", "not a regular file"), ("link", "a symbolic link")):
+        with pytest.raises(BadInput, match=f"is {what}: name another, or remove it"):
+            PaceFile(str(tmp_path / name))
+    for name in (".", "missing/pace", "nul\0"):
         with pytest.raises(CannotWrite, match="cannot be used"):
             PaceFile(str(tmp_path / name))
     assert not (tmp_path / "elsewhere").exists()

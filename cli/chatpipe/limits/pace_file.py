@@ -244,6 +244,8 @@ class PaceFile:
         try:
             fd = open_own(self._path, flags, 0o600)
         except (OSError, ValueError) as error:
+            if os.path.islink(self._path):  # the system calls it too many links
+                raise self._foreign("a symbolic link") from error
             raise self._unusable(error) from error
         if fd is None:
             raise self._foreign("not a regular file")
