@@ -126,12 +126,12 @@ class FleetPauses:
     @property
     def pause_reason(self) -> str:
         """The reason of the server whose pause ends first."""
-        rates = [each.pacer.rate for each in self._in()]
+        rates = [each.pacer.rate for each in self._waited_for()]
         return min(rates, key=lambda rate: rate.pause_left(0.0)).pause_reason if rates else ""
 
     def pause_left(self, now: float) -> float:
-        """Seconds until a server that takes part has no pause any more."""
-        return min((each.pacer.rate.pause_left(now) for each in self._in()), default=0.0)
+        """Seconds until a server that lines wait for has no pause any more."""
+        return min((each.pacer.rate.pause_left(now) for each in self._waited_for()), default=0.0)
 
     def postponed_s(self, now: float) -> float:
         """The length of all pauses so far of all servers, and what is left of the one of all."""
@@ -145,6 +145,11 @@ class FleetPauses:
 
     def _in(self) -> list[Member]:
         return [each for each in self._members if each.takes_part]
+
+    def _waited_for(self) -> list[Member]:
+        """The servers that lines wait for. One that is held back gets a line now and then, pause or not."""
+        taking_part = self._in()
+        return [each for each in taking_part if each.health.is_sound] or taking_part
 
 
 class FleetLimit:
