@@ -129,6 +129,14 @@ def test_base_url_beside_the_profile_gets_the_version(
         assert urls(ServerOptions(), chosen) == expected
 
 
+@pytest.mark.parametrize("endpoint", ["https://[your-resource].openai.azure.com", "http://[::1", "[", "a]b"])
+def test_endpoint_that_is_no_url_is_78(endpoint: str) -> None:
+    """The first is a placeholder of a page. Python refuses to parse such brackets."""
+    environ = {"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": endpoint, "OPENAI_API_VERSION": DATED}
+    with pytest.raises(BadConfiguration, match="is not an http or https URL"):
+        urls(ServerOptions("azure"), environ)
+
+
 @pytest.mark.parametrize("profile", ["azure", None])
 def test_deployment_without_a_version_is_78(profile: str | None) -> None:
     url = f"{ME}/openai/deployments/prod"

@@ -242,6 +242,16 @@ PROFILE = {
         2,
         "models_path: is neither a path nor a URL: begin with /",
     ),
+    "list that is no URL": (
+        "models_path = 'http://[h]/models'",
+        2,
+        "models_path: is neither a path nor a URL: begin with /",
+    ),
+    "base URL that Python cannot parse": (
+        "base_url = 'https://[your-resource].example'\napi_version = '2024-10-21'",
+        2,
+        "base_url: 'https://[your-resource].example' is not an http or https URL",
+    ),
     "list of a variable that is none": (
         "models_path = '{host}/models'",
         2,

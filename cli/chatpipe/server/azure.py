@@ -71,7 +71,10 @@ def dated_form(text: str, version: str | None, *, is_resource: bool = False) -> 
     is_resource is True for a server that is known to be a resource of Azure, whatever its name.
     """
     address, mark, query = text.strip().partition("?")
-    url = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        url = urlsplit(address if "://" in address else f"//{address}")
+    except ValueError:  # brackets around something else than an IPv6 address: refused by parse_base_url()
+        return text
     is_alone = url.path.strip("/") in ("", "openai")
     if not (is_dated(version) and is_alone and (is_resource or is_azure(url.hostname or ""))):
         return text

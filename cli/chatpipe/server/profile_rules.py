@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from chatpipe.errors import UsageFault
 from chatpipe.inputs.names import nearest, or_list
@@ -227,10 +228,18 @@ def _list_route(value: Any, path: Path) -> Iterator[SettingFault]:
     """The path of the list of models or its URL, which may begin with a variable; "" for no list."""
     if isinstance(value, str) and not value.startswith("/"):
         yield from () if value == "" else _base_url(value, path)
-        if value.strip() and not re.match(r"https?://|\{", value):
+        if value.strip() and not _is_url(value):
             yield SettingFault(path, "is neither a path nor a URL", "begin with /")
     else:
         yield from _route(value, path)
+
+
+def _is_url(text: str) -> bool:
+    """Return True for a URL, which may begin with a variable."""
+    try:
+        return urlsplit(text).scheme in ("http", "https") or text.startswith("{")
+    except ValueError:  # brackets around something else than an IPv6 address
+        return False
 
 
 def _command(value: Any, path: Path) -> Iterator[SettingFault]:
