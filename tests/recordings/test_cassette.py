@@ -102,6 +102,7 @@ def test_yaml_and_compressed_bodies(tmp_path: Path) -> None:
         (json.dumps({"interactions": [entry("", code=99)]}).encode(), "'status' is missing or wrong"),
         (json.dumps({"interactions": [entry(5)]}).encode(), "'body' is missing or wrong"),
         (json.dumps({"interactions": [entry("", uri=None)]}).encode(), "'uri' is missing or wrong"),
+        (json.dumps({"interactions": [entry("", uri="http://[h]/")]}).encode(), "'uri' is missing or wrong"),
         (b"interactions: [}", "c.json: "),
     ],
 )

@@ -138,6 +138,11 @@ GOOD = {"request": {"body": {}}, "response": {"status": 200}}
         "failure": ({**GOOD, "response": {"error": "tired"}}, "'error'"),
         "body": ({**GOOD, "response": {"status": 200, "body": 7}}, "'body'"),
         "base64": ({**GOOD, "response": {"status": 200, "body": {"base64": "?"}}}, "'base64'"),
+        "a time without end": (
+            b'{"request":{"body":{}},"response":{"status":200,"chunks":[[1e999,""]]}}',
+            "'chunks'",
+        ),
+        "no time": (b'{"request":{"body":{}},"response":{"status":200,"chunks":[[NaN,""]]}}', "'chunks'"),
         "chunks": ({**GOOD, "response": {"status": 200, "chunks": {}}}, "'chunks'"),
         "a chunk": ({**GOOD, "response": {"status": 200, "chunks": ["data"]}}, "'chunks'"),
         "time": ({**GOOD, "response": {"status": 200, "chunks": [["1", "data"]]}}, "'chunks'"),

@@ -93,3 +93,9 @@ def test_loose_keeps_the_rest(name: str) -> None:
 )
 def test_the_route_of_a_path_at_any_server(path: str, route: str) -> None:
     assert route_of(path) == route
+
+
+def test_half_a_character_in_a_request_line_is_part_of_its_key() -> None:
+    """A file by hand may have one, and no server."""
+    one, other = (request_key(RecordedRequest("\ud800", path, "")) for path in ("/a", "/b"))
+    assert one != other

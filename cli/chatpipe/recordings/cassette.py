@@ -116,11 +116,15 @@ def _from_yaml(data: bytes, path: str) -> Any:
 
 def _request(entry: dict[str, Any]) -> RecordedRequest:
     uri, method = entry.get("uri"), entry.get("method")
-    if not isinstance(uri, str):
-        raise _WrongEntry("uri")
     if not isinstance(method, str):
         raise _WrongEntry("method")
-    return RecordedRequest(method.upper(), urlsplit(uri).path or "/", request_body(_body(entry.get("body"))))
+    try:
+        path = urlsplit(uri).path if isinstance(uri, str) else None
+    except ValueError:  # brackets around something else than an IPv6 address
+        path = None
+    if path is None:
+        raise _WrongEntry("uri")
+    return RecordedRequest(method.upper(), path or "/", request_body(_body(entry.get("body"))))
 
 
 def _reply(entry: dict[str, Any]) -> RecordedReply:

@@ -13,6 +13,7 @@ else is text, or base64 where it is not UTF-8. The members of a record that are 
 
 from __future__ import annotations
 
+import math
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -242,6 +243,8 @@ def _pieces(value: dict[str, Value]) -> list[tuple[int, bytes]]:
     pieces = []
     for chunk in _member(value, "chunks", list):
         if not isinstance(chunk, list) or len(chunk) != 2 or type(chunk[0]) not in (int, float):
+            raise _WrongMember("chunks")
+        if not abs(chunk[0]) < math.inf:
             raise _WrongMember("chunks")
         pieces.append((int(chunk[0]), _bytes_of(chunk[1])))
     return pieces

@@ -53,7 +53,8 @@ def request_key(request: RecordedRequest, *, loose: bool = False) -> str:
             return digest.hex()
     else:
         digest = _digest(body)
-    return blake2b(f"{request.method} {route} {digest.hex()}".encode(), digest_size=16).hexdigest()
+    line = f"{request.method} {route} {digest.hex()}".encode("utf-8", "surrogatepass")
+    return blake2b(line, digest_size=16).hexdigest()
 
 
 def compared_members(body: dict[str, Value], *, loose: bool) -> dict[str, Value]:
