@@ -486,13 +486,17 @@ def test_an_answer_of_a_job_is_never_refused_and_costs_what_jobs_cost() -> None:
     of_jobs = ModelPrice(MILLION / 2, MILLION / 2, MILLION)
     table = {"m": ModelPrice(MILLION, MILLION, 2 * MILLION, of_jobs=of_jobs)}
     limited = Budget(None, 20, table, TokenEstimator())
-    for number in (1, 2, 3):
-        limited.reserve_bought(line(number))  # 7 each: 10 in, 2 out
+    for token in ("one", "two", "three"):
+        limited.reserve_job(token, Usage(10, 0, 2, 12), "m")  # 7 each
     assert status_of(limited.reserve(line(4))) == Status.BUDGET
-    limited.settle(good(spending(2, 1), item=line(1))._replace(in_job=True))
+    limited.release_job("one")
+    limited.spend_answer({**spending(2, 1), "model": "m"})
     assert limited.spent_cost == 2
-    limited.settle(good({}, item=line(2))._replace(in_job=True))  # no usage: that of the estimate
-    assert limited.spent_cost == 9
+    limited.release_job("two")
+    limited.spend_answer({"model": "m"})  # no usage: 13 bytes are 4 tokens
+    assert limited.spent_cost == 6
+    limited.settle(good(spending(9, 9), item=line(1))._replace(in_job=True))  # counted with its job
+    assert limited.spent_cost == 6
     tally = Tally()
     tally.use_prices(table)
     tally.add(good(spending(2, 1), item=line(1))._replace(in_job=True))

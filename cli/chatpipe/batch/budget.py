@@ -65,8 +65,8 @@ class Budget:
         self.prices = prices
         self.estimator = estimator
         self._in_jobs = in_jobs
-        self._reservations: dict[int, _Reservation] = {}  # by line
-        self._waiting: set[int] = set()  # lines whose next turn had no room: they come before new ones
+        self._reservations: dict[int | str, _Reservation] = {}  # by line, or by the token of a job
+        self._waiting: set[int | str] = set()  # lines whose next turn had no room: they come before new ones
         self._reserved_tokens = 0
         self._reserved_cost = 0.0
         self.is_unlimited = tokens is None and cost is None
@@ -85,23 +85,28 @@ class Budget:
             return None
         fault = self._reserve(request, Usage(), "line", self._turns)
         if fault is None and self._waiting:
-            self._release(request)
+            self._release(request.line)
             return BudgetReached("a turn of a line before this one waits for a part of the budget")
         return fault
 
-    def reserve_bought(self, request: Billable) -> None:
-        """Reserve the estimated usage of a request that lies in a job of the Batch API: it is paid for."""
-        if not self.is_unlimited:
-            self._book(request, _Reservation(*self._estimate(request, in_job=True)))
+    def reserve_job(self, token: str, usage: Usage, model: Value) -> None:
+        """Reserve the expected usage of a job of an earlier run, whose answers are not known. It is paid for.
 
-    def reserve_used(self, request: Billable, usage: Usage, model: Value) -> None:
-        """Reserve what a job of the Batch API has used for a request. model is the name in its answer."""
-        if not self.is_unlimited:
-            cost = 0.0 if self._cost is None else prices.highest_cost(self.prices, usage, model, in_job=True)
-            self._book(request, _Reservation(usage.total, cost))
+        token names the job.
+        """
+        cost = 0.0 if self._cost is None else prices.highest_cost(self.prices, usage, model, in_job=True)
+        self._book(token, _Reservation(usage.total, cost))
 
-    def has_reserved(self, request: Billable) -> bool:
-        return request.line in self._reservations
+    def release_job(self, token: str) -> None:
+        """Release the reservation of a job."""
+        self._release(token)
+
+    def spend_answer(self, completion: dict[str, Value]) -> None:
+        """Record the usage of an answer of such a job."""
+        usage = usage_of(completion)
+        if not usage.total:
+            usage = _usage_of_length(completion, self.estimator)
+        self.spend(usage, completion.get("model"), in_job=True)
 
     def reserve_turn(self, request: Billable, usage: Usage) -> ChatpipeError | None:
         """Reserve the estimated usage of a further turn of a line: request has the body of that turn.
@@ -111,7 +116,7 @@ class Budget:
         """
         if self.is_unlimited:
             return None
-        released = self._release(request)
+        released = self._release(request.line)
         self._record(request, usage, released.recorded)
         if usage.total == released.recorded.total:
             self._record_reserved(released)
@@ -153,16 +158,16 @@ class Budget:
             return
         if result.latency_s is None:  # recorded: the journal had it already, or another run paid for it
             return
-        if result.in_job and not self.has_reserved(result.item):  # this run has not sent it
-            self.reserve_bought(result.item)
-        released = self._release(result.item)
+        if result.in_job and result.item.line not in self._reservations:
+            return  # a job of an earlier run answered it: see JobExpenses
+        released = self._release(result.item.line)
         self._record(result.item, Usage(*spent_on(result)), released.recorded, in_job=result.in_job)
         is_whole = result.completion is not None and result.outcome is not Outcome.network
         if is_whole and not usage_of(result.completion).total:
             self._record_reserved(released)
 
     def _reserve(self, request: Billable, recorded: Usage, what: str, turns: int = 1) -> ChatpipeError | None:
-        tokens, cost = self._estimate(request, in_job=self._in_jobs)
+        tokens, cost = self._estimate(request)
         tokens, cost = turns * tokens, turns * cost
         if self._tokens is not None and self.spent_tokens + self._reserved_tokens + tokens > self._tokens:
             spent = f"{self.spent_tokens} {'is' if self.spent_tokens == 1 else 'are'} spent"
@@ -180,7 +185,7 @@ class Budget:
                 f"spent{self._when}{reserved}, and the next {what} may take {cost:.4g}",
                 fix="raise --max-cost",
             )
-        self._book(request, _Reservation(tokens, cost, recorded, turns))
+        self._book(request.line, _Reservation(tokens, cost, recorded, turns))
         return None
 
     def spent_text(self) -> str:
@@ -189,15 +194,15 @@ class Budget:
         cost = "" if self._cost is None else f"{self.spent_cost:.4g} of {self._cost:g} {self.currency}"
         return " and ".join(filter(None, (tokens, cost)))
 
-    def _book(self, request: Billable, reservation: _Reservation) -> None:
-        self._reservations[request.line] = reservation
+    def _book(self, key: int | str, reservation: _Reservation) -> None:
+        self._reservations[key] = reservation
         self._reserved_tokens += reservation.tokens
         self._reserved_cost += reservation.cost
 
-    def _release(self, request: Billable) -> _Reservation:
-        """Release the reservation for a line, and return it."""
-        reservation = self._reservations.pop(request.line, _Reservation())
-        self._waiting.discard(request.line)
+    def _release(self, key: int | str) -> _Reservation:
+        """Release the reservation for a line or a job, and return it."""
+        reservation = self._reservations.pop(key, _Reservation())
+        self._waiting.discard(key)
         self._reserved_tokens -= reservation.tokens
         self._reserved_cost -= reservation.cost
         return reservation
@@ -214,20 +219,11 @@ class Budget:
             self.spent_cost += self._cost_of(usage, request, in_job=in_job)
             self.spent_cost -= self._cost_of(recorded, request, in_job=in_job)
 
-    def expected_cost(self, request: Billable) -> float | None:
-        """The cost that a request may come to, None without prices. Raises like price_of()."""
-        if not self.prices:
-            return None
-        return self._cost_of(self._usage(request), request, in_job=self._in_jobs)
-
-    def _estimate(self, request: Billable, *, in_job: bool) -> tuple[int, float]:
+    def _estimate(self, request: Billable) -> tuple[int, float]:
         """The tokens and the cost, 0 if it has no limit, that a request may come to."""
-        usage = self._usage(request)
-        return usage.total, 0.0 if self._cost is None else self._cost_of(usage, request, in_job=in_job)
-
-    def _usage(self, request: Billable) -> Usage:
         body = request.body or {}
-        return self.estimator.usage(body, len(values.dumps(body)))
+        usage = self.estimator.usage(body, len(values.dumps(body)))
+        return usage.total, 0.0 if self._cost is None else self._cost_of(usage, request, in_job=self._in_jobs)
 
     def _cost_of(self, usage: Usage, request: Billable, *, in_job: bool) -> float:
         return price_of(self.prices, (request.body or {}).get("model"), in_job=in_job).cost(usage)
@@ -260,5 +256,10 @@ def _recorded_usage(line: ResultLine, estimator: TokenEstimator) -> Usage:
     usage = line.spent_usage()
     if usage.total or line.outcome not in PAID:
         return usage
-    tokens = estimator.estimate(len(values.dumps(line.body)), 0, 1)
+    return _usage_of_length(line.body, estimator)
+
+
+def _usage_of_length(body: Value, estimator: TokenEstimator) -> Usage:
+    """The estimated usage of an answer that states none."""
+    tokens = estimator.estimate(len(values.dumps(body)), 0, 1)
     return Usage(0, 0, tokens, tokens)

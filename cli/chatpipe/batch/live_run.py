@@ -17,7 +17,7 @@ from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.session import Session
 from chatpipe.batch.stop import Stop
 from chatpipe.batch.tally import Tally
-from chatpipe.errors import CannotWrite, ChatpipeError, Interrupted, Status
+from chatpipe.errors import BudgetReached, CannotWrite, ChatpipeError, Interrupted, Status
 from chatpipe.output.target import OpenOutput
 from chatpipe.system.signals import delay_signals, raise_if_received, run_loop
 
@@ -114,6 +114,8 @@ class _LiveRun:
         fault = end.fault_of_run(spec, stop, tally)
         if jobs is not None and stop is None:
             fault = jobs.finish(fault)
+        elif jobs is not None and isinstance(fault, BudgetReached):  # a part of it is reserved for open jobs
+            jobs.add_ways_out(fault)
         if stop is None and fault is None:
             keeps_journal = jobs is not None and jobs.needs_journal
             end.complete_output(spec, resources.store, self._out, keeps_journal=keeps_journal)

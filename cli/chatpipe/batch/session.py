@@ -76,8 +76,8 @@ class Session:
         engine = Engine(outbound.sender, outbound.capacity)
         policy: StopPolicy = StopRules(outbound.pauses, limits, outbound.budget, first, self._notice)
         store: AnswerStore = self._resources.store
-        if self._resources.jobs is not None:
-            policy, store = self._resources.jobs.policy(policy), self._resources.jobs.answers
+        if (jobs := self._resources.jobs) is not None:
+            policy, store = jobs.policy(outbound.budget) or policy, jobs.answers
         return Driver(
             engine,
             store,

@@ -75,6 +75,11 @@ class PartRecord:
         cost = self.fields.get("expected_cost")
         return float(cost) if isinstance(cost, int | float) else None
 
+    @property
+    def expected_usage(self) -> Value:
+        """The `usage` that its lines were expected to come to, None for a part of an earlier release."""
+        return self.fields.get("expected_usage")
+
     @cached_property
     def lines(self) -> LineRuns:
         """Its lines in the input."""

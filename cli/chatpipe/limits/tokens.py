@@ -36,7 +36,7 @@ class TokenEstimator:
     def estimate(self, body_bytes: int, max_tokens: int | None, n: int) -> int:
         """Expected tokens of the prompt and all n choices together, at least 1."""
         if self.completion_tokens is None:
-            completion: float = n * (_INITIAL_COMPLETION_TOKENS if max_tokens is None else max_tokens)
+            completion: float = _first_guess(max_tokens, n)
         elif max_tokens is None:
             completion = self.completion_tokens
         else:
@@ -58,8 +58,8 @@ class TokenEstimator:
         estimate = self.estimate(body_bytes, max_tokens, n)
         if self.completion_tokens is None:
             return estimate
-        guess = n * (_INITIAL_COMPLETION_TOKENS if max_tokens is None else max_tokens)
-        return estimate + max(0, math.ceil((guess - self.completion_tokens) / (1 + self._answers)))
+        excess = _first_guess(max_tokens, n) - self.completion_tokens
+        return estimate + max(0, math.ceil(excess / (1 + self._answers)))
 
     def learn(self, body_bytes: int, prompt_tokens: int | None, completion_tokens: int | None) -> None:
         """Learn from the `usage` of an answer with all its choices. None: the server did not report it.
@@ -76,6 +76,21 @@ class TokenEstimator:
             weight = max(1 / self._answers, _LEAST_WEIGHT)
             before = self.completion_tokens or 0.0
             self.completion_tokens = before + (completion_tokens - before) * weight
+
+
+def usage_at_first(bodies_bytes: int, answer_tokens: int) -> Usage:
+    """Expected counts of several requests, before the first answer. answer_tokens is the sum of guesses."""
+    prompt = TokenEstimator().estimate(bodies_bytes, 0, 1)
+    return Usage(prompt, 0, answer_tokens, prompt + answer_tokens)
+
+
+def guess_answer_tokens(body: Mapping[str, Value]) -> int:
+    """The first guess of the tokens of the answer to a request."""
+    return _first_guess(*answer_limits(body))
+
+
+def _first_guess(max_tokens: int | None, n: int) -> int:
+    return n * (_INITIAL_COMPLETION_TOKENS if max_tokens is None else max_tokens)
 
 
 def answer_limits(body: Mapping[str, Value]) -> tuple[int | None, int]:

@@ -188,6 +188,11 @@ def _rest(usage: Mapping[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in usage.items() if key not in _COUNTS}
 
 
+def counts_object(usage: Usage) -> dict[str, Value]:
+    """Counts as the `usage` object of the API."""
+    return dict(zip(_COUNTS, (usage.prompt, usage.generated, usage.total), strict=True))
+
+
 def usage_of(completion: Mapping[str, Value] | None) -> Usage:
     """The counts in a completion. Never raises: a value that is not a count becomes 0."""
     return Usage(*counts_of(completion))

@@ -741,6 +741,41 @@ def test_answers_that_are_bought_need_no_budget(harness: Callable[..., JobHarnes
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_a_budget_counts_the_jobs_of_the_journal_before_anything_is_sent(
+    harness: Callable[..., JobHarness], engine: str, has_ended: bool
+) -> None:
+    """Also those whose lines come later in the input. What they have cost counts, once they have ended."""
+    made = harness()
+    limit = ("--max-tokens", "10")
+    made.write([0, 2, 3])
+    assert made.run("--no-wait", *limit)[0] == 124
+    while has_ended and any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    made.write([5, 0, 2, 3])
+    waits = ("--no-wait",) if engine == "batch-api" else ()
+    status, words = made.run(*waits, *limit, "--max-total-tokens", "30", engine=engine)
+    assert (status, len(paid(made.provider))) == (7, 3)
+    if has_ended:
+        assert "12 are spent in this run and those before it, and the next line may take " in words
+    else:
+        assert re.search(r": 0 are spent, \d\d reserved, and the next line may take ", words)
+        assert made.provider.jobs()[0]["id"] in words or "run the same command later" in words
+
+
+def test_a_budget_counts_the_jobs_of_an_earlier_release(harness: Callable[..., JobHarness]) -> None:
+    """Their expected usage is not in the journal: the usual guess is 256 tokens a line."""
+    made = harness()
+    made.write([0, 2, 3])
+    assert made.run("--no-wait")[0] == 124
+    old = re.sub(rb'"model":"a",|"expected_usage":\{[^}]*\},?', b"", made.journal.read_bytes())
+    made.journal.write_bytes(old.replace(b',"expected', b"").replace(b",}", b"}"))
+    made.write([5, 0, 2, 3])
+    status, words = made.run("--max-total-tokens", "700", engine="local")
+    assert (status, ": 0 are spent, 769 reserved" in words) == (7, True)
+
+
 def spent(made: JobHarness, *options: str, engine: str = "batch-api") -> dict[str, Any]:
     """The tokens and the cost of a run, and the number of lines whose answers it had already."""
     (made.folder / "prices").write_text(PRICES)

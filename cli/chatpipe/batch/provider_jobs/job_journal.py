@@ -103,6 +103,14 @@ class JobJournal:
         place = self.place_of(fingerprint)
         return None if place is None else self._lines.custom_id(place)
 
+    def fingerprints_of(self, record: PartRecord) -> Iterator[str]:
+        """The fingerprints of the lines of a part."""
+        return self._lines.each_fingerprint(self._tokens.index(record.token))
+
+    def in_flight(self) -> list[PartRecord]:
+        """The records of jobs whose answers are not recorded, also of those that may have been created."""
+        return [each for each in self.records.values() if each.is_in_flight]
+
     def _open_places(self, places: Iterator[LinePlace]) -> Iterator[LinePlace]:
         return (each for each in places if self.part_at(each).is_in_flight)
 

@@ -29,7 +29,7 @@ class JobParts:
     """The parts, and the file with their lines.
 
     items has all items of this run but those that the budget leaves out, each with the number of the part
-    that it is in, NO_PART for one that is in none.
+    that it is in, NO_PART for one that is in none. are_new: the journal has neither answers nor jobs.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class JobParts:
         self._store = store
         self._records = records
         self._fingerprints = JobFingerprints(store, records, by_id=spec.resume.match == "id")
-        self._are_new = records.is_empty and not store.lookup.has_answers  # as all lines of a first run are
+        self.are_new = records.is_empty and not store.lookup.has_answers  # as all lines of a first run are
         self._budget = budget
         self._input_name = spec.input_name
         self._encoder = LineEncoder(spec.endpoint.patches, dialect, spec.console, spec.input_name)
@@ -51,7 +51,7 @@ class JobParts:
         self._seen = RequestSet() if spec.input.dedupe else None
         # True if nothing has to be looked up, counted or left out
         self._sends_all = (
-            self._are_new and self._seen is None and budget.is_unlimited and spec.input.shard is None
+            self.are_new and self._seen is None and budget.is_unlimited and spec.input.shard is None
         )
         self._too_large: list[TooLarge] = []
 
@@ -66,10 +66,16 @@ class JobParts:
         return self._budget.currency
 
     def read(self, blocks: AsyncIterator[Iterable[Item]]) -> None:
-        """Add all items. Raises BadInput for lines that are larger than a file may be, and CannotWrite."""
+        """Add all items.
+
+        Raises BadInput for lines that are larger than a file may be, CannotWrite, and BadConfiguration for a
+        model without a price.
+        """
         run_loop(self._read(blocks))
         refuse_too_large(self._too_large)
         self.lines.finish()
+        for part in self.parts:
+            self._budget.expect(part)
 
     async def _read(self, blocks: AsyncIterator[Iterable[Item]]) -> None:
         async for block in blocks:
@@ -98,11 +104,9 @@ class JobParts:
         if seen is not None and fingerprint in seen:
             return NO_PART
         number = NO_PART
-        if not self._are_new and self._is_known(item, fingerprint):
-            self._budget.count_known(item, fingerprint)
-        elif not self._budget.is_unlimited and self._budget.leaves_out(item):
-            return None
-        else:
+        if self.are_new or not self._is_known(item, fingerprint):
+            if not self._budget.is_unlimited and self._budget.leaves_out(item):
+                return None
             (number,) = self._send((item,), (fingerprint,))
         if seen is not None:
             seen.add(fingerprint)
@@ -150,8 +154,8 @@ class JobParts:
     ) -> None:
         """Add lines to one part, which has room for them."""
         part = self.parts[number]
-        part.add(sum(map(len, lines)), [item.line for item in items], b"".join(digits))
+        size = sum(map(len, lines))
+        part.add(size, [item.line for item in items], b"".join(digits))
         self.lines.add(part, lines, [item.custom_id if item.has_own_id else None for item in items])
-        if self._budget.has_prices:
-            for item in items:
-                part.add_cost(self._budget.expected_cost(item))
+        size -= len(lines) * self._encoder.envelope_bytes
+        part.expect((item.body or {} for item in items), size)

@@ -9,7 +9,7 @@ from chatpipe.batch.items import Item
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.input_parts import requested_model
+from chatpipe.jobs.input_parts import FINGERPRINT_DIGITS, requested_model
 from chatpipe.jobs.job_dialects import JobDialect
 from chatpipe.server.patches import Patch, patch_body
 from chatpipe.system.console import Console, once
@@ -21,7 +21,10 @@ _END = b"}\n"
 
 
 class LineEncoder:
-    """Encodes the requests of a run as one provider takes them: patched, and never as a stream."""
+    """Encodes the requests of a run as one provider takes them: patched, and never as a stream.
+
+    envelope_bytes is the size of a line beside its body.
+    """
 
     def __init__(
         self, patches: Sequence[Patch], dialect: JobDialect, console: Console, input_name: str
@@ -34,6 +37,7 @@ class LineEncoder:
         self._is_of_job = dialect.shape.model_is_of_job  # it has the url, too
         envelope = b"" if self._is_of_job else b'"method":"POST","url":%b,' % values.dumps(dialect.url)
         self._before_id, self._before_body = b'{"custom_id":"', b'",%b"body":' % envelope
+        self.envelope_bytes = FINGERPRINT_DIGITS + len(self._before_id + self._before_body + _END)
 
     def encode(
         self, items: Sequence[Item], fingerprints: Sequence[bytes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
@@ -10,6 +10,8 @@ from chatpipe.batch.provider_jobs.part_lines import PlannedLines
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
+from chatpipe.limits.tokens import guess_answer_tokens, usage_at_first
+from chatpipe.response.usage import Usage, counts_object
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
 # Lines that are written, and hashed, together.
@@ -17,7 +19,10 @@ _BLOCK_BYTES = 1 << 16
 
 
 class RunPart(InputPart):
-    """A part whose lines are written in blocks."""
+    """A part whose lines are written in blocks.
+
+    cost is the expected one of all lines, None without prices.
+    """
 
     def __init__(self, url: str, model: str | None) -> None:
         super().__init__(url, model)
@@ -25,22 +30,25 @@ class RunPart(InputPart):
         self._unwritten_ids: list[Value] = []
         self._ids = bytearray()  # the members of a JSON array
         self._has_ids = False
-        self._cost: float | None = None
+        self._bodies_bytes = 0
+        self._answer_tokens = 0
+        self.cost: float | None = None
 
-    def add_cost(self, cost: float | None) -> None:
-        """Add the expected cost of a line."""
-        if cost is not None:
-            self._cost = (self._cost or 0.0) + cost
+    def expect(self, bodies: Iterable[Mapping[str, Value]], size_bytes: int) -> None:
+        """Add requests, which have this size as JSON, to the expected usage."""
+        self._bodies_bytes += size_bytes
+        self._answer_tokens += sum(map(guess_answer_tokens, bodies))
 
     @property
-    def cost(self) -> float | None:
-        """The expected cost of all lines, None without prices."""
-        return None if self._cost is None else round(self._cost, 6)
+    def expected_usage(self) -> Usage:
+        """The usage that all lines may come to."""
+        return usage_at_first(self._bodies_bytes, self._answer_tokens)
 
     def planned_lines(self) -> PlannedLines:
         """The lines, once all are written."""
         ids = orjson.Fragment(b"[%b]" % bytes(self._ids)) if self._has_ids else None
-        return PlannedLines(self.fingerprints.decode(), self.numbers, ids, self.cost)
+        usage = counts_object(self.expected_usage)
+        return PlannedLines(self.fingerprints.decode(), self.numbers, ids, self.model, usage, self.cost)
 
     def add_unwritten(self, lines: Iterable[bytes], custom_ids: Iterable[str | None]) -> None:
         """Add lines that will be written later, with their own custom_ids."""

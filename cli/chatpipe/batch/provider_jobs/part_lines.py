@@ -21,12 +21,15 @@ class PlannedLines(NamedTuple):
     """The lines of a part: their fingerprints, one after the other, and their numbers as first and count.
 
     custom_ids is the JSON array of their own custom_ids, null for a line without one; None if no line has
-    any. expected_cost is what all of them will cost, None without prices.
+    any. expected_usage is the usage that all of them may come to, in the words of the API, and expected_cost
+    its cost, None without prices.
     """
 
     fingerprints: str
     numbers: list[list[int]]
     custom_ids: orjson.Fragment | None = None
+    model: str | None = None
+    expected_usage: Value = None
     expected_cost: float | None = None
 
 
@@ -66,7 +69,7 @@ class PartLines:
     def find(self, fingerprint: str) -> Iterator[LinePlace]:
         """The places of a request, the oldest first."""
         for part in range(self._indexed, len(self)):
-            self._add_keys(self._by_fingerprint, part, map(_key, self._each_fingerprint(part)))
+            self._add_keys(self._by_fingerprint, part, map(_key, self.each_fingerprint(part)))
         self._indexed = len(self)
         return self._places(self._by_fingerprint.find(_key(fingerprint)))
 
@@ -82,6 +85,10 @@ class PartLines:
         end = place.position * _BYTES
         return self._fingerprints[place.part][end - _BYTES : end].hex()
 
+    def each_fingerprint(self, part: int) -> Iterator[str]:
+        """The fingerprints of the lines of a part."""
+        return split_fingerprints(self._fingerprints[part].hex())
+
     def custom_id(self, place: LinePlace) -> str | None:
         """The line's own custom_id, None if it has none."""
         ids = self._ids_of(place.part)
@@ -93,9 +100,6 @@ class PartLines:
             found = values.loads(self._custom_ids[part])
             self._ids = part, found if isinstance(found, list) else []
         return self._ids[1]
-
-    def _each_fingerprint(self, part: int) -> Iterator[str]:
-        return split_fingerprints(self._fingerprints[part].hex())
 
     def _add_keys(self, index: SortedIndex, part: int, keys: Iterable[int]) -> None:
         for number, key in enumerate(keys, self._starts[part]):

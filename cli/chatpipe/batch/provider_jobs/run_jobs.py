@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from chatpipe.batch.driver import AnswerStore, StopPolicy
+from chatpipe.batch.budget import Budget
 from chatpipe.batch.items import Item, ItemSource
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.progress import ProgressOptions
 from chatpipe.batch.provider_jobs.job_answer_store import JobAnswerStore
-from chatpipe.batch.provider_jobs.job_budget import JobBudget
+from chatpipe.batch.provider_jobs.job_budget import JobBudget, count_jobs
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.batch.provider_jobs.job_parts import NO_PART, JobParts
-from chatpipe.batch.result import ResultBuilder
+from chatpipe.batch.provider_jobs.kept_results import keep_unused
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tally import OpenCounts
 from chatpipe.errors import ChatpipeError, Interrupted, Unreachable, UsageFault
@@ -92,12 +92,15 @@ class RunJobs:
         """The counts of the jobs that this run has not collected, None without any."""
         return None if self.lifecycle is None else self.lifecycle.open_jobs.counts()
 
-    def policy(self, policy: StopPolicy) -> StopPolicy:
-        """The stop policy of the run. What is paid for already stops no run."""
-        return policy if self._budget is None else self._budget
+    def policy(self, budget: Budget) -> JobBudget | None:
+        """The stop policy of a run that sends in jobs. None for any other, whose budget counts the jobs."""
+        if self._budget is None:
+            results = None if self.lifecycle is None else self.lifecycle.results
+            count_jobs(budget, self._store.files.recorded, self.records, results)
+        return self._budget
 
     @property
-    def answers(self) -> AnswerStore:
+    def answers(self) -> JobAnswerStore:
         """The store of the driver."""
         results = None if self.lifecycle is None else self.lifecycle.results
         by_id = self._spec.resume.match == "id"
@@ -135,22 +138,21 @@ class RunJobs:
             return fault
         self._keep_results(self.lifecycle)
         if fault is not None and not self.is_engine:
-            ways = self.lifecycle.open_jobs.ways_out(in_reach=self._is_in_reach)
-            fault.fix += f", {ways}" if ways else ""
+            self.add_ways_out(fault)
         if self._budget is not None:
             are_open = self.lifecycle.late is not None
             left_out = self._budget.fault(are_open=are_open)
             fault = left_out or self.lifecycle.late or fault
         return fault
 
+    def add_ways_out(self, fault: ChatpipeError) -> None:
+        """Add the ways out of the wait for open jobs to the fault of a run with another engine."""
+        ways = "" if self.lifecycle is None else self.lifecycle.open_jobs.ways_out(in_reach=self._is_in_reach)
+        fault.fix += f", {ways}" if ways else ""
+
     def _keep_results(self, lifecycle: JobLifecycle) -> None:
         """Take note that jobs were collected, and record the answers to lines that this run does not have."""
-        server = self._spec.server_names[0]
-        builder = ResultBuilder(frozenset(), self._spec.run_format.properties, server=server)
-        for fingerprint, (answer, latency_s) in lifecycle.results.unused():
-            if answer.fault is None:
-                item = Item(0, self.records.custom_id_of(fingerprint) or fingerprint, None)
-                self._store.keep(builder.of_answer(item, fingerprint, answer, latency_s))
+        keep_unused(lifecycle.results, self._spec, self._store, self.records)
         lifecycle.finish()
 
     @property
