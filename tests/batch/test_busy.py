@@ -257,16 +257,42 @@ def test_another_failure_concerns_its_request_only(status: int, tmp_path: Path) 
     },
 )
 def test_an_attempt_without_a_reply_may_have_been_paid_for(failure: FailedAttempt, is_spent: bool) -> None:
-    spent: list[tuple[Any, int]] = []
+    spent: list[tuple[int, Any, int]] = []
 
-    def spend_lost(body: Any, size_bytes: int) -> None:
-        spent.append((body, size_bytes))
+    def spend_lost(line: int, body: Any, size_bytes: int) -> None:
+        spent.append((line, body, size_bytes))
 
     waits = RunWaits()
     context = ExchangeContext(httpx.MockTransport(lambda _: whole()), waits.sleep, print)
     pacer = RunPacer(context, waits, RunLimits(), None, TokenEstimator(), spend_lost)
-    pacer.decide(failure, PacedAttempts(pacer, BODY, 70))
-    assert spent == ([(BODY, 70)] if is_spent else [])
+    pacer.decide(failure, PacedAttempts(pacer, BODY, 70, 3))
+    assert spent == ([(3, BODY, 70)] if is_spent else [])
+
+
+def test_an_attempt_that_is_abandoned_at_the_server_may_have_been_paid_for() -> None:
+    """As by a fleet that gives a server up, or by the end of a run. One that still waits was not sent."""
+    spent: list[int] = []
+
+    async def run() -> None:
+        waits, sent = RunWaits(), asyncio.Event()
+        context = ExchangeContext(httpx.MockTransport(lambda _: whole()), waits.sleep, print)
+        limits = RunLimits(jobs=Jobs(1))
+        pacer = RunPacer(context, waits, limits, None, TokenEstimator(), lambda line, *_: spent.append(line))
+
+        async def send_with(hooks: Hooks) -> Any:
+            if (wait := hooks.before_attempt()) is not None:
+                await wait
+            sent.set()
+            await asyncio.Event().wait()
+
+        tasks = [asyncio.create_task(pacer.pace(BODY, 70, send_with, line)) for line in (1, 2)]
+        await sent.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    asyncio.run(run())
+    assert spent == [1]
 
 
 # The order of attempts

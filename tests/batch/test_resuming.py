@@ -208,7 +208,9 @@ def test_after_a_signal_with_no_grace_what_was_answered_stays_answered(harness: 
         process.send_signal(signal.SIGINT)
         process.wait()
     assert process.returncode == -signal.SIGINT
-    assert texts(harness.journal) == ["a #1", "b #1"]
+    assert texts(harness.journal) == ["a #1", "b #1", None]
+    abandoned = records(harness.journal)[-1]
+    assert (abandoned["chatpipe"]["outcome"], "lost_usage" in abandoned["chatpipe"]) == ("network", True)
     harness.new_prompts()
     harness.held = None
     assert harness.status_and_prompts() == (0, ["c", "d", "e"])

@@ -54,7 +54,9 @@ _STEPS = (
     Step("ask -p echo --usage hello", "text", "usage-too.jsonl"),
     # runs
     Step(
-        f"batch {_LOCAL} mixed.jsonl -k --errors errors.jsonl --report failed.json", "results.jsonl", status=1
+        f"batch {_LOCAL} mixed.jsonl -k --retries 1 --errors errors.jsonl --report failed.json",
+        "results.jsonl",
+        status=1,
     ),
     Step(f"batch {_LOCAL} more.jsonl -o out.jsonl --keep-journal --report report.json"),
     Step(f"batch {_LOCAL} --base-url {{other}} more.jsonl --progress json", "two.jsonl", "progress.jsonl"),

@@ -47,6 +47,9 @@ class Budget:
     was recorded. A line that may call tools is sent if there is room for its first turn and as much again:
     without a second one, the first would have been paid for nothing. turns is 2 then. With in_jobs, requests
     are reserved at the prices of the Batch API.
+
+    lost has the estimated usage of attempts without a whole reply, by line, until the record of the line
+    takes it for the next run.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Budget:
         self._reserved_tokens = 0
         self._reserved_cost = 0.0
         self.is_unlimited = tokens is None and cost is None
+        self.lost: dict[int, Usage] = {}
         self.spent_tokens = 0
         self.spent_cost = 0.0
         self._when = ""  # the words for runs before this one, if they have spent a part
@@ -139,11 +143,12 @@ class Budget:
         if self._cost is not None:
             self.spent_cost += prices.highest_cost(self.prices, usage, model, in_job=in_job)
 
-    def spend_lost(self, body: Mapping[str, Value], size_bytes: int) -> None:
+    def spend_lost(self, line: int, body: Mapping[str, Value], size_bytes: int) -> None:
         """Record the estimated usage of an attempt without a whole reply. body has so many bytes as JSON."""
+        usage = self.estimator.usage(body, size_bytes)
+        self.lost[line] = self.lost.get(line, Usage()).plus(usage)
         if self.is_unlimited:
             return
-        usage = self.estimator.usage(body, size_bytes)
         self.spent_tokens += usage.total
         if self._cost is not None:
             self.spent_cost += price_of(self.prices, body.get("model")).cost(usage)
@@ -245,6 +250,7 @@ def open_budget(
     if recorded is not None and not budget.is_unlimited:
         for line in recorded.paid_lines():
             budget.spend(_recorded_usage(line, budget.estimator), line.model, in_job=line.is_of_job)
+            budget.spend(line.lost_usage, line.model)
     return budget
 
 

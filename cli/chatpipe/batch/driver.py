@@ -124,6 +124,8 @@ class Driver:
         with call_on_signal(self._signalled):
             await asyncio.wait([self._reader])
             await self._engine.drain()
+            if self._error is None:
+                self._record_abandoned()
             if self.stop is not None:
                 self.stop = self.stop._replace(abandoned=self._in_flight)
             self._output.finish()
@@ -280,6 +282,13 @@ class Driver:
             self._halt(stop)
 
     # The end
+
+    def _record_abandoned(self) -> None:
+        """Record the lines that were at the server when the run ended: they may have been paid for."""
+        for number, (item, fingerprint) in self._submitted.items():
+            result = self._builder.of_abandoned(item, fingerprint)
+            if result is not None:
+                self._store.record(number, result)
 
     def _fail(self, error: BaseException, *, now: bool) -> None:
         """Stop for an error that the run cannot survive: a full disk, a reader that is gone, a bug."""

@@ -9,7 +9,7 @@ import orjson
 from chatpipe.batch.items import Item
 from chatpipe.batch.recorded_judge import RecordedJudge
 from chatpipe.conversation.turns import TurnRules
-from chatpipe.errors import ChatpipeError, ReplyTooLong, Status
+from chatpipe.errors import ChatpipeError, ReplyTooLong, Status, Unreachable
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.line_record import LineRecord
@@ -20,6 +20,7 @@ from chatpipe.response import judge
 from chatpipe.response.completion import is_plain_text
 from chatpipe.response.result_line import (
     LineError,
+    LostUsage,
     Metadata,
     ResultLine,
     make_line,
@@ -68,7 +69,7 @@ class ResultBuilder:
 
     allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
     properties describe the output's format. server and engine are the names in records of what
-    answered, unless an answer names others.
+    answered, unless an answer names others. lost has the usage of lost attempts by line: see Budget.
     """
 
     def __init__(
@@ -79,8 +80,10 @@ class ResultBuilder:
         *,
         server: str | None = None,
         engine: str | None = None,
+        lost: LostUsage | None = None,
     ) -> None:
         self._allow = allow
+        self._lost: LostUsage = {} if lost is None else lost
         self._calls_are_final = properties.calls_are_final
         self._needs_code = properties.is_code
         self._rules = rules
@@ -127,6 +130,13 @@ class ResultBuilder:
         metadata = Metadata(item.line, Outcome.unsent, fingerprint)
         return self._build(item, metadata, None, LineError("unsent", why))
 
+    def of_abandoned(self, item: Item, fingerprint: str) -> Result | None:
+        """The result of a line that was at the server when the run ended. None for one that was not."""
+        if item.line not in self._lost:
+            return None
+        answer = Answer(None, None, Unreachable("the run ended before the answer"))
+        return self.of_answer(item, fingerprint, answer, 0.0)
+
     def of_record(self, item: Item, fingerprint: str, line: bytes, outcome: str) -> Result:
         """The result of a line that has a recorded answer: that result line, under the item's own names.
 
@@ -164,6 +174,7 @@ class ResultBuilder:
             answer.server or self._server,
             answer.engine or self._engine,
             answer.failed_tools,
+            self._lost.pop(item.line, None) if self._lost else None,
         )
 
     def _verdict(self, item: Item, completion: dict[str, Value], answer: Answer) -> judge.Verdict | None:

@@ -95,5 +95,6 @@ class Sender:
             return exchange.send(post, context, self._receiver, self._limits, self._policy, hooks)
 
         if self._renewal is None:
-            return await self._pacer.pace(body, len(data), send_with)
-        return await self._renewal.send(post, send_with, partial(self._pacer.pace, body, len(data)))
+            return await self._pacer.pace(body, len(data), send_with, request.line)
+        pace = partial(self._pacer.pace, body, len(data), line=request.line)
+        return await self._renewal.send(post, send_with, pace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from chatpipe.batch.budget import Budget
 from chatpipe.batch.driver import AnswerStore, Driver, DriverOptions, StopPolicy
 from chatpipe.batch.emit import ResultEmitter
 from chatpipe.batch.engine import Engine
@@ -82,7 +83,7 @@ class Session:
             engine,
             store,
             policy,
-            self._result_builder(),
+            self._result_builder(outbound.budget),
             self._emitter.emit,
             self._driver_options(),
         )
@@ -92,12 +93,17 @@ class Session:
         grace_s, note = spec.limits.grace_s, spec.console.note
         return DriverOptions(self._window(), spec.input.dedupe, spec.resume.no_send, grace_s, note)
 
-    def _result_builder(self) -> ResultBuilder:
+    def _result_builder(self, budget: Budget) -> ResultBuilder:
         spec, names = self._spec, self._spec.server_names
         server = names[0] if len(names) == 1 else None
         engine = CLUSTER_ENGINE if spec.options.engine.is_cluster else None
         return ResultBuilder(
-            spec.allow, spec.run_format.properties, self._resources.rules, server=server, engine=engine
+            spec.allow,
+            spec.run_format.properties,
+            self._resources.rules,
+            server=server,
+            engine=engine,
+            lost=budget.lost,
         )
 
     def _first_lines(self, slots: int) -> FirstLines:

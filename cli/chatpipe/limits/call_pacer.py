@@ -85,6 +85,9 @@ class CallPacer(Pacer):
         await wait_for_start(self._schedule, reserved, self.context.now, self._sleep)
         return reserved
 
+    def lose(self, attempts: PacedAttempts) -> None:
+        """One call has no budget."""
+
     def end(self, attempts: PacedAttempts) -> None:
         """Nobody waits for it: there are no other requests."""
 

@@ -24,8 +24,8 @@ from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, TimedAnswer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
-# Gets the body of an attempt that had no whole reply, and its bytes: it may have been paid for.
-SpendLost = Callable[[Mapping[str, Value], int], None]
+# Gets the line, the body and the bytes of an attempt that had no whole reply: it may have been paid for.
+SpendLost = Callable[[int, Mapping[str, Value], int], None]
 
 
 class Pacer(ABC):
@@ -48,29 +48,30 @@ class Pacer(ABC):
         self.estimator = estimator
 
     def pace(
-        self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
+        self,
+        body: Mapping[str, Value],
+        size_bytes: int,
+        send: Callable[[Hooks], Awaitable[Answer]],
+        line: int = 0,
     ) -> Coroutine[Any, Any, TimedAnswer]:
         """Send a request within the limits.
 
         send makes the exchange of body, which has size_bytes as JSON, with the hooks that it gets. The
-        request has a slot while it is at the server and not during a tool call, which may need one.
+        request has a slot while it is at the server and not during a tool call, which may need one. line is
+        that of a run.
         """
-        shared = self.shared
+        shared, attempts = self.shared, PacedAttempts(self, body, size_bytes, line)
         if shared is None or not self.takes_slots:
-            return self._pace(body, size_bytes, send)
-        return self._pace_in_slot(shared, body, size_bytes, send)
+            return self._pace(attempts, send)
+        return self._pace_in_slot(shared, attempts, send)
 
     async def _pace_in_slot(
-        self,
-        shared: SharedPace,
-        body: Mapping[str, Value],
-        size_bytes: int,
-        send: Callable[[Hooks], Awaitable[Answer]],
+        self, shared: SharedPace, attempts: PacedAttempts, send: Callable[[Hooks], Awaitable[Answer]]
     ) -> TimedAnswer:
         await self.acquire_slot(shared)
         answered = False
         try:
-            answer, latency_s = await self._pace(body, size_bytes, send)
+            answer, latency_s = await self._pace(attempts, send)
             answered = answer.fault is None
             return answer, latency_s
         finally:
@@ -81,16 +82,21 @@ class Pacer(ABC):
         """True if each request needs one of the slots that processes share."""
         return self.shared is not None and self.shared.has_slots
 
-    async def _pace(
-        self, body: Mapping[str, Value], size_bytes: int, send: Callable[[Hooks], Awaitable[Answer]]
-    ) -> TimedAnswer:
-        attempts = PacedAttempts(self, body, size_bytes)
+    async def _pace(self, attempts: PacedAttempts, send: Callable[[Hooks], Awaitable[Answer]]) -> TimedAnswer:
         try:
             answer = await send(attempts)
             return answer, attempts.finish(answer)
+        except BaseException:  # it is cancelled
+            if attempts.is_at_server:
+                self.lose(attempts)
+            raise
         finally:
             attempts.settle(None)
             self.end(attempts)
+
+    @abstractmethod
+    def lose(self, attempts: PacedAttempts) -> None:
+        """The last of these attempts has no whole reply, and may have been paid for."""
 
     @abstractmethod
     async def acquire_slot(self, shared: SharedPace) -> None:
@@ -177,10 +183,11 @@ class PacedAttempts(Hooks):
     with no other at the server.
     """
 
-    __slots__ = ("_pacer", "_reserved", "body", "refused_alone", "sent", "size_bytes", "started")
+    __slots__ = ("_pacer", "_reserved", "body", "line", "refused_alone", "sent", "size_bytes", "started")
 
-    def __init__(self, pacer: Pacer, body: Mapping[str, Value], size_bytes: int) -> None:
+    def __init__(self, pacer: Pacer, body: Mapping[str, Value], size_bytes: int, line: int = 0) -> None:
         self._pacer = pacer
+        self.line = line
         self.body = body
         self.size_bytes = size_bytes
         self._reserved: int | None = None  # tokens, of the attempt in progress
@@ -203,6 +210,11 @@ class PacedAttempts(Hooks):
         self._pacer.rate.repeats += self.sent > 0
         self.sent += 1
         self.started = self._pacer.context.monotonic()
+
+    @property
+    def is_at_server(self) -> bool:
+        """True while an attempt has begun and has not ended."""
+        return self._reserved is not None
 
     def estimated_tokens(self) -> int:
         """The tokens to reserve for an attempt. Estimates improve, so it is called for each."""

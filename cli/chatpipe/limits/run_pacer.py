@@ -99,7 +99,7 @@ class RunPacer(Pacer):
         limits: RunLimits,
         shared: SharedPace | None,
         estimator: TokenEstimator,
-        spend_lost: SpendLost = lambda body, size_bytes: None,
+        spend_lost: SpendLost = lambda line, body, size_bytes: None,
     ) -> None:
         super().__init__(context, RateLimiter(limits.shared.rpm, limits.shared.tpm), shared, estimator)
         self.waits = waits
@@ -271,8 +271,11 @@ class RunPacer(Pacer):
             now = self.context.monotonic()
             self.concurrency.record_lost(now - attempts.started, now)
             if not (failure.is_unreached or failure.has_lost_kept):
-                self._spend_lost(attempts.body, attempts.size_bytes)
+                self.lose(attempts)
         return decision
+
+    def lose(self, attempts: PacedAttempts) -> None:
+        self._spend_lost(attempts.line, attempts.body, attempts.size_bytes)
 
     def others_at_server(self) -> int:
         return self._in_flight - 1

@@ -4,7 +4,7 @@
      "response": {"status_code", "request_id", "body"} or null,
      "error": {"code", "message"} or null,
      "chatpipe": {"line", "outcome", "fingerprint", "attempts", "latency_s", "at", "server",
-                  "turns"?, "earlier_usage"?, "failed_tools"?}}
+                  "engine"?, "turns"?, "earlier_usage"?, "failed_tools"?, "lost_usage"?}}
 
 This module makes, reads and renames them. Its readers accept lines of the Batch API, whose `chatpipe` has
 neither outcome nor fingerprint or is not there, and any other value in a field of a damaged line.
@@ -28,7 +28,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.engines import JOB_ENGINE
 from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.response import judge
-from chatpipe.response.usage import Usage, spent_usage
+from chatpipe.response.usage import Usage, counts_object, spent_usage
 
 # Of a reply that was cut off at its limit there may be nothing to read.
 _HAS_CHOICES = PAID - {Outcome.truncated}
@@ -43,6 +43,10 @@ _FINGERPRINT = re.compile("[0-9a-f]{32}")
 _ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 
 
+# The estimated usage of attempts without a whole reply, by line.
+LostUsage = dict[int, Usage]
+
+
 class Metadata(LineRecord):
     """The value of `chatpipe`.
 
@@ -50,7 +54,8 @@ class Metadata(LineRecord):
     is how long the last attempt took. at is the time when the answer ended, as timestamp() writes it,
     and server the server that gave it. All three are None if nothing was sent. earlier_usage holds the
     `usage` of each turn before the answer, failed_tools the names of the tools whose command failed in one
-    of them. engine is the way in which the answer came, None for the usual one.
+    of them. engine is the way in which the answer came, None for the usual one. lost_usage is the estimated
+    usage of attempts that got no whole reply, and may have been paid for.
     """
 
     line: int
@@ -63,6 +68,7 @@ class Metadata(LineRecord):
     server: str | None = None
     engine: str | None = None
     failed_tools: tuple[str, ...] = ()
+    lost_usage: Usage | None = None
 
     def record(self) -> dict[str, Value]:
         record: dict[str, Value] = {
@@ -81,6 +87,8 @@ class Metadata(LineRecord):
             record["earlier_usage"] = list(self.earlier_usage)
         if self.failed_tools:
             record["failed_tools"] = list(self.failed_tools)
+        if self.lost_usage is not None:
+            record["lost_usage"] = counts_object(self.lost_usage)
         return record
 
 
@@ -197,6 +205,11 @@ class ResultLine:
     def spent_usage(self) -> Usage:
         """The counts of all turns that led to the line."""
         return spent_usage(self.completion, self.earlier_usage)
+
+    @property
+    def lost_usage(self) -> Usage:
+        """The estimated counts of the attempts that got no whole reply."""
+        return spent_usage(None, [self._metadata().get("lost_usage")])
 
     def error(self, outcome: str) -> LineError:
         """The error. Without a code or a message, outcome stands in for it."""
