@@ -89,7 +89,8 @@ def test_a_run_whose_journal_was_moved_names_ways_that_work(
         assert (refused.status, refused.stderr.count(b"\n")) == (2, 1)
         found = re.search(
             "name the journal that does with --journal, or take the answers by chatpipe (jobs .*) and "
-            "--reuse FILE, or give it up by chatpipe (jobs cancel .*)\n",
+            "--reuse FILE, or pay for these lines twice with --fresh, "
+            "or give it up by chatpipe (jobs cancel .*)\n",
             refused.stderr.decode(),
         )
         assert found is not None

@@ -717,6 +717,24 @@ def test_an_edited_line_takes_the_answer_that_its_id_has_in_a_job(
 
 
 @pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_a_run_that_sends_nothing_collects_no_job_and_says_so(
+    harness: Callable[..., JobHarness], engine: str
+) -> None:
+    made = harness()
+    made.write([0, 2])
+    assert made.run("--no-wait")[0] == 124
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    calls = len(made.provider.calls)
+    status, words = made.run("--no-send", engine=engine)
+    assert (status, len(made.provider.calls)) == (1, calls)
+    assert "and --no-send does not ask for its answer: " in words
+    assert words.endswith("run it again without --no-send")
+    assert made.run(engine=engine) == (0, "")
+    assert made.answers() == ["say 0", "say 2"]
+
+
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
 def test_a_line_with_its_id_in_an_open_job_is_in_flight(
     harness: Callable[..., JobHarness], engine: str
 ) -> None:

@@ -20,6 +20,7 @@ from chatpipe.response.result_line import timestamp
 
 # The server may have moved, or is another one.
 _OF_OTHER_SERVER = "set --base-url to that server, or give the job up with another --journal"
+_NOT_ASKED = ", and --no-send does not ask for its answer"
 _UNCONFIRMED = "it may lie in a job that was not confirmed"
 
 
@@ -30,7 +31,7 @@ class JobAnswerStore:
     recorded, as it is in other runs, so that its tokens and its price count once.
 
     by_id: it is a run with --match id. answers_all: nothing is sent, so that a request which lies in no job
-    has no answer.
+    has no answer. has_asked: the run has looked for jobs that have ended.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class JobAnswerStore:
         *,
         by_id: bool,
         answers_all: bool,
+        has_asked: bool,
     ) -> None:
         self._store = store
         self._results = results
         self._records = records
         self._answers_all = answers_all
+        self._has_asked = has_asked
         self.fingerprint = JobFingerprints(store, records, by_id=by_id).of
         self.make_room = store.make_room
         self.record = store.record
@@ -73,4 +76,5 @@ class JobAnswerStore:
         is_own = self._records.is_own(record)
         where = "" if is_own else f" at '{record.fields.get('server')}'"
         job = f"it lies in job {record.job_id}" if record.job_id else _UNCONFIRMED
-        return unsent(f"{job}{where}{since}", "" if is_own else _OF_OTHER_SERVER), 0.0
+        why = "" if self._has_asked else _NOT_ASKED
+        return unsent(f"{job}{where}{since}{why}", "" if is_own else _OF_OTHER_SERVER), 0.0

@@ -79,17 +79,20 @@ class OpenJobs:
         api, records = self._api, self._records
         found = foreign_jobs(api, records, parts.parts, records.server, parts.is_recorded)
         if refused := [each for each in found if each.has_most and not each.job.has_ended]:
-            raise self._foreign_fault(refused)
+            raise self._foreign_fault(refused, has_answers=not parts.are_new)
         api.connection.console.warnings(each.warning(api, records.path) for each in found)
 
-    def _foreign_fault(self, found: Sequence[ForeignJob]) -> UsageFault:
+    def _foreign_fault(self, found: Sequence[ForeignJob], *, has_answers: bool) -> UsageFault:
+        """The fault of lines that lie in these jobs. has_answers: the journal has some of its own."""
         ids = [each.job.id for each in found]
         has, it = ("has", "it") if len(found) == 1 else ("have", "them")
         what = f"{' '.join(ids)} {has} lines of this run, and '{self._records.path}' does not know {it}"
         results, cancel = self._api.command("results", *ids, "-o", "FILE"), self._api.command("cancel", *ids)
         match = "" if all(each.is_of_run for each in found) else " --match id"
         take = f"take the answers by {results} and --reuse FILE{match}"
-        fix = f"name the journal that does with --journal, or {take}, or give {it} up by {cancel}"
+        # It would pay for those answers again, too.
+        twice = "" if has_answers else ", or pay for these lines twice with --fresh"
+        fix = f"name the journal that does with --journal, or {take}{twice}, or give {it} up by {cancel}"
         return UsageFault(what, place="--journal", fix=fix)
 
     def _cancel_command(self, records: Sequence[PartRecord]) -> str:

@@ -104,7 +104,14 @@ class RunJobs:
         """The store of the driver."""
         results = None if self.lifecycle is None else self.lifecycle.results
         by_id = self._spec.resume.match == "id"
-        return JobAnswerStore(self._store, results, self.records, by_id=by_id, answers_all=self.is_engine)
+        return JobAnswerStore(
+            self._store,
+            results,
+            self.records,
+            by_id=by_id,
+            answers_all=self.is_engine,
+            has_asked=not self._spec.resume.no_send,
+        )
 
     def _left_out(self, parts: JobParts, lifecycle: JobLifecycle) -> Callable[[Item, int], bool]:
         """A function that returns True for the items that the run has waited for in vain."""
@@ -137,7 +144,7 @@ class RunJobs:
         if self.lifecycle is None:
             return fault
         self._keep_results(self.lifecycle)
-        if fault is not None and not self.is_engine:
+        if fault is not None and not self.is_engine and not self._spec.resume.no_send:
             self.add_ways_out(fault)
         if self._budget is not None:
             are_open = self.lifecycle.late is not None
