@@ -695,7 +695,7 @@ UNTRIED = {
             "batch/provider_jobs/open_run_jobs.py",
             "batch/provider_jobs/job_parts.py",
             "batch/provider_jobs/open_jobs.py",
-            "batch/provider_jobs/job_journal.py",
+            "batch/provider_jobs/job_records.py",
             "batch/provider_jobs/run_jobs.py",
         ),
         *("batch/conflicts.py: add -o OUT or --journal FILE", "batch/conflicts.py: add --journal FILE"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
-from chatpipe.batch.provider_jobs.job_journal import JobJournal
+from chatpipe.batch.provider_jobs.job_records import JobRecords
 
 
 class JobFingerprints:
     """The fingerprints of items. by_id: it is a run with --match id."""
 
-    def __init__(self, store: RunStore, records: JobJournal, *, by_id: bool) -> None:
+    def __init__(self, store: RunStore, records: JobRecords, *, by_id: bool) -> None:
         self._store = store
         self._records = records
         self.of = self._by_id if by_id else store.fingerprint

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
 from chatpipe.batch.journal.store import RunStore
-from chatpipe.batch.provider_jobs.job_journal import JobJournal, refuse_open_jobs
+from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
+from chatpipe.batch.provider_jobs.job_records import refuse_open_jobs
 from chatpipe.batch.provider_jobs.run_jobs import RunJobs
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.errors import BadConfiguration, UsageFault
