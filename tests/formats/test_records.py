@@ -84,6 +84,7 @@ _STEPS = (
         )
     ),
     Step(f"{_LATE} -q --no-wait --report waiting.json", status=124),
+    Step(f"{_LATE} --dry-run", "waiting-estimate.json"),
     Step(f"{_LATE} --progress json", stderr="jobs-progress.jsonl"),
     Step(f"jobs wait jobs.jsonl {_PROVIDER}", "waited.jsonl"),
     Step(f"jobs list {_PROVIDER}", "listed.jsonl"),
@@ -134,7 +135,7 @@ RECORDS: Mapping[str, tuple[str, ...]] = {
         "turns-progress.jsonl",
         "jobs-progress.jsonl",
     ),
-    "dry-run": ("estimate.json", "cost.json"),
+    "dry-run": ("estimate.json", "cost.json", "waiting-estimate.json"),
     "job": ("submitted.jsonl", "waited.jsonl", "listed.jsonl"),
     "job-result": ("job-results.jsonl",),
     "error": ("error.jsonl", "no-key.jsonl"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from chatpipe.batch.estimate import Estimate
 from chatpipe.batch.items import Item
@@ -16,6 +17,9 @@ from chatpipe.limits import prices
 from chatpipe.options.output import OutputOptions
 from chatpipe.output.target import open_target
 from chatpipe.system.signals import run_loop
+
+if TYPE_CHECKING:
+    from chatpipe.batch.provider_jobs.open_lines import OpenLines
 
 
 def print_estimate(items: AsyncIterator[Item], spec: RunSpec) -> int:
@@ -32,11 +36,22 @@ def _estimate_of(items: AsyncIterator[Item], spec: RunSpec) -> dict[str, Value]:
         return run_loop(_estimate(items, spec, store))
 
 
+def _open_jobs(spec: RunSpec, store: RunStore) -> OpenLines | None:
+    """The lines in open jobs of the journal, None for a journal without any, as nearly all are."""
+    recorded = store.files.recorded
+    if recorded is None or not recorded.events:
+        return None
+    from chatpipe.batch.provider_jobs.open_lines import OpenLines
+
+    return OpenLines(spec, store, recorded.events)
+
+
 async def _estimate(items: AsyncIterator[Item], spec: RunSpec, store: RunStore) -> dict[str, Value]:
     file, console = spec.limits.prices, spec.console
     table = prices.load_prices(file, console.note) if file is not None else {}
     found = Estimate(table, dedupe=spec.input.dedupe)
     bad = bad_lines(console)
+    jobs = _open_jobs(spec, store)
     async for item in items:
         found.lines += item.is_ours
         if item.fault is not None:
@@ -44,10 +59,14 @@ async def _estimate(items: AsyncIterator[Item], spec: RunSpec, store: RunStore) 
                 bad.report(item.fault)
             continue
         assert item.body is not None
-        fingerprint = store.fingerprint(item)  # duplicates are counted over all shards
+        fingerprint = (jobs or store).fingerprint(item)  # duplicates are counted over all shards
         if not item.is_ours:
             continue
-        if store.lookup.has_answer(item, fingerprint) or found.is_doubled(fingerprint):
+        if store.lookup.has_answer(item, fingerprint):
+            found.reused += 1
+        elif jobs is not None and jobs.has(fingerprint):
+            found.in_jobs += 1
+        elif found.is_doubled(fingerprint):
             found.reused += 1
         else:
             found.add(item.body, store.lookup.reason(item, fingerprint))

@@ -26,7 +26,7 @@ class Estimate:
         self._reasons: Counter[SendReason] = Counter()
         self._size = self._tokens = 0
         self._cost = self._cost_of_jobs = 0.0
-        self.lines = self.reused = 0
+        self.lines = self.reused = self.in_jobs = 0
 
     def is_doubled(self, fingerprint: str) -> bool:
         """Return True, with --dedupe, for a request that another line has made."""
@@ -48,6 +48,8 @@ class Estimate:
     def record(self, bad: int) -> dict[str, Value]:
         """The object that --dry-run prints. bad is the number of wrong lines."""
         record: dict[str, Value] = {"lines": self.lines, "bad": bad, "reused": self.reused}
+        if self.in_jobs:
+            record["in_jobs"] = self.in_jobs
         record["sent"] = reasons_report(self._reasons)
         record |= {"bytes": self._size, "estimated_tokens": self._tokens}
         if self._table:

@@ -716,6 +716,32 @@ def test_an_edited_line_takes_the_answer_that_its_id_has_in_a_job(
     assert (record["custom_id"], record["error"]) == ("é", None)
 
 
+@cases(
+    ("prompt", "options", "counts"),
+    {
+        "lines in an open job": ("one", (), (2, {"new": 1})),
+        "one was edited": ("edited", (), (1, {"new": 2})),
+        "one was edited, and has its id": ("edited", ("--match", "id"), (2, {"new": 1})),
+    },
+)
+def test_an_estimate_leaves_out_what_lies_in_open_jobs(
+    harness: Callable[..., JobHarness],
+    capfd: pytest.CaptureFixture[str],
+    prompt: str,
+    options: tuple[str, ...],
+    counts: tuple[int, dict[str, int]],
+) -> None:
+    made = harness()
+    file = made.folder / "in.jsonl"
+    file.write_text('{"custom_id":"x","prompt":"one"}\n"two"\n')
+    assert made.run("-m", "a", "--no-wait")[0] == 124
+    file.write_text(f'{{"custom_id":"x","prompt":"{prompt}"}}\n"two"\n"three"\n')
+    capfd.readouterr()
+    made.run("-m", "a", "--dry-run", *options)
+    found = json.loads(capfd.readouterr().out)
+    assert (found["lines"], found["reused"], found["in_jobs"], found["sent"]) == (3, 0, *counts)
+
+
 @pytest.mark.parametrize("engine", ["batch-api", "local"])
 def test_a_run_that_sends_nothing_collects_no_job_and_says_so(
     harness: Callable[..., JobHarness], engine: str

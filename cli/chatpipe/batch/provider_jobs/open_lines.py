@@ -1,0 +1,22 @@
+"""The lines in open jobs of a journal, for a run that only estimates."""
+
+from __future__ import annotations
+
+from chatpipe.batch.journal.recorded_events import RecordedEvents
+from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.provider_jobs.job_fingerprints import JobFingerprints
+from chatpipe.batch.provider_jobs.job_records import JobRecords
+from chatpipe.batch.run_spec import RunSpec
+from chatpipe.server.identity import comparable_name
+
+
+class OpenLines:
+    """The lines in open jobs. fingerprint makes those of items, as LineFingerprints does."""
+
+    def __init__(self, spec: RunSpec, store: RunStore, events: RecordedEvents) -> None:
+        self._records = JobRecords(events.of_journal(), comparable_name(spec.server_names[0]))
+        self.fingerprint = JobFingerprints(store, self._records, by_id=spec.resume.match == "id").of
+
+    def has(self, fingerprint: str) -> bool:
+        """Return True for a request that lies in an open job."""
+        return self._records.job_of(fingerprint) is not None
