@@ -39,7 +39,6 @@ class Provider:
     """
 
     dialect = "openai"
-    keeps_tokens = True
 
     def __init__(self, *faults: str, retries: int = 4, **options: Any) -> None:
         self.planner = Planner(ServeOptions(faults=tuple(map(parse_fault, faults)), **options))

@@ -122,8 +122,8 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
     """Before and after each request and each event of the state. Another kill follows in the second run."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # a killed process needs none
     points = points_of(kind(), tmp_path)
-    # The list, if it shows tokens; two requests and four events a part; before and after each
-    assert points == 2 * kind.keeps_tokens + PARTS * (2 * 2 + 4 * 2)
+    # The list; two requests and four events a part; before and after each
+    assert points == 2 + PARTS * (2 * 2 + 4 * 2)
     for kill_at in range(1, points + 1):
         for second in (None, 1, 2, 4):
             folder = tmp_path / f"{kill_at}-{second}"

@@ -20,7 +20,6 @@ class TogetherProvider(Provider):
     """See Provider."""
 
     dialect = "together"
-    keeps_tokens = False
 
     def planner_target(self, target: str) -> str:
         """An upload goes to a route of its own."""

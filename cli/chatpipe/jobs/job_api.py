@@ -187,6 +187,11 @@ class JobApi:
         size = self._file(file_id).get("bytes")
         return size if isinstance(size, int) else None
 
+    def file_name(self, file_id: str) -> str:
+        """The name of a file, empty if the provider does not say."""
+        name = self._file(file_id).get("filename")
+        return name if isinstance(name, str) else ""
+
     def is_processing(self, file_id: str) -> bool:
         """Return True for a file that the provider cannot use yet."""
         return str(self._file(file_id).get("status")).lower() in _PROCESSING

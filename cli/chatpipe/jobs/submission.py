@@ -13,7 +13,7 @@ from typing import BinaryIO
 from chatpipe import __version__
 from chatpipe.errors import BadInput, ChatpipeError, Status, TryLater, quantity
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.foreign_jobs import foreign_jobs, metadata_of, new_token
+from chatpipe.jobs.foreign_jobs import file_name_of, foreign_jobs, metadata_of, new_token
 from chatpipe.jobs.input_parts import InputPart
 from chatpipe.jobs.job_api import JobApi, Unconfirmed, is_unseen
 from chatpipe.jobs.job_dialects import ProviderJob, smaller
@@ -164,7 +164,8 @@ class Submission:
         def pieces() -> Iterator[bytes]:
             return part.pieces(file.fileno())
 
-        file_id = self._api.upload(f"chatpipe-{record.token}.jsonl", part.size, pieces)
+        name = file_name_of(record.token, part, self._api.dialect)
+        file_id = self._api.upload(name, part.size, pieces)
         self._search.uploaded.add(file_id)
         self._state.note(record, "uploaded", file_id=file_id)
 

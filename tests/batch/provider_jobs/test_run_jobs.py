@@ -371,6 +371,17 @@ def test_the_way_out_of_a_job_is_one_that_works(
         assert "jobs cancel" not in said
 
 
+def test_the_way_out_in_a_run_over_several_servers_names_the_one_with_the_job(
+    harness: Callable[..., JobHarness],
+) -> None:
+    """`jobs` takes one server."""
+    made = harness(batch_life=BatchLife(polls=9))
+    made.run("--no-wait")
+    status, words = made.run("--base-url", "http://other.test/v1", engine="local")
+    assert (status, words.count("--base-url")) == (1, 1)
+    assert f"--base-url {BASE_URL} gives them up" in words
+
+
 def test_created_now_and_collected_later(harness: Callable[..., JobHarness]) -> None:
     made = harness()
     status, words = made.run("--no-wait")
@@ -453,6 +464,36 @@ def test_the_lines_of_a_lost_journal_are_found_in_their_jobs(
     status, words = made.run("--no-wait", "--job-lines", "2")
     assert (status == 2) == (lost == LOST)
     assert lost in "".join([words, *said])
+    assert (len(paid(made.provider)) == bought) == (lost == LOST)
+
+
+@cases(
+    ("before", "after", "lost"),
+    {
+        "the same lines": (range(3), range(3), LOST),
+        "many more": (range(3), range(-MORE, 3), LOST),
+        "one of ten": (range(0, -10, -1), [0, *range(1, 10)], WARNED),
+        "nothing in common": (range(LINES), range(LINES, 2 * LINES), ""),
+    },
+)
+def test_the_name_of_the_input_file_stands_for_metadata(
+    harness: Callable[..., JobHarness],
+    monkeypatch: pytest.MonkeyPatch,
+    before: Sequence[int],
+    after: Sequence[int],
+    lost: str,
+) -> None:
+    """The jobs of Together keep none. Those that have ended are not looked at."""
+    said: list[str] = []
+    monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
+    made = harness(kind=TogetherProvider, batch_life=BatchLife(polls=9))
+    made.write(before)
+    assert made.run("--no-wait")[0] == 124
+    bought = len(paid(made.provider))
+    made.journal.unlink()
+    made.write(after)
+    status, words = made.run("--no-wait", "--job-lines", "2")
+    assert (status == 2, lost in "".join([words, *said])) == (lost == LOST, True)
     assert (len(paid(made.provider)) == bought) == (lost == LOST)
 
 

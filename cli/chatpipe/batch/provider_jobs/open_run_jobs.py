@@ -50,10 +50,16 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
         return
     with ExitStack() as stack:
         connection = stack.enter_context(
-            connect(
-                servers[0], spec.retry_policy, spec.console, spec.environ, words=spec.server_options.words
-            )
+            connect(servers[0], spec.retry_policy, spec.console, spec.environ, words=_words(spec))
         )
         lifecycle = JobLifecycle(JobApi(connection, dialect, WITHOUT_ENGINE), records, options)
         stack.callback(lifecycle.results.close)
         yield stack.enter_context(closing(RunJobs(spec, store, records, lifecycle)))
+
+
+def _words(spec: RunSpec) -> tuple[str, ...]:
+    """The options with which `jobs` finds the server of the jobs, which is the first of several."""
+    options = spec.server_options
+    if len(spec.endpoints) > 1:
+        options = options._replace(base_urls=spec.server_names[:1])
+    return options.words
