@@ -69,14 +69,17 @@ class PartLines:
     def find(self, fingerprint: str) -> Iterator[LinePlace]:
         """The places of a request, the oldest first."""
         for part in range(self._indexed, len(self)):
-            self._add_keys(self._by_fingerprint, part, map(_key, self.each_fingerprint(part)))
+            for number, each in enumerate(self.each_fingerprint(part), self._starts[part]):
+                self._by_fingerprint.add(_key(each), number)
         self._indexed = len(self)
         return self._places(self._by_fingerprint.find(_key(fingerprint)))
 
     def find_by_id(self, custom_id: str) -> Iterator[LinePlace]:
         """The places of the lines with this custom_id of their own, the oldest first."""
         for part in range(self._indexed_by_id, len(self)):
-            self._add_keys(self._by_id, part, map(_id_key, self._ids_of(part)))
+            for number, each in enumerate(self._ids_of(part), self._starts[part]):
+                if isinstance(each, str):
+                    self._by_id.add(_id_key(each), number)
         self._indexed_by_id = len(self)
         return self._places(self._by_id.find(_id_key(custom_id)))
 
@@ -100,10 +103,6 @@ class PartLines:
             found = values.loads(self._custom_ids[part])
             self._ids = part, found if isinstance(found, list) else []
         return self._ids[1]
-
-    def _add_keys(self, index: SortedIndex, part: int, keys: Iterable[int]) -> None:
-        for number, key in enumerate(keys, self._starts[part]):
-            index.add(key, number)
 
     def _places(self, numbers: Iterable[int]) -> Iterator[LinePlace]:
         for number in numbers:
@@ -129,6 +128,5 @@ def _key(fingerprint: str) -> int:
     return int(fingerprint[:16], 16)
 
 
-def _id_key(custom_id: Value) -> int:
-    """The key of a custom_id. null, as that of a line without one, has a key, too, which nobody looks for."""
+def _id_key(custom_id: str) -> int:
     return hash(custom_id) & _KEY_MASK
