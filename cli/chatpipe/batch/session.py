@@ -94,8 +94,10 @@ class Session:
         return DriverOptions(self._window(), spec.input.dedupe, spec.resume.no_send, grace_s, note)
 
     def _result_builder(self, budget: Budget) -> ResultBuilder:
-        spec, names = self._spec, self._spec.server_names
+        spec, names, jobs = self._spec, self._spec.server_names, self._resources.jobs
         server = names[0] if len(names) == 1 else None
+        if jobs is not None:  # an answer of theirs names none, each of several servers its own
+            server = jobs.server
         engine = CLUSTER_ENGINE if spec.options.engine.is_cluster else None
         return ResultBuilder(
             spec.allow,

@@ -382,6 +382,18 @@ def test_the_way_out_in_a_run_over_several_servers_names_the_one_with_the_job(
     assert f"--base-url {BASE_URL} gives them up" in words
 
 
+def test_a_run_over_several_servers_collects_the_jobs_of_any(harness: Callable[..., JobHarness]) -> None:
+    """Their answers have its name, by which a later run knows them."""
+    made = harness()
+    made.run("--no-wait")
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    other = "http://other.test/v1"
+    assert made.run("--base-url", BASE_URL, "--same-server", engine="local", base_url=other) == (0, "")
+    records = [json.loads(line)["chatpipe"] for line in made.out.read_text().splitlines()]
+    assert {(each["server"], each["engine"]) for each in records} == {(BASE_URL, "batch-api")}
+
+
 def test_created_now_and_collected_later(harness: Callable[..., JobHarness]) -> None:
     made = harness()
     status, words = made.run("--no-wait")

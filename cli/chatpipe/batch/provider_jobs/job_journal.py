@@ -22,8 +22,8 @@ from chatpipe.system.signals import delay_signals
 class JobJournal(JobRecords):
     """The jobs that a journal names, and those that are added to it."""
 
-    def __init__(self, journal: Journal, events: Iterable[Mapping[str, Value]], server: str) -> None:
-        super().__init__(events, server)
+    def __init__(self, journal: Journal, events: Iterable[Mapping[str, Value]]) -> None:
+        super().__init__(events)
         self.path = journal.path
         # By the digest of a part that is about to be planned
         self.lines_of: dict[str, PlannedLines] = {}

@@ -14,11 +14,11 @@ from chatpipe.jobs.part_record import PartRecord
 class JobRecords:
     """The parts that the journal names. records has them by their tokens, in their order.
 
-    server names the server of the run.
+    server names the server of the run, whose jobs are its own.
     """
 
-    def __init__(self, events: Iterable[Mapping[str, Value]], server: str) -> None:
-        self.server = server
+    def __init__(self, events: Iterable[Mapping[str, Value]]) -> None:
+        self.server = ""
         self.records: dict[str, PartRecord] = {}
         self._tokens: list[str] = []  # by the numbers of parts
         self._lines = PartLines()

@@ -10,9 +10,11 @@ from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.run_spec import RunSpec
 
 
-def keep_unused(results: CollectedResults, spec: RunSpec, store: RunStore, records: JobJournal) -> None:
+def keep_unused(
+    results: CollectedResults, spec: RunSpec, store: RunStore, records: JobJournal, server: str
+) -> None:
     """Record the answers that no line of the run has asked for. Raises CannotWrite and BrokenAnswer."""
-    builder = ResultBuilder(frozenset(), spec.run_format.properties, server=spec.server_names[0])
+    builder = ResultBuilder(frozenset(), spec.run_format.properties, server=server)
     for fingerprint, (answer, latency_s) in results.unused():
         if answer.fault is None:
             item = Item(0, records.custom_id_of(fingerprint) or fingerprint, None)

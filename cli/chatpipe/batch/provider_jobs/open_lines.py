@@ -7,14 +7,13 @@ from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.job_fingerprints import JobFingerprints
 from chatpipe.batch.provider_jobs.job_records import JobRecords
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.server.identity import comparable_name
 
 
 class OpenLines:
     """The lines in open jobs. fingerprint makes those of items, as LineFingerprints does."""
 
     def __init__(self, spec: RunSpec, store: RunStore, events: RecordedEvents) -> None:
-        self._records = JobRecords(events.of_journal(), comparable_name(spec.server_names[0]))
+        self._records = JobRecords(events.of_journal())
         self.fingerprint = JobFingerprints(store, self._records, by_id=spec.resume.match == "id").of
 
     def has(self, fingerprint: str) -> bool:

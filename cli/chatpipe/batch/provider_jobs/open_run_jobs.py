@@ -31,7 +31,7 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
     records: JobJournal | None = None
     if journal is not None:
         events = () if recorded is None else recorded.events.of_journal()
-        records = JobJournal(journal, events, comparable_name(spec.server_names[0]))
+        records = JobJournal(journal, events)
     if recorded is not None and not spec.resume.no_send:
         refuse_open_jobs(recorded.events.of_reused(), () if records is None else records.records)
     if records is None or (not options.is_jobs and records.is_empty):
@@ -41,25 +41,35 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
         what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
         fix = "leave it out in the next run, which collects them, or name another file with --journal"
         raise UsageFault(what, place="--fresh", fix=fix)
+    number = _number_of_server(spec, records)
+    name = spec.server_names[number]
+    records.server = comparable_name(name)
     try:
-        dialect = dialect_of(spec.endpoint, WITHOUT_ENGINE).with_job_lines(options.job_lines)
+        dialect = dialect_of(spec.endpoints[number], WITHOUT_ENGINE).with_job_lines(options.job_lines)
     except BadConfiguration:
         if options.is_jobs:
             raise
-        yield RunJobs(spec, store, records, None)
+        yield RunJobs(spec, store, records, None, name)
         return
     with ExitStack() as stack:
         connection = stack.enter_context(
-            connect(servers[0], spec.retry_policy, spec.console, spec.environ, words=_words(spec))
+            connect(servers[number], spec.retry_policy, spec.console, spec.environ, words=_words(spec, name))
         )
         lifecycle = JobLifecycle(JobApi(connection, dialect, WITHOUT_ENGINE), records, options)
         stack.callback(lifecycle.results.close)
-        yield stack.enter_context(closing(RunJobs(spec, store, records, lifecycle)))
+        yield stack.enter_context(closing(RunJobs(spec, store, records, lifecycle, name)))
 
 
-def _words(spec: RunSpec) -> tuple[str, ...]:
-    """The options with which `jobs` finds the server of the jobs, which is the first of several."""
+def _number_of_server(spec: RunSpec, records: JobJournal) -> int:
+    """The number of the first server of the run that has open jobs, 0 without any."""
+    with_jobs = {each.fields.get("server") for each in records.in_flight()}
+    names = map(comparable_name, spec.server_names)
+    return next((number for number, name in enumerate(names) if name in with_jobs), 0)
+
+
+def _words(spec: RunSpec, server: str) -> tuple[str, ...]:
+    """The options with which `jobs` finds this server, which may be one of several."""
     options = spec.server_options
     if len(spec.endpoints) > 1:
-        options = options._replace(base_urls=spec.server_names[:1])
+        options = options._replace(base_urls=(server,))
     return options.words

@@ -21,11 +21,17 @@ from chatpipe.system.signals import interruptible
 
 
 class RunJobs:
-    """The jobs of one run. lifecycle is None if the server of the run has no Batch API."""
+    """The jobs of one run. lifecycle is None if their server has no Batch API. server names it in records."""
 
     def __init__(
-        self, spec: RunSpec, store: RunStore, records: JobJournal, lifecycle: JobLifecycle | None
+        self,
+        spec: RunSpec,
+        store: RunStore,
+        records: JobJournal,
+        lifecycle: JobLifecycle | None,
+        server: str,
     ) -> None:
+        self.server = server
         self._spec = spec
         self._store = store
         self.records = records
@@ -159,7 +165,7 @@ class RunJobs:
 
     def _keep_results(self, lifecycle: JobLifecycle) -> None:
         """Take note that jobs were collected, and record the answers to lines that this run does not have."""
-        keep_unused(lifecycle.results, self._spec, self._store, self.records)
+        keep_unused(lifecycle.results, self._spec, self._store, self.records, self.server)
         lifecycle.finish()
 
     @property
