@@ -179,10 +179,9 @@ def _definitions(source: Source) -> list[dict[str, Value]]:
     for index, item in enumerate(items):
         if not isinstance(item, dict) or not ("name" in item or "type" in item):
             pointer = f"/{index}" if isinstance(found.value, list) else ""
+            lack = " without 'name' or 'type'" if isinstance(item, dict) else ""
             raise BadInput(
-                f"not a tool: {json_type(item)} without 'name' or 'type'"
-                if isinstance(item, dict)
-                else f"not a tool: {json_type(item)}",
+                f"not a tool: {json_type(item)}{lack}",
                 place=LocatedValue(item, source, pointer).place(),
                 fix='a tool is {"type": "function", "function": {"name": ...}}, or the function alone',
             )
@@ -203,14 +202,17 @@ def _prompt(
     text = "\n\n".join(part for part in (before, piped, after) if part)
     if text.startswith(("{", "[")) and not (prompt.words or prompt.role_options):
         _note_request(text, sources.stdin.notice)
-    if text and not text.isspace():
-        return text
-    if not _has_something_to_answer(prompt, rest_needs_answer):
-        if piped is not None:
-            what = "blank" if piped else "empty"
-            raise BadInput(f"stdin is {what}: there is nothing to ask", place=STDIN_NAME)
-        raise UsageFault("no prompt", fix="give one as an operand or on stdin")
+    if not text.strip() and not _has_something_to_answer(prompt, rest_needs_answer):
+        raise _nothing_to_ask(piped)
     return text or None
+
+
+def _nothing_to_ask(piped: str | None) -> BadInput | UsageFault:
+    """The fault of a call without a prompt. piped is what came on stdin, None if it was not read."""
+    if piped is None:
+        return UsageFault("no prompt", fix="give one as an operand or on stdin")
+    what = "blank" if piped else "empty"
+    return BadInput(f"stdin is {what}: there is nothing to ask", place=STDIN_NAME)
 
 
 def _note_request(text: str, note: Callable[[str], None]) -> None:
