@@ -323,6 +323,9 @@ def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
     assert table["gpt-4o"].cost(Usage(4000, 3000, 500, 4500)) == pytest.approx(0.0025 + 0.00375 + 0.005)
 
 
+NO_PRICE = "prices.toml:2: 'input' of 'm' is not a number from 0 up: write a price per million tokens"
+
+
 @cases(
     "text, words",
     {
@@ -332,14 +335,23 @@ def test_prices_are_per_million_tokens(tmp_path: Path) -> None:
         "a number for a model": ("m = 3", "'m' is not a table"),
         "a price is missing": ("[m]\ninput = 1", "'m' has no price 'output'"),
         "the first is missing": ("[m]\noutput = 1", "'m' has no price 'input'"),
-        "less than nothing": ("[m]\ninput = -1\noutput = 1", "'m' has no price 'input'"),
-        "a text": ('[m]\ninput = "1"\noutput = 1', "'m' has no price 'input'"),
-        "a boolean": ("[m]\ninput = true\noutput = 1", "'m' has no price 'input'"),
+        "less than nothing": ("[m]\ninput = -1\noutput = 1", NO_PRICE),
+        "a text": ('[m]\ninput = "1"\noutput = 1', NO_PRICE),
+        "a boolean": ("[m]\ninput = true\noutput = 1", NO_PRICE),
         "half of those of jobs": (
             "[m]\ninput = 1\noutput = 1\nbatch_input = 1",
             "'m' has no price 'batch_output'",
         ),
-        "not a number": ("[m]\ninput = nan\noutput = 1", "'m' has no price 'input'"),
+        "a slip": (
+            "[m]\ncached-imput = 1",
+            "toml:2: 'cached-imput' is no price: did you mean 'cached_input'?",
+        ),
+        "a currency of one model": (
+            '[m]\ninput = 1\noutput = 1\ncurrency = "EUR"',
+            "toml:4: 'currency' is in the table of 'm': put it before all tables",
+        ),
+        "a currency that is no text": ("\ncurrency = 1", "toml:2: 'currency' is not a text: write its name"),
+        "not a number": ("[m]\ninput = nan\noutput = 1", NO_PRICE),
     },
 )
 def test_prices_that_are_none_are_refused(text: str, words: str, tmp_path: Path) -> None:
@@ -353,6 +365,13 @@ def test_prices_that_are_none_are_refused(text: str, words: str, tmp_path: Path)
 def test_a_price_names_the_currency_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_text('currency = "EUR"\n[m]\ninput = 1\noutput = 2\n')
     assert prices.load_prices(str(tmp_path / "prices.toml"), print) == {"m": ModelPrice(1.0, 1.0, 2.0, "EUR")}
+
+
+def test_a_model_may_be_called_currency_and_have_keys_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(
+        '[currency]\ninput = 1\noutput = 2\nsource = "the page of prices"\n'
+    )
+    assert prices.load_prices(str(tmp_path / "prices.toml"), print) == {"currency": ModelPrice(1.0, 1.0, 2.0)}
 
 
 def test_prices_that_cannot_be_read(tmp_path: Path) -> None:

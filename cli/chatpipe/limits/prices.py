@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from chatpipe.errors import BadConfiguration, MissingInput, reason
+from chatpipe.inputs.names import nearest
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.stdin import STDIN_NAME, is_stdin
 from chatpipe.inputs.text_decoder import source_text
@@ -19,6 +20,11 @@ _MILLION = 1_000_000
 _MAX_BYTES = 10_000_000
 _NAMES = ("input", "cached_input", "output")
 _OF_JOBS = "batch_"
+_KEYS = frozenset(beginning + name for beginning in ("", _OF_JOBS) for name in _NAMES)
+_CURRENCY = "currency"
+
+# Makes the error for a fault at the keys that lead to it: what it is, the keys, and what to do.
+_Fault = Callable[[str, tuple[str, ...], str], BadConfiguration]
 
 
 class ModelPrice(NamedTuple):
@@ -57,18 +63,24 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
         if len(data) > _MAX_BYTES:
             what = f"'{path}' has more than {_MAX_BYTES // 1_000_000} MB"
             raise BadConfiguration(what, place="--prices", fix="a table of prices is smaller")
-        tables = read_document(source_text(Source(path, data))).tables
+        document = read_document(source_text(Source(path, data)))
     except NotTOML as error:
         raise BadConfiguration(error.what, place=f"{path}:{error.line}", fix=error.fix) from error
     except (OSError, ValueError) as error:
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--prices") from error
-    currency = USD
-    if isinstance(tables.get("currency"), str):
-        currency = tables.pop("currency")
+
+    def fault(what: str, keys: tuple[str, ...], fix: str) -> BadConfiguration:
+        return BadConfiguration(what, place=f"{path}:{document.line(keys)}", fix=fix)
+
+    tables, currency = document.tables, USD
+    if not isinstance(tables.get(_CURRENCY, {}), dict):
+        currency = tables.pop(_CURRENCY)
+        if not isinstance(currency, str):
+            raise fault("'currency' is not a text", (_CURRENCY,), 'write its name, as in currency = "EUR"')
     if not tables:
         fix = 'write ["MODEL"] with input = and output =, per million tokens'
         raise BadConfiguration(f"'{path}' has no model", place="--prices", fix=fix)
-    return {model: _price(path, model, table, currency) for model, table in tables.items()}
+    return {model: _price(model, table, currency, fault) for model, table in tables.items()}
 
 
 def currency_of(prices: Mapping[str, ModelPrice]) -> str:
@@ -76,24 +88,32 @@ def currency_of(prices: Mapping[str, ModelPrice]) -> str:
     return next((price.currency for price in prices.values()), USD)
 
 
-def _price(path: str, model: str, table: object, currency: str) -> ModelPrice:
+def _price(model: str, table: object, currency: str, fault: _Fault) -> ModelPrice:
     if not isinstance(table, dict):
         fix = f'write ["{model}"] with input = and output =, per million tokens'
-        raise BadConfiguration(f"'{path}': '{model}' is not a table", place="--prices", fix=fix)
-    usual = _read(path, model, table, "")._replace(currency=currency)
+        raise fault(f"'{model}' is not a table", (model,), fix)
+    for key in table:
+        if key == _CURRENCY:
+            raise fault(f"'currency' is in the table of '{model}'", (model, key), "put it before all tables")
+        if key not in _KEYS and (near := nearest(key, _KEYS)):
+            raise fault(f"'{key}' is no price", (model, key), f"did you mean '{near}'?")
+    usual = _read(model, table, "", fault)._replace(currency=currency)
     has_others = any(_OF_JOBS + name in table for name in _NAMES)
-    return usual._replace(of_jobs=_read(path, model, table, _OF_JOBS)) if has_others else usual
+    return usual._replace(of_jobs=_read(model, table, _OF_JOBS, fault)) if has_others else usual
 
 
-def _read(path: str, model: str, table: Mapping[str, object], beginning: str) -> ModelPrice:
+def _read(model: str, table: Mapping[str, object], beginning: str, fault: _Fault) -> ModelPrice:
     """The prices whose names begin like this. Raises BadConfiguration."""
     found: list[float] = []
     for name in _NAMES:
         key = beginning + name
         value = table.get(key, table.get(f"{beginning}input") if name == "cached_input" else None)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        if value is None:
             fix = f'write ["{model}"] with {beginning}input = and {beginning}output =, per million tokens'
-            raise BadConfiguration(f"'{path}': '{model}' has no price '{key}'", place="--prices", fix=fix)
+            raise fault(f"'{model}' has no price '{key}'", (model,), fix)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            fix = "write a price per million tokens, such as 0.15"
+            raise fault(f"'{key}' of '{model}' is not a number from 0 up", (model, key), fix)
         found.append(float(value))
     return ModelPrice(found[0], found[1], found[2])
 
