@@ -50,6 +50,14 @@ Chatpipe = Callable[..., Any]
                 "truncated: did you mean 'truncated'?"
             ),
         ),
+        "a list of nothing": (
+            "ask --allow , hi",
+            2,
+            (
+                "invalid value for '--allow': ',' names none of empty, mismatch, refused, tool-calls, "
+                "truncated: see chatpipe ask --help"
+            ),
+        ),
         "a typo of an operand": (
             "config Chekc",
             2,

@@ -272,6 +272,8 @@ def word_list(words: Iterable[str]) -> dict[str, Any]:
         if unknown := sorted(found.difference(known)):
             error = click.BadParameter(f"'{unknown[0]}' is not one of {', '.join(known)}.", ctx, param)
             raise _wrong_choice(error, unknown[0], known)
+        if blank := [text for text in value if not text.strip(", ")]:
+            raise click.BadParameter(f"'{blank[0]}' names none of {', '.join(known)}.", ctx, param)
         return found
 
     return {"multiple": True, "type": WordList(known), "callback": read}
