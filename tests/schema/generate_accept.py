@@ -101,6 +101,14 @@ def checks_beside_messages(keys: tuple[str, ...]) -> MemberChecks | None:
     if "model" not in keys:
         return None
     return tuple((key, _BODY[key]) for key in keys if key in _BODY and key != "messages")
+
+
+def accepts_beside_messages(body: dict[str, object], checks: MemberChecks) -> bool:
+    """The same as accepts() for a body whose messages the schema is known to accept."""
+    for key, accept in checks:
+        if not accept(body[key]):
+            return False
+    return True
 '''
 
 

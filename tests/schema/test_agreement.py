@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from chatpipe.schema.accept import accepts, checks_beside_messages
+from chatpipe.schema.accept import accepts, accepts_beside_messages, checks_beside_messages
 from chatpipe.schema.check import are_valid
 from chatpipe.schema.parameter_rules import USUAL_VALUES
-from chatpipe.schema.rules import are_plain, rules_for, rules_for_usual_values
+from chatpipe.schema.rules import are_all_plain, are_plain, rules_for, rules_for_usual_values
 from schema.generate_accept import SCHEMA
 from schema.mutations import mutated
 from support.parametrize import cases
@@ -24,13 +24,23 @@ def test_both_engines_agree_on_thousands_of_bodies() -> None:
         verdict = accepts(body)
         assert validator.is_valid(body) is verdict, body
         verdicts.append(verdict)
-        if isinstance(body, dict) and are_plain([body.get("messages")]):
+        if isinstance(body, dict) and are_plain(body.get("messages")):
             checks = checks_beside_messages(tuple(body))
-            assert (checks is not None and all(accept(body[key]) for key, accept in checks)) is verdict, body
+            assert (checks is not None and accepts_beside_messages(body, checks)) is verdict, body
             plain.append(verdict)
     # a test in which nearly all pass, or nearly all fail, would show little
     for each in (verdicts, plain):
         assert 0.2 < sum(each) / len(each) < 0.8
+
+
+def test_messages_are_plain_alone_if_they_are_together() -> None:
+    plain = [{"role": "user", "content": "hi"}]
+    found = []
+    for body in mutated(2000, seed=2):
+        messages = body.get("messages") if isinstance(body, dict) else body
+        found.append(are_plain(messages))
+        assert are_all_plain([plain, messages]) is found[-1], messages
+    assert 0.1 < sum(found) / len(found) < 0.9
 
 
 PLAIN: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

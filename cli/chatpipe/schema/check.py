@@ -17,7 +17,12 @@ from chatpipe.inputs.names import or_list
 from chatpipe.inputs.place import pointer_of, pointer_steps
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.schema import hints, rules
-from chatpipe.schema.accept import MemberChecks, accepts, checks_beside_messages
+from chatpipe.schema.accept import (
+    MemberChecks,
+    accepts,
+    accepts_beside_messages,
+    checks_beside_messages,
+)
 from chatpipe.schema.key_rules import misspelt_keys
 from chatpipe.schema.parameter_rules import USUAL_VALUES
 from chatpipe.schema.phrases import ARTICLES, quote
@@ -55,14 +60,17 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
         body = {**body, "model": "later"}
     if not isinstance(body, dict):
         return _schema_problems(body)
-    is_plain = rules.are_plain([body.get("messages")])
-    if is_plain and _are_good([body], strict):
-        return []
+    is_plain = rules.are_plain(body.get("messages"))
     if not is_plain and "messages" not in body and (other := _other_kind(body) or _misspelt_prompt(body)):
         return [other]
-    problems = [] if accepts(body) else _schema_problems(body)
-    traits = None if is_plain else message_traits(body.get("messages"))
-    for rule in rules.rules_for(tuple(body), traits, strict):
+    checks, relevant_rules = _checks_for(tuple(body), is_plain, strict)
+    problems: list[Problem] = []
+    if checks is None or not accepts_beside_messages(body, checks):
+        traits = None if is_plain else message_traits(body.get("messages"))
+        relevant_rules = rules.rules_for(tuple(body), traits, strict)
+        if not accepts(body):
+            problems = _schema_problems(body)
+    for rule in relevant_rules:
         if breaches := rule.check(body):
             problems += _rule_problems(rule, breaches, strict=strict)
     return problems if len(problems) < 2 else _in_document_order(problems, body)
@@ -71,16 +79,14 @@ def check(body: object, *, strict: bool = False, without_model: bool = False) ->
 def are_valid(bodies: Sequence[dict[str, Any]], *, strict: bool = False) -> bool:
     """True for bodies with the same keys, plain messages and no problem, as most bodies of a run.
 
-    It takes a tenth of the time of check(), which may find no problem either if this is False.
+    For many bodies it takes a part of the time of check(), which may find no problem either if this is
+    False.
     """
-    return rules.are_plain([body.get("messages") for body in bodies]) and _are_good(bodies, strict)
-
-
-def _are_good(bodies: Sequence[dict[str, Any]], strict: bool) -> bool:
-    """True for bodies with the same keys and no problem. Their messages are plain."""
-    keys, *others = {*map(tuple, bodies)}
-    checks, relevant_rules = _checks_for(keys, strict)
-    if others or checks is None:
+    key_lists = {*map(tuple, bodies)}
+    if len(key_lists) != 1 or not rules.are_all_plain([body.get("messages") for body in bodies]):
+        return False
+    checks, relevant_rules = _checks_for(key_lists.pop(), True, strict)
+    if checks is None:
         return False
     for key, accept in checks:
         values_of_key: Iterable[Any] = [body[key] for body in bodies]
@@ -92,12 +98,14 @@ def _are_good(bodies: Sequence[dict[str, Any]], strict: bool) -> bool:
 
 
 @lru_cache(maxsize=64)  # most lines of a run have the same keys
-def _checks_for(keys: tuple[str, ...], strict: bool) -> tuple[MemberChecks | None, tuple[Rule, ...]]:
-    """The checks of members other than plain messages, and the rules for a body that passes them.
+def _checks_for(
+    keys: tuple[str, ...], is_plain: bool, strict: bool
+) -> tuple[MemberChecks | None, tuple[Rule, ...]]:
+    """The checks of the members other than plain messages, and the rules for a body that passes them.
 
     None if only the whole schema decides.
     """
-    checks = checks_beside_messages(keys)
+    checks = checks_beside_messages(keys) if is_plain else None
     if checks is None:
         return None, ()
     checks = tuple((key, USUAL_VALUES.get(key, accept)) for key, accept in checks)

@@ -71,11 +71,28 @@ def rules_for_usual_values(keys: tuple[str, ...], strict: bool) -> tuple[Rule, .
     )
 
 
-def are_plain(conversations: Sequence[Any]) -> bool:
-    """Return True if all messages have a role and a text: the schema accepts them, no rule concerns them.
+def are_plain(messages: Any) -> bool:
+    """Return True for messages with a role and a text each: the schema accepts them, no rule concerns them.
 
-    conversations are the messages of one body or of several. Nearly all are so. A loop in Python would take
-    three times as long.
+    Nearly all messages are. The check takes a microsecond.
+    """
+    try:
+        for message in messages:
+            if (
+                message["role"] not in _PLAIN_ROLES
+                or type(message["content"]) is not str
+                or len(message) != 2
+            ):
+                return False
+    except (KeyError, TypeError):  # TypeError: it is no object, its role no text, or messages are no array
+        return False
+    return type(messages) is list and len(messages) > 0
+
+
+def are_all_plain(conversations: Sequence[Any]) -> bool:
+    """Return True if are_plain() is true of the messages of each of several bodies.
+
+    It looks at one trait of all messages after the other. For one body that takes longer than are_plain().
     """
     try:
         messages = [*chain.from_iterable(conversations)]
@@ -86,5 +103,5 @@ def are_plain(conversations: Sequence[Any]) -> bool:
             and {*map(type, conversations)} == {list}
             and all(conversations)
         )
-    except (KeyError, TypeError):  # TypeError: it is no object, its role no text, or messages are no array
+    except (KeyError, TypeError):  # as in are_plain()
         return False
