@@ -255,3 +255,22 @@ def test_header_file_that_cannot_be_read_is_66(
     monkeypatch.chdir(tmp_path)
     with refused(MissingInput, place="--header-file"):
         header_lines(name)
+
+
+@cases(
+    "line, what",
+    {
+        "no colon": ("Authorization sk-secret", "not a header"),
+        "a comment": ("# secret", "not a header"),
+        "more of the line before": (" secret", "not a header"),
+        "not ASCII": ("B: secreté", "header 'B' has a character that cannot be sent"),
+        "length of the body": ("Content-Length: 5", "header 'Content-Length' says where the body ends"),
+    },
+)
+def test_a_line_that_is_no_header_is_named_by_its_number(tmp_path: Path, line: str, what: str) -> None:
+    path = tmp_path / "headers"
+    path.write_text(f"A: 1\r\n\r\n{line}\r\n", encoding="utf-8")
+    with pytest.raises(UsageFault, match=what) as caught:
+        header_lines(str(path))
+    assert caught.value.place == f"{path}:3"
+    assert "secret" not in str(caught.value)

@@ -124,7 +124,7 @@ def key_words(sources: Sequence[KeySource], environ: Mapping[str, str]) -> Found
 
 
 def header_lines(path: str | None, note: Callable[[str], None] = SILENT_WAITS.note) -> list[str]:
-    """The lines of `--header-file` that are not blank. Raises MissingInput, BadInput.
+    """The lines of `--header-file` that are not blank. Raises MissingInput, BadInput and UsageFault.
 
     note gets a line if the file keeps us waiting.
     """
@@ -136,8 +136,13 @@ def header_lines(path: str | None, note: Callable[[str], None] = SILENT_WAITS.no
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--header-file") from error
     if len(data) > _MAX_BYTES:
         raise BadInput(f"'{path}' {_TOO_LONG}", place="--header-file", fix="no server takes so many headers")
+    from chatpipe.server.headers import parse_header  # few calls have such a file
+
     text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
-    return [line for line in text.split("\n") if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    for number, line in lines:
+        parse_header(line, f"{path}:{number}")  # which has no place of its own later
+    return [line for _, line in lines]
 
 
 def _key_in(text: str, source: KeySource, waits: KeyWaits) -> str:
