@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from chatpipe.batch.items import Item, LineTemplate, RequestReader, in_shard
+from chatpipe.batch.items import Item, RequestReader, in_shard
+from chatpipe.batch.line_template import LineTemplate
 from chatpipe.inputs.place import Source
 from chatpipe.options.request import CheckOptions
 from chatpipe.request.edits import parse_unset

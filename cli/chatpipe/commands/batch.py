@@ -40,7 +40,8 @@ def batch(
     chatpipe batch prompts.jsonl -o answers.jsonl
     jq -c '{prompt: .q}' faq.jsonl | chatpipe batch -s "Be brief." -k -f string
     """
-    from chatpipe.batch.items import LineTemplate, RequestReader
+    from chatpipe.batch.items import RequestReader
+    from chatpipe.batch.line_template import LineTemplate
     from chatpipe.batch.run import run_batch
     from chatpipe.batch.run_format import create_run_format
     from chatpipe.batch.run_spec import RunSpec
