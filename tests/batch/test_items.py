@@ -11,6 +11,7 @@ from chatpipe.batch.items import Item, RequestReader, in_shard
 from chatpipe.batch.line_template import LineTemplate
 from chatpipe.inputs.place import Source
 from chatpipe.options.request import CheckOptions
+from chatpipe.request.build import BuiltRequest
 from chatpipe.request.edits import parse_unset
 from support.parametrize import cases
 
@@ -18,6 +19,10 @@ from support.parametrize import cases
 def said(*pairs: str) -> list[dict[str, str]]:
     """Messages, from `role:content`."""
     return [dict(zip(("role", "content"), pair.split(":"), strict=True)) for pair in pairs]
+
+
+def template_of(body: dict[str, Any], **options: Any) -> LineTemplate:
+    return LineTemplate(BuiltRequest(body, {}), **options)
 
 
 def reader(
@@ -28,7 +33,7 @@ def reader(
     unchecked: bool = False,
     override: bool = False,
 ) -> RequestReader:
-    made = LineTemplate({"model": "m"} if template is None else template, override=override)
+    made = template_of({"model": "m"} if template is None else template, override=override)
     return RequestReader(made, plain=plain, check=CheckOptions(strict, unchecked))
 
 
@@ -76,7 +81,7 @@ SYSTEM, DEVELOPER = "system:S", "developer:D"
     },
 )
 def test_messages_of_options_and_line(options: list[str], line: list[str], expected: list[str]) -> None:
-    template = LineTemplate({"messages": said(*options)})
+    template = template_of({"messages": said(*options)})
     assert template.apply({"messages": said(*line)}) == {"messages": said(*expected)}
 
 
@@ -96,7 +101,7 @@ def test_messages_of_options_and_line(options: list[str], line: list[str], expec
 def test_override_lets_the_options_messages_win(
     options: list[str], line: list[str], expected: list[str]
 ) -> None:
-    template = LineTemplate({"messages": said(*options)}, override=True)
+    template = template_of({"messages": said(*options)}, override=True)
     assert template.apply({"messages": said(*line)}) == {"messages": said(*expected)}
 
 
@@ -109,7 +114,7 @@ def test_override_lets_the_options_messages_win(
 )
 def test_fields_of_options_and_line(override: bool, expected: dict[str, Any]) -> None:
     """A null is a value like another."""
-    template = LineTemplate({"model": "m", "temperature": 0.5, "seed": 2}, override=override)
+    template = template_of({"model": "m", "temperature": 0.5, "seed": 2}, override=override)
     assert template.apply({"model": "own", "n": 1, "temperature": None}) == expected
 
 
@@ -128,14 +133,14 @@ def test_unset_with_override_removes_a_field_from_each_line(
     override: bool, options: dict[str, Any], typed: list[str], expected: dict[str, Any]
 ) -> None:
     removals = [parse_unset(path) for path in typed]
-    template = LineTemplate(options, override=override, removals=removals)
+    template = template_of(options, override=override, removals=removals)
     line = {"store": True, "n": {"a": 1, "b": 2}}
     assert template.apply(line) == expected
     assert line == {"store": True, "n": {"a": 1, "b": 2}}
 
 
 def test_a_line_does_not_change_the_next_one() -> None:
-    template = LineTemplate({"messages": said(SYSTEM)})
+    template = template_of({"messages": said(SYSTEM)})
     line = {"messages": said("user:q")}
     first = template.apply(line)
     first["messages"].append({"role": "user", "content": "more"})
@@ -146,7 +151,7 @@ def test_a_line_does_not_change_the_next_one() -> None:
 
 @pytest.mark.parametrize("messages", [None, "text", {"role": "user"}, 7])
 def test_messages_that_are_no_array_are_left_to_the_check(messages: object) -> None:
-    assert LineTemplate({"messages": said(SYSTEM)}).apply({"messages": messages}) == {"messages": messages}
+    assert template_of({"messages": said(SYSTEM)}).apply({"messages": messages}) == {"messages": messages}
 
 
 # Reader
@@ -227,7 +232,7 @@ def test_a_line_that_is_no_request_says_why(data: bytes, message: str) -> None:
         "a range": (b'{"prompt":"x","temperature":9}', [": ", "/temperature", "more than 2"]),
         "a slip": (b'{"prompt":"x","max_token":9}', [": ", "max_token", "'max_tokens'"]),
         "all at once": (b'{"prompt":"x","n":0,"seed":"y"}', [": ", "/n", "/seed"]),
-        "a prompt that is none": (b'{"prompt":["x"]}', [": ", "/messages/0/content"]),
+        "a prompt that is none": (b'{"prompt":["x"]}', [": ", "/prompt/0"]),
         "a prompt without text": (b'{"prompt":""}', [": ", "/prompt: is empty"]),
         "a string without text": (b'""', [": ", "the request is empty"]),
         "messages that are none": (b'{"messages":"x"}', [": ", "/messages"]),

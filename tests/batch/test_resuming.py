@@ -590,14 +590,6 @@ def test_match_id_counts_the_ids_of_all_shards(harness: RunHarness) -> None:
     assert [line for line, outcome in sorted(found) if outcome == "input"] == [3, 4, 6]
 
 
-def test_an_empty_id_is_none(harness: RunHarness) -> None:
-    harness.write(*named("", "ab"))
-    assert harness.status_and_prompts()[0] == 0
-    harness.write(*named("", "cb"))
-    assert harness.status_and_prompts("--match", "id") == (0, ["c"])
-    assert texts(harness.out) == ["c #1", "b #1"]
-
-
 def test_without_match_id_twins_are_two_lines(harness: RunHarness) -> None:
     harness.write(*named("twin", "ab"))
     assert harness.resume().status == 0

@@ -92,7 +92,7 @@ Chatpipe = Callable[..., Any]
         "a problem at its option": (
             "build -m m --temperature 9 hi",
             65,
-            "--temperature: /temperature: is 9, more than 2",
+            "--temperature: is 9, more than 2",
         ),
         "a problem at --set": (
             "build -m m --set seed:=9223372036854775808 hi",
@@ -186,8 +186,8 @@ def test_all_problems_are_reported_at_once_each_in_its_place(chatpipe: Chatpipe,
         "chatpipe: r.json:2: /messages/0/role: is 'sytem', not one of "
         "developer, system, user, assistant, tool, function: did you mean 'system'?\n"
         "chatpipe: r.json:3: /top_p: is 3, more than 1\n"
-        "chatpipe: --temperature: /temperature: is 9, more than 2\n"
-        "chatpipe: --n: /n: is 0, less than 1\n"
+        "chatpipe: --temperature: is 9, more than 2\n"
+        "chatpipe: --n: is 0, less than 1\n"
     )
 
 

@@ -127,8 +127,8 @@ def test_good_files_have_no_problems(text: str) -> None:
         "the envelope of a Batch line": (
             '{"custom_id":"a","method":"GET","url":5,"body":5}',
             [
-                "1:27 /method: is 'GET', not 'POST'",
                 "1:39 /url: is a number, not a string",
+                "1:27 /method: is 'GET', not 'POST'",
                 "1:48 /body: is 5, not an object",
             ],
         ),

@@ -25,7 +25,7 @@ def test_good_request_has_no_warnings() -> None:
 def test_warnings_are_lines_with_their_places() -> None:
     body = {**GOOD, "max_tokens": 1, "max_completion_tokens": 1}
     [line] = refuse(BuiltRequest(body, {**ORIGINS, "/max_tokens": "--max-tokens"}))
-    assert line.startswith("--max-tokens: /max_tokens: ")
+    assert line.startswith("--max-tokens: stands beside ")
 
 
 def test_all_errors_are_reported_at_once_without_the_warnings() -> None:
@@ -36,7 +36,7 @@ def test_all_errors_are_reported_at_once_without_the_warnings() -> None:
         refuse(BuiltRequest(body, origins))
     assert raised.value.status == Status.BAD_INPUT
     assert [str(fault) for fault in raised.value.faults] == [
-        "--temperature: /temperature: is 9, more than 2",
+        "--temperature: is 9, more than 2",
         "r.json:2: /n: is 0, less than 1",
     ]
 

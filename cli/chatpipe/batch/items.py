@@ -17,12 +17,10 @@ from chatpipe.inputs.text_decoder import not_utf8
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.line_record import LineRecord
 from chatpipe.options.request import CheckOptions
-from chatpipe.request.batch_line import OTHER_ENDPOINT, USUAL_URLS, RequestLine, parse_batch_lines, parse_line
+from chatpipe.request.batch_line import RequestLine, parse_batch_lines, parse_line
 from chatpipe.schema.check import Problem, are_valid, check
-from chatpipe.schema.refuse import describe, line_hint
-from chatpipe.system.escape import shorten
-
-_URL_SHOWN = 60  # characters
+from chatpipe.schema.line_problems import envelope_problems, prompt_problems
+from chatpipe.schema.refuse import line_text
 
 
 class Item(LineRecord):
@@ -86,7 +84,8 @@ class RequestReader:
 
     def __init__(self, template: LineTemplate, *, plain: bool, check: CheckOptions) -> None:
         self.form = InputForm.TEXT if plain else InputForm.JSONL
-        self._template = None if template.is_empty else template
+        self._template = template
+        self._is_merged = not template.is_empty
         self._plain = plain
         self._is_checked = not check.off
         self._is_strict = check.strict
@@ -118,7 +117,7 @@ class RequestReader:
         if lines is None:
             return None
         ids, bodies = lines
-        if self._template is not None:
+        if self._is_merged:
             bodies = [*map(self._template.apply, bodies)]
         if self._is_checked and not are_valid(bodies, strict=self._is_strict):
             return None
@@ -134,24 +133,24 @@ class RequestReader:
 
     def _item_of(self, source: Source, line: RequestLine) -> Item:
         """The item of a line with a request."""
-        body, custom_id = line.body, line.custom_id
-        if custom_id is None:
-            custom_id = f"line-{source.line}"
-        if line.url not in USUAL_URLS and line.is_of_other_endpoint:
-            what = f"/url: '{shorten(line.url, _URL_SHOWN, is_ours=True)}' {OTHER_ENDPOINT}"
-            return Item(source.line, custom_id, None, fault=BadInput(what, place=source.place()))
-        if not isinstance(body, dict):
-            what = f"{line.pointer}: is {json_type(body)}, not an object"
-            return Item(source.line, custom_id, None, fault=BadInput(what, place=source.place()))
-        if self._is_checked and line.has_empty_prompt:
-            what = "/prompt: is empty" if line.format == "row" else "the request is empty"
-            return Item(source.line, custom_id, None, fault=BadInput(what, place=source.place()))
-        if self._template is not None:
+        own_id = line.custom_id if isinstance(line.custom_id, str) else ""
+        name, body = own_id or f"line-{source.line}", line.body
+        if found := self._line_problems(line):
+            item = Item(source.line, name, None, bool(own_id))
+            return with_problems(item, [(each, line_text(each)) for each in found], source)
+        if self._is_merged:
             body = self._template.apply(body)
-        item = Item(source.line, custom_id, body, bool(line.custom_id))
-        if self._is_checked and (problems := check(body, strict=self._is_strict)):
+        item = Item(source.line, name, body, bool(own_id))
+        if self._is_checked and (found := check(body, strict=self._is_strict)):
+            problems = [(each, self._template.text(each, line, body)) for each in found]
             return with_problems(item, problems, source)
         return item
+
+    def _line_problems(self, line: RequestLine) -> Sequence[Problem]:
+        """The problems of a line that cannot be merged with the options, or has nothing to ask."""
+        if not isinstance(line.body, dict):
+            return [Problem(line.pointer, "type", f"is {json_type(line.body)}, not an object")]
+        return envelope_problems(line) or (prompt_problems(line) if self._is_checked else ())
 
     def finish(self) -> None:
         """Return None: no item spans lines."""
@@ -173,18 +172,14 @@ def _request_line(source: Source, value: Value) -> RequestLine:
     line = parse_line(value)
     if line is None:
         raise BadInput(f"is {json_type(value)}, not a request", place=source.place())
-    if line.custom_id is not None and not isinstance(line.custom_id, str):
-        raise BadInput(f"/custom_id: is {json_type(line.custom_id)}, not a string", place=source.place())
     return line
 
 
-def with_problems(item: Item, problems: Sequence[Problem], source: Source) -> Item:
-    """An item with the problems of its body: warnings are added, and errors become its fault."""
-    texts = [": ".join(filter(None, (describe(each), line_hint(each)))) for each in problems]
-    if any(each.severity == "error" for each in problems):
-        errors = [text for text, each in zip(texts, problems, strict=True) if each.severity == "error"]
+def with_problems(item: Item, problems: Sequence[tuple[Problem, str]], source: Source) -> Item:
+    """An item with its problems and their words: warnings are added, and errors become its fault."""
+    if errors := [text for problem, text in problems if problem.severity == "error"]:
         return item._replace(body=None, fault=BadInput("; ".join(errors), place=source.place()))
-    return item._replace(warnings=tuple(f"{source.place()}: {text}" for text in texts))
+    return item._replace(warnings=tuple(f"{source.place()}: {text}" for _, text in problems))
 
 
 def _text(source: Source) -> str:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from chatpipe.inputs.place import pointer_of, pointer_steps
 from chatpipe.inputs.values import Value
 from chatpipe.options.parameters import Edit
 from chatpipe.request import edits
+from chatpipe.request.batch_line import RequestLine
+from chatpipe.request.build import BuiltRequest
+from chatpipe.schema.check import Problem
+from chatpipe.schema.refuse import fault_of, line_text
 
 _HEAD_ROLES = ("system", "developer")
 
@@ -20,7 +25,7 @@ class LineTemplate:
 
     def __init__(
         self,
-        body: Mapping[str, Value],
+        options: BuiltRequest,
         *,
         override: bool = False,
         default_model: str | None = None,
@@ -28,10 +33,12 @@ class LineTemplate:
     ) -> None:
         """default_model, of the environment or the profile, applies to lines without a model.
 
-        removals are the edits of `--unset`, which body has undergone already.
+        removals are the edits of `--unset`, which the body of options has undergone already.
         """
+        self._options = options
         self._default_model = default_model
         self._removals = removals if override else ()
+        body = options.body
         messages = body.get("messages") or []
         length = _head_length(messages)
         self._head: list[Value] = messages[:length]
@@ -59,6 +66,22 @@ class LineTemplate:
             merged["messages"] = self._conversation(messages)
         return merged
 
+    def text(self, problem: Problem, line: RequestLine, merged: Mapping[str, Value]) -> str:
+        """The words for a problem of the merged request: with its place in the line, or the wrong option."""
+        own, pointer = line.body, problem.pointer
+        name, *rest = pointer_steps(pointer) or [""]
+        is_ours = name in self._fields and (self._override or name not in own)
+        if rest and name == "messages":
+            message = merged[name][int(rest[0])]
+            if (index := _find(own[name], message)) is None:
+                index = _find([*self._head, *self._examples], message)
+                is_ours = index is not None
+            if index is not None:
+                pointer = pointer_of([name, index, *rest[1:]])
+        if is_ours:
+            return str(fault_of(self._options, problem._replace(pointer=pointer)))
+        return line_text(problem._replace(pointer=line.locate(pointer)))
+
     def _conversation(self, messages: Sequence[Value]) -> list[Value]:
         length = _head_length(messages)
         own, rest = list(messages[:length]), messages[length:]
@@ -66,6 +89,11 @@ class LineTemplate:
         roles = {message["role"] for message in winners}
         head = [message for message in others if message["role"] not in roles]
         return [*head, *winners, *self._examples, *rest]
+
+
+def _find(messages: Sequence[Value], message: Value) -> int | None:
+    """The index of this very message; None if it is another one."""
+    return next((index for index, each in enumerate(messages) if each is message), None)
 
 
 def _head_length(messages: Sequence[Value]) -> int:

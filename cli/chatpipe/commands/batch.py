@@ -50,7 +50,7 @@ def batch(
     drafted = draft(request, console, os.environ, source, run.stdin_claims)
     prepared = drafted.defaults()
     template = LineTemplate(
-        prepared.body,
+        prepared.built,
         override=input.override,
         default_model=prepared.endpoint.model,
         removals=request.parameters.removals,

@@ -231,7 +231,7 @@ class PartReader:
         if custom_id is None:
             raise BadInput("it has no custom_id", fix=as_lines)
         if not isinstance(custom_id, str) or not custom_id:
-            what = "its custom_id is empty, or no string"  # `batch` keeps the one, and refuses the other
+            what = "its custom_id is empty, or no string"
             raise BadInput(what, fix="write a string that no other line has")
         if not isinstance(url, str) or not url or value.get("method") != "POST":
             raise BadInput("its method is not POST, or it has no url", fix=as_lines)

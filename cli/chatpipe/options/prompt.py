@@ -55,6 +55,13 @@ class PromptOptions(NamedTuple):
         return optional_uses(("--transcript", self.transcript, "writes"))
 
 
+def blankness(text: object) -> Literal["", "empty", "blank"]:
+    """The word for a text without anything to ask; "" for other texts, and for what is no text."""
+    if not isinstance(text, str) or text.strip():
+        return ""
+    return "blank" if text else "empty"
+
+
 def utf8_argument(text: str, option: str) -> str:
     """The text of an argument whose bytes are UTF-8, whatever the locale is. Raises BadInput for others.
 

@@ -55,11 +55,6 @@ class RequestLine(LineRecord):
         """True if the messages were made from a row or a string."""
         return self.format in ("row", "string")
 
-    @property
-    def has_empty_prompt(self) -> bool:
-        """True for a row or a string without text. A request may have a message without text."""
-        return self.is_made and self.body["messages"][-1]["content"] == ""
-
     def locate(self, pointer: str) -> str:
         """A pointer into the body as one into the value of the line."""
         if not (self.is_made and pointer.startswith("/messages/")):

@@ -12,7 +12,7 @@ from chatpipe.inputs.sources import Sources, stdin_owner
 from chatpipe.inputs.stdin import STDIN, STDIN_NAME, StdinKind
 from chatpipe.inputs.values import Value, json_type
 from chatpipe.options.parameters import FILE_KINDS, Parameter, Parameters
-from chatpipe.options.prompt import PromptOptions, RoleOption, utf8_argument
+from chatpipe.options.prompt import PromptOptions, RoleOption, blankness, utf8_argument
 from chatpipe.options.request import RequestOptions
 from chatpipe.request import response_format
 from chatpipe.request.build import HEAD_ROLES, RequestParts, TypedPart
@@ -138,8 +138,8 @@ def _typed_message(typed: RoleOption, sources: Sources) -> TypedPart:
     text = (
         sources.text(typed.value, typed.option) if typed.is_file else utf8_argument(typed.value, typed.option)
     )
-    if not text and typed.option in _TEXT_OPTIONS:
-        what = f"'{typed.value}' is empty" if typed.is_file else "the text is empty"
+    if (blank := blankness(text)) and typed.option in _TEXT_OPTIONS:
+        what = f"'{typed.value}' is {blank}" if typed.is_file else f"the text is {blank}"
         raise BadInput(what, place=typed.option, fix="leave it out")
     message: dict[str, Value] = {"role": typed.role, "content": text}
     if typed.tool_call_id is not None:
@@ -156,7 +156,7 @@ def _load(parameter: Parameter, value: Value, sources: Sources) -> Value:
         return [function for name in value for function in _definitions(sources.read(name, option))]
     if parameter.kind == "text file":
         text = sources.text(value, option)
-        if not text:
+        if not text:  # a prediction may be white space
             raise BadInput(f"'{value}' is empty", place=option, fix="leave it out")
         return {"type": "content", "content": text}
     return value
@@ -197,22 +197,23 @@ def _prompt(
     """
     before, has_dash, after = _around_stdin(tuple(utf8_argument(word, "PROMPT") for word in prompt.words))
     piped = sources.piped_text() if has_dash else _piped(prompt, owner, sources, rest_needs_answer)
-    if prompt.words and not has_dash and not before.strip():  # blank between words of unset variables
+    if prompt.words and not has_dash and blankness(before):  # blank between words of unset variables
         raise BadInput("the prompt is empty", place="PROMPT")
     text = "\n\n".join(part for part in (before, piped, after) if part)
     if text.startswith(("{", "[")) and not (prompt.words or prompt.role_options):
         _note_request(text, sources.stdin.notice)
-    if not text.strip() and not _has_something_to_answer(prompt, rest_needs_answer):
+    if not blankness(text):
+        return text
+    if not _has_something_to_answer(prompt, rest_needs_answer):
         raise _nothing_to_ask(piped)
-    return text or None
+    return None
 
 
 def _nothing_to_ask(piped: str | None) -> BadInput | UsageFault:
     """The fault of a call without a prompt. piped is what came on stdin, None if it was not read."""
     if piped is None:
         return UsageFault("no prompt", fix="give one as an operand or on stdin")
-    what = "blank" if piped else "empty"
-    return BadInput(f"stdin is {what}: there is nothing to ask", place=STDIN_NAME)
+    return BadInput(f"stdin is {blankness(piped)}: there is nothing to ask", place=STDIN_NAME)
 
 
 def _note_request(text: str, note: Callable[[str], None]) -> None:

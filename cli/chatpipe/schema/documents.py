@@ -13,10 +13,10 @@ from chatpipe.inputs import values
 from chatpipe.inputs.place import MAX_LINE_BYTES, TOO_LONG, Source, repeated_members
 from chatpipe.inputs.values import NotJSON, Value, json_type
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.request.batch_line import OTHER_ENDPOINT, RequestLine, parse_line
+from chatpipe.request.batch_line import RequestLine, parse_line
 from chatpipe.schema.check import Problem, check
-
-_ID_HINT = "results come in any order, it tells them apart"
+from chatpipe.schema.line_problems import OWN_ID, envelope_problems, prompt_problems
+from chatpipe.schema.phrases import quote
 
 
 class LocatedProblem(NamedTuple):
@@ -54,7 +54,7 @@ class Checker:
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
         self._lines_by_id: dict[str, int] = {}
-        self._first_url: tuple[Value, int] | None = None
+        self._first_url: tuple[str, int] | None = None
 
     def check_lines(self, name: str, lines: Iterator[Source]) -> Iterator[LocatedProblem]:
         """All problems in the lines of the file called name. Raises what reading them raises."""
@@ -92,55 +92,32 @@ class Checker:
             hint = "put one request on a line" if isinstance(value, list) else ""
             yield Problem("", "type", f"is {json_type(value)}, not an object", hint)
             return
+        yield from envelope_problems(line)
         if line.format == "Batch line":
-            yield from self._check_envelope(value, line, number)
-        if line.has_empty_prompt:
-            yield Problem("/prompt" if line.format == "row" else "", "minLength", "is empty")
-        if line.format == "row" and line.custom_id is not None:
-            yield from self._check_custom_id(line.custom_id, number)
+            yield from self._check_batch_line(value, line, number)
+        if isinstance(line.custom_id, str) and line.custom_id:
+            first = self._lines_by_id.setdefault(line.custom_id, number)
+            if first != number:
+                what = f"{quote(line.custom_id)} is on line {first}, too"
+                yield Problem("/custom_id", "unique", what, OWN_ID)
         if not line.is_of_other_endpoint:
             yield from self._check_body(line)
 
     def _check_body(self, line: RequestLine) -> Iterator[Problem]:
+        yield from prompt_problems(line)
         for problem in check(line.body, strict=self._strict, without_model=line.is_made):
             yield problem._replace(pointer=line.locate(problem.pointer))
 
-    def _check_envelope(self, value: dict[str, Any], line: RequestLine, number: int) -> Iterator[Problem]:
-        """Check the envelope. Some providers omit `method` and `url`, so only wrong values are errors."""
-        if "custom_id" in value:
-            yield from self._check_custom_id(value["custom_id"], number)
-        else:
-            yield Problem("", "required", "has no 'custom_id'", _ID_HINT)
-        if value.get("method", "POST") != "POST":
-            yield Problem("/method", "enum", f"is {_quote(value['method'])}, not 'POST'")
-        url = line.url
-        if url is not None and not isinstance(url, str):
-            yield Problem("/url", "type", f"is {json_type(url)}, not a string")
-        elif line.is_of_other_endpoint:
-            yield Problem("/url", "endpoint", f"{_quote(url)} {OTHER_ENDPOINT}")
-        elif url and self._first_url is None:
-            self._first_url = (url, number)
-        elif url and self._first_url is not None and self._first_url[0] != url:
-            first = f"{_quote(self._first_url[0])} on line {self._first_url[1]}"
-            yield Problem("/url", "one-url", f"is {_quote(url)}, but {first}", "a file has one url")
-
-    def _check_custom_id(self, custom_id: Value, number: int) -> Iterator[Problem]:
-        if not isinstance(custom_id, str):
-            yield Problem("/custom_id", "type", f"is {json_type(custom_id)}, not a string")
-        elif not custom_id:
-            yield Problem("/custom_id", "minLength", "is empty", _ID_HINT)
-        elif custom_id in self._lines_by_id:
-            first = self._lines_by_id[custom_id]
-            yield Problem(
-                "/custom_id",
-                "unique",
-                f"{_quote(custom_id)} is on line {first}, too",
-                "give each line its own",
-            )
-        else:
-            self._lines_by_id[custom_id] = number
-
-
-def _quote(value: Value) -> str:
-    text = value if isinstance(value, str) else values.dumps(value).decode("utf-8", "replace")
-    return f"'{text[:60]}'"
+    def _check_batch_line(self, value: dict[str, Any], line: RequestLine, number: int) -> Iterator[Problem]:
+        """Check the members of a Batch line together. Some providers omit `method` and `url`."""
+        if line.custom_id is None:
+            yield Problem("", "required", "has no 'custom_id'", OWN_ID)
+        if (method := value.get("method", "POST")) != "POST":
+            text = method if isinstance(method, str) else values.dumps(method).decode("utf-8", "replace")
+            yield Problem("/method", "enum", f"is {quote(text)}, not 'POST'", "write POST")
+        if not isinstance(line.url, str) or not line.url or line.is_of_other_endpoint:
+            return
+        first_url, first_line = self._first_url = self._first_url or (line.url, number)
+        if first_url != line.url:
+            what = f"is {quote(line.url)}, but {quote(first_url)} on line {first_line}"
+            yield Problem("/url", "one-url", what, "a file has one url")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from chatpipe.errors import BadInput, Problems
-from chatpipe.inputs.place import pointer_steps
+from chatpipe.inputs.place import pointer_of, pointer_steps
 from chatpipe.inputs.values import NotJSON, Value, dumps, loads_strict
 from chatpipe.options.parameters import FILE_KINDS, TABLE
 from chatpipe.options.request import CheckOptions
@@ -36,10 +36,10 @@ _CALL_HINTS = {
 def refuse(built: BuiltRequest, *, strict: bool = False, without_model: bool = False) -> list[str]:
     """The warnings, as lines. Raises Problems with all errors if there are any."""
     problems = check(built.body, strict=strict, without_model=without_model)
-    faults = [_fault(built, problem) for problem in problems if problem.severity == "error"]
+    faults = [fault_of(built, problem) for problem in problems if problem.severity == "error"]
     if faults:
         raise Problems(faults)
-    return [str(_fault(built, problem)) for problem in problems]
+    return [str(fault_of(built, problem)) for problem in problems]
 
 
 def refuse_schema(form: ResponseFormat | None, check: CheckOptions) -> list[str]:
@@ -57,12 +57,14 @@ def refuse_schema(form: ResponseFormat | None, check: CheckOptions) -> list[str]
     return [] if check.off else lint_warnings(form, strict=check.strict)
 
 
-def _fault(built: BuiltRequest, problem: Problem) -> BadInput:
+def fault_of(built: BuiltRequest, problem: Problem) -> BadInput:
+    """The error for a problem of a request, with the option or the line of a file that is wrong."""
     place = built.place(problem.pointer)
     hint = _CALL_HINTS.get((problem.pointer, problem.message), problem.hint)
     if place == "--set" and problem.keyword in ("type", "enum"):
         hint = _set_hint(built.body, problem) or hint
-    return BadInput(describe(problem), place=place, fix=hint)
+    is_value = any(place == f"--{row.option}" and problem.pointer == pointer_of(row.path) for row in TABLE)
+    return BadInput(problem.message if is_value else describe(problem), place=place, fix=hint)
 
 
 def _set_hint(body: Value, problem: Problem) -> str:
@@ -103,11 +105,12 @@ def _option_hint(field: str, word: str) -> str:
     return f"--{row.option} {word}"
 
 
-def line_hint(problem: Problem) -> str:
-    """The hint for a line of a run, where `-m` gives the model of all lines that have none."""
-    return _MODEL if (problem.pointer, problem.message) == ("", "has no 'model'") else problem.hint
-
-
 def describe(problem: Problem) -> str:
     """`/messages/0/role: is 'sytem', ...`, or `the request has no 'model'` for the body itself."""
     return f"{problem.pointer}: {problem.message}" if problem.pointer else f"the request {problem.message}"
+
+
+def line_text(problem: Problem) -> str:
+    """The words for a problem of a line of a run, where `-m` gives the model of all lines that have none."""
+    is_model = problem.pointer in ("", "/body") and problem.message == "has no 'model'"
+    return ": ".join(filter(None, (describe(problem), _MODEL if is_model else problem.hint)))

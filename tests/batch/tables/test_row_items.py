@@ -139,7 +139,7 @@ def test_a_warning_is_a_fault_if_the_check_is_strict(strict: bool) -> None:
 @cases(
     ("rows", "lines", "expected"),
     {
-        "cells": (csv(), [b"a,b", b" ,", b"1,", b",2"], ["1", ""]),
+        "cells": (csv(), [b"a,b", b" ,", b"1,", b",2"], ["1", None]),
         "ragged": (csv(), [b"a,b", b",,,", b"1,,"], [None]),
         "JSON": (
             JsonRowDecoder(),
@@ -155,7 +155,7 @@ def test_rows_without_any_text_are_left_out(
 
 
 def test_rows_without_any_text_are_kept_otherwise() -> None:
-    assert prompts(items(reader(csv()), b"a,b", b",")) == [""]
+    assert prompts(items(reader(csv()), b"a,b", b",")) == [None]
 
 
 def test_the_last_row_comes_at_the_end() -> None:

@@ -16,9 +16,11 @@ from chatpipe.inputs.line_decoder import InputForm
 from chatpipe.inputs.names import nearest, reveal
 from chatpipe.inputs.place import Source
 from chatpipe.inputs.rows import Row, RowDecoder
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_object
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.prompt import blankness
 from chatpipe.options.request import CheckOptions
+from chatpipe.schema.refuse import line_text
 
 _ID = "custom_id"
 _COLUMNS_SHOWN = 8
@@ -58,6 +60,7 @@ class RowReader:
         self._rows = rows
         self._template = template
         self._check = BodyCheck(check)
+        self._is_checked = not check.off
         self._has_checked_names = not rows.is_flat  # rows of JSON have different fields: see _request
         self._needs_row = bool(rules.unpacked) and not rows.is_flat
         self._check_names("")
@@ -111,7 +114,7 @@ class RowReader:
         )
         if body is None or not (problems := self._check.problems(body)):
             return item
-        return with_problems(item, problems, row.source)
+        return with_problems(item, [(each, line_text(each)) for each in problems], row.source)
 
     def _request(self, row: Row) -> tuple[dict[str, Value] | None, BadInput | None]:
         """The request of a row, or the fault that prevents it."""
@@ -120,13 +123,17 @@ class RowReader:
         if self._rules.unpacked and (taken := self._taken_field(row)) is not None:
             return None, BadInput(f"there is a field '{taken}'", place=row.source.place(), fix=_PREFIX)
         try:
-            return self._template.body(row.fields), None
+            body = self._template.body(row.fields)
         except MissingField as missing:
             shown, fix = _near(missing.name, list(row.fields))
             return None, BadInput(f"no field '{shown}'", place=row.source.place(), fix=fix)
         except BadInput as fault:
             fault.place = row.source.place()
             return None, fault
+        prompt = as_object(body["messages"][-1]).get("content")
+        if self._is_checked and (blank := blankness(prompt)):
+            return None, BadInput(f"the prompt is {blank}", place=row.source.place())
+        return body, None
 
     def _taken_field(self, row: Row) -> str | None:
         """The first field of a row that a property of the answer would get."""
