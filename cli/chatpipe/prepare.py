@@ -25,7 +25,7 @@ from chatpipe.options.request import RequestOptions
 from chatpipe.request.build import BuiltRequest, RequestParts, build
 from chatpipe.request.gather import add_transcript, gather_defaults, gather_request
 from chatpipe.request.response_format import refuse_several_choices
-from chatpipe.schema.refuse import refuse, refuse_schema
+from chatpipe.schema.refuse import refuse, refuse_defaults, refuse_schema
 from chatpipe.server.call_servers import find_servers, stdin_claims
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.system.console import Console
@@ -89,10 +89,17 @@ class Draft(NamedTuple):
         if not check.off:
             self.console.warnings(refuse(prepared.built, strict=check.strict, without_model=not needs_model))
 
-    def defaults(self) -> Prepared:
-        """Build the body that lines of a run are merged with. Raises UsageFault, BadInput."""
+    def defaults(self, *, lines_have_fields: bool) -> Prepared:
+        """Build and check the body that lines of a run are merged with.
+
+        lines_have_fields: a line may have any field, and not only text for the messages.
+        Raises UsageFault, BadInput.
+        """
         built = build(self.parts)
         refuse_several_choices(built.body, self.options.schema)
+        if not self.options.check.off:
+            strict = self.options.check.strict
+            refuse_defaults(built, self.endpoints[0].model, strict=strict, is_whole=not lines_have_fields)
         return self._prepared(built)
 
     def _prepared(self, built: BuiltRequest) -> Prepared:

@@ -133,7 +133,7 @@ def test_bad_lines_are_reported_with_their_place_instead_of_requests() -> None:
         "an array": (b"[]", "is an array, not a request"),
         "an id that is no string": (b'{"custom_id":7,"prompt":"x"}', "/custom_id: is a number"),
         "no object": (b'{"custom_id":"x","body":[]}', "/body: is an array, not an object"),
-        "refused by the check": (b'{"prompt":"x","temperature":9}', "/temperature: is 9, more than 2"),
+        "refused by the check": (b'{"prompt":"x","temperature":9}', "/temperature: is 9, not from 0 to 2"),
         "a slip": (b'{"prompt":"x","max_token":9}', "did you mean 'max_tokens'"),
         "no messages": (b'{"messages":[]}', "/messages: is empty"),
     },

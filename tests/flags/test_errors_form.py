@@ -92,12 +92,12 @@ Chatpipe = Callable[..., Any]
         "a problem at its option": (
             "build -m m --temperature 9 hi",
             65,
-            "--temperature: is 9, more than 2",
+            "--temperature: is 9, not from 0 to 2",
         ),
         "a problem at --set": (
             "build -m m --set seed:=9223372036854775808 hi",
             65,
-            "--set: /seed: is 9223372036854775808, more than 9223372036854775807",
+            "--set: /seed: is 9223372036854775808, not from -9223372036854775808 to 9223372036854775807",
         ),
         "a problem nobody typed": (
             "ask hi",
@@ -185,9 +185,9 @@ def test_all_problems_are_reported_at_once_each_in_its_place(chatpipe: Chatpipe,
     assert ran.stderr == (
         "chatpipe: r.json:2: /messages/0/role: is 'sytem', not one of "
         "developer, system, user, assistant, tool, function: did you mean 'system'?\n"
-        "chatpipe: r.json:3: /top_p: is 3, more than 1\n"
-        "chatpipe: --temperature: is 9, more than 2\n"
-        "chatpipe: --n: is 0, less than 1\n"
+        "chatpipe: r.json:3: /top_p: is 3, not from 0 to 1\n"
+        "chatpipe: --temperature: is 9, not from 0 to 2\n"
+        "chatpipe: --n: is 0, not from 1 to 128\n"
     )
 
 

@@ -114,6 +114,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "pass -m MODEL or set CHATPIPE_MODEL",
         ["build -f batch x «-m MODEL»"],
     ),
+    "a model that is removed": (
+        "build -f batch -m m --unset model x",
+        "leave out --unset model",
+        ["build -f batch -m m x"],
+    ),
     "no messages": (
         "build -m m -r empty.json",
         "give a prompt, -u TEXT or --messages FILE",

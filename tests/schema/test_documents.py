@@ -118,7 +118,7 @@ def test_good_files_have_no_problems(text: str) -> None:
                 "1:11 /prompt: is 5, not a string or an array",
                 "2:11 /prompt: is empty",
                 "3:24 /system: is empty",
-                "4:29 /temperature: is 9, more than 2",
+                "4:29 /temperature: is 9, not from 0 to 2",
                 "5:11 /system: is 5, not a string or an array",
                 "5:23 /prompt/0: has no 'text'",
                 "6:1 : is empty",
@@ -143,7 +143,7 @@ def test_good_files_have_no_problems(text: str) -> None:
         ),
         "inside the body of a Batch line": (
             batch("a", '{"model":"m","messages":[],"n":0}'),
-            ["1:94 /body/messages: is empty", "1:101 /body/n: is 0, less than 1"],
+            ["1:94 /body/messages: is empty", "1:101 /body/n: is 0, not from 1 to 128"],
         ),
         "an id twice": (
             batch("a") + "\n" + batch("b") + batch("a"),

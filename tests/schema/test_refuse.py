@@ -36,8 +36,8 @@ def test_all_errors_are_reported_at_once_without_the_warnings() -> None:
         refuse(BuiltRequest(body, origins))
     assert raised.value.status == Status.BAD_INPUT
     assert [str(fault) for fault in raised.value.faults] == [
-        "--temperature: is 9, more than 2",
-        "r.json:2: /n: is 0, less than 1",
+        "--temperature: is 9, not from 0 to 2",
+        "r.json:2: /n: is 0, not from 1 to 128",
     ]
 
 

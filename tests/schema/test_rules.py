@@ -65,7 +65,8 @@ def request(change: Change) -> Change:
 F_CALLED = {"name": "f", "arguments": "{}"}
 HI = {"role": "user", "content": "hi"}
 UNKNOWN = "is not a key that any server is known to take"
-OTHER = "ignore this if the server is one that does"
+NAME = "write 1 to 64 of a-z A-Z 0-9 _ -"
+OTHER = "ignore this if your server takes it"
 ANSWER = "add a tool message with its id as tool_call_id"
 CALL = "put the assistant message with that call before it"
 CHOOSE = "add it, or choose another"
@@ -276,19 +277,19 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "/max_completion_tokens", "is less than 1", "leave it out for no limit"),
     "a bias out of range": (
         "warning", "logit-bias", {"logit_bias": {"1": 101}},
-        "/logit_bias/1", "is out of the range -100 to 100", ""),
+        "/logit_bias/1", "is out of range", "write a number from -100 to 100"),
     "a bias of a text": (
         "warning", "logit-bias", {"logit_bias": {"a/b": 1}},
-        "/logit_bias/a~1b", "is not the id of a token, and only llama.cpp takes a text", ""),
+        "/logit_bias/a~1b", "is not the id of a token, and only llama.cpp takes a text", OTHER),
     "a bias that is a fraction": (
         "warning", "logit-bias", {"logit_bias": {"1": 0.5}},
-        "/logit_bias/1", "is a fraction, and OpenAI takes integers only", ""),
+        "/logit_bias/1", "is a fraction, and OpenAI takes integers only", OTHER),
     "a bias that is false": (
         "warning", "logit-bias", {"logit_bias": {"1": False}},
-        "/logit_bias/1", "is a boolean, which only llama.cpp takes", ""),
+        "/logit_bias/1", "is a boolean, which only llama.cpp takes", OTHER),
     "biases in pairs": (
         "warning", "logit-bias", {"logit_bias": [[1, 5]]},
-        "/logit_bias", "is an array, which only llama.cpp takes", ""),
+        "/logit_bias", "is an array, which only llama.cpp takes", OTHER),
     "alternatives without logprobs": (
         "error", "top-logprobs-without-logprobs", {"top_logprobs": 2},
         "/top_logprobs", "is set without 'logprobs': true", "set 'logprobs' to true"),
@@ -305,16 +306,18 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "ask for JSON in a message, or the answer may be endless whitespace"),
     "a name with a dot": (
         "error", "bad-name", {"tools": [function("a.b")]},
-        "/tools/0/function/name", "is 'a.b', which has characters other than a-z A-Z 0-9 _ -", ""),
+        "/tools/0/function/name", "is 'a.b', which has other characters than a name may have",
+        NAME),
     "a name with an accent": (
         "error", "bad-name", {"functions": [{"name": "mété"}]},
-        "/functions/0/name", "is 'mété', which has characters other than a-z A-Z 0-9 _ -", ""),
+        "/functions/0/name", "is 'mété', which has other characters than a name may have",
+        NAME),
     "no name": (
         "error", "bad-name", {"tools": [{"type": "custom", "custom": {"name": ""}}]},
-        "/tools/0/custom/name", "is empty", ""),
+        "/tools/0/custom/name", "is empty", NAME),
     "a long name of a schema": (
         "error", "bad-name", {"response_format": {"type": "json_schema", "json_schema": {"name": "x" * 65}}},
-        "/response_format/json_schema/name", "has 65 characters, at most 64 allowed", ""),
+        "/response_format/json_schema/name", "has 65 characters, more than a name may have", NAME),
     "two tools of one name": (
         "warning", "duplicate-tool", {"tools": [function("f"), function("g"), function("f")]},
         "/tools/2/function/name", "is 'f', as is one before it", "give each its own name"),
@@ -411,13 +414,16 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "is 'Sweden', not a code of two letters", "write one such as SE"),
     "many labels": (
         "warning", "metadata-size", {"metadata": {str(number): "x" for number in range(17)}},
-        "/metadata", "has 17 pairs, at most 16 allowed", ""),
+        "/metadata", "has 17 pairs, at most 16 allowed",
+        "shorten or remove what is too much"),
     "a long label": (
         "warning", "metadata-size", {"metadata": {"k" * 65: "x"}},
-        "/metadata", "has a key of 65 characters, at most 64 allowed", ""),
+        "/metadata", "has a key of 65 characters, at most 64 allowed",
+        "shorten or remove what is too much"),
     "a long value of a label": (
         "warning", "metadata-size", {"metadata": {"k": "x" * 513}},
-        "/metadata/k", "has 513 characters, at most 512 allowed", ""),
+        "/metadata/k", "has 513 characters, at most 512 allowed",
+        "shorten or remove what is too much"),
     "no name of a model": ("warning", "blank-model", {"model": ""}, "/model", "is blank", "name a model"),
     "a blank name of a model": (
         "warning", "blank-model", {"model": " \t"}, "/model", "is blank", "name a model"),

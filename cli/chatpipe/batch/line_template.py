@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from chatpipe.inputs.place import pointer_of, pointer_steps
-from chatpipe.inputs.values import Value
+from chatpipe.inputs.values import Value, as_list
 from chatpipe.options.parameters import Edit
 from chatpipe.request import edits
 from chatpipe.request.batch_line import RequestLine
 from chatpipe.request.build import BuiltRequest
 from chatpipe.schema.check import Problem
-from chatpipe.schema.refuse import fault_of, line_text
+from chatpipe.schema.refuse import fault_of, line_text, removed_key
 
 _HEAD_ROLES = ("system", "developer")
 
@@ -39,7 +39,7 @@ class LineTemplate:
         self._default_model = default_model
         self._removals = removals if override else ()
         body = options.body
-        messages = body.get("messages") or []
+        messages = as_list(body.get("messages"))
         length = _head_length(messages)
         self._head: list[Value] = messages[:length]
         self._examples: list[Value] = messages[length:]
@@ -70,7 +70,9 @@ class LineTemplate:
         """The words for a problem of the merged request: with its place in the line, or the wrong option."""
         own, pointer = line.body, problem.pointer
         name, *rest = pointer_steps(pointer) or [""]
-        is_ours = name in self._fields and (self._override or name not in own)
+        is_ours = self._override if name in own else name in self._fields
+        if self._removals and removed_key(self._options, problem):
+            is_ours = True
         if rest and name == "messages":
             message = merged[name][int(rest[0])]
             if (index := _find(own[name], message)) is None:

@@ -48,7 +48,7 @@ def batch(
     from chatpipe.prepare import draft
 
     drafted = draft(request, console, os.environ, source, run.stdin_claims)
-    prepared = drafted.defaults()
+    prepared = drafted.defaults(lines_have_fields=not input.plain)
     template = LineTemplate(
         prepared.built,
         override=input.override,

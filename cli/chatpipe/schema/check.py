@@ -157,7 +157,8 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
     path = list(error.absolute_path)
     pointer = pointer_of(path)
     keyword = str(error.validator)
-    limit: Any = error.validator_value
+    # Each number with a limit has two of them: the message names both.
+    limit: Any = error.schema if keyword in ("minimum", "maximum") else error.validator_value
     value: Any = error.instance
     if keyword == "required":
         for key in limit:
@@ -165,7 +166,7 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
                 yield Problem(pointer, keyword, f"has no '{key}'", hints.for_missing(key, path, value))
         return
     message, hint = _MESSAGES.get(keyword, _other)(value, limit)
-    yield Problem(pointer, keyword, message, hint or hints.for_value(keyword, path, value))
+    yield Problem(pointer, keyword, message, hint or hints.for_value(error))
 
 
 def _type(value: object, types: str | list[str]) -> tuple[str, str]:
@@ -194,8 +195,8 @@ def _enum(value: object, words: list[str | None]) -> tuple[str, str]:
     return f"is {_summary(value)}, not one of {', '.join(allowed)}", hint
 
 
-def _limit(relation: str) -> Callable[[object, object], tuple[str, str]]:
-    return lambda value, limit: (f"is {_summary(value)}, {relation} {limit}", "")
+def _range(value: object, limits: dict[str, int]) -> tuple[str, str]:
+    return f"is {_summary(value)}, not from {limits['minimum']} to {limits['maximum']}", ""
 
 
 def _size(unit: str, relation: str) -> Callable[[Any, int], tuple[str, str]]:
@@ -215,13 +216,14 @@ def _other(value: object, limit: object) -> tuple[str, str]:
 _MESSAGES: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
     "type": _type,
     "enum": _enum,
-    "minimum": _limit("less than"),
-    "maximum": _limit("more than"),
+    "minimum": _range,
+    "maximum": _range,
     "minLength": _least_size("character"),
     "maxLength": _size("character", "at most {} allowed"),
     "minItems": _least_size("item"),
     "maxItems": _size("item", "at most {} allowed"),
 }
+SCHEMA_KEYWORDS = frozenset(("required", *_MESSAGES))
 
 
 def _summary(value: object) -> str:

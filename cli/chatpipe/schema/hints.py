@@ -5,10 +5,13 @@ Many bodies have the right thing in the form of another API, so that a hint show
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatpipe.inputs import values
 from chatpipe.inputs.names import did_you_mean
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 _FOR_MISSING = {
     "model": "add it",
@@ -19,6 +22,9 @@ _FOR_MISSING = {
     "type": "add it: it says which kind of thing this is",
     "arguments": "add the arguments as a JSON string",
     "url": "add the address, http(s): or data:",
+    "image_url": "add the address, http(s): or data:",
+    "data": "add the sound as base64",
+    "format": "add it, such as wav or mp3",
     "json_schema": 'write {"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}',
 }
 _FOR_EMPTY = {
@@ -41,7 +47,7 @@ _FOR_ITEM = {
     "messages": 'write {"role": "user", "content": ...}',
     "content": 'write {"type": "text", "text": ...}',
 }
-_FOR_KEYWORD = {"type": _FOR_TYPE, "minItems": _FOR_EMPTY}
+_FOR_KEYWORD = {"type": _FOR_TYPE, "minItems": _FOR_EMPTY, "minLength": _FOR_MISSING}
 
 # The words of the Responses API, of Anthropic's, Gemini's and others, and the word of this one.
 _SAME_WORDS = {
@@ -84,8 +90,9 @@ def for_missing(key: str, path: list[str | int], value: dict[str, Any]) -> str:
     return _FOR_MISSING.get(key, f"add '{key}'")
 
 
-def for_value(keyword: str, path: list[str | int], value: object) -> str:
-    """The hint for a value at path that breaks a keyword; empty if there is none."""
+def for_value(error: ValidationError) -> str:
+    """The hint for a value that breaks a keyword; empty if the message says all that is allowed."""
+    keyword, path, value = str(error.validator), list(error.absolute_path), error.instance
     hint = _FOR_KEYWORD.get(keyword, {}).get(str(path[-1]) if path else "", "")
     if keyword == "type" and isinstance(path[-1] if path else "", int):
         hint = _FOR_ITEM.get(str(path[-2]), "")

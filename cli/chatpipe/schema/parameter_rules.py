@@ -65,7 +65,7 @@ def _logit_bias(body: Object) -> Iterator[Breach]:
         if isinstance(bias, bool):
             yield Breach(pointer, "is a boolean, which only llama.cpp takes")
         elif isinstance(bias, (int, float)) and not -100 <= bias <= 100:
-            yield Breach(pointer, "is out of the range -100 to 100")
+            yield Breach(pointer, "is out of range", "write a number from -100 to 100")
         elif isinstance(bias, float) and not bias.is_integer():
             yield Breach(pointer, "is a fraction, and OpenAI takes integers only")
 
@@ -169,7 +169,7 @@ PARAMETER_RULES = (
     Rule("two-token-limits", "warning", ("max_completion_tokens",), _two_token_limits, "keep one of them"),
     Rule("no-tokens", "warning", ("max_tokens", "max_completion_tokens"), _no_tokens,
          "leave it out for no limit"),
-    Rule("logit-bias", "warning", ("logit_bias",), _logit_bias, ""),
+    Rule("logit-bias", "warning", ("logit_bias",), _logit_bias, OTHER_SERVER),
     Rule("top-logprobs-without-logprobs", "error", ("top_logprobs",), _top_logprobs_without_logprobs,
          "set 'logprobs' to true"),
     Rule("stream-options-without-stream", "warning", ("stream_options",), _stream_options_without_stream,
@@ -183,7 +183,7 @@ PARAMETER_RULES = (
          "ask for it, or leave it out"),
     Rule("audio-not-streamable", "warning", ("audio",), _audio_not_streamable, OTHER_SERVER),
     Rule("country-code", "warning", ("web_search_options",), _country_code, "write one such as SE"),
-    Rule("metadata-size", "warning", ("metadata",), _metadata_size, ""),
+    Rule("metadata-size", "warning", ("metadata",), _metadata_size, "shorten or remove what is too much"),
     Rule("other-servers-word", "warning",
          (*_EXTENSION_VALUES, "response_format", "modalities", "top_logprobs"),
          _other_servers_word, OTHER_SERVER),

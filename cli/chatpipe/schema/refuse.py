@@ -11,9 +11,10 @@ from chatpipe.options.parameters import FILE_KINDS, TABLE
 from chatpipe.options.request import CheckOptions
 from chatpipe.request.build import BuiltRequest
 from chatpipe.request.response_format import ResponseFormat
-from chatpipe.schema.check import Problem, check
+from chatpipe.schema.check import SCHEMA_KEYWORDS, Problem, check
 
 _MODEL = "pass -m MODEL or set CHATPIPE_MODEL"
+_UNSET = "--unset"
 _PROMPT = "give a prompt, -u TEXT or --messages FILE"
 # Options win over a request file, so these work wherever the value came from.
 _CALL_HINTS = {
@@ -42,6 +43,30 @@ def refuse(built: BuiltRequest, *, strict: bool = False, without_model: bool = F
     return [str(fault_of(built, problem)) for problem in problems]
 
 
+def refuse_defaults(built: BuiltRequest, model: str | None, *, strict: bool, is_whole: bool) -> None:
+    """Raise Problems for the errors that options make in each line of a run.
+
+    is_whole: a line adds only messages, so that all other fields are known, with this model if they have
+    none. Otherwise a line may have any of them: the values of the options are checked, each by itself.
+    """
+    body = dict(built.body)
+    if model is not None:
+        body.setdefault("model", model)
+    if isinstance(messages := body.get("messages", []), list) and built.origins.get("/messages") != _UNSET:
+        body["messages"] = [*messages, {"role": "user", "content": "of a line"}]
+    problems = check(body)
+    if strict:
+        problems += [each for each in check(body, strict=True) if each.keyword == "unlisted-key"]
+    errors = [each for each in problems if each.severity == "error" and (is_whole or _is_of_one_value(each))]
+    if errors:
+        raise Problems([fault_of(built, each) for each in errors])
+
+
+def _is_of_one_value(problem: Problem) -> bool:
+    """True if no other field and no message of the request can mend it."""
+    return problem.pointer != "" and problem.keyword in (*SCHEMA_KEYWORDS, "unknown-key", "unlisted-key")
+
+
 def refuse_schema(form: ResponseFormat | None, check: CheckOptions) -> list[str]:
     """The warnings about the schema that answers must satisfy, as lines; none with --no-check.
 
@@ -59,12 +84,23 @@ def refuse_schema(form: ResponseFormat | None, check: CheckOptions) -> list[str]
 
 def fault_of(built: BuiltRequest, problem: Problem) -> BadInput:
     """The error for a problem of a request, with the option or the line of a file that is wrong."""
+    if removed := removed_key(built, problem):
+        return BadInput(describe(problem), place=_UNSET, fix=f"leave out {_UNSET} {removed}")
     place = built.place(problem.pointer)
     hint = _CALL_HINTS.get((problem.pointer, problem.message), problem.hint)
     if place == "--set" and problem.keyword in ("type", "enum"):
         hint = _set_hint(built.body, problem) or hint
     is_value = any(place == f"--{row.option}" and problem.pointer == pointer_of(row.path) for row in TABLE)
     return BadInput(problem.message if is_value else describe(problem), place=place, fix=hint)
+
+
+def removed_key(built: BuiltRequest, problem: Problem) -> str:
+    """The path of a key that is missing because of --unset; empty if the problem is another one."""
+    for pointer, origin in built.origins.items():
+        parent, _, key = pointer.rpartition("/")
+        if origin == _UNSET and (parent, f"has no '{key}'") == (problem.pointer, problem.message):
+            return pointer[1:].replace("/", ".")
+    return ""
 
 
 def _set_hint(body: Value, problem: Problem) -> str:

@@ -68,9 +68,9 @@ def _bad_name(body: Object) -> Iterator[Breach]:
         if not name:
             yield Breach(pointer, "is empty")
         elif len(name) > 64:
-            yield Breach(pointer, f"has {len(name)} characters, at most 64 allowed")
+            yield Breach(pointer, f"has {len(name)} characters, more than a name may have")
         elif not _NAME_CHARACTERS.issuperset(name):
-            yield Breach(pointer, f"is {quote(name)}, which has characters other than a-z A-Z 0-9 _ -")
+            yield Breach(pointer, f"is {quote(name)}, which has other characters than a name may have")
 
 
 def _duplicate_tool(body: Object) -> Iterator[Breach]:
@@ -162,7 +162,8 @@ def _functions_with_tools(body: Object) -> Iterator[Breach]:
 
 
 TOOL_RULES = (
-    Rule("bad-name", "error", ("tools", "functions", "response_format"), _bad_name, ""),
+    Rule("bad-name", "error", ("tools", "functions", "response_format"), _bad_name,
+         "write 1 to 64 of a-z A-Z 0-9 _ -"),
     Rule("duplicate-tool", "warning", ("tools", "functions"), _duplicate_tool, "give each its own name"),
     Rule("misspelt-tool-type", "error", ("tools",), _misspelt_tool_type, ""),
     Rule("other-servers-tool", "warning", ("tools",), _other_servers_tool, OTHER_SERVER),

@@ -120,7 +120,7 @@ def test_a_request_that_cannot_be_made_is_a_fault_at_its_line() -> None:
 @cases(
     ("check", "fault"),
     {
-        "checked": (CheckOptions(), "t:1: /temperature: is 9, more than 2"),
+        "checked": (CheckOptions(), "t:1: /temperature: is 9, not from 0 to 2"),
         "off": (CheckOptions(off=True), None),
     },
 )

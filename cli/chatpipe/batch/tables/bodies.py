@@ -8,7 +8,7 @@ from chatpipe.batch.tables import template
 from chatpipe.batch.tables.template import Placeholder, TextTemplate
 from chatpipe.errors import BadInput
 from chatpipe.inputs.sources import read_inside, refuse_missing_folder
-from chatpipe.inputs.values import Value, json_type
+from chatpipe.inputs.values import Value, as_list, json_type
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.request import media
 from chatpipe.request.build import BuiltRequest
@@ -38,7 +38,7 @@ class RowTemplate:
         """Raises BadInput for a text that cannot be parsed. default_model is used if built has no model."""
         self._fields = {key: value for key, value in built.body.items() if key != "messages"}
         self._model = built.body.get("model", default_model)
-        self._messages: list[Value] = list(built.body.get("messages") or [])
+        self._messages: list[Value] = as_list(built.body.get("messages"))
         self._texts = {
             index: _MessageTemplate(message, built, index)
             for index, message in enumerate(self._messages)

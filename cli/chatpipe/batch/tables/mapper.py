@@ -25,7 +25,7 @@ def map_run(file: str, mapping: MapOptions, draft: Draft, run: RunOptions, outpu
 
     Raises UsageFault and BadInput for what every row would suffer from.
     """
-    prepared = draft.defaults()
+    prepared = draft.defaults(lines_have_fields=False)
     rows, options = mapping.rows, draft.options
     table = writer.create_rows(rows)
     images = read_image_field(rows.image_field, rows.image_root, options.prompt.image_detail)
