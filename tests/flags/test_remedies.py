@@ -99,6 +99,7 @@ OF_OPTION = {
     "--image": "http://e.com/a.png",
     "--file": "text.txt",
     "--replay": "x.rec",
+    "--reuse": "out.journal",
 }
 
 
@@ -606,6 +607,22 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "leave out --reuse and --no-send",
         ["batch -p echo --fresh prompts.jsonl"],
     ),
+    "no journal to keep": (
+        "batch -p echo --keep-journal prompts.jsonl",
+        "add -o FILE or --journal FILE",
+        [
+            "batch -p echo --keep-journal «-o FILE» prompts.jsonl",
+            "batch -p echo --keep-journal «--journal» j prompts.jsonl",
+        ],
+    ),
+    "no recorded answers": (
+        "batch -p echo --resend empty prompts.jsonl",
+        "add --journal FILE or --reuse FILE",
+        [
+            "batch -p echo --resend empty «--journal» j prompts.jsonl",
+            "batch -p echo --resend empty «--reuse FILE» prompts.jsonl",
+        ],
+    ),
     "no prices": (
         "batch -p echo -m m --max-cost 3 prompts.jsonl",
         "add --prices FILE",
@@ -706,7 +723,7 @@ UNTRIED = {
         *("batch/conflicts.py: add -o OUT or --journal FILE", "batch/conflicts.py: add --journal FILE"),
         "batch/conflicts.py: leave out all --base-url but one",
         "batch/conflicts.py: leave it out, or take --engine local",
-        "flags/run.py: add --engine batch-api",
+        "flags/idle_options.py: add --engine batch-api",
         "jobs/job_dialects.py",
         *(
             "output/delivery.py",

@@ -29,7 +29,8 @@ class Step(NamedTuple):
 
 _SPOKEN = "--modality audio --audio-voice v --audio-format wav"
 _LOCAL = "--base-url {url} -m echo"
-_PROVIDER = "--base-url {other} -q --poll 0.05"
+_PROVIDER = "--base-url {other} -q"
+_POLL = "--poll 0.05"
 _BY_JOBS = "--engine batch-api --keep-journal --prices prices.toml"
 _LATE = "batch -m echo --base-url {other} --poll 0.05 short.jsonl -o late.jsonl " + _BY_JOBS
 # The server answers by script.jsonl, and keeps a log and a verdict.
@@ -79,14 +80,14 @@ _STEPS = (
         Step(command, stdout, status=status)
         for status in (65, 0)
         for command, stdout in (
-            (f"batch -m echo {_PROVIDER} more.jsonl -o api.jsonl {_BY_JOBS}", ""),
+            (f"batch -m echo {_PROVIDER} {_POLL} more.jsonl -o api.jsonl {_BY_JOBS}", ""),
             (f"jobs submit jobs.jsonl {_PROVIDER}", "submitted.jsonl"),
         )
     ),
     Step(f"{_LATE} -q --no-wait --report waiting.json", status=124),
     Step(f"{_LATE} --dry-run", "waiting-estimate.json"),
     Step(f"{_LATE} --progress json", stderr="jobs-progress.jsonl"),
-    Step(f"jobs wait jobs.jsonl {_PROVIDER}", "waited.jsonl"),
+    Step(f"jobs wait jobs.jsonl {_PROVIDER} {_POLL}", "waited.jsonl"),
     Step(f"jobs list {_PROVIDER}", "listed.jsonl"),
     Step(f"jobs results jobs.jsonl {_PROVIDER}", "job-results.jsonl"),
     # what is looked up and found wrong

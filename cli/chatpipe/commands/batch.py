@@ -47,6 +47,7 @@ def batch(
     from chatpipe.batch.run_spec import RunSpec
     from chatpipe.prepare import draft
 
+    run_flags.refuse_idle_options(run, output)
     drafted = draft(request, console, os.environ, source, run.stdin_claims)
     prepared = drafted.defaults(lines_have_fields=not input.plain)
     template = LineTemplate(

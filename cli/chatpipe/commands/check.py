@@ -24,7 +24,7 @@ _diagnostics = under("Diagnostics")
     type=OneOf(PROBLEM_FORMATS),
     default="text",
     daily=True,
-    help="Print problems as text, or as JSON lines",
+    help="Format of the output",
 )
 @_diagnostics("--strict", is_flag=True, daily=True, help="Treat warnings and unknown fields as errors")
 @console_flags.options

@@ -38,7 +38,7 @@ _OF_ACTION = {
     metavar="MODEL",
     type=MODEL_NAME,
     daily=True,
-    help="Model of the call, such as gpt-4o-mini",
+    help="Model to ask, such as gpt-4o-mini",
 )
 @option("--profiles", is_flag=True, daily=True, help="List all profiles instead of the settings")
 @option("--json", "as_json", is_flag=True, daily=True, help="Write the settings as JSON")

@@ -11,6 +11,7 @@ from chatpipe.flags import jobs as job_flags
 from chatpipe.flags import retries as retry_flags
 from chatpipe.flags import server as server_flags
 from chatpipe.flags.command import Command
+from chatpipe.flags.idle_options import idle_in_jobs, refuse_idle
 from chatpipe.flags.types import OneOf
 from chatpipe.options.jobs import JOB_ACTIONS, JobsOptions
 from chatpipe.options.output import ConsoleOptions
@@ -45,6 +46,7 @@ def jobs(
     from chatpipe.models.connections import Connections
     from chatpipe.system.console import Console
 
+    refuse_idle(idle_in_jobs(action))
     command = JobsCommand(action, operands, jobs, server)
     out = Console(console)
     return command.run(Connections(server._replace(uses_jobs=True), retry, out, os.environ), out)

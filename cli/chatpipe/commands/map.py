@@ -47,6 +47,7 @@ def map(
     from chatpipe.batch.tables.misplaced_fields import misplaced_fields
     from chatpipe.prepare import draft
 
+    run_flags.refuse_idle_options(run, output)
     prompt, file = row_flags.read_operands(operands, mapping.rows, request.prompt)
     request = request._replace(prompt=prompt)
     warnings = misplaced_fields(request, mapping.rows)

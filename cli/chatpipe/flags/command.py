@@ -99,6 +99,14 @@ def in_order(given: dict[str, tuple[Any, ...]]) -> list[tuple[str, Any]]:
     return [(name, next(left[name])) for name in order if name in left]
 
 
+def typed_options() -> list[str]:
+    """The options of the command line, without values and defaults: `--report`, never `-j`, each once."""
+    context = click.get_current_context()
+    typed = frozenset(context.meta.get(_ORDER, ()))
+    options = [each for each in context.command.params if isinstance(each, click.Option)]
+    return [each.opts[0] for each in options if each.name in typed]
+
+
 def _help_options() -> list[click.Parameter]:
     """The options `-h` and `--help`, which have a page each."""
     attributes: dict[str, Any] = {

@@ -41,7 +41,7 @@ options = option_group(
     "jobs",
     [
         _output_option(
-            "--output", "-o", type=FILE, daily=True, help="Write the results to FILE once they are complete"
+            "--output", "-o", type=FILE, daily=True, help="Write to FILE; it changes only if the status is 0"
         ),
         option(
             "--input",

@@ -28,7 +28,7 @@ options = option_group(
             type=OneOf(MODEL_FORMATS),
             daily=True,
             default_text="text",
-            help="Format of the list",
+            help="Format of the output",
         ),
         option("--json", is_flag=True, help="The same as -f json"),
         option(

@@ -9,14 +9,13 @@ from typing import Any
 import click
 
 from chatpipe.errors import UsageFault
-from chatpipe.flags import job_waits, limits, recordings, retries
+from chatpipe.flags import engine, limits, recordings, retries
 from chatpipe.flags.format import ends_texts
+from chatpipe.flags.idle_options import idle_in_run, refuse_idle
 from chatpipe.flags.option_groups import Decorator, bundle, option_group, under
 from chatpipe.flags.types import FILE, JSONL, Count, FileName, OneOf, Seconds, Word, word_list
-from chatpipe.options.engines import CLUSTER_ENGINE, ENGINES, JOB_ENGINE, EngineOptions, is_cluster_address
-from chatpipe.options.jobs import JobWaits
 from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
-from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions
+from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions, OutputOptions
 from chatpipe.options.run import (
     HaltRule,
     InputOptions,
@@ -33,7 +32,6 @@ _input_option = under("Input")
 _pace_option = under("Pace and retries")
 _batch_option = under("Batch")
 _resume_option = under("Resume")
-_jobs_option = under("Batch API")
 _output_option = under("Output")
 _progress_option = under("Diagnostics")
 
@@ -89,7 +87,7 @@ LINE_FILE = _LineFile(*JSONL.suffixes)
 
 def _read_resume(no_keep_journal: bool, keep_journal: bool, fresh: bool, **others: Any) -> ResumeOptions:
     if fresh and (others["reuse"] or others["no_send"]):
-        raise UsageFault("--fresh looks nothing up", fix="leave out --reuse and --no-send")
+        raise UsageFault("--fresh ignores recorded answers", fix="leave out --reuse and --no-send")
     if keep_journal and no_keep_journal:
         raise UsageFault("--keep-journal and --no-keep-journal at once", fix="choose one")
     keep = True if keep_journal else False if no_keep_journal else None
@@ -282,63 +280,6 @@ _row_report = option_group(
 )
 
 
-class _EngineType(OneOf):
-    """The name of an engine; after that of a cluster its address may stand: `ray:head:6379`."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        name, colon, address = str(value).partition(":")
-        if name == CLUSTER_ENGINE and colon:
-            if not is_cluster_address(address):
-                self.fail("the address of a cluster is HOST:PORT", param, ctx)
-            return value
-        return super().convert(value, param, ctx)
-
-
-def _read_engine(
-    engine: str,
-    poll_s: float,
-    max_wait_s: float | None,
-    settle_s: float,
-    job_lines: int | None,
-    no_wait: bool,
-) -> EngineOptions:
-    name, _, address = engine.partition(":")
-    if name != JOB_ENGINE:
-        given = {
-            "--job-lines": job_lines is not None,
-            "--max-wait": max_wait_s is not None,
-            "--no-wait": no_wait,
-        }
-        for option in (name for name, is_given in given.items() if is_given):
-            raise UsageFault("is for the Batch API", place=option, fix="add --engine batch-api")
-    if no_wait and max_wait_s is not None:
-        raise UsageFault("--no-wait and --max-wait contradict each other", fix="choose one")
-    waits = JobWaits(poll_s, max_wait_s, settle_s)
-    return EngineOptions(name, waits, no_wait, job_lines, address or None)
-
-
-_engine = option_group(
-    "engine",
-    [
-        _batch_option(
-            "--engine",
-            type=_EngineType(ENGINES),
-            metavar="local|batch-api|ray[:HOST:PORT]",
-            default=_DEFAULTS.engine.name,
-            daily=True,
-            help="Engine that sends the requests",
-        ),
-        job_waits.POLL,
-        job_waits.MAX_WAIT,
-        job_waits.JOB_LINES,
-        job_waits.SETTLE,
-        _jobs_option(
-            "--no-wait", is_flag=True, help="Create the jobs and exit; a later run collects the results"
-        ),
-    ],
-    _read_engine,
-)
-
 _ALLOW = _output_option(
     "--allow", metavar="OUTCOME,...", **word_list(RUN_ALLOWABLE), help="Treat these outcomes as success"
 )
@@ -375,8 +316,13 @@ _row_results = option_group("results", [_format_option(MAP_FORMATS), _ALLOW], Fo
 
 def _bundle(results: Decorator, report: Decorator) -> Decorator:
     groups = {"retry": retries.options, "limits": _limits, "resume": _resume}
-    last = {"results": results, "report": report, "recordings": recordings.options, "engine": _engine}
+    last = {"results": results, "report": report, "recordings": recordings.options, "engine": engine.options}
     return bundle("run", RunOptions, {**groups, **last})
+
+
+def refuse_idle_options(run: RunOptions, output: OutputOptions) -> None:
+    """Raise UsageFault for the first option of the command line that has no effect in this run."""
+    refuse_idle(idle_in_run(run, output))
 
 
 options = _bundle(_results, _report)

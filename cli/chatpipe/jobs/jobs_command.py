@@ -85,10 +85,6 @@ class JobsCommand(NamedTuple):
             raise UsageFault("no job is named", fix=f"chatpipe jobs {self.action} ID, or FILE after a submit")
         if "" in self.operands:
             raise UsageFault("an operand is empty", fix="leave it out")
-        if self.options.output.is_file and self.action != "results":
-            raise UsageFault("it is for results only", place="--output", fix="leave it out")
-        if self.options.input is not None and self.action != "results":
-            raise UsageFault("it is for results only", place="--input", fix="leave it out")
         uses = self._uses()
         stdin_owner([*self.server.stdin_claims, *((use.option, use.path) for use in uses)])
         refuse_shared(self.options.output, [STDERR_USE, *self.server.uses, *uses])
