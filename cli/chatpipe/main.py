@@ -195,8 +195,12 @@ def _console_options(arguments: Sequence[str]) -> ConsoleOptions:
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
-    words = _before_operands(arguments)
-    return "--error-format=json" in words or ("--error-format", "json") in pairwise(words)
+    format = ""  # of several the last counts, as for Click
+    for word, following in pairwise((*_before_operands(arguments), "")):
+        name, _, value = word.partition("=")
+        if name == "--error-format":
+            format = value or following
+    return format == "json"
 
 
 def _before_operands(arguments: Sequence[str]) -> Sequence[str]:

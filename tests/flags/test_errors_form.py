@@ -197,6 +197,17 @@ def test_level_of_detail_of_an_image_is_at_fault_in_its_own_place(chatpipe: Chat
     assert ran.stderr.startswith("chatpipe: --image")
 
 
+@cases(
+    ("words", "is_json"),
+    {
+        "text last": (["--error-format", "json", "--error-format=text"], False),
+        "JSON last": (["--error-format=text", "--error-format", "json"], True),
+    },
+)
+def test_the_last_form_counts(chatpipe: Chatpipe, words: list[str], is_json: bool) -> None:
+    assert chatpipe("build", *words, "-r", "no", "hi").stderr.startswith("{") == is_json
+
+
 @pytest.mark.parametrize("form", [["--error-format", "json"], ["--error-format=json"]])
 @pytest.mark.parametrize("front", [True, False])
 def test_an_error_can_be_json(chatpipe: Chatpipe, form: list[str], front: bool) -> None:

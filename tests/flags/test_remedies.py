@@ -181,28 +181,40 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         ["build -m m --set «PATH=TEXT» y", "build -m m --set «PATH:=JSON» y"],
     ),
     "empty value": ("ask -p echo -o '' x", "give one, or leave it out", ["ask -p echo -o out x"]),
-    "a row as a request": ("build -r row.json", "send it with chatpipe batch", ["batch -p echo row.json"]),
-    "an answer as a request": ("build -r good.json", "chatpipe show prints it", ["show good.json"]),
+    "a row as a request": (
+        "build -r row.json",
+        "send it with chatpipe batch row.json",
+        ["«batch row.json» -p echo"],
+    ),
+    "an answer as a request": (
+        "build -r good.json",
+        "chatpipe show good.json prints it",
+        ["«show good.json»"],
+    ),
     "a message as a request": (
         "build -r m.json",
-        "send it with chatpipe ask --messages",
-        ["«ask --messages» m.json -p echo"],
+        "send it with chatpipe ask --messages m.json",
+        ["«ask --messages m.json» -p echo"],
     ),
     "a recording as a request": (
         "build -r x.rec",
-        "chatpipe ask --replay answers its request",
-        ["«ask --replay» x.rec -p echo x"],
+        "chatpipe ask --replay x.rec answers its request",
+        ["«ask --replay x.rec» -p echo x"],
     ),
     "a journal as a request": (
         "build -r out.journal",
-        "chatpipe show prints its answers",
-        ["«show» out.journal"],
+        "chatpipe show out.journal prints its answers",
+        ["«show out.journal»"],
     ),
-    "a request as messages": ("build --messages body.json", "send it with -r", ["build «-r» body.json"]),
+    "a request as messages": (
+        "build --messages body.json",
+        "send it with -r body.json",
+        ["build «-r body.json»"],
+    ),
     "an answer as a message": (
         "build --messages good.json",
-        "take the message with chatpipe show -f message",
-        ["show «-f message» good.json"],
+        "take the message with chatpipe show -f message good.json",
+        ["«show -f message good.json»"],
     ),
     "a URL of a file": (
         "build --user-file file://localhost/etc/passwd x",
@@ -353,13 +365,13 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "a Batch line": (
         "build -r line.jsonl",
-        "send it with chatpipe batch, or take the request with jq .body",
-        ["«batch» -p echo line.jsonl"],
+        "send it with chatpipe batch line.jsonl, or take the request with jq .body line.jsonl",
+        ["«batch line.jsonl» -p echo"],
     ),
     "several requests": (
         "build -r prompts.jsonl",
-        "send them with chatpipe batch",
-        ["«batch» -p echo prompts.jsonl"],
+        "send them with chatpipe batch prompts.jsonl",
+        ["«batch prompts.jsonl» -p echo"],
     ),
     "no address": (
         "build -p echo -f curl x",
@@ -758,7 +770,6 @@ UNTRIED = {
         "server/server_choice.py: unset one of them, or choose by -p or --base-url",
         "response/capture.py: see chatpipe show --help",
         "output/player.py: see chatpipe show --help",
-        "inputs/messages.py: chatpipe batch FILE",
     },
     "tests/batch/test_map.py has the image": {"batch/tables/bodies.py"},
 }

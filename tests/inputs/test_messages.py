@@ -110,40 +110,40 @@ def test_a_request_is_an_object() -> None:
         ),
         "array of messages": (
             '[\n{"role":"user","content":"x"}]',
-            "f:2: this is a message, not a request: send it with chatpipe ask --messages",
+            "f:2: this is a message, not a request: send it with chatpipe ask --messages f",
         ),
         "boolean, placed": ("\n\n true", "f:3: a request is a JSON object, not a boolean"),
         "JSONL": (
             '{"model":"m"}\n{"model":"n"}\n',
-            "f: several JSON values, where one request is wanted: send them with chatpipe batch",
+            "f: several JSON values, where one request is wanted: send them with chatpipe batch f",
         ),
         "Batch line": (
             '{"custom_id":"a","body":{}}',
             (
                 "f:1: this is a Batch line, not a request: "
-                "send it with chatpipe batch, or take the request with jq .body"
+                "send it with chatpipe batch f, or take the request with jq .body f"
             ),
         ),
         "a row": (
             '{"prompt":"a"}',
-            "f:1: this is a row with a prompt, not a request: send it with chatpipe batch",
+            "f:1: this is a row with a prompt, not a request: send it with chatpipe batch f",
         ),
-        "an answer": ('{"choices":[]}', "f:1: this is an answer, not a request: chatpipe show prints it"),
+        "an answer": ('{"choices":[]}', "f:1: this is an answer, not a request: chatpipe show f prints it"),
         "a message": (
             '\n{"role":"user"}',
-            "f:2: this is a message, not a request: send it with chatpipe ask --messages",
+            "f:2: this is a message, not a request: send it with chatpipe ask --messages f",
         ),
         "results of a run": (
             '{"custom_id":"a","response":null}\n{"custom_id":"b","response":null}\n',
-            "f:1: this is a result of a run, not a request: chatpipe show prints it",
+            "f:1: this is a result of a run, not a request: chatpipe show f prints it",
         ),
         "a journal": (
             '{"chatpipe_journal":1}\n{"custom_id":"b","response":null}\n',
-            "f:1: this is the head of a journal, not a request: chatpipe show prints its answers",
+            "f:1: this is the head of a journal, not a request: chatpipe show f prints its answers",
         ),
         "a recording": (
             '{"request":{},"response":{}}',
-            "f:1: this is a recorded exchange, not a request: chatpipe ask --replay answers its request",
+            "f:1: this is a recorded exchange, not a request: chatpipe ask --replay f answers its request",
         ),
         "a report": (
             '{"outcomes":{},"requests_per_s":1}',
@@ -169,15 +169,15 @@ def test_request_with_messages_may_have_any_field(name: str) -> None:
     {
         "a request": (
             '{"role":"user"}\n{"messages":[]}',
-            "f:2: this is a request, not a message: send it with -r",
+            "f:2: this is a request, not a message: send it with -r f",
         ),
         "a row": (
             '{"prompt":"a"}',
-            "f:1: this is a row with a prompt, not a message: send it with chatpipe batch",
+            "f:1: this is a row with a prompt, not a message: send it with chatpipe batch f",
         ),
         "an answer": (
             '{"choices":[]}',
-            "f:1: this is an answer, not a message: take the message with chatpipe show -f message",
+            "f:1: this is an answer, not a message: take the message with chatpipe show -f message f",
         ),
     },
 )

@@ -601,17 +601,21 @@ def test_problem_is_one_line_and_short() -> None:
 @cases(
     ("body", "message", "hint"),
     {
-        "an answer": ({"choices": [], "model": "m"}, "is an answer", "chatpipe show prints it"),
-        "a result": ({"custom_id": "a", "response": {}}, "is a result of a run", "chatpipe show prints it"),
+        "an answer": ({"choices": [], "model": "m"}, "is an answer", "chatpipe show FILE prints it"),
+        "a result": (
+            {"custom_id": "a", "response": {}},
+            "is a result of a run",
+            "chatpipe show FILE prints it",
+        ),
         "a message": (
             {"role": "user", "content": "x"},
             "is a message",
-            "send it with chatpipe ask --messages",
+            "send it with chatpipe ask --messages FILE",
         ),
         "a recording": (
             {"request": {}, "response": {}},
             "is a recorded exchange",
-            "chatpipe ask --replay answers its request",
+            "chatpipe ask --replay FILE answers its request",
         ),
         "a report": ({"outcomes": {}, "requests_per_s": 1.0}, "is the report of a run", ""),
     },

@@ -37,25 +37,28 @@ def parse_request(source: Source) -> LocatedValue:
     except NotJSON as error:
         if (record := _first_of_jsonl(source)) is not None:
             _refuse_other_request(record, may_be_line=True)
-            raise BadInput(
-                "several JSON values, where one request is wanted",
-                place=source.name,
-                fix="send them with chatpipe batch",
-            ) from error
+            what = "several JSON values, where one request is wanted"
+            fix = f"send them with {_batch_of(source)}"
+            raise BadInput(what, place=source.name, fix=fix) from error
         lines = enumerate(source.data.split(b"\n"), 1)
         first = next((Source(source.name, line, number) for number, line in lines if line.strip()), None)
         fault = None if first is None else _other_format(first, allows_documents=True)
         raise fault or not_json_input(source, error) from error
     if not isinstance(found.value, dict):
-        from chatpipe.inputs.text_decoder import with_name  # for errors only
-
         if isinstance(found.value, list) and found.value and isinstance(found.value[0], dict):
             _refuse_other_request(LocatedValue(found.value[0], source, "/0"), may_be_line=True)
-        fix = f"send its elements with {with_name('chatpipe batch FILE', source.name)}"
+        fix = f"send its elements with {_batch_of(source)}"
         what = f"a request is a JSON object, not {json_type(found.value)}"
         raise BadInput(what, place=source.place(), fix=fix if isinstance(found.value, list) else "")
     _refuse_other_request(found)
     return found
+
+
+def _batch_of(source: Source) -> str:
+    """The command that sends the requests in an input."""
+    from chatpipe.inputs.text_decoder import with_name  # for errors only
+
+    return with_name("chatpipe batch FILE", source.name)
 
 
 def _refuse_other_request(found: LocatedValue, *, may_be_line: bool = False) -> None:
@@ -65,7 +68,9 @@ def _refuse_other_request(found: LocatedValue, *, may_be_line: bool = False) -> 
     from chatpipe.inputs.other_objects import no_request  # for errors only
 
     if (other := no_request(found.value, may_be_line=may_be_line)) is not None:
-        raise BadInput(f"this is {other.what}, not a request", place=found.place(), fix=other.fix)
+        raise BadInput(
+            f"this is {other.what}, not a request", place=found.place(), fix=other.fix_for(found.source.name)
+        )
 
 
 def refuse_other_message(found: LocatedValue) -> None:
@@ -73,7 +78,9 @@ def refuse_other_message(found: LocatedValue) -> None:
     from chatpipe.inputs.other_objects import no_message  # for errors only
 
     if (other := no_message(found.value)) is not None:
-        raise BadInput(f"this is {other.what}, not a message", place=found.place(), fix=other.fix)
+        raise BadInput(
+            f"this is {other.what}, not a message", place=found.place(), fix=other.fix_for(found.source.name)
+        )
 
 
 def parse_messages(source: Source) -> list[LocatedValue]:

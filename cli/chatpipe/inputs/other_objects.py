@@ -7,31 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from chatpipe.inputs.stdin import STDIN, STDIN_NAME
+from chatpipe.inputs.text_decoder import with_name
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 
-_SHOW, _SHOW_MESSAGE = "chatpipe show prints it", "take the message with chatpipe show -f message"
-_BATCH = "send it with chatpipe batch"
+_SHOW, _SHOW_MESSAGE = "chatpipe show FILE prints it", "take the message with chatpipe show -f message FILE"
+_BATCH = "send it with chatpipe batch FILE"
 
 
 class OtherObject(NamedTuple):
-    """A kind of object, by its members. what names it, fix is the advice and may be empty."""
+    """A kind of object, by its members. what names it, fix is the advice for a FILE and may be empty."""
 
     members: tuple[str, ...]
     what: str
     fix: str
 
+    def fix_for(self, name: str) -> str:
+        """The advice for an input of this name."""
+        if name == STDIN_NAME:
+            return self.fix.replace("jq .body FILE", "jq .body").replace("FILE", STDIN)
+        return with_name(self.fix, name)
+
 
 _RECORDS = (
-    OtherObject(("chatpipe_journal",), "the head of a journal", "chatpipe show prints its answers"),
-    OtherObject(("request", "response"), "a recorded exchange", "chatpipe ask --replay answers its request"),
+    OtherObject(("chatpipe_journal",), "the head of a journal", "chatpipe show FILE prints its answers"),
+    OtherObject(
+        ("request", "response"), "a recorded exchange", "chatpipe ask --replay FILE answers its request"
+    ),
     OtherObject(("outcomes", "requests_per_s"), "the report of a run", ""),
 )
 _LINES = (
     OtherObject(
         ("body",),
         "a Batch line",
-        f"{_BATCH}, or take the request with jq .body",
+        f"{_BATCH}, or take the request with jq .body FILE",
     ),
     OtherObject(("prompt",), "a row with a prompt", _BATCH),
 )
@@ -39,10 +49,10 @@ _NO_REQUESTS = (
     *_RECORDS,
     OtherObject(("custom_id", "response"), "a result of a run", _SHOW),
     OtherObject(("choices",), "an answer", _SHOW),
-    OtherObject(("role",), "a message", "send it with chatpipe ask --messages"),
+    OtherObject(("role",), "a message", "send it with chatpipe ask --messages FILE"),
 )
 _NO_MESSAGES = (
-    OtherObject(("messages",), "a request", "send it with -r"),
+    OtherObject(("messages",), "a request", "send it with -r FILE"),
     OtherObject(("body",), "a Batch line", _BATCH),
     OtherObject(("prompt",), "a row with a prompt", _BATCH),
     *_RECORDS,

@@ -18,6 +18,7 @@ from chatpipe.options.parameters import Edit
 
 # Far deeper than any field, and far below the depth at which JSON cannot be written.
 _MAX_STEPS = 100
+_MOST_SHOWN = 60  # characters
 # An index has at most 18 digits: int() refuses thousands.
 _STEP = r"((?:[^.\[\]\\]|\\.)+)|\[(\d{1,18})\]"
 _ASSIGNMENT = r"(?s)((?:[^=\\]|\\.)*?)(:?)=(.*)"
@@ -27,7 +28,7 @@ def parse_set(text: str) -> Edit:
     """Parse `PATH=TEXT` or `PATH:=JSON`. Raises UsageFault."""
     parts = re.fullmatch(_ASSIGNMENT, text)
     if parts is None:
-        raise UsageFault(f"'{text}' has no '='", place="--set", fix="write PATH=TEXT or PATH:=JSON")
+        raise UsageFault(f"{_quoted(text)} has no '='", place="--set", fix="write PATH=TEXT or PATH:=JSON")
     path, colon, value = parse_path(parts[1], "--set"), parts[2], parts[3]
     if not colon:
         return Edit(path, value, False, text)
@@ -35,7 +36,7 @@ def parse_set(text: str) -> Edit:
         return Edit(path, values.loads_strict(value.encode("utf-8", "surrogateescape")), False, text)
     except NotJSON as error:
         raise UsageFault(
-            f"'{value[:60]}' is not JSON: {error.what}",
+            f"{_quoted(value)} is not JSON: {error.what}",
             place="--set",
             fix="PATH=TEXT takes text without quotes",
         ) from error
@@ -67,7 +68,15 @@ def parse_path(text: str, option: str) -> tuple[str | int, ...]:
     else:
         if path:
             return tuple(path)
-    raise UsageFault(f"'{text}' is not a path", place=option, fix="write a.b or a.b[0]")
+    raise UsageFault(f"{_quoted(text)} is not a path", place=option, fix="write a.b or a.b[0]")
+
+
+def _quoted(text: str) -> str:
+    """The words for a text that was typed. A long one is not cut: a part of a key could not be hidden."""
+    if len(text) <= _MOST_SHOWN:
+        return f"'{text}'"
+    path, equals, _ = text.partition("=")
+    return f"'{path}=...'" if equals and len(path) < _MOST_SHOWN else f"a text of {len(text)} characters"
 
 
 def apply(body: dict[str, Value], edit: Edit) -> None:
@@ -95,12 +104,13 @@ def _put(parent: Any, step: str | int, value: Value, edit: Edit) -> None:
     elif isinstance(step, int) and isinstance(parent, list) and step <= len(parent):
         parent[step : step + 1] = [value]
     elif isinstance(step, int) and isinstance(parent, list):
-        raise UsageFault(f"'{edit.text}': [{step}] is past the end, there are {len(parent)}", place="--set")
+        raise UsageFault(
+            f"{_quoted(edit.text)}: [{step}] is past the end, there are {len(parent)}", place="--set"
+        )
     else:
         expected = "an array" if isinstance(step, int) else "an object"
-        raise UsageFault(
-            f"'{edit.text}': '{step}' is looked for in {json_type(parent)}, not {expected}", place="--set"
-        )
+        where = f"is looked for in {json_type(parent)}, not {expected}"
+        raise UsageFault(f"{_quoted(edit.text)}: {_quoted(str(step))} {where}", place="--set")
 
 
 def _remove(body: Any, path: tuple[str | int, ...]) -> None:

@@ -34,6 +34,7 @@ _LIST, _NULLABLE = "[]", "?"
 # Descriptions that are a type, as YAML has it: `score: int`. `date: date` is a description.
 _SURE_TYPES = frozenset({*_TYPES, "string", "integer", "boolean", "double", "array"})
 _WORD_LIST = re.compile(r"[\w.-]+(?:\s*\|\s*[\w.-]+)+(?:\[\])?\??")
+_LIKENESS = 0.7  # of a word and the type that it misspells; `name` and `number` have 0.6
 _TYPED_LIST = re.compile(r"(?:list|array)\W\w+\W", re.IGNORECASE)
 
 
@@ -105,9 +106,10 @@ def _refuse_yaml(fields: list[str]) -> None:
 def _without_colon(field: str) -> str:
     """The field; if it has no type, and a description that is one, the field with this type."""
     name, _, description = field.partition(":")
-    name, description = name.strip(), description.strip()
-    if not name or len(name.split()) > 1:
+    words, description = name.split(), description.strip()
+    if not words or (len(words) > 1 and (_is_type(words[-1]) or not all(map(str.isalnum, words)))):
         return field
+    name = "_".join(words)
     if _WORD_LIST.fullmatch(description):
         return f"{name} {_nearest_words(''.join(description.split()))}"
     core = description.rstrip(_LIST + _NULLABLE)
@@ -190,7 +192,10 @@ def _type(name: str, text: str) -> _Type:
     if "|" not in core:
         if not _OBJECTS.isdisjoint(re.findall(r"\w+", core.lower())):
             raise _fault(f"'{text}' is not a type", "give a JSON Schema by --schema-json")
-        raise _fault(f"'{text}' is not a type", _instead(f"{name} {_nearest(core, suffix)}"))
+        near = _nearest(core, suffix)
+        # A word that is like no type is more likely the second of a name than the only one of a list.
+        right = f"{name}_{core}" if near == f"{core}|other" else f"{name} {near}"
+        raise _fault(f"'{text}' is not a type", _instead(right))
     if (right := _nearest_words(text)) != text:
         raise _fault(_fault_of_words(text), _instead(f"{name} {right}"))
     return _Type("str", tuple(core.split("|")), is_list, is_nullable)
@@ -251,7 +256,7 @@ def _nearest(core: str, suffix: str) -> str:
         suffix = _LIST * is_list + _NULLABLE * ("?" in core + suffix)
     known = _FOREIGN_TYPES.get(bare) or (bare if bare in _TYPES else None if bare else "str")
     if known is None:
-        near = get_close_matches(bare, [*_TYPES, *_FOREIGN_TYPES], 1)
+        near = get_close_matches(bare, [*_TYPES, *_FOREIGN_TYPES], 1, _LIKENESS)
         known = _FOREIGN_TYPES.get(near[0], near[0]) if near else None
     if known is None:
         return _nearest_words(f"{bare}|") + suffix
