@@ -313,19 +313,20 @@ def test_the_last_line_says_why(harness: RunHarness) -> None:
     advice = b"correct line 5, run it again with --reuse FILE, where FILE has these results"
     first, last = done.stderr.splitlines()
     assert first.startswith(b"chatpipe: in.jsonl:")
-    assert last == why + b": see select(.error), " + advice
+    assert last == why + b": jq 'select(.error)' shows them, " + advice
     done = harness.resume()
     assert done.stderr.endswith(
-        b"1 input: see select(.error) in 'out.jsonl.journal', correct line 5, run the same command again\n"
+        b"1 input: jq 'select(.error)' out.jsonl.journal shows them, correct line 5, "
+        b"run the same command again\n"
     )
 
 
 @cases(
     "options, where",
     {
-        "on stdout": ((), "see select(.error)"),
-        "in a file": (("-o", "out"), "see select(.error) in 'out.journal'"),
-        "texts": (("-f", "text", "--journal", "j"), "see select(.error) in 'j'"),
+        "on stdout": ((), "jq 'select(.error)' shows them"),
+        "in a file": (("-o", "out"), "jq 'select(.error)' out.journal shows them"),
+        "texts": (("-f", "text", "--journal", "j"), "jq 'select(.error)' j shows them"),
     },
 )
 def test_lines_that_are_wrong_are_to_be_mended(
@@ -539,7 +540,10 @@ def test_make_that_is_stopped_and_run_again_costs_only_the_rest(
     assert sh(f"{make} -s", cwd=tmp_path) == (
         0,
         b"",
-        b"chatpipe: out.jsonl.journal: journal kept (under make)\n",
+        (
+            b"chatpipe: out.jsonl.journal: journal kept, "
+            b"because make removes the output of a recipe that fails\n"
+        ),
     )
     assert harness.new_prompts() == rest
     assert harness.files() == ["Makefile", "in.jsonl", "out.jsonl", "out.jsonl.journal"]

@@ -304,9 +304,15 @@ def test_a_template_may_be_a_file_and_the_first_operand_is_the_input_then(tmp_pa
         "a file": (["in.csv", "--csv"], "TEMPLATE: 'in.csv' is the name of a file: TEMPLATE comes first: "),
         "a file before another": (["in.csv", "notes"], "TEMPLATE: 'in.csv' is the name of a file: "),
         "a file, and a field": (["in.csv", "-s", "{{a}}"], "TEMPLATE: 'in.csv' is the name of a file: "),
-        "the wrong order": (["in.csv", "Say {{a}}", "--csv"], "TEMPLATE: 'Say {{a}}' is typed as FILE: "),
-        "the wrong order, no file": (["x.csv", "{{a}}"], "TEMPLATE: '{{a}}' is typed as FILE: "),
-        "the wrong order, stdin": (["-", "{{a}}", "-s", "{{b}}"], "TEMPLATE: '{{a}}' is typed as FILE: "),
+        "the wrong order": (
+            ["in.csv", "Say {{a}}", "--csv"],
+            "TEMPLATE: 'Say {{a}}' stands in the place of FILE: ",
+        ),
+        "the wrong order, no file": (["x.csv", "{{a}}"], "TEMPLATE: '{{a}}' stands in the place of FILE: "),
+        "the wrong order, stdin": (
+            ["-", "{{a}}", "-s", "{{b}}"],
+            "TEMPLATE: '{{a}}' stands in the place of FILE: ",
+        ),
     },
 )
 def test_a_template_without_fields_is_refused(arguments: list[str], words: str, tmp_path: Path) -> None:
@@ -362,7 +368,10 @@ def test_a_template_may_be_any_text_where_a_field_is_named(arguments: list[str],
         (["{{a}}", "--to", "csv", "--fields", "a,b,b"], "--fields: 'b' comes twice"),
         (["{{a}}", "--csv", "--fields", "\n"], "--fields: no name in it"),
         (["{{a}}", "--into", "x", "--usage-into", "x"], "--usage-into: --into has the same name, 'x'"),
-        (["{{a}}", "--usage-into", "answer_error"], "--usage-into: 'answer_error' is for why a row failed"),
+        (
+            ["{{a}}", "--usage-into", "answer_error"],
+            "--usage-into: 'answer_error' is the field for the reason why a row failed",
+        ),
         (["{{a}}", "--unpack"], "--unpack: there is no schema"),
         (
             ["{{a}}", "--unpack", "--no-schema-strict", "--schema-json", "{}"],

@@ -207,6 +207,6 @@ def test_a_recorded_line_that_was_too_long_has_the_same_remedy(tmp_path: Path) -
 
 
 LEADS = re.compile(
-    r"^.*?: (?:see select\(\.error\)(?: in '\w+\.journal')?, )?(?=correct |raise |run |set |see to )"
+    r"^.*?: (?:jq 'select\(\.error\)'(?: \w+\.journal)? shows them, )?(?=correct |raise |run |set |see to )"
 )
 SECONDARY = r"raise the limit in line \d|--(?:match|resend|reask|max-tokens) [\w,]+"

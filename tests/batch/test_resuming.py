@@ -240,7 +240,7 @@ def test_only_a_torn_answer_is_sent_again(kept_bytes: int, harness: RunHarness) 
     assert texts(harness.out) == ["a #2", "b #1", "c #1", "d #1", "e #2"]
 
 
-KEPT = b"chatpipe: out.jsonl.journal: journal kept (under make)\n"
+KEPT = b"chatpipe: out.jsonl.journal: journal kept, because make removes the output of a recipe that fails\n"
 MAKEFILE = """\
 .DELETE_ON_ERROR:
 out.jsonl: in.jsonl

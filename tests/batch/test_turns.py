@@ -336,7 +336,7 @@ def test_an_unknown_model_is_corrected_where_it_stands(rows: list[dict[str, str]
     body = {"error": {"message": "no such model", "type": "invalid_request_error", "code": "model_not_found"}}
     done = batch(stdin=jsonl(*rows), handler=lambda _: [reply(404, body)])
     assert done.status == 65
-    assert done.stderr.decode().endswith(f": see select(.error), {advice}\n")
+    assert done.stderr.decode().endswith(f": jq 'select(.error)' shows them, {advice}\n")
 
 
 def test_the_server_s_own_code_is_in_the_message() -> None:

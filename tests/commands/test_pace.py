@@ -125,14 +125,17 @@ def test_the_wait_for_a_place_ends_at_the_deadline(
 @cases(
     ("options", "error"),
     {
-        "jobs": (("--pace-jobs", "2"), "--pace-jobs: nothing to share the number in"),
+        "jobs": (("--pace-jobs", "2"), "--pace-jobs: it is a limit of several processes"),
         "rpm": (("--rpm", "2"), "--rpm: one request alone needs no limit"),
         "tpm": (("--tpm", "2"), "--tpm: one request alone needs no limit"),
     },
 )
 def test_a_limit_that_nobody_shares_is_refused(options: tuple[str, ...], error: str) -> None:
     done = run("ask", "-p", "echo", "--no-stdin", *options, "Hello")
-    assert (done.status, done.stderr.decode()) == (2, f"chatpipe: {error}: add --pace-file FILE\n")
+    assert (done.status, done.stderr.decode()) == (
+        2,
+        f"chatpipe: {error}: add --pace-file FILE, through which processes share it\n",
+    )
 
 
 def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path) -> None:

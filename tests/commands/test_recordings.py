@@ -319,7 +319,7 @@ def test_a_full_disk_ends_a_run(tmp_path: Path) -> None:
         "a folder": (("--replay", "."), 66, "--replay: cannot read '.': "),
         "another file": (("--replay", "text"), 65, "text:1: not JSON"),
         "another file to record in": (("--record", "text"), 65, "text:1: not JSON"),
-        "stdout": (("--record", "-"), 2, "--record: a recording is a file"),
+        "stdout": (("--record", "-"), 2, "--record: neither stdin nor stdout can hold recordings"),
         "a device": (("--record", "/dev/full"), 74, "/dev/full: cannot record: not a regular file"),
         "stdout by its name": (
             ("--record", "/dev/stdout"),

@@ -277,9 +277,15 @@ def test_stdin_has_one_owner(command: str, words: bytes, tmp_path: Path) -> None
     ("arguments", "words"),
     {
         "a transcript": (("ask", "--transcript", "-", "x"), b"--transcript: stdin cannot be appended to"),
-        "limits": (("ask", "--pace-file", "-", "x"), b"--pace-file: processes share a file"),
-        "answers": (("batch", "--reuse", "-", "in"), b"--reuse: answers are looked up in a file"),
-        "a recording": (("ask", "--replay", "-", "x"), b"--replay: a recording is a file"),
+        "limits": (
+            ("ask", "--pace-file", "-", "x"),
+            b"--pace-file: stdin cannot be shared with other processes",
+        ),
+        "answers": (("batch", "--reuse", "-", "in"), b"--reuse: stdin cannot be searched for answers"),
+        "a recording": (
+            ("ask", "--replay", "-", "x"),
+            b"--replay: neither stdin nor stdout can hold recordings",
+        ),
     },
 )
 def test_what_has_to_be_a_file_is_not_stdin(arguments: tuple[str, ...], words: bytes, tmp_path: Path) -> None:

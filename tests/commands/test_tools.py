@@ -392,7 +392,7 @@ def test_a_signal_while_tools_run_leaves_nothing(agent: Agent, number: signal.Si
         "choices": (
             ["--exec", "weather=cat", "-n", "2"],
             2,
-            "--exec: one choice only can be followed: ask for one with -n 1",
+            "--exec: tools are run for one choice only: ask for one with -n 1",
         ),
         "nothing to run": (
             ["--max-turns", "2"],

@@ -563,7 +563,7 @@ def test_names_that_are_offered(body: dict[str, Any]) -> None:
         "choices": (
             "weather",
             {"tools": TOOLS, "n": 2},
-            "one choice only can be followed: ask for one with -n 1",
+            "tools are run for one choice only: ask for one with -n 1",
         ),
     },
 )

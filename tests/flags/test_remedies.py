@@ -251,12 +251,12 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "nothing to share": (
         "ask -p echo --pace-jobs 2 x",
-        "add --pace-file FILE",
+        "add --pace-file FILE, through which processes share it",
         ["ask -p echo --pace-jobs 2 «--pace-file FILE» x"],
     ),
     "one request": (
         "ask -p echo --rpm 9 x",
-        "add --pace-file FILE",
+        "add --pace-file FILE, through which processes share it",
         ["ask -p echo --rpm 9 «--pace-file FILE» x"],
     ),
     "no file": (

@@ -223,7 +223,7 @@ def test_owner_of_stdin(claims: list[tuple[str, str]], owner: str | None) -> Non
 def test_two_owners_of_stdin_are_2() -> None:
     with refused(
         UsageFault,
-        "--request and --user-file both read stdin: give one of them a file: stdin has one owner",
+        "--request and --user-file both read stdin: give one of them a file",
         status=Status.USAGE,
     ):
         stdin_owner([("--request", "-"), ("--image", "x"), ("--user-file", "-")])

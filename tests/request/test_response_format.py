@@ -241,6 +241,6 @@ def test_one_answer_can_be_sent_back(body: dict[str, Any]) -> None:
 
 
 def test_several_answers_cannot_be_sent_back() -> None:
-    with refused(UsageFault, "--reask: one answer can be sent back, not one of 3: ask for one with -n 1"):
+    with refused(UsageFault, "--reask: one answer can be sent back, not 3: ask for one with -n 1"):
         refuse_several_choices({"n": 3}, SchemaOptions(text="{}", reask=2))
     refuse_several_choices({"n": 3}, SchemaOptions(text="{}"))

@@ -25,7 +25,7 @@ def test_good_request_has_no_warnings() -> None:
 def test_warnings_are_lines_with_their_places() -> None:
     body = {**GOOD, "max_tokens": 1, "max_completion_tokens": 1}
     [line] = refuse(BuiltRequest(body, {**ORIGINS, "/max_tokens": "--max-tokens"}))
-    assert line.startswith("--max-tokens: stands beside ")
+    assert line.startswith("--max-tokens: is set together with ")
 
 
 def test_all_errors_are_reported_at_once_without_the_warnings() -> None:

@@ -121,13 +121,13 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "/moderation/polcy", UNKNOWN, "did you mean 'policy'?"),
     "a limit of the Responses API": (
         "warning", "key-of-another-api", {"max_output_tokens": 5},
-        "/max_output_tokens", "is a key of other APIs", "did you mean 'max_completion_tokens'?"),
+        "/max_output_tokens", "is a field of other APIs", "did you mean 'max_completion_tokens'?"),
     "instructions of the Responses API": (
         "warning", "key-of-another-api", {"instructions": "x"},
-        "/instructions", "is a key of other APIs", "put it into a system message"),
+        "/instructions", "is a field of other APIs", "put it into a system message"),
     "a format of the Responses API": (
         "warning", "key-of-another-api", {"text": {"format": {"type": "text"}}},
-        "/text", "is a key of other APIs", "did you mean 'response_format'?"),
+        "/text", "is a field of other APIs", "did you mean 'response_format'?"),
     "MCP's schema of a function": (
         "error", "unknown-key",
         {"tools": [{"type": "function", "function": {"name": "f", "inputSchema": {}}}]},
@@ -137,7 +137,7 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "/functions/0/input_schema", UNKNOWN, "did you mean 'parameters'?"),
     "Anthropic's stops": (
         "warning", "key-of-another-api", {"stop_sequences": ["x"]},
-        "/stop_sequences", "is a key of other APIs", "did you mean 'stop'?"),
+        "/stop_sequences", "is a field of other APIs", "did you mean 'stop'?"),
     "a null": (
         "warning", "null-value", {"tools": None}, "/tools", "is null, which the API does not allow here",
         "leave it out"),
@@ -156,7 +156,7 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "/messages/3/tool_call_id", "is 'a', whose result is there already", "keep one of them"),
     "two calls of one id": (
         "warning", "id-of-two-calls", said(HI, asks("a", "a"), answers("a"), answers("a")),
-        "/messages/1/tool_calls/1/id", "is 'a', as is one before it", "give each its own id"),
+        "/messages/1/tool_calls/1/id", "is 'a', which an earlier one has, too", "give each its own id"),
     "arguments that are cut": (
         "warning", "bad-arguments", said(HI, called('{"a": ')),
         "/messages/1/function_call/arguments", NO_OBJECT, OTHER),
@@ -271,7 +271,7 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "/messages/0/content/0/input_audio/format", "is 'flac', and OpenAI takes wav and mp3 only", OTHER),
     "two token limits": (
         "warning", "two-token-limits", {"max_tokens": 5, "max_completion_tokens": 5},
-        "/max_tokens", "stands beside 'max_completion_tokens'", "keep one of them"),
+        "/max_tokens", "is set together with 'max_completion_tokens'", "keep one of them"),
     "no tokens": (
         "warning", "no-tokens", {"max_completion_tokens": 0},
         "/max_completion_tokens", "is less than 1", "leave it out for no limit"),
@@ -320,7 +320,7 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "/response_format/json_schema/name", "has 65 characters, more than a name may have", NAME),
     "two tools of one name": (
         "warning", "duplicate-tool", {"tools": [function("f"), function("g"), function("f")]},
-        "/tools/2/function/name", "is 'f', as is one before it", "give each its own name"),
+        "/tools/2/function/name", "is 'f', which an earlier one has, too", "give each its own name"),
     "a misspelt prompt beside messages": (
         "error", "unknown-key", {"promt": "x"},
         "/promt", "is not a key that any server is known to take", "did you mean 'prompt'?"),
@@ -349,8 +349,9 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "/tools/0/function/parameters/properties/a", "strict mode wants 'additionalProperties': false",
         "or leave 'strict' out"),
     "an argument of SDKs": (
-        "warning", "key-of-another-api", {"extra_body": {"top_k": 5}},
-        "/extra_body", "is a key of other APIs", "put its members into the request"),
+        "warning", "argument-of-sdks", {"extra_body": {"top_k": 5}},
+        "/extra_body", "is an argument of SDKs, which send the fields in it instead",
+        "write these fields into the request itself"),
     "too many tools": (
         "warning", "too-many-tools", {"tools": [function(f"f{number}") for number in range(129)]},
         "/tools", "has 129 items, at most 128 allowed", "send fewer"),
@@ -389,7 +390,7 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         "/function_call", "is set without 'functions'", "add functions, or leave it out"),
     "functions beside tools": (
         "warning", "functions-with-tools", {"functions": [{"name": "f"}], "tools": [function("f")]},
-        "/functions", "stands beside 'tools'", "move them into 'tools'"),
+        "/functions", "is set together with 'tools'", "move them into 'tools'"),
     "no modality": (
         "warning", "no-modality", {"modalities": []}, "/modalities", "is empty", "leave it out"),
     "audio without its voice": (
@@ -405,7 +406,7 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "too much for OpenAI": (
         "warning", "too-much-inside", said(user(PICTURE, SOUND), user(DOCUMENT, PICTURE)),
         "/messages/1/content/0",
-        "brings what is inside the request to 50.0 MB, and OpenAI takes 50 MB", OTHER),
+        "makes the files inside the request 50.0 MB together, and OpenAI takes 50 MB", OTHER),
     "a country by its name": (
         "warning", "country-code",
         {"web_search_options": {"user_location": {
@@ -473,6 +474,7 @@ def test_a_key_that_triggers_a_rule_brings_it() -> None:
 
 
 LEFT_ALONE: dict[str, Change] = {
+    "the field of Gemini": {"extra_body": {"google": {"thinking_config": {"thinking_budget": 0}}}},
     "a key that llama.cpp takes": {"top_k": 40, "n_predict": 5, "repeat_penalty": 1.1},
     "a key that OpenRouter takes, near to one of OpenAI": {"models": ["a", "b"]},
     "a key that looks like nothing known": {"x_trace": 1, "flavour": "sour"},

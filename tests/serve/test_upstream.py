@@ -361,7 +361,7 @@ NO_BATCHES = "the server has no Batch API of its own beside"
     ("options", "what"),
     {
         "http to nobody": (("--allow-http",), "--allow-http: there is no --upstream"),
-        "a queue without slots": (("--queue",), "--queue: every request has a slot: add --slots N"),
+        "a queue without slots": (("--queue",), "--queue: no request waits for a slot: add --slots N"),
         "a dialect of nothing": (
             ("--dialect", "groq"),
             "--dialect: there is no limit to report: add --rpm N",

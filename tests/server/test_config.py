@@ -579,7 +579,7 @@ def test_patch_that_drops_what_changes_the_meaning_is_named(
 ) -> None:
     made(f"[profiles.x]\n[[profiles.x.patch]]\ndrop = ['user', '{field}']", config)
     place = f"{tmp_path}/c.toml:3: [profiles.x] patch 1 drop 2"
-    assert config.notes == [f"warning: {place}: without '{field}' a request means something else"]
+    assert config.notes == [f"warning: {place}: dropping '{field}' changes what a request asks for"]
 
 
 # What a call makes of it

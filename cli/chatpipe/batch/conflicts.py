@@ -20,7 +20,7 @@ def refuse_conflicts(spec: RunSpec) -> None:
         if path == STDIN:
             raise UsageFault("stdout is for the results", place=option, fix="name a file")
     if STDIN in options.reuse:
-        raise UsageFault("answers are looked up in a file", place="--reuse", fix="name a file")
+        raise UsageFault("stdin cannot be searched for answers", place="--reuse", fix="name a file")
     reads = optional_uses(
         ("FILE", None if spec.file == STDIN else spec.file, "reads"),
         ("--prices", spec.limits.prices, "reads"),
@@ -50,7 +50,7 @@ def refuse_engine_conflicts(spec: RunSpec) -> None:
     place = f"--engine {spec.options.engine.name}"
     if spec.journal_path is None:
         fix = "add --journal FILE" if spec.output.is_file else "add -o OUT or --journal FILE"
-        raise UsageFault("the jobs are kept in a journal", place=place, fix=fix)
+        raise UsageFault("the jobs are remembered in a journal, and there is none", place=place, fix=fix)
     if len(spec.endpoints) > 1:
         raise UsageFault("jobs are at one server", place=place, fix="leave out all --base-url but one")
     if spec.defaults.get("stream"):

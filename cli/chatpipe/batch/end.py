@@ -136,7 +136,9 @@ def _settle_journal(spec: RunSpec, journal: Journal, unused: UnusedAnswers | Non
         keep = spec.resume.journal is not None or not spec.run_format.properties.writes_result_lines
         if not keep and spec.environ.get(_MAKE_VARIABLE):
             keep = True
-            spec.console.note(f"{journal.path}: journal kept (under make)")
+            spec.console.note(
+                f"{journal.path}: journal kept, because make removes the output of a recipe that fails"
+            )
     if unused is not None:
         if (notice := unused.finish(whole=keep)) is not None:
             spec.console.note(notice)

@@ -8,6 +8,7 @@ from chatpipe.batch.failure_kinds import LIMITS
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tally import Tally
 from chatpipe.errors import Status
+from chatpipe.inputs.text_decoder import quoted
 from chatpipe.options.outcomes import Outcome
 from chatpipe.wire.http1 import size_text
 
@@ -59,9 +60,9 @@ def mend_tools(spec: RunSpec) -> str:
 
 def _place(spec: RunSpec) -> str:
     if spec.run_format.properties.writes_result_lines and not spec.writes_at_the_end:
-        return "see select(.error)"
+        return "jq 'select(.error)' shows them"
     if spec.journal_path is not None and not spec.reports_failures:
-        return f"see select(.error) in '{spec.journal_path}'"
+        return f"jq 'select(.error)' {quoted(spec.journal_path)} shows them"
     return ""
 
 

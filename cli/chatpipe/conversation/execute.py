@@ -299,4 +299,4 @@ def check_names(commands: Iterable[str], body: Mapping[str, Value]) -> None:
             raise UsageFault(f"the request has no tool '{name}'", place="--exec", fix=fix)
     choices = body.get("n")
     if commands and isinstance(choices, int) and choices > 1:
-        raise UsageFault("one choice only can be followed", place="--exec", fix="ask for one with -n 1")
+        raise UsageFault("tools are run for one choice only", place="--exec", fix="ask for one with -n 1")

@@ -13,6 +13,7 @@ from chatpipe.options.run import CallOptions, SharedLimits
 option = under("Pace and retries")
 
 ABOVE_ZERO = Above0()
+_SHARE = "add --pace-file FILE, through which processes share it"
 
 shared = [
     option("--rpm", type=ABOVE_ZERO, daily=("batch", "map"), help="Send at most N requests per minute"),
@@ -27,9 +28,11 @@ shared = [
 def refuse_unshared(pace_file: str | None, pace_jobs: int | None) -> None:
     """Raise UsageFault for `--pace-jobs` without the file that shares it, and for stdin in its place."""
     if pace_file == "-":
-        raise UsageFault("processes share a file", place="--pace-file", fix="name a file")
+        raise UsageFault(
+            "stdin cannot be shared with other processes", place="--pace-file", fix="name a file"
+        )
     if pace_jobs is not None and pace_file is None:
-        raise UsageFault("nothing to share the number in", place="--pace-jobs", fix="add --pace-file FILE")
+        raise UsageFault("it is a limit of several processes", place="--pace-jobs", fix=_SHARE)
 
 
 def _read(**values: Any) -> SharedLimits:
@@ -38,7 +41,7 @@ def _read(**values: Any) -> SharedLimits:
     refuse_unshared(sharing.pace_file, sharing.pace_jobs)
     for option, value in (("--rpm", sharing.rpm), ("--tpm", sharing.tpm)):
         if value is not None and sharing.pace_file is None:
-            raise UsageFault("one request alone needs no limit", place=option, fix="add --pace-file FILE")
+            raise UsageFault("one request alone needs no limit", place=option, fix=_SHARE)
     return sharing
 
 

@@ -18,13 +18,15 @@ def _read(
         target = decided(target)
     if if_changed and not target.is_file:
         raise UsageFault(
-            "there is no file to leave alone", place="--if-changed", fix="use it with --output FILE"
+            "only a file can be left alone", place="--if-changed", fix="use it with --output FILE"
         )
     if depfile_target is not None and depfile is None:
-        raise UsageFault("there is no rule", place="--depfile-target", fix="use it with --depfile FILE")
+        raise UsageFault(
+            "no make rule is written", place="--depfile-target", fix="use it with --depfile FILE"
+        )
     if depfile is not None and not (depfile_target or target.is_file):
         raise UsageFault(
-            "no target for the rule", place="--depfile", fix="use --output FILE or --depfile-target NAME"
+            "the make rule has no target", place="--depfile", fix="use --output FILE or --depfile-target NAME"
         )
     return target
 

@@ -17,7 +17,7 @@ option = under("Recordings")
 def _read(record: str | None, replay: str | None, replay_match: MatchRule | None) -> RecordingOptions:
     for option, name in (("--record", record), ("--replay", replay)):
         if name == "-":
-            raise UsageFault("a recording is a file", place=option, fix="name a file")
+            raise UsageFault("neither stdin nor stdout can hold recordings", place=option, fix="name a file")
     if replay_match is not None and replay is None:
         raise UsageFault("nothing to compare with", place="--replay-match", fix="add --replay FILE")
     return RecordingOptions(record, replay, replay_match or "exact")

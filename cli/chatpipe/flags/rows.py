@@ -130,7 +130,9 @@ def _refuse_names(rows: RowOptions) -> None:
             )
     if rows.target == _JSONL and rows.usage_into == rows.reason_field:
         fix = "name another field, or one for that with --error-into NAME"
-        raise UsageFault(f"'{rows.usage_into}' is for why a row failed", place="--usage-into", fix=fix)
+        raise UsageFault(
+            f"'{rows.usage_into}' is the field for the reason why a row failed", place="--usage-into", fix=fix
+        )
 
 
 _rows = option_group(

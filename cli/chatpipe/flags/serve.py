@@ -128,7 +128,7 @@ def _read(*, chunk_delay: float, **others: Any) -> ServeOptions:
     elif others["allow_http"]:
         raise UsageFault("there is no --upstream", place="--allow-http", fix="leave it out")
     if others["queue"] and others["slots"] is None:
-        raise UsageFault("every request has a slot", place="--queue", fix="add --slots N")
+        raise UsageFault("no request waits for a slot", place="--queue", fix="add --slots N")
     if others["dialect"] != _DEFAULTS.dialect and others["rpm"] is None and others["tpm"] is None:
         raise UsageFault("there is no limit to report", place="--dialect", fix="add --rpm N or --tpm N")
     return ServeOptions(chunk_delay_s=chunk_delay, **others)

@@ -172,9 +172,7 @@ def stdin_owner(claims: Iterable[tuple[str, str]]) -> str | None:
     """The option whose value is stdin, if any. claims are (option, value). Raises UsageFault for two."""
     owners = [option for option, value in claims if is_stdin(value)]
     if len(owners) > 1:
-        raise UsageFault(
-            f"{owners[0]} and {owners[1]} both read stdin", fix="give one of them a file: stdin has one owner"
-        )
+        raise UsageFault(f"{owners[0]} and {owners[1]} both read stdin", fix="give one of them a file")
     return owners[0] if owners else None
 
 

@@ -126,7 +126,7 @@ def refuse_several_choices(body: Mapping[str, Value], structure: SchemaOptions) 
     """Raise UsageFault if --reask is combined with several choices."""
     if structure.reask and body.get("n") not in (None, 1):
         raise UsageFault(
-            f"one answer can be sent back, not one of {body['n']}",
+            f"one answer can be sent back, not {body['n']}",
             place="--reask",
             fix="ask for one with -n 1",
         )

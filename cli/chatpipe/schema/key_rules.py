@@ -85,7 +85,6 @@ KEYS_OF_OBJECTS = word_set("messages tools functions response_format") | _OBJECT
 # servers of this API ignore them, or refuse them.
 _TOKENS = "did you mean 'max_completion_tokens'?"
 _SYSTEM = "put it into a system message"
-_MEMBERS = "put its members into the request"
 _OTHER_APIS = {
     "max_output_tokens": _TOKENS,
     "maxOutputTokens": _TOKENS,
@@ -101,8 +100,8 @@ _OTHER_APIS = {
     "input": "did you mean 'messages'?",
     "contents": "did you mean 'messages'?",
     "text": "did you mean 'response_format'?",
-    "extra_body": _MEMBERS,  # an argument of SDKs, which send its members
 }
+_SDK_ARGUMENT = "extra_body"
 # The schema of a function, as Anthropic's API and MCP name it: without it the model knows no parameters.
 _SAME_KEYS = {"input_schema": "parameters", "inputSchema": "parameters"}
 
@@ -161,7 +160,13 @@ def _is_column(key: str, body: Object) -> bool:
 
 def _key_of_another_api(body: Object) -> Iterator[Breach]:
     for key in _keys_of_another_api(body):
-        yield Breach("/" + key, "is a key of other APIs", _OTHER_APIS[key])
+        yield Breach("/" + key, "is a field of other APIs", _OTHER_APIS[key])
+
+
+def _argument_of_sdks(body: Object) -> Iterator[Breach]:
+    """Gemini alone has a field of this name, whose only member is `google`."""
+    if "google" not in as_object(body[_SDK_ARGUMENT]):
+        yield Breach("/" + _SDK_ARGUMENT, "is an argument of SDKs, which send the fields in it instead")
 
 
 def _unlisted_key(body: Object) -> Iterator[Breach]:
@@ -174,5 +179,7 @@ def _unlisted_key(body: Object) -> Iterator[Breach]:
 KEY_RULES = (
     Rule("unknown-key", "error", (), misspelt_keys, ""),
     Rule("key-of-another-api", "warning", tuple(_OTHER_APIS), _key_of_another_api, ""),
+    Rule("argument-of-sdks", "warning", (_SDK_ARGUMENT,), _argument_of_sdks,
+         "write these fields into the request itself"),
     Rule("unlisted-key", "strict", (), _unlisted_key, "leave it out, or check without --strict"),
 )  # fmt: skip

@@ -68,7 +68,7 @@ def _id_of_two_calls(body: Object) -> Iterator[Breach]:
         for at, call_id in _call_ids(message):
             if call_id in seen:
                 place = f"/messages/{index}/tool_calls/{at}/id"
-                yield Breach(place, f"is {quote(call_id)}, as is one before it")
+                yield Breach(place, f"is {quote(call_id)}, which an earlier one has, too")
             seen.add(call_id)
 
 

@@ -42,7 +42,7 @@ def _blank_model(body: Object) -> Sequence[Breach]:
 
 def _two_token_limits(body: Object) -> Iterator[Breach]:
     if body.get("max_tokens") is not None and body["max_completion_tokens"] is not None:
-        yield Breach("/max_tokens", "stands beside 'max_completion_tokens'")
+        yield Breach("/max_tokens", "is set together with 'max_completion_tokens'")
 
 
 def _no_tokens(body: Object) -> Sequence[Breach]:

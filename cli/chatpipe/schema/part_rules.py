@@ -138,7 +138,9 @@ def _too_much_inside(body: Object) -> Iterator[Breach]:
         total += _inline_bytes(part)
         if total > _MAX_INLINE_BYTES:
             size = f"{total / 1e6:.1f} MB"
-            yield Breach(pointer, f"brings what is inside the request to {size}, and OpenAI takes 50 MB")
+            yield Breach(
+                pointer, f"makes the files inside the request {size} together, and OpenAI takes 50 MB"
+            )
             return
 
 

@@ -78,7 +78,7 @@ def _duplicate_tool(body: Object) -> Iterator[Breach]:
     for pointer, _, name in _definitions(body):
         entry = (pointer.startswith("/tools"), name)
         if entry in seen:
-            yield Breach(pointer, f"is {quote(name)}, as is one before it")
+            yield Breach(pointer, f"is {quote(name)}, which an earlier one has, too")
         seen.add(entry)
 
 
@@ -158,7 +158,7 @@ def _function_call_without_functions(body: Object) -> Iterator[Breach]:
 
 def _functions_with_tools(body: Object) -> Iterator[Breach]:
     if body["functions"] and body.get("tools"):
-        yield Breach("/functions", "stands beside 'tools'")
+        yield Breach("/functions", "is set together with 'tools'")
 
 
 TOOL_RULES = (

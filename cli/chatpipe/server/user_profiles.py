@@ -99,7 +99,7 @@ class UserProfiles(NamedTuple):
             for at, field in enumerate(patch.get("drop", ())):
                 if field in MEANING:
                     place = self.place((*path, "patch", number, "drop", at))
-                    self.note(f"warning: {place}: without '{field}' a request means something else")
+                    self.note(f"warning: {place}: dropping '{field}' changes what a request asks for")
 
     def read(self, name: str) -> Profile:
         """The profile of this name. Raises BadConfiguration for the first fault."""
