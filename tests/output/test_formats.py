@@ -579,6 +579,13 @@ def test_arguments_of_a_call_are_parsed_where_they_are_json(arguments: str, line
     assert whole(text, "tool-calls").stdout == line + "\n"
 
 
+@pytest.mark.parametrize("calls", ["[]", "[null]", '"f"', "5"])
+def test_a_message_without_a_call_has_no_list_of_calls(calls: str) -> None:
+    """OpenAI answers 400 to an empty list."""
+    text = body(choice(message('"a"', f',"tool_calls":{calls}')))
+    assert "tool_calls" not in whole(text, "message").stdout
+
+
 @cases(
     ("logprobs", "rows"),
     {

@@ -102,7 +102,7 @@ def plain_message(message: Mapping[str, Value]) -> dict[str, Value]:
 
     The only part of a content, or call, is put into a list, and each call has an id of its own.
     """
-    plain = dict(without_empty_calls(message))
+    plain = dict(message)
     content = message.get("content")
     if plain.get("tool_calls"):
         plain["tool_calls"] = usual_calls(message)
@@ -110,7 +110,7 @@ def plain_message(message: Mapping[str, Value]) -> dict[str, Value]:
         plain["content"] = parts
     elif content is not None and not isinstance(content, dict):
         plain["content"] = text_of(content)
-    return plain
+    return dict(without_empty_calls(plain))
 
 
 def content_of(message: Mapping[str, Value]) -> str | None:
