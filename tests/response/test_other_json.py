@@ -80,6 +80,7 @@ def test_every_row_has_an_example() -> None:
         "a completion": {"object": "chat.completion", "choices": [{"message": SAID}]},
         "usage": {"usage": {}},
         "an unknown object": {"hello": "world"},
+        "the error of a job": {"status": "pending", "error": {"message": "m"}},
         "members of other types": {
             "done": 1,
             "message": "m",

@@ -58,7 +58,9 @@ def _is_bedrock(value: dict[str, Value]) -> bool:
 
 
 def _is_job(value: dict[str, Value]) -> bool:
-    return "choices" not in value and re.match(_NOT_DONE, str(value.get("status")), re.IGNORECASE) is not None
+    if "choices" in value or value.get("error"):
+        return False
+    return re.match(_NOT_DONE, str(value.get("status")), re.IGNORECASE) is not None
 
 
 def _api(name: str, base_url: str) -> OtherJson:
