@@ -77,6 +77,7 @@ def fed(*pieces: bytes) -> list[bytes]:
         "a sign of life": (b"event: ping\ndata: 12:00:05\n\nevent: ping\ndata: {}\n\n", []),
         "the place in a queue": (b"event: queue\ndata: 3\n\n", []),
         "an object under such a name": (b'event: status\ndata: {"message": "soon"}\n\n', []),
+        "words like those of an error": (b'event: status\ndata: {"message": "decoder"}\n\n', []),
         "an answer under such a name": (b'event: shopping\ndata: {"choices": []}\n\n', [b'{"choices": []}']),
         "a failure under such a name": (
             b'event: status\ndata: {"status": "failed"}\n\n',

@@ -29,7 +29,7 @@ _IDLE_NAMES = (
     b"progress",
 )
 # An object under such a name is a part of the answer, or an error, if it has one of these.
-_IN_EVENTS = (b"choices", b"error", b"fail", b"code")
+_IN_EVENTS = (b"choices", b"error", b"fail", b'code"')
 # Names of an event that ends a stream, if it has no data.
 _END_NAMES = (b"done", b"end", b"complete", b"close")
 # The marker as some servers write it, in any case and in quotes.
