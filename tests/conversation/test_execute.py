@@ -513,6 +513,11 @@ def test_commands_that_are_there(tmp_path: Path) -> None:
         "no #!": ("echo ä\n", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
         "empty": ("", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
         "CR LF": ("#!/bin/sh\r\necho\r\n", 0o755, "'{}' ends its lines with CR LF: end them with LF"),
+        "CR LF, of env": (
+            "#!/usr/bin/env python3\r\n",
+            0o755,
+            "'{}' ends its lines with CR LF: end them with LF",
+        ),
         "CR LF, an argument": (
             "#!/no/sh -e\r\n",
             0o755,

@@ -282,11 +282,12 @@ def _script_fault(path: str) -> tuple[str, str] | None:
     if not head.startswith(b"#!"):
         return None if b"\0" in head else ("does not say what runs it", "begin it with '#!/bin/sh'")
     # Only a blank or a line feed ends the name for the system.
-    interpreter = re.split(rb"[ \t\n]", head[2:].lstrip(b" \t"), maxsplit=1)[0].decode("utf-8", "replace")
+    line = head[2:].split(b"\n", 1)[0].strip(b" \t")
+    interpreter = re.split(rb"[ \t]", line, maxsplit=1)[0].decode("utf-8", "replace")
+    if line.endswith(b"\r") and interpreter.endswith(("\r", "/env")):  # env looks for such a name, too
+        return "ends its lines with CR LF", "end them with LF"
     if shutil.which(interpreter) is not None:
         return None
-    if interpreter.endswith("\r"):
-        return "ends its lines with CR LF", "end them with LF"
     return f"is to be run by '{interpreter}', which is not there", "correct its first line"
 
 
