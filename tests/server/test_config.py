@@ -222,6 +222,7 @@ PROFILE = {
         2,
         f"base_url: '${{MY_HOST}}' is {NO_VARIABLE}",
     ),
+    "model as of a shell": ("base_url = 'http://a/${model}'", 2, f"base_url: '${{model}}' is {NO_VARIABLE}"),
     "alternatives that lack one": (
         "base_urls = [{ url = 'http://{A|}/v1' }]",
         2,
@@ -244,6 +245,11 @@ PROFILE = {
     ),
     "list that is no URL": (
         "models_path = 'http://[h]/models'",
+        2,
+        "models_path: is neither a path nor a URL: begin with /",
+    ),
+    "list without a host": (
+        "models_path = 'http:models'",
         2,
         "models_path: is neither a path nor a URL: begin with /",
     ),

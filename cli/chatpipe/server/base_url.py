@@ -16,7 +16,7 @@ MODEL = "{model}"
 # Patterns are compiled when they are used: few base URLs have variables.
 _VARIABLES = r"\{([A-Z][A-Z0-9_]*(?:\|[A-Z][A-Z0-9_]*)*)\}"
 # All that may stand in braces. A dollar before them is a habit from shells.
-PLACEHOLDERS = rf"(?<!\$){_VARIABLES}|\{{model\}}"
+PLACEHOLDERS = rf"(?<!\$)(?:{_VARIABLES}|\{{model\}})"
 _HOST_PART = r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 _VERSION = r"v\d+"
 

@@ -237,9 +237,10 @@ def _list_route(value: Any, path: Path) -> Iterator[SettingFault]:
 def _is_url(text: str) -> bool:
     """Return True for a URL, which may begin with a variable."""
     try:
-        return urlsplit(text).scheme in ("http", "https") or text.startswith("{")
+        url = urlsplit(text)
     except ValueError:  # brackets around something else than an IPv6 address
         return False
+    return text.startswith("{") or (url.scheme in ("http", "https") and url.netloc != "")
 
 
 def _command(value: Any, path: Path) -> Iterator[SettingFault]:
