@@ -188,7 +188,7 @@ class _Gains:
 class _RefusedLevel:
     """The level that the server refused last. For a number of rounds, it and those above are not tried.
 
-    The number is twice as high each time it is refused again. There is none at first.
+    The number is twice as high each time it is refused again. No level is refused at first.
     """
 
     __slots__ = ("_level", "_rest", "_rounds")
@@ -315,9 +315,9 @@ class AdaptiveLimit(ConcurrencyLimit):
     def _step_down(self, now: float) -> None:
         """Return to a lower base after a refusal, or drop two levels (a third) from a refused base.
 
-        The refused level is then not tried for a while. It is if no round was completed since the last
-        refusal, or if it is the lowest: then the level is not the cause, and a server that refuses
-        everything for a while must not keep the limit down.
+        The refused level is then not tried for a while, with two exceptions: no round was completed since
+        the last refusal, or it is the lowest level. Then the level is not the cause, and a server that
+        refuses everything for a while must not keep the limit down.
         """
         if self._search is not None:
             self._at = bisect_left(self._levels, self.limit)

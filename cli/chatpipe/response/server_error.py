@@ -91,8 +91,8 @@ def error_of(value: Value) -> ServerError | None:
         [{...}]                                any of these as the only item of a list (Gemini)
         {"data": {...}}                        any of these in an object around everything
 
-    Names are compared without case, "_" and "-". An error that says nothing, or that all went well, is none:
-    null, {}, "", {"message": ""}, code 0.
+    Names are compared without case, "_", "-" and blanks. An error that says nothing, or that all went well,
+    is none: null, {}, "", {"message": ""}, code 0.
     """
     if type(value) is list and len(value) == 1:
         value = value[0]

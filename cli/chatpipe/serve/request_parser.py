@@ -189,9 +189,9 @@ class RequestParser:
         self._form, self._headers, self._body = None, {}, b""  # an idle connection holds none
 
     def _is_continue_expected(self) -> bool:
-        """Return True if the client waits for the reply before the reply.
+        """Return True if the client waits for a `100 Continue` before it sends the body.
 
-        RFC 9110, section 10.1.1: one of HTTP/1.0 does not know it.
+        RFC 9110, section 10.1.1: a client of HTTP/1.0 does not know that reply.
         """
         return (
             self._headers[b"expect"].lower() == b"100-continue" and self._parser.get_http_version() != "1.0"
