@@ -199,7 +199,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     for word, following in pairwise((*_before_operands(arguments), "")):
         name, _, value = word.partition("=")
         if name == "--error-format":
-            format = value or following
+            format = value if "=" in word else following
     return format == "json"
 
 

@@ -124,7 +124,7 @@ def other_fault(value: Value) -> UnreadableReply | None:
 
 
 def job_fault(value: Value) -> UnreadableReply | None:
-    """The fault for a reply that names a job, whose answer would come later; None for any other."""
+    """The fault for a reply that is the state of a job, whose answer would come later. None for any other."""
     from chatpipe.response.other_json import JOB, other_json  # see other_fault
 
     return other_fault(value) if other_json(value) is JOB else None
