@@ -153,6 +153,11 @@ def test_chunk_on_several_lines_is_one_line_of_an_event(shown: Runner) -> None:
             + chunk("", "stop"),
             "one\n",
         ),
+        "notices before it": (
+            '{"message":"queue position 2"}\n{"message":"queue position 1"}\n' + ONE,
+            "one\n",
+        ),
+        "a notice inside it": (chunk("o") + '{"type":"ping","message":"m"}\n' + chunk("ne", "stop"), "one\n"),
         "usage at the end": (ONE + '{"id":"a","choices":[],"usage":{}}\n' + TWO, "one\ntwo\n"),
         "a comment before": (": ping\n\n" + event(chunk("one", "stop")) + DONE, "one\n"),
         "a comment behind [DONE]": (event(chunk("one", "stop")) + DONE + ": bye\n\n", "one\n"),
@@ -183,6 +188,18 @@ def test_choices_one_after_the_other_are_one_answer(shown: Runner) -> None:
     {
         "cut": (chunk("one"), 76, "one\n", CUT),
         "cut event stream": (event(chunk("one")), 76, "one\n", CUT),
+        "a notice without an answer": (
+            '{"message":"bad"}\n',
+            1,
+            "",
+            "chatpipe: 1:1: an error was recorded: bad\n",
+        ),
+        "the same as an event": (
+            event('{"message":"bad"}\n'),
+            76,
+            "",
+            "chatpipe: 1:1: an error was recorded: bad\n",
+        ),
         "the first of two is cut": (chunk("one") + TWO, 76, "one\ntwo\n", CUT),
         "the second of two is cut": (TWO + chunk("one"), 76, "two\none\n", CUT.replace("1:1", "1:3")),
         "cut before a completion": (chunk("one") + whole("two"), 76, "one\ntwo\n", CUT),

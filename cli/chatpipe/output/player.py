@@ -65,7 +65,8 @@ class _StreamedAnswer:
     def _look_for_error(self) -> None:
         if self._error is None and self._chunks.error is not None:
             what = f"an error was recorded: {shorten(self._chunks.error.message)}"
-            self._error = BrokenAnswer(what, place=self.place)
+            is_stream = self._is_event or self._chunks.assembly.has_choices()
+            self._error = (BrokenAnswer if is_stream else NoAnswer)(what, place=self.place)
 
     def answer(self, *, done: bool) -> Answer:
         """The answer as far as it came. done: `[DONE]` ended it."""
