@@ -7,7 +7,7 @@ minute only needs estimates that are right on average; the error of each is sett
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from chatpipe.inputs.values import Value
 from chatpipe.response.usage import Usage
@@ -16,6 +16,8 @@ _INITIAL_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
 _INITIAL_COMPLETION_TOKENS = 256
 # Weight of the latest answer in the mean, once there are 32. Until then all count alike.
 _LEAST_WEIGHT = 1 / 32
+# The parameters that answer_limits() reads. Most requests have none of them.
+_LIMITS = frozenset(("max_completion_tokens", "max_tokens", "n"))
 
 
 class TokenEstimator:
@@ -84,9 +86,12 @@ def usage_at_first(bodies_bytes: int, answer_tokens: int) -> Usage:
     return Usage(prompt, 0, answer_tokens, prompt + answer_tokens)
 
 
-def guess_answer_tokens(body: Mapping[str, Value]) -> int:
-    """The first guess of the tokens of the answer to a request."""
-    return _first_guess(*answer_limits(body))
+def guess_answer_tokens(bodies: Iterable[Mapping[str, Value]]) -> int:
+    """The first guess of the tokens of all answers to requests."""
+    return sum(
+        _INITIAL_COMPLETION_TOKENS if _LIMITS.isdisjoint(body) else _first_guess(*answer_limits(body))
+        for body in bodies
+    )
 
 
 def _first_guess(max_tokens: int | None, n: int) -> int:

@@ -60,7 +60,7 @@ class JobExpenses:
 def _expected_usage(record: PartRecord) -> Usage:
     """The usage that the lines of a job may come to. An earlier release has not recorded it."""
     if record.expected_usage is None:
-        return usage_at_first(0, record.size * guess_answer_tokens({}))
+        return usage_at_first(0, record.size * guess_answer_tokens([{}]))
     return spent_usage(None, [record.expected_usage])
 
 

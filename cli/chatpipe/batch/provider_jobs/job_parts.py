@@ -158,4 +158,4 @@ class JobParts:
         part.add(size, [item.line for item in items], b"".join(digits))
         self.lines.add(part, lines, [item.custom_id if item.has_own_id else None for item in items])
         size -= len(lines) * self._encoder.envelope_bytes
-        part.expect((item.body or {} for item in items), size)
+        part.expect([item.body or {} for item in items], size)

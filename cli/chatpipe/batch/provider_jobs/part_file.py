@@ -37,7 +37,7 @@ class RunPart(InputPart):
     def expect(self, bodies: Iterable[Mapping[str, Value]], size_bytes: int) -> None:
         """Add requests, which have this size as JSON, to the expected usage."""
         self._bodies_bytes += size_bytes
-        self._answer_tokens += sum(map(guess_answer_tokens, bodies))
+        self._answer_tokens += guess_answer_tokens(bodies)
 
     @property
     def expected_usage(self) -> Usage:
