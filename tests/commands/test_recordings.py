@@ -92,12 +92,13 @@ class Model:
 
 
 def results(path: Path) -> list[Any]:
-    """The result lines in the order of the input, without the times."""
+    """The result lines in the order of the input, without the times, and the estimates of lost attempts."""
     found = sorted(
         map(orjson.loads, path.read_bytes().splitlines()[1:]), key=lambda each: each["chatpipe"]["line"]
     )
     for each in found:
         del each["chatpipe"]["at"], each["chatpipe"]["latency_s"]
+        each["chatpipe"].pop("lost_usage", None)
     return found
 
 
