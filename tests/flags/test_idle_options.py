@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chatpipe.flags.idle_options import _ACTIONS, _OF_JOBS, _OF_ROWS, _OF_SENDING
 from support.parametrize import cases
 
 Chatpipe = Callable[..., Any]
@@ -17,6 +16,23 @@ OF_JOBS = "is for the Batch API: add --engine batch-api"
 NO_JOURNAL = "there is no journal: add -o FILE or --journal FILE"
 NOT_RECORDED = "there are no recorded answers: add --journal FILE or --reuse FILE"
 NO_ORDER = "no result waits for an earlier one: keep the order, or leave it out"
+OF_SENDING = (
+    *("--journal", "--keep-journal", "--no-keep-journal", "--reuse", "--resend", "--same-server", "--fresh"),
+    *("--no-send", "--record", "--replay", "--replay-match", "--errors", "--report"),
+)
+OF_ROWS = ("--into", "--unpack", "--usage-into", "--error-into", "--to", "--csv-safe")
+OF_ENGINE = ("--poll", "--settle", "--job-lines", "--max-wait", "--no-wait")
+# The actions of `jobs` that an option is for.
+ACTIONS = {
+    "--window": "submit",
+    "--job-lines": "submit",
+    "--settle": "submit and wait",
+    "--poll": "wait",
+    "--max-wait": "wait",
+    "--limit": "list",
+    "--input": "results",
+    "--output": "results",
+}
 # The value of each option that takes one.
 VALUES = {
     **dict.fromkeys(("--poll", "--settle", "--job-lines", "--max-wait", "--limit"), "9"),
@@ -39,31 +55,31 @@ def _fault(chatpipe: Chatpipe, tmp_path: Path, line: str) -> str:
     return str(ran.stderr).removeprefix("chatpipe: ").removesuffix("\n")
 
 
-@cases("option", {option: option for option in _OF_SENDING})
+@cases("option", {option: option for option in OF_SENDING})
 def test_an_option_of_sending_beside_requests(chatpipe: Chatpipe, tmp_path: Path, option: str) -> None:
     for command in (BATCH, MAP):
         fault = _fault(chatpipe, tmp_path, f"{command} -f requests {option} {VALUES.get(option, '')}")
         assert fault.partition(": ")[2] == SENDS_NOTHING
 
 
-@cases("option", {option: option for option in _OF_ROWS})
+@cases("option", {option: option for option in OF_ROWS})
 def test_an_option_of_rows_beside_requests(chatpipe: Chatpipe, tmp_path: Path, option: str) -> None:
     fault = _fault(chatpipe, tmp_path, f"{MAP} -f requests {option} {VALUES.get(option, '')}")
     assert fault.partition(": ")[2] == "-f requests writes no rows: leave it out, or take another format"
 
 
-@cases("option", {option: option for option in _OF_JOBS})
+@cases("option", {option: option for option in OF_ENGINE})
 def test_an_option_of_jobs_for_another_engine(chatpipe: Chatpipe, tmp_path: Path, option: str) -> None:
     for command in (BATCH, MAP):
         line = f"{command} {option} {VALUES.get(option, '')}"
         assert _fault(chatpipe, tmp_path, line) == f"{option}: {OF_JOBS}"
 
 
-@cases("option", {option: option for option in _ACTIONS})
+@cases("option", {option: option for option in ACTIONS})
 def test_an_option_of_another_action(chatpipe: Chatpipe, tmp_path: Path, option: str) -> None:
     value = "24h" if option == "--window" else VALUES[option]
     fault = _fault(chatpipe, tmp_path, f"jobs cancel id -p echo {option} {value}")
-    assert fault == f"{option}: it is for {_ACTIONS[option]} only: leave it out"
+    assert fault == f"{option}: it is for {ACTIONS[option]} only: leave it out"
 
 
 @cases(
