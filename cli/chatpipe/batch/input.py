@@ -109,7 +109,7 @@ class RunInput:
         return isinstance(read, list) and read != [] and all(read) and not any(map(_WARNINGS, read))
 
     def _chosen(self, read: Iterable[Item | None]) -> Iterator[Item]:
-        """The items of this run among those of some lines, which are None for a line without one."""
+        """The items of a block as an ItemSource has them. read has None for a line without an item."""
         shard, limit = self._options.shard, self._options.limit
         for found in read:
             if found is None:

@@ -74,7 +74,10 @@ class ItemSource(Protocol):
         """The items of this shard, up to the limit. Items of other shards have is_ours False."""
 
     def blocks(self) -> AsyncIterator[Iterable[Item]]:
-        """The same in blocks, of which all must be taken before the next. A list has items in memory."""
+        """The same items in blocks. All of a block must be taken before the next one.
+
+        A block that is a list has its items in memory. Those of another are made as they are taken.
+        """
 
 
 class RequestReader:

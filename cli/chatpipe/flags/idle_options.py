@@ -1,8 +1,8 @@
-"""Options that have no effect in this call, because of another option or of the action: they are refused.
+"""Options without an effect in this call, because of another option or of the action: they are refused.
 
-Only what is typed counts, a default never. `--dry-run` estimates the same command as it would be sent,
-so that options of sending stand beside it. A limit holds where nothing is sent. Whoever names an engine may
-have typed the command for another one: `--engine local` at its end is a remedy of ours.
+Only options of the command line count, never defaults. `--dry-run` estimates a command as it would be sent,
+so it takes the options of sending. `-f requests` takes limits, which change nothing there. A command with
+`--engine` takes the options of jobs: one of our remedies adds `--engine local` to a command that has them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.output import FORMATS, OutputOptions
 from chatpipe.options.run import RunOptions
 
-# What `-f requests`, which sends nothing, neither writes nor reads.
+# `-f requests` sends nothing, and neither writes nor reads these files and answers.
 _OF_SENDING = (
     *("--journal", "--keep-journal", "--no-keep-journal", "--reuse", "--resend", "--same-server", "--fresh"),
     *("--no-send", "--record", "--replay", "--replay-match", "--errors", "--report"),

@@ -14,7 +14,7 @@ from chatpipe.inputs.line_decoder import InputForm, LineDecoder
 from chatpipe.inputs.place import Source
 
 _BLOCK_BYTES = 1 << 16
-_MOST_LINES = 256  # what is made of one line takes up to a hundred times its memory
+_MOST_LINES = 256  # the item of a line takes up to a hundred times the memory of the line
 
 
 class LineReader:
@@ -90,7 +90,7 @@ def _taken(sources: Iterator[Source]) -> tuple[list[Source], BadInput | None]:
     """The next lines, and the fault of the input that follows them, if there is one."""
     lines: list[Source] = []
     try:
-        lines.extend(islice(sources, _MOST_LINES))  # it keeps the lines before a fault
+        lines.extend(islice(sources, _MOST_LINES))  # extend() keeps the lines before a fault
     except BadInput as fault:
         return lines, fault
     return lines, None

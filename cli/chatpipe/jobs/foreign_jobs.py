@@ -59,7 +59,7 @@ def new_token(beginning: str) -> str:
 
 
 class _Mark(NamedTuple):
-    """The token of a job, and a sample of its lines, of which there are most if it has as many."""
+    """The token of a job, and a sample of its lines: all of them if there are fewer than most."""
 
     token: str
     sample: Sequence[str]

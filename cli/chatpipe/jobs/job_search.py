@@ -20,9 +20,9 @@ _NOT_SHOWN = frozenset({403, 404, 410})  # the refusals of a file of another acc
 
 
 class JobSearch:
-    """Searches for such jobs. uploaded are the files of this process, which its key shows.
+    """Searches for such jobs. uploaded holds the files that this process has uploaded: its key can see them.
 
-    A list that is read settle_s after a create has its job. giving_up is the way to do without a job that
+    A list that is read settle_s after a create contains its job. giving_up is the advice for a job that
     nobody can find.
     """
 

@@ -72,7 +72,7 @@ def parse_path(text: str, option: str) -> tuple[str | int, ...]:
 
 
 def _quoted(text: str) -> str:
-    """The words for a text that was typed. A long one is not cut: a part of a key could not be hidden."""
+    """The words for a text that was typed. A long one is not cut, because only whole keys are redacted."""
     if len(text) <= _MOST_SHOWN:
         return f"'{text}'"
     path, equals, _ = text.partition("=")

@@ -14,7 +14,7 @@ OWN_ID = "give each line its own"
 
 
 def envelope_problems(line: RequestLine) -> Sequence[Problem]:
-    """The problems of the custom_id and the url, where a line has them: with these no line can be sent."""
+    """The problems of the custom_id and the url of a line. A line with one of these cannot be sent."""
     custom_id, url = line.custom_id, line.url
     if url in USUAL_URLS and (custom_id is None or (type(custom_id) is str and custom_id)):
         return ()  # nearly all lines of a run
