@@ -62,6 +62,7 @@ def test_result_lines_of_every_outcome() -> None:
         (None, {"code": "network"}, "network", 1),
         (None, {"code": "input"}, "input", 0),
     ]
+    lost = {"network": {"lost_usage": {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10}}}
     assert done.status == 1
     assert written == [
         {
@@ -69,7 +70,7 @@ def test_result_lines_of_every_outcome() -> None:
             "custom_id": f"line-{line}",
             "response": response,
             "error": fault,
-            "chatpipe": {"line": line, "outcome": outcome, "attempts": attempts},
+            "chatpipe": {"line": line, "outcome": outcome, "attempts": attempts, **lost.get(outcome, {})},
         }
         for line, (response, fault, outcome, attempts) in enumerate(expected, 1)
     ]

@@ -48,7 +48,7 @@ TALK = ("--transcript", "t.jsonl")
             "chatpipe.system.replace:write_all",
             2,
             errno.ENOSPC,
-            f"out.txt: cannot write: {FULL}: the beginning of {PART}, free some space",
+            f"out.txt: cannot write: {FULL}: the beginning of {PART}, the rest is lost, free some space",
             "one ",
         ),
         "the output is not renamed": (

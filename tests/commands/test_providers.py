@@ -125,7 +125,7 @@ ENDS: dict[type[Provider], tuple[tuple[int, str], tuple[int, str], tuple[int, st
         (69, f"Service unavailable: {_OVERLOADED}"),
     ),
     Gemini: ((4, "content_filter: PROHIBITED_CONTENT"), (69, _OVERLOADED), (69, _OVERLOADED)),
-    Ollama: ((3, _CUT_OFF), (69, "2: try later"), (76, "unexpectedly stopped: try again")),
+    Ollama: ((3, _CUT_OFF), (69, "2: free memory of the server"), (76, "unexpectedly stopped: try again")),
     LlamaCpp: ((65, "shorten the messages"), (69, "try later"), (76, "failed to decode: try again")),
 }
 STREAMS = {"filter": "--stream", "broken": "--no-stream", "broken stream": "--stream"}
