@@ -276,7 +276,11 @@ CRASHES = {
         "batch.end:write_report",
     ),
     "build -f curl": ("output.curl:_connection_options", "output.curl:_key_words", "server.server:_add_key"),
-    "models": ("wire.server_requests:get_request", "models.connections:with_key", "models.printer:ModelPrinter._row"),
+    "models": (
+        "wire.server_requests:get_request",
+        "models.connections:with_key",
+        "models.printer:ModelPrinter._row",
+    ),
     "models --save": ("models.inquiry:keep",),
     "config check": ("models.connections:with_key",),
 }
