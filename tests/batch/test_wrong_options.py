@@ -79,6 +79,11 @@ def test_a_model_is_missed_once(tmp_path: Path) -> None:
         "a wrong field that is removed": ("--override --unset n", '{"prompt":"q","n":0}', ""),
         "a wrong field that is replaced": ("--override -n 1", '{"prompt":"q","n":0}', ""),
         "a right field that is replaced": ("-n 1", '{"prompt":"q","n":0}', "/n: is 0, not from 1 to 128"),
+        "a wrong field beside one that is replaced": (
+            "--override -m m",
+            '{"custom_id":"a","body":{"messages":[{"role":"user","content":"q"}],"n":0}}',
+            "/body/n: is 0, not from 1 to 128",
+        ),
         "no check": ("--no-check --temperature 9 --set messages:=5", '{"prompt":"q"}', ""),
     },
 )

@@ -86,8 +86,8 @@ def test_check_and_batch_say_the_same_of_a_line(tmp_path: Path, line: str, fault
     (tmp_path / LINE).write_text(f"{line}\n")
     checked = process.run("check", LINE, cwd=tmp_path)
     assert (checked.status, checked.stdout) == (65, f"{LINE}:1: {fault}\n".encode())
-    # Messages before those of a line do not shift its places.
-    for more in ((), ("-s", "s", "-u", "q", "-a", "a")):
+    # Messages before those of a line do not shift its places, and --override replaces other ones only.
+    for more in ((), ("-s", "s", "-u", "q", "-a", "a"), ("--override", "-s", "s")):
         ran = process.run(*BATCH, *more, cwd=tmp_path)
         assert (ran.status, ran.stderr) == (65, f"chatpipe: {LINE}:1: {fault}\n".encode())
 

@@ -70,7 +70,7 @@ class LineTemplate:
         """The words for a problem of the merged request: with its place in the line, or the wrong option."""
         own, pointer = line.body, problem.pointer
         name, *rest = pointer_steps(pointer) or [""]
-        is_ours = self._override if name in own else name in self._fields
+        is_ours = name in self._fields and (self._override or name not in own)
         if self._removals and removed_key(self._options, problem):
             is_ours = True
         if rest and name == "messages":
