@@ -72,6 +72,21 @@ def test_lines_are_the_same_however_many_are_read_ahead(
     assert asyncio.run(rest(lines)) == SOURCES[ahead:]
 
 
+@pytest.mark.parametrize("most", range(1, 6))
+def test_many_lines_of_a_block_come_in_several_parts(
+    source: Callable[[bytes], LineReader], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_MOST_LINES", most)
+    lines = source(DATA)
+
+    async def parts() -> list[list[Source]]:
+        return [block async for block in lines.blocks()]
+
+    found = asyncio.run(parts())
+    assert max(map(len, found)) <= most
+    assert [line for part in found for line in part] == SOURCES
+
+
 TORTURE = (
     b'\xef\xbb\xbfid,"a ""b"""\r\n1,"x\r\ny,""z"""\n\n'
     + "2,é\u2028\n".encode()
@@ -127,7 +142,11 @@ def test_an_unreadable_input_is_missing(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-def test_the_lines_before_a_fault_of_the_input_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", range(1, 4))
+def test_the_lines_before_a_fault_of_the_input_are_read(
+    tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_MOST_LINES", most)
     (tmp_path / "in").write_bytes(b'[1,\n{"a":2}, oops, 3]')
     descriptor = os.open(tmp_path / "in", os.O_RDONLY)
     found: list[bytes] = []
