@@ -225,3 +225,28 @@ def test_shards_and_limits(source: Callable[[bytes], LineReader]) -> None:
     )
     intake.read_head()
     assert items(intake) == [("h-a", True), ("h-b", False), ("h-c", True)]
+
+
+class Warned(Words):
+    """A reader whose items have warnings, and which has those of a block in memory."""
+
+    def items(self, sources: Sequence[Source]) -> list[Item | None]:
+        return [_warned(self.item(source)) for source in sources]
+
+    def finish(self) -> Item | None:
+        return _warned(super().finish())
+
+
+def _warned(item: Item | None) -> Item | None:
+    return item and item._replace(warnings=(f"{item.custom_id} is odd",))
+
+
+def test_the_warnings_of_all_items_are_printed(
+    source: Callable[[bytes], LineReader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
+    intake = RunInput(source(b"h\na\nb\n"), Warned(), InputOptions(), Console(ConsoleOptions()))
+    intake.read_head()
+    items(intake)
+    assert said == ["h-a is odd", "h-b is odd", "end is odd"]

@@ -739,6 +739,13 @@ def test_money_counts_at_the_price_of_jobs(harness: Callable[..., JobHarness]) -
     assert len(paid(made.provider)) == 4
 
 
+def test_a_run_of_a_shard_sends_no_other_lines(harness: Callable[..., JobHarness]) -> None:
+    made = harness()
+    made.write(range(5))
+    assert made.run("--no-wait", "--shard", "2/2")[0] == 124
+    assert len(paid(made.provider)) == 2
+
+
 @cases(
     ("first", "later", "engine"),
     {
