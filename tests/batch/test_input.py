@@ -250,3 +250,21 @@ def test_the_warnings_of_all_items_are_printed(
     intake.read_head()
     items(intake)
     assert said == ["h-a is odd", "h-b is odd", "end is odd"]
+
+
+class InMemory(Words):
+    """A reader that has the items of a block in memory."""
+
+    def items(self, sources: Sequence[Source]) -> list[Item | None]:
+        return [self.item(source) for source in sources]
+
+
+@pytest.mark.parametrize("reader", [Words, InMemory])
+def test_a_shard_or_a_limit_alone(source: Callable[[bytes], LineReader], reader: type[Words]) -> None:
+    def found(options: InputOptions) -> list[tuple[str, bool]]:
+        intake = RunInput(source(b"h\na\nb\nc\n"), reader(), options, Console(ConsoleOptions()))
+        intake.read_head()
+        return items(intake)[:3]
+
+    assert found(InputOptions(shard=(2, 2))) == [("h-a", True), ("h-b", False), ("h-c", True)]
+    assert found(InputOptions(limit=2)) == [("h-a", True), ("h-b", True)]
