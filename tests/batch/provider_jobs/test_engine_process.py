@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import signal
@@ -186,3 +187,27 @@ def test_a_job_that_fails_each_time_has_a_way_out(tmp_path: Path, code: str) -> 
         again = run(*call, "--engine", "local")
     assert (again.status, again.stderr) == (0, b"")
     assert (tmp_path / "out.jsonl").read_text() == INPUT
+
+
+@pytest.mark.parametrize(
+    ("fault", "sent"),
+    [
+        ("batch-expire=1", {"new": 1, "unsent": 2}),
+        ("batch-lose=1", {"new": 2, "unsent": 1}),
+        ("batch-fail=empty_file", {"unsent": 3}),
+    ],
+)
+def test_a_run_sends_what_a_job_that_it_collects_has_not_answered(
+    tmp_path: Path, fault: str, sent: dict[str, int]
+) -> None:
+    """At once: the user has asked for an engine that sends. The answers of the job are not paid for again."""
+    requests = str(tmp_path / "requests")
+    with serving("--batch-life", "1", "--fault", fault, "--log", requests) as server:
+        call = words(server, tmp_path, "-q")
+        assert run(*call, "--no-wait").status == 124
+        report = tmp_path / "report"
+        done = run(*call, "--engine", "local", "--report", str(report))
+        assert (done.status, done.stderr) == (0, b"")
+    assert (tmp_path / "out.jsonl").read_text() == INPUT
+    assert json.loads(report.read_text())["sent"] == sent
+    assert Path(requests).read_bytes().count(b"/v1/chat/completions") == sent["unsent"]

@@ -19,7 +19,7 @@ from chatpipe.errors import BadInput, BrokenAnswer, quantity
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.file_download import GONE, FileDownload
 from chatpipe.jobs.job_api import JobApi
-from chatpipe.jobs.job_dialects import ProviderJob, smaller
+from chatpipe.jobs.job_dialects import LOST, ProviderJob, smaller
 from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.part_record import PartRecord
 from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
@@ -164,6 +164,12 @@ class CollectedResults:
         """Return True for a request of one of the jobs."""
         part = self._records.job_of(fingerprint)
         return part is not None and part.token in self._jobs
+
+    def is_lost(self, fingerprint: str) -> bool:
+        """Return True for a request of a job that the provider does not know: the next run may find it."""
+        part = self._records.job_of(fingerprint)
+        job = None if part is None else self._jobs.get(part.token)
+        return job is not None and job.status == LOST
 
     def strange_text(self) -> str:
         """The warning about lines that are no results of our requests, empty if there are none.

@@ -1,8 +1,9 @@
 """The answer store of a run with jobs at a provider: what the jobs have answered is known.
 
-find_answer -> in a job that was collected -> its answer
-            -> in a job that has not ended -> unsent, with the job
-            -> in none                     -> sent, if this run sends
+find_answer -> answered by a job that was collected -> that answer
+            -> in a job that has not ended          -> unsent, with the job
+            -> in a job without an answer to it     -> sent, or unsent with the reason
+            -> in none                              -> sent, if this run sends
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.provider_jobs.job_fingerprints import JobFingerprints
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
-from chatpipe.batch.provider_jobs.result_answer import unsent
+from chatpipe.batch.provider_jobs.result_answer import is_unsent, unsent
 from chatpipe.response.result_line import timestamp
 
 # The server may have moved, or is another one.
@@ -65,7 +66,12 @@ class JobAnswerStore:
                 return recorded
             self._store.lookup.send_reasons[item.line] = SendReason.resent
         found = None if results is None else results.find(fingerprint)
-        return found or self._waiting(fingerprint)
+        if found is None or results is None:
+            return self._waiting(fingerprint)
+        if self._answers_all or not is_unsent(found[0]) or results.is_lost(fingerprint):
+            return found
+        self._store.lookup.send_reasons[item.line] = SendReason.unsent
+        return None
 
     def _waiting(self, fingerprint: str) -> CollectedAnswer | None:
         """The result of a request that lies in a job which has not ended."""

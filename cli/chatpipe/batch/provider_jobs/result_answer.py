@@ -66,6 +66,11 @@ def unsent(why: str, fix: str = "") -> Answer:
     return Answer(None, None, SomeFailed(why, Status.SOME_FAILED, fix=fix), attempts=0)
 
 
+def is_unsent(answer: Answer) -> bool:
+    """Return True for what unsent() makes."""
+    return not answer.attempts
+
+
 def _error_text(error: Value) -> str:
     """The reason in an error, which may be a text."""
     if isinstance(error, dict):
