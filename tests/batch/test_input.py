@@ -238,10 +238,12 @@ class Warned(Words):
 
 
 def _warned(item: Item | None) -> Item | None:
-    return item and item._replace(warnings=(f"{item.custom_id} is odd",))
+    if item is None:
+        return None
+    return item._replace(warnings=(BadInput(f"{item.custom_id} is odd"), BadInput("is long", place="--stop")))
 
 
-def test_the_warnings_of_all_items_are_printed(
+def test_the_warnings_of_all_items_are_printed_and_those_about_an_option_once(
     source: Callable[[bytes], LineReader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -249,7 +251,7 @@ def test_the_warnings_of_all_items_are_printed(
     intake = RunInput(source(b"h\na\nb\n"), Warned(), InputOptions(), Console(ConsoleOptions()))
     intake.read_head()
     items(intake)
-    assert said == ["h-a is odd", "h-b is odd", "end is odd"]
+    assert said == ["in:2: h-a is odd", "in:2: --stop: is long", "in:3: h-b is odd", "in:99: end is odd"]
 
 
 class InMemory(Words):

@@ -139,6 +139,38 @@ def test_unset_with_override_removes_a_field_from_each_line(
     assert line == {"store": True, "n": {"a": 1, "b": 2}}
 
 
+@cases(
+    "line, typed, place",
+    {
+        "a prompt": ('{"prompt":5}', "messages[0].x", "/prompt"),
+        "a prompt below a system message": ('{"prompt":5,"system":"s"}', "messages[1].name", "/prompt"),
+        "a message": (
+            '{"messages":[{"role":"user","content":5,"x":1}]}',
+            "messages[0].x",
+            "/messages/0/content",
+        ),
+        "behind a message that is removed": (
+            '{"body":{"messages":[{"role":"user","content":"q"},{"role":"user","content":5}]}}',
+            "messages[0]",
+            "/body/messages/1/content",
+        ),
+        "before a message that is removed": (
+            '{"messages":[{"role":"user","content":5},{"role":"user","content":"q"}]}',
+            "messages[1]",
+            "/messages/0/content",
+        ),
+    },
+)
+def test_a_wrong_message_keeps_its_place_if_unset_reaches_the_messages(
+    line: str, typed: str, place: str
+) -> None:
+    for messages in ([], said(SYSTEM, "user:Q")):
+        removals = [parse_unset(typed)]
+        made = template_of({"model": "m", "messages": messages}, override=True, removals=removals)
+        using = RequestReader(made, plain=False, check=CheckOptions())
+        assert fault_of(read(line.encode(), using)).startswith(f"in.jsonl:3: {place}: is 5, ")
+
+
 def test_a_line_does_not_change_the_next_one() -> None:
     template = template_of({"messages": said(SYSTEM)})
     line = {"messages": said("user:q")}
@@ -321,7 +353,7 @@ def test_a_warning_is_reported_and_the_line_is_sent() -> None:
     assert item.fault is None
     assert item.body is not None
     [warning] = item.warnings
-    assert warning.startswith("in.jsonl:3: ")
+    assert str(warning) == "/max_tokens: is set together with 'max_completion_tokens': keep one of them"
 
 
 def test_strict_makes_it_an_error() -> None:

@@ -61,7 +61,7 @@ class Situation:
         """Do what a remedy says: edit the lines that it names, and run the command with its options."""
         rows = list(self._rows)
         for number in map(int, re.findall(r"\d+", "".join(re.findall(r"correct (lines? [\d, ]+)", text)))):
-            rows[number - 1] = f"mended {number}"
+            rows[number - 1] = {"prompt": f"mended {number}", "logprobs": True}
         if "more" in text:
             rows = [f"mended {row!r}" if type(row) is bytes else row for row in rows]
         for number in map(int, re.findall(r"limit in line (\d)", text)):
@@ -70,7 +70,7 @@ class Situation:
         if "without --no-send" in text:
             self._options = tuple(each for each in self._options if each != "--no-send")
             return self.run()
-        words = " ".join(re.findall(r"--[a-z-]+ [\w,.-]*\w", text)).split()
+        words = " ".join(re.findall(r"--[a-z-]+(?: [\w,.-]*\w)?", text)).split()
         (self.folder / "FILE").write_bytes(self.results) if "--reuse" in words else None
         return self.run(*words)
 
@@ -158,6 +158,11 @@ RUNS: dict[str, Any] = {
     "a line that is refused": (["a", "400"], OUT, "correct line 2"),
     "a server that is another one": (["a", "302"], OUT, "set the base URL right, run the same command again"),
     "a key that may not": (["a", "403"], OUT, "see to the key or the account, run the same command again"),
+    "an option that lacks another": (
+        ["b", "c"],
+        (*OUT, "--top-logprobs", "2"),
+        "add --logprobs, or correct lines 1, 2",
+    ),
     "many wrong lines": ([b'{"a\n'] * 5 + ["a"], OUT, "correct lines 1, 2, 3 and 2 more"),
     "a wrong line and a failure": (
         ["a", b'{"a\n', "500"],
@@ -207,6 +212,7 @@ def test_a_recorded_line_that_was_too_long_has_the_same_remedy(tmp_path: Path) -
 
 
 LEADS = re.compile(
-    r"^.*?: (?:jq 'select\(\.error\)'(?: \w+\.journal)? shows them, )?(?=correct |raise |run |set |see to )"
+    r"^.*?: (?:jq 'select\(\.error\)'(?: \w+\.journal)? shows them, )?"
+    r"(?=add |correct |raise |run |set |see to )"
 )
-SECONDARY = r"raise the limit in line \d|--(?:match|resend|reask|max-tokens) [\w,]+"
+SECONDARY = r"raise the limit in line \d|--logprobs|--(?:match|resend|reask|max-tokens) [\w,]+"

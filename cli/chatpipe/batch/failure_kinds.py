@@ -13,6 +13,7 @@ from chatpipe.response.result_line import read_result
 LIMITS = ("max_completion_tokens", "max_tokens")
 _SHOWN = 3
 _NOT_FOUND = 404  # refused as a model that is not there; an unknown path is a bad configuration
+_OPTION = r"(?:^|\s)--?[a-z]"  # in a fix
 # The error of a line that was cut off at --max-reply, in this run or an earlier one.
 _OVERLONG = r"was cut off: (?:longer|more) than [\d.]+ (?:[kMG]B|bytes?)"
 
@@ -78,7 +79,7 @@ class FailureKinds:
     def _add_wrong(self, result: Result) -> None:
         self.wrong.add(result.item.line)
         fix = result.item.fault.fix if result.item.fault is not None else ""
-        is_common = "--" in fix and self.wrong_fix in (None, fix)
+        is_common = re.search(_OPTION, fix) is not None and self.wrong_fix in (None, fix)
         self.wrong_fix = fix if is_common else ""
 
     def _is_for_common_model(self, result: Result) -> bool:

@@ -61,6 +61,7 @@ class RunInput:
         self._reader = reader
         self._options = options
         self._warnings = FirstFew(console.warning, console.warning, "chatpipe check shows them all")
+        self._option_warnings: set[str] = set()
         self._ids = OccurrenceCounter() if own_ids_once else None
         self._ahead: list[Item] = []
         self._taken = 0  # items of this shard
@@ -119,12 +120,20 @@ class RunInput:
                 yield item._replace(is_ours=False)
                 continue
             if item.warnings:
-                for warning in item.warnings:
-                    self._warnings.report(warning)
+                self._warn(item)
             yield item
             self._taken += 1
             if self._taken == limit:
                 return
+
+    def _warn(self, item: Item) -> None:
+        """Print the warnings of an item. One about an option is printed for the first item that has it."""
+        for warning in item.warnings:
+            text = str(warning)
+            if text not in self._option_warnings:
+                self._warnings.report(f"{self._lines.name}:{item.line}: {text}")
+            if warning.place:
+                self._option_warnings.add(text)
 
     def _with_own_id(self, item: Item, ids: OccurrenceCounter) -> Item:
         """The item, with a fault if an earlier line has its custom_id, which must be unique."""

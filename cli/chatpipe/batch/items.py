@@ -20,7 +20,7 @@ from chatpipe.options.request import CheckOptions
 from chatpipe.request.batch_line import RequestLine, parse_batch_lines, parse_line
 from chatpipe.schema.check import Problem, are_valid, check
 from chatpipe.schema.line_problems import envelope_problems, prompt_problems
-from chatpipe.schema.refuse import line_text
+from chatpipe.schema.refuse import line_fault
 
 
 class Item(LineRecord):
@@ -28,6 +28,7 @@ class Item(LineRecord):
 
     is_ours is False for an item of another shard, which is only counted. row holds the columns that
     `map` copies to the output. row_number, from 1, selects the shard if a row may span several lines.
+    warnings have no place, or the option that they are about.
     fingerprint identifies the request, once it is known; see LineFingerprints.
     """
 
@@ -36,7 +37,7 @@ class Item(LineRecord):
     body: dict[str, Value] | None
     has_own_id: bool = False
     fault: BadInput | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[BadInput, ...] = ()
     is_ours: bool = True
     row: Row | None = None
     row_number: int | None = None
@@ -140,12 +141,12 @@ class RequestReader:
         name, body = own_id or f"line-{source.line}", line.body
         if found := self._line_problems(line):
             item = Item(source.line, name, None, bool(own_id))
-            return with_problems(item, [(each, line_text(each)) for each in found], source)
+            return with_problems(item, [(each, line_fault(each)) for each in found], source)
         if self._is_merged:
             body = self._template.apply(body)
         item = Item(source.line, name, body, bool(own_id))
         if self._is_checked and (found := check(body, strict=self._is_strict)):
-            problems = [(each, self._template.text(each, line, body)) for each in found]
+            problems = [(each, self._template.fault(each, line)) for each in found]
             return with_problems(item, problems, source)
         return item
 
@@ -178,11 +179,19 @@ def _request_line(source: Source, value: Value) -> RequestLine:
     return line
 
 
-def with_problems(item: Item, problems: Sequence[tuple[Problem, str]], source: Source) -> Item:
-    """An item with its problems and their words: warnings are added, and errors become its fault."""
-    if errors := [text for problem, text in problems if problem.severity == "error"]:
-        return item._replace(body=None, fault=BadInput("; ".join(errors), place=source.place()))
-    return item._replace(warnings=tuple(f"{source.place()}: {text}" for _, text in problems))
+def with_problems(item: Item, problems: Sequence[tuple[Problem, BadInput]], source: Source) -> Item:
+    """An item with its problems and their errors: warnings are added, and errors become its fault."""
+    if errors := [fault for problem, fault in problems if problem.severity == "error"]:
+        return item._replace(body=None, fault=_at_line(errors, source.place()))
+    return item._replace(warnings=tuple(fault for _, fault in problems))
+
+
+def _at_line(errors: Sequence[BadInput], place: str) -> BadInput:
+    """The error for all that is wrong with a line. What helps with one of several is no fix of the line."""
+    if len(errors) > 1:
+        return BadInput("; ".join(map(str, errors)), place=place)
+    [error] = errors
+    return BadInput(": ".join(filter(None, (error.place, error.clause))), place=place, fix=error.fix)
 
 
 def _text(source: Source) -> str:

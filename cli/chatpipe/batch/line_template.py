@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from chatpipe.errors import BadInput
 from chatpipe.inputs.place import pointer_of, pointer_steps
 from chatpipe.inputs.values import Value, as_list
 from chatpipe.options.parameters import Edit
@@ -11,7 +12,7 @@ from chatpipe.request import edits
 from chatpipe.request.batch_line import RequestLine
 from chatpipe.request.build import BuiltRequest
 from chatpipe.schema.check import Problem
-from chatpipe.schema.refuse import fault_of, line_text, removed_key
+from chatpipe.schema.refuse import fault_of, line_fault, removed_key
 
 _HEAD_ROLES = ("system", "developer")
 
@@ -54,10 +55,41 @@ class LineTemplate:
 
     def apply(self, body: dict[str, Value]) -> dict[str, Value]:
         """The request of a line's body, which stays as it is."""
-        if self._removals:
-            body = body.copy()
-            for each in self._removals:
-                edits.apply(body, each)
+        return self._merged(self._without_removals(body) if self._removals else body)
+
+    def fault(self, problem: Problem, line: RequestLine) -> BadInput:
+        """The error for a problem of the request of a line: where it is in the line, or the wrong option."""
+        own, pointer = line.body, problem.pointer
+        name, *rest = pointer_steps(pointer) or [""]
+        is_ours = name in self._fields and (self._override or name not in own)
+        if self._removals and removed_key(self._options, problem):
+            is_ours = True
+        if rest and name == "messages":
+            is_ours, index = self._message_origin(own, int(rest[0]))
+            pointer = pointer_of([name, index, *rest[1:]])
+        if is_ours:
+            return fault_of(self._options, problem._replace(pointer=pointer))
+        return line_fault(problem._replace(pointer=line.locate(pointer)))
+
+    def _message_origin(self, body: dict[str, Value], index: int) -> tuple[bool, int]:
+        """True for a message of the options, and the index there or in body of a message of the request."""
+        left = self._without_removals(body)
+        message = self._merged(left)["messages"][index]
+        if (own := _find(left["messages"], message)) is None:
+            return True, [*map(id, (*self._head, *self._examples))].index(id(message))
+        for each in reversed(self._removals):
+            parent, last = each.path[:-1], each.path[-1]
+            if parent == ("messages",) and isinstance(last, int) and last <= own:
+                own += 1
+        return False, own
+
+    def _without_removals(self, body: dict[str, Value]) -> dict[str, Value]:
+        body = body.copy()
+        for each in self._removals:
+            edits.apply(body, each)
+        return body
+
+    def _merged(self, body: dict[str, Value]) -> dict[str, Value]:
         merged = {**body, **self._fields} if self._override else {**self._fields, **body}
         if self._default_model is not None:
             merged.setdefault("model", self._default_model)
@@ -65,24 +97,6 @@ class LineTemplate:
         if (self._head or self._examples) and isinstance(messages, list):
             merged["messages"] = self._conversation(messages)
         return merged
-
-    def text(self, problem: Problem, line: RequestLine, merged: Mapping[str, Value]) -> str:
-        """The words for a problem of the merged request: with its place in the line, or the wrong option."""
-        own, pointer = line.body, problem.pointer
-        name, *rest = pointer_steps(pointer) or [""]
-        is_ours = name in self._fields and (self._override or name not in own)
-        if self._removals and removed_key(self._options, problem):
-            is_ours = True
-        if rest and name == "messages":
-            message = merged[name][int(rest[0])]
-            if (index := _find(own[name], message)) is None:
-                index = _find([*self._head, *self._examples], message)
-                is_ours = index is not None
-            if index is not None:
-                pointer = pointer_of([name, index, *rest[1:]])
-        if is_ours:
-            return str(fault_of(self._options, problem._replace(pointer=pointer)))
-        return line_text(problem._replace(pointer=line.locate(pointer)))
 
     def _conversation(self, messages: Sequence[Value]) -> list[Value]:
         length = _head_length(messages)
@@ -94,7 +108,7 @@ class LineTemplate:
 
 
 def _find(messages: Sequence[Value], message: Value) -> int | None:
-    """The index of this very message; None if it is another one."""
+    """The index of this very message; None if it is none of messages."""
     return next((index for index, each in enumerate(messages) if each is message), None)
 
 

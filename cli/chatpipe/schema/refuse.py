@@ -146,7 +146,7 @@ def describe(problem: Problem) -> str:
     return f"{problem.pointer}: {problem.message}" if problem.pointer else f"the request {problem.message}"
 
 
-def line_text(problem: Problem) -> str:
-    """The words for a problem of a line of a run, where `-m` gives the model of all lines that have none."""
+def line_fault(problem: Problem) -> BadInput:
+    """The error for a problem of a line of a run, where `-m` gives the model of all lines that have none."""
     is_model = problem.pointer in ("", "/body") and problem.message == "has no 'model'"
-    return ": ".join(filter(None, (describe(problem), _MODEL if is_model else problem.hint)))
+    return BadInput(describe(problem), fix=_MODEL if is_model else problem.hint)

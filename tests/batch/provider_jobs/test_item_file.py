@@ -61,22 +61,24 @@ def test_items_are_left_out_by_their_part(file: ItemFile) -> None:
 def test_every_field_comes_back(file: ItemFile) -> None:
     """No field of these items has the value that it has if nobody gives it."""
     items = [
-        Item(line, f"id-{line}", {"model": "m"}, True, None, ("odd",), False, None, line + 1, f"f{line}")
+        Item(line, f"id-{line}", {"model": "m"}, True, None, (), False, None, line + 1, f"f{line}")
         for line in (1, 2)
     ]
     defaults = Item(3, "line-3", None)
     kept = {name for name in Item._fields if getattr(items[0], name) != getattr(defaults, name)}
-    assert kept == {*Item._fields} - {"fault", "row"}  # the tests below keep these
+    assert kept == {*Item._fields} - {"fault", "row", "warnings"}  # the tests below keep these
     file.add(items, [item.fingerprint for item in items], [0, 0])
     assert read(file) == items
 
 
-def test_a_bad_line_keeps_its_fault(file: ItemFile) -> None:
+def test_a_line_keeps_its_fault_and_its_warnings(file: ItemFile) -> None:
     fault = BadInput("is null, not a request", place="in:2", fix="leave it out")
-    file.add([Item(2, "line-2", None, fault=fault)], [""], [0])
+    warning = BadInput("is odd", place="--stop")
+    file.add([Item(2, "line-2", None, fault=fault, warnings=(warning,))], [""], [0])
     (found,) = read(file)
     assert found.fault is not None
     assert (str(found.fault), found.fault.place, found.body) == (str(fault), "in:2", None)
+    assert [*map(str, found.warnings)] == ["--stop: is odd"]
 
 
 def test_a_row_keeps_its_numbers_as_they_were_typed(file: ItemFile) -> None:

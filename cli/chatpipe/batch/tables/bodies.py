@@ -12,6 +12,8 @@ from chatpipe.inputs.values import Value, as_list, json_type
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.request import media
 from chatpipe.request.build import BuiltRequest
+from chatpipe.schema.check import Problem
+from chatpipe.schema.refuse import fault_of, line_fault
 
 
 class ImageField(NamedTuple):
@@ -36,6 +38,7 @@ class RowTemplate:
         self, built: BuiltRequest, images: ImageField | None = None, *, default_model: str | None = None
     ) -> None:
         """Raises BadInput for a text that cannot be parsed. default_model is used if built has no model."""
+        self._options = built
         self._fields = {key: value for key, value in built.body.items() if key != "messages"}
         self._model = built.body.get("model", default_model)
         self._messages: list[Value] = as_list(built.body.get("messages"))
@@ -64,6 +67,11 @@ class RowTemplate:
         # The model and the messages first, as in build: people read bodies, too.
         first = {} if self._model is None else {"model": self._model}
         return {**first, "messages": messages, **self._fields}
+
+    def fault(self, problem: Problem) -> BadInput:
+        """The error for a problem of the request of a row, of which options gave all but the messages."""
+        is_of_messages = problem.pointer.split("/")[:2] in ([""], ["", "messages"])
+        return line_fault(problem) if is_of_messages else fault_of(self._options, problem)
 
 
 def read_image_field(field: str | None, root: str | None, detail: str | None) -> ImageField | None:

@@ -20,7 +20,6 @@ from chatpipe.inputs.values import Value, as_object
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.prompt import blankness
 from chatpipe.options.request import CheckOptions
-from chatpipe.schema.refuse import line_text
 
 _ID = "custom_id"
 _COLUMNS_SHOWN = 8
@@ -114,7 +113,7 @@ class RowReader:
         )
         if body is None or not (problems := self._check.problems(body)):
             return item
-        return with_problems(item, [(each, line_text(each)) for each in problems], row.source)
+        return with_problems(item, [(each, self._template.fault(each)) for each in problems], row.source)
 
     def _request(self, row: Row) -> tuple[dict[str, Value] | None, BadInput | None]:
         """The request of a row, or the fault that prevents it."""
