@@ -19,10 +19,10 @@ from chatpipe.batch.stop import Stop
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput
 from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.options.output import FORMATS
+from chatpipe.response.usage import Usage
 from chatpipe.wire.answer import Answer
 from support.parametrize import cases
 
-BUILDER = ResultBuilder(frozenset(), FORMATS["results"])
 BAD = "bad"  # a line that is no request
 STORED = "stored"  # what a line that was answered before begins with
 
@@ -54,7 +54,7 @@ class Run:
 
     log has the events in order, each with the id of its item: `asked` for the budget, `sent`, `out`; and
     `let go` when the sender was stopped. recorded has the numbers of results, observed their ids, in order.
-    peak is the highest number in flight.
+    peak is the highest number in flight. lost has the usage of lost attempts by line.
     """
 
     def __init__(
@@ -79,9 +79,10 @@ class Run:
         self.write: Callable[[Result], None] = lambda result: None
         self.has_journal = False
         self.room = 1000  # answers in flight for which there is room on the disk
-        self.driver = Driver(
-            Engine(self, self.capacity), self, self, BUILDER, self._emit, DriverOptions(window, dedupe)
-        )
+        self.lost: dict[int, Usage] = {}
+        builder = ResultBuilder(frozenset(), FORMATS["results"], lost=self.lost)
+        options = DriverOptions(window, dedupe)
+        self.driver = Driver(Engine(self, self.capacity), self, self, builder, self._emit, options)
         self._task: asyncio.Task[None] | None = None
 
     # The answer store
@@ -487,6 +488,23 @@ async def test_results_held_for_order_are_delivered_when_the_run_halts() -> None
     await run.reply("d", "a")
     await run.end()
     assert run.logged("out") == ["a", "c", "d"]
+
+
+async def test_results_held_for_order_are_delivered_though_the_journal_takes_no_more() -> None:
+    """They were paid for. The disk may fill up with the record of a line that was abandoned."""
+
+    class FullDisk(Run):
+        def record(self, number: int, result: Result) -> None:
+            if result.item.custom_id == "a":
+                raise CannotWrite("no space")
+
+    run = FullDisk(slots=3, window=9, halts=halt("b", now=True))
+    run.lost[1] = Usage()
+    await run.begin(lines("abcdefgh"))
+    await run.reply("c", "b")
+    with pytest.raises(CannotWrite, match="no space"):
+        await run.end()
+    assert run.logged("out") == ["b", "c"]
 
 
 @pytest.mark.usefixtures("signals_apart")

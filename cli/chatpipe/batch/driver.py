@@ -124,11 +124,11 @@ class Driver:
         with call_on_signal(self._signalled):
             await asyncio.wait([self._reader])
             await self._engine.drain()
-            if self._error is None:
-                self._record_abandoned()
             if self.stop is not None:
                 self.stop = self.stop._replace(abandoned=self._in_flight)
             self._output.finish()
+            if self._error is None:
+                self._record_abandoned()
         if self._error is not None:
             raise self._with_lost(self._error)
 
