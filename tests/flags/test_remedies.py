@@ -726,6 +726,7 @@ UNTRIED = {
         *("models/catalog.py", "models/models_route.py", "configuration/trial.py"),
         *("jobs/input_parts.py", "jobs/jobs_command.py", "jobs/jobs_file.py"),
         *(
+            "batch/journal/recorded_events.py",
             "batch/provider_jobs/open_run_jobs.py",
             "batch/provider_jobs/job_parts.py",
             "batch/provider_jobs/open_jobs.py",

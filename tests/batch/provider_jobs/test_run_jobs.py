@@ -304,6 +304,23 @@ def test_a_job_at_another_server_has_ways_out(harness: Callable[..., JobHarness]
     assert made.run() == (0, "")
 
 
+@cases(
+    ("fingerprints", "status"),
+    {"no digits": ("z" * 32, 65), "not all digits": ("a" * 31, 65), "none": ("", 1), "an array": ([], 65)},
+)
+def test_fingerprints_that_were_changed_in_the_journal(
+    harness: Callable[..., JobHarness], fingerprints: Any, status: int
+) -> None:
+    made = harness()
+    assert made.run("--no-wait")[0] == 124
+    header, planned, *events = made.journal.read_text().splitlines()
+    changed = json.dumps({**json.loads(planned), "fingerprints": fingerprints}, separators=(",", ":"))
+    made.journal.write_text("\n".join([header, "", changed, *events, ""]))
+    fault = f"{made.journal}:3: the fingerprints of a job were changed: restore the line, or give the job up "
+    found = made.run("--engine", "local", "--no-send", "--no-wait")
+    assert found == (status, f"{fault}with another --journal") if status == 65 else found[0] == status
+
+
 def test_jobs_of_a_server_that_is_gone_have_a_way_out(
     harness: Callable[..., JobHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
