@@ -226,8 +226,16 @@ def test_any_bytes_are_a_value_or_refused_with_a_place(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"2", b"123456789012345678901", b'"\\ud83d"', b"[" * 600 + b"]" * 600, b"[" * 50 + b"]" * 50],
-    ids=["short", "a long integer", "half an emoji", "deep", "less deep"],
+    [
+        b"2",
+        b"123456789012345678901",
+        b'"\\ud83d"',
+        b"[" * 600 + b"]" * 600,
+        b"[" * 50 + b"]" * 50,
+        b'"%b"' % (b"a" * 2000),
+        b"[%b[]]" % (b"[]," * 1000),
+    ],
+    ids=["short", "a long integer", "half an emoji", "deep", "less deep", "long", "long, of many brackets"],
 )
 def test_several_texts_have_the_values_that_each_has(text: bytes) -> None:
     assert loads_all([b"1", text, b'"x"']) == [1, loads_strict(text), "x"]
