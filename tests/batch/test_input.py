@@ -270,3 +270,31 @@ def test_a_shard_or_a_limit_alone(source: Callable[[bytes], LineReader], reader:
 
     assert found(InputOptions(shard=(2, 2))) == [("h-a", True), ("h-b", False), ("h-c", True)]
     assert found(InputOptions(limit=2)) == [("h-a", True), ("h-b", True)]
+
+
+class Named(Words):
+    """A reader whose items have custom_ids of their own."""
+
+    def item(self, source: Source) -> Item | None:
+        item = super().item(source)
+        return item and item._replace(has_own_id=True)
+
+
+class NamedInMemory(Named, InMemory):
+    """The same, which has the items of a block in memory."""
+
+
+@pytest.mark.parametrize("reader", [Named, NamedInMemory])
+def test_a_custom_id_that_has_to_be_unique(
+    source: Callable[[bytes], LineReader], reader: type[Words]
+) -> None:
+    console = Console(ConsoleOptions())
+    intake = RunInput(source(b"h\na\nb\na\n"), reader(), InputOptions(), console, own_ids_once=True)
+    intake.read_head()
+
+    async def faults() -> list[str]:
+        return [str(item.fault or "") async for item in intake.items()]
+
+    first, *others, second, _ = asyncio.run(faults())
+    assert (first, others) == ("", [""])
+    assert second.startswith("in:4: custom_id 'h-a' is on another line, too: ")
