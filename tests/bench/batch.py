@@ -3,6 +3,9 @@
 CPU of a whole process, less that of a run of one line. The server has a process of its own, so on a
 machine of two cores or more it is not the client's share that it uses. Runs against a server without
 latency show what a request costs; 50 ms show whether all places in flight are kept busy.
+
+A line of `--engine batch-api` is submitted, waited for and collected, against the provider of
+`chatpipe serve`. Its CPU is that of many lines less that of few, beside that of a request.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ _SLOW_LINES = 5_000
 _LATENCY_S = 0.05
 _IN_FLIGHT, _MANY_IN_FLIGHT = 256, 2_000
 _STREAMS, _CHUNKS, _AT_ONCE = 200, 1_000, 64
-_MEMORY_LINES = 10_000, 300_000
+_JOB_LINES, _FEW_JOB_LINES = 20_000, 1_000
+_MEMORY_LINES, _JOB_MEMORY_LINES = (10_000, 300_000), (10_000, 120_000)
+_BY_JOBS = ("--engine", "batch-api", "--poll", "0.1")
 _SYSTEM = "Answer in one short sentence."
 _QUESTION = "Question {}: what is it that it is?"
 _BOUND_S = _SLOW_LINES / _IN_FLIGHT * _LATENCY_S
@@ -61,11 +66,11 @@ class _Kind(NamedTuple):
 
 def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | None) -> None:
     count = rounds or _ROUNDS
-    for lines in {1, _STREAMS, _SLOW_LINES, *_MEMORY_LINES}:
+    for lines in {1, _STREAMS, _SLOW_LINES, _JOB_LINES, _FEW_JOB_LINES, *_MEMORY_LINES, *_JOB_MEMORY_LINES}:
         _write_lines(_input(place, lines), lines)
     _write_table(_table(place), _LINES)
-    with _servers(place, sources[0]) as (fast, slow, streaming):
-        kinds = _kinds(fast, slow, streaming, _recording(place, sources[0]))
+    with _servers(place, sources[0]) as (fast, slow, streaming, provider):
+        kinds = _kinds(fast, slow, streaming, provider, _recording(place, sources[0]))
         cases = [_case(place, source, kind) for source in sources for kind in kinds]
         peers = batchpeers.peers(place, slow, _input(place, _SLOW_LINES), _IN_FLIGHT)
         for case in (*cases, *(peer.case for peer in peers)):
@@ -78,23 +83,24 @@ def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | N
         ours = measure.cpu_ms(cost["50 ms"]) / _SLOW_LINES, measure.wall_ms(cost["50 ms"]) / _SLOW_LINES
         beside = [figure for peer in peers for figure in _beside(peer, peer_costs[peer.case.name], *ours)]
         report.table("batch", named("others to ours, 50 ms a reply", source), beside)
-        report.table("batch", named("peak memory, -p echo, no -o", source), _memory(place, source))
+        report.table("batch", named("peak memory", source), _memory(place, source))
     for what in batchpeers.missing():
         report.say("batch", f"not compared: {what}")
 
 
 @contextlib.contextmanager
-def _servers(place: Place, source: Source) -> Iterator[tuple[str, str, str]]:
-    """Base URLs: no latency, latency, and event streams."""
+def _servers(place: Place, source: Source) -> Iterator[tuple[str, str, str, str]]:
+    """Base URLs: no latency, latency, event streams, and the Batch API."""
     with (
         servers.loopback(place, source, "--canned") as fast,
         servers.loopback(place, source, "--canned", "--latency", str(_LATENCY_S)) as slow,
         servers.loopback(place, source, "--chunks", str(_CHUNKS), "--per-write", str(_AT_ONCE)) as streaming,
+        servers.provider(place, source, "--batch-life", "1") as provider,
     ):
-        yield fast, slow, streaming
+        yield fast, slow, streaming, provider
 
 
-def _kinds(fast: str, slow: str, streaming: str, recording: Path) -> list[_Kind]:
+def _kinds(fast: str, slow: str, streaming: str, provider: str, recording: Path) -> list[_Kind]:
     jobs, many = ("-j", str(_IN_FLIGHT)), ("-j", str(_MANY_IN_FLIGHT))
     return [
         _Kind("one", 1, fast, jobs),
@@ -106,6 +112,8 @@ def _kinds(fast: str, slow: str, streaming: str, recording: Path) -> list[_Kind]
         _Kind("echo", _LINES, "", ("-p", "echo", *jobs)),
         _Kind("replay", _LINES, "", ("-p", "echo", "--replay", str(recording), *jobs)),
         _Kind("streamed", _STREAMS, streaming, ("-j", "32", "--stream")),
+        _Kind("in jobs", _JOB_LINES, provider, _BY_JOBS, writes=True),
+        _Kind("few in a job", _FEW_JOB_LINES, provider, _BY_JOBS, writes=True),
     ]
 
 
@@ -141,10 +149,20 @@ def _figures(cost: dict[str, list[Cost]]) -> list[Figure]:
     wall_s = measure.wall_ms(cost["50 ms"]) / 1e3
     note = f"{wall_s:.2f} s, start-up included; the bound is {_BOUND_S:.2f} s"
     chunk_us = each_ms("streamed", _STREAMS * _CHUNKS) * 1e3
+    job_ms = measure.cpu_ms(cost["in jobs"]) - measure.cpu_ms(cost["few in a job"])
+    line_ms = job_ms / (_JOB_LINES - _FEW_JOB_LINES)
     return [
         Figure("CPU of a request, 256 in flight", at_256, "ms", 0.30, 0.18),
         Figure("the same with -o", each_ms("-o", _LINES), "ms", 0.30, 0.18),
         Figure("map --csv to batch, the same requests", each_ms("map", _LINES) / at_256, "x", 1.15, 1.05),
+        Figure(
+            "a line of --engine batch-api to a request, 256 in flight",
+            line_ms / at_256,
+            "x",
+            0.25,
+            0.20,
+            note=f"{line_ms * 1e3:.1f} us",
+        ),
         Figure("2,000 in flight to 256", at_2000 / at_256, "x", 1.5, 1.2, note=f"{at_2000:.3f} ms"),
         Figure("--replay to -p echo, a request", replay_ms / each_ms("echo", _LINES), "x", 1.3, 1.1),
         Figure(
@@ -174,15 +192,29 @@ def _beside(peer: Peer, costs: Sequence[Cost], cpu_ms: float, wall_ms: float) ->
 
 
 def _memory(place: Place, source: Source) -> list[Figure]:
-    few, many = (_peak_mb(place, source, lines) for lines in _MEMORY_LINES)
+    echo, jobs = ("-p", "echo", "-j", str(_IN_FLIGHT)), ("-o", str(_output(place)), *_BY_JOBS)
+    few, many = (_peak_mb(place, source, lines, echo) for lines in _MEMORY_LINES)
+    with servers.provider(place, source, "--batch-life", "1") as url:
+        few_in_jobs, many_in_jobs = (
+            _peak_mb(place, source, lines, (*jobs, "--base-url", url)) for lines in _JOB_MEMORY_LINES
+        )
     return [
-        Figure(f"{_MEMORY_LINES[0]:,} lines", few, "MB"),
+        Figure(f"{_MEMORY_LINES[0]:,} lines of -p echo, no -o", few, "MB"),
         Figure(f"{_MEMORY_LINES[1]:,} lines: more", many - few, "MB", 10, 5, note=f"{many:.1f} MB"),
+        Figure(f"{_JOB_MEMORY_LINES[0]:,} lines of --engine batch-api", few_in_jobs, "MB"),
+        Figure(
+            f"{_JOB_MEMORY_LINES[1]:,} lines: more",
+            many_in_jobs - few_in_jobs,
+            "MB",
+            60,
+            note=f"{many_in_jobs:.1f} MB",
+        ),
     ]
 
 
-def _peak_mb(place: Place, source: Source, lines: int) -> float:
-    words = ["batch", str(_input(place, lines)), "-q", "-p", "echo", "-j", str(_IN_FLIGHT)]
+def _peak_mb(place: Place, source: Source, lines: int, options: Sequence[str]) -> float:
+    _output(place).unlink(missing_ok=True)
+    words = ["batch", str(_input(place, lines)), "-q", *options]
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, *source.command(*words)],
         env=place.environment(),

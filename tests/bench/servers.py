@@ -36,6 +36,14 @@ def loopback(place: Place, source: Source, *options: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def provider(place: Place, source: Source, *options: str) -> Iterator[str]:
+    """`chatpipe serve` with these options, which has the Batch API: its base URL."""
+    words = source.command("serve", "-q", *options)[1:]
+    with _started(words, place.environment()) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
 def fixed_reply(place: Place, ports: int, latency_s: float) -> Iterator[Started]:
     """fixed_reply.py with these arguments."""
     words = [str(_FIXED_REPLY), str(ports), str(latency_s)]
