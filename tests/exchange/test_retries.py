@@ -53,6 +53,14 @@ CUT = "the stream was cut: neither finish_reason nor [DONE]"
         "an array of chunks, cut": ([plain(b'[ {"id": "x"},')], [0.5]),
         "cut stream": ([stream(piece("h"))], [0.5]),
         "connection lost in a stream": ([stream(piece("h"), httpx.ReadError("reset"))], [0.5]),
+        "connection lost behind a notice": (
+            [stream(event({"message": "queue position 3"}), httpx.ReadError("reset"))],
+            [0.5],
+        ),
+        "connection lost behind a state": (
+            [stream(event({"status": "queued"}), httpx.ReadError("reset"))],
+            [0.5],
+        ),
         "silence in a stream": ([stream(httpx.ReadTimeout("slow"))], [0.5]),
         "an event that is not JSON": ([stream(b"data: {broken\n\n")], [0.5]),
         "error event 503": ([stream(event({"error": {"message": "busy", "code": 503}}))], [0.5]),
@@ -99,6 +107,15 @@ def test_sent_again(first: list[Step], waits: list[float]) -> None:
             Status.NO_ACCESS,
         ),
         "400 in an event": (stream(event({"error": {"code": 400, "message": "x"}})), Status.BAD_INPUT),
+        "a bad key in a message, then no connection": (
+            stream(event({"message": "Invalid API key"}), httpx.ReadError("reset")),
+            Status.NO_ACCESS,
+        ),
+        "a job in a stream": (stream(event({"status": "queued"})), Status.BROKEN_ANSWER),
+        "a job with words": (
+            stream(event({"id": "j", "status": "in_progress", "message": "m"}), DONE),
+            Status.BROKEN_ANSWER,
+        ),
         "no such protocol": (httpx.UnsupportedProtocol("x"), Status.BAD_CONFIGURATION),
         "cannot be sent": (httpx.LocalProtocolError("x"), Status.BAD_CONFIGURATION),
         "no URL": (httpx.InvalidURL("x"), Status.BAD_CONFIGURATION),

@@ -30,6 +30,7 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "Cohere": ({"id": "i", "message": {"role": "assistant", "content": []}}, "Cohere's own API"),
     "a job": ({"id": "j", "status": "pending-evaluation"}, "a job that is not done"),
     "a job that runs": ({"status": "in_progress", "message": "m"}, "a job that is not done"),
+    "a job whose answer is empty": ({"status": "queued", "choices": []}, "a job that is not done"),
     "models": ({"object": "list", "data": []}, "a list, such as one of models or embeddings"),
     "Batch input": ({"custom_id": "a", "body": {"messages": []}}, "a line of a Batch input"),
     "exchange": ({"v": 1, "request": {"body": {}}, "response": {"status": 200}}, "a recorded exchange"),

@@ -302,6 +302,12 @@ def test_no_error_is_found(value: Any) -> None:
     {
         "a message alone": ({"message": "queue position 3"}, True, False),
         "beside null": ({"message": "m", "error": None, "choices": None, "code": None}, True, False),
+        "a kind alone": ({"type": "ping", "time": 5}, True, True),
+        "a state alone": ({"id": "j", "status": "queued"}, True, True),
+        "a state of success beside usage": ({"status": "ok", "usage": {}}, True, True),
+        "a state of an answer": ({"status": "queued", "choices": []}, False, False),
+        "a state of another kind": ({"status": "completed"}, False, False),
+        "usage alone": ({"usage": {}}, False, False),
         "a sign of life": ({"type": "ping", "message": "m"}, True, True),
         "a state": ({"status": "in_progress", "message": "m", "queue_position": 3}, True, True),
         "in other spellings": ({"Status": "Warming Up", "Message": "m"}, True, True),

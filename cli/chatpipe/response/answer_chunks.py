@@ -24,9 +24,9 @@ _SECOND_ANSWER = "the reply has a second answer where one was asked for"
 class AnswerChunks:
     """One streamed answer. deliver gets each chunk with its payload, in order.
 
-    error is the first one that a chunk reports, and error_payload that chunk. After end(), it may be a
-    notice that no answer followed: see is_notice(). requested is the number of choices that were requested,
-    None if it is not known.
+    error is the first one that a chunk reports, and error_payload that chunk. A notice, see is_notice(), is
+    no part of the answer. If none follows, it counts at end(): as an error if it has a message.
+    requested is the number of choices that were requested, None if it is not known.
     """
 
     __slots__ = ("_assemble", "_deliver", "_indexes", "_notice", "assembly", "error", "error_payload")
@@ -40,29 +40,24 @@ class AnswerChunks:
         self._assemble = self.assembly.add
         self.error: ServerError | None = None
         self.error_payload = b""
-        self._notice: tuple[ServerError, bytes] | None = None
+        self._notice: tuple[bytes, dict[str, Value]] | None = None
 
     def add(self, payload: bytes, chunk: dict[str, Value]) -> None:
         if self._indexes.are_plain and has_plain_index(chunk):  # nearly all chunks, without a detour
             self._deliver(payload, chunk)
             self._assemble(chunk)
-            if not may_have_error(chunk):
-                return
+            if may_have_error(chunk):
+                self._look_for_error(payload, chunk)
         else:
             self._take(self._indexes.place(payload, with_deltas(chunk)))
-        error = error_of(chunk)
-        if error is None or self.error is not None:
-            return
-        if is_notice(chunk, in_answer=self.assembly.has_choices()):
-            self._notice = error, payload
-        else:
-            self.error, self.error_payload = error, payload
 
     def end(self) -> None:
         """Pass on what had to wait for a next chunk. Call it once, after the last chunk."""
         self._take(self._indexes.end())
         if self._notice is not None and self.error is None and not self.assembly.has_choices():
-            self.error, self.error_payload = self._notice
+            payload, chunk = self._notice
+            self._assemble(chunk)
+            self._look_for_error(payload, chunk)
 
     def flaw(self) -> str:
         """The reason why an answer is not good although it came to its end; empty if there is none."""
@@ -76,10 +71,24 @@ class AnswerChunks:
 
     def add_late(self, chunk: dict[str, Value]) -> None:
         """Take the usage of a chunk after the end of the answer, and nothing else."""
-        if (usage := reported_usage(chunk)) is not None:
-            self.assembly.add({"usage": usage})
+        self.assembly.add(_usage_alone(chunk))
+
+    def _look_for_error(self, payload: bytes, chunk: dict[str, Value]) -> None:
+        if self.error is None and (error := error_of(chunk)) is not None:
+            self.error, self.error_payload = error, payload
 
     def _take(self, chunks: list[PlacedChunk]) -> None:
         for payload, chunk in chunks:
             self._deliver(payload, chunk)
-            self._assemble(chunk)
+            if is_notice(chunk, in_answer=self.assembly.has_choices()):
+                self._notice = payload, chunk
+                self._assemble(_usage_alone(chunk))
+            else:
+                self._assemble(chunk)
+                self._look_for_error(payload, chunk)
+
+
+def _usage_alone(chunk: dict[str, Value]) -> dict[str, Value]:
+    """A chunk that has the usage of another one and nothing else."""
+    usage = reported_usage(chunk)
+    return {} if usage is None else {"usage": usage}

@@ -58,7 +58,7 @@ def _is_bedrock(value: dict[str, Value]) -> bool:
 
 
 def _is_job(value: dict[str, Value]) -> bool:
-    if "choices" in value or value.get("error"):
+    if value.get("choices") or value.get("error"):
         return False
     return re.match(_NOT_DONE, str(value.get("status")), re.IGNORECASE) is not None
 

@@ -112,18 +112,21 @@ def may_have_error(value: Mapping[str, Value]) -> bool:
 
 
 def is_notice(value: Mapping[str, Value], *, in_answer: bool) -> bool:
-    """Return True for an object of a stream that is a notice, although error_of() finds an error in it.
+    """Return True for an object of a stream that is a notice: no part of the answer, and no error.
 
-    It has a message and nothing that calls it an error: `{"message": "queue position 3"}`. Some servers
-    report errors in the same way, so after the first part of an answer (in_answer) a word such as
-    `"type": "ping"` has to stand beside it.
+    It has a message or a word for its kind, and nothing that calls it an error: `{"message": "queue position
+    3"}`, `{"status": "queued"}`. Some servers report errors as a message alone, so after the first part of an
+    answer (in_answer) a word such as `"type": "ping"` has to stand there. error_of() finds an error in a
+    message all the same.
     """
+    if value.get("choices") is not None:
+        return False
     usual = _usual_names(dict(value))
     marks = (*map(usual.get, ("error", "errors", "detail", *_CODE_FIELDS)), usual.get("object") == "error")
-    if any(marks) or not _is_words(usual.get("message")):
-        return False
     kinds = [_squeezed(kind) for kind in map(usual.get, _KIND_FIELDS) if kind]
-    return (bool(kinds) or not in_answer) and all(re.fullmatch(_NOTICE_KINDS, kind) for kind in kinds)
+    if any(marks) or not all(re.fullmatch(_NOTICE_KINDS, kind) for kind in kinds):
+        return False
+    return bool(kinds) or (not in_answer and _is_words(usual.get("message")))
 
 
 def _marked_error(value: dict[str, Value]) -> ServerError | None:

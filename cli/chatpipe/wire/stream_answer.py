@@ -51,15 +51,13 @@ async def _read_to_end(
             stream.feed(data)
             data = None if stream.done else await anext(pieces, None)
         stream.end()
-        if stream.answer.error is not None:
-            return _event_fault(stream.answer.error, stream.answer.error_payload, request)
-        if not stream.is_whole():
-            return _end_fault(stream)
+        if stream.answer.error is not None or not stream.is_whole():
+            return _end_fault(stream, request)
         hold_signals()  # until it is written: see call.py
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         stream.end()
         if not stream.is_whole():
-            return _cut_fault(error), None if isinstance(error, OverlongReply) else FailedAttempt()
+            return _cut_fault(error, stream, request)
     except BrokenAnswer as error:  # an event that is not a JSON object
         stream.answer.end()
         return _broken_event_fault(error, request)
@@ -77,10 +75,16 @@ async def broken_rest(error: Exception | None) -> AsyncIterator[bytes]:
     yield b""  # makes it a generator
 
 
-def _end_fault(stream: StreamReader) -> tuple[ChatpipeError, FailedAttempt | None]:
-    """The fault for a stream that ended too early, or that is one of another API and has no choice."""
-    completion = stream.answer.assembly.completion()
-    if not completion["choices"] and (other := other_fault(completion)) is not None:
+def _end_fault(stream: StreamReader, request: httpx.Request) -> tuple[ChatpipeError, FailedAttempt | None]:
+    """The fault for a stream that ended too early, with an error, or with something else than an answer."""
+    answer = stream.answer
+    completion = answer.assembly.completion()
+    has_choices = bool(completion["choices"])
+    if not has_choices and (job := job_fault(completion)) is not None:
+        return job, None
+    if answer.error is not None:
+        return _event_fault(answer.error, answer.error_payload, request)
+    if not has_choices and (other := other_fault(completion)) is not None:
         return other, None
     return BrokenAnswer(
         "the stream was cut: neither finish_reason nor [DONE]", fix="try again"
@@ -109,10 +113,18 @@ def _broken_event_fault(broken: BrokenAnswer, request: httpx.Request) -> tuple[C
     return (broken, FailedAttempt()) if error is None else _event_fault(error, payload, request)
 
 
-def _cut_fault(error: Exception) -> ChatpipeError:
+def _cut_fault(
+    error: Exception, stream: StreamReader, request: httpx.Request
+) -> tuple[ChatpipeError, FailedAttempt | None]:
+    """The fault for a stream that error ended. A message before it may be known as that of a refusal."""
     from chatpipe.wire import faults  # see answer_from_refusal
 
-    return faults.from_cut_stream(error)
+    answer = stream.answer
+    if answer.error is not None:
+        refused = _event_fault(answer.error, answer.error_payload, request)
+        if refused[0].refusal_status is not None:
+            return refused
+    return faults.from_cut_stream(error), None if isinstance(error, OverlongReply) else FailedAttempt()
 
 
 def other_fault(value: Value) -> UnreadableReply | None:
