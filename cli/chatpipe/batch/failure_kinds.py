@@ -45,8 +45,8 @@ class FailureKinds:
     that were paid for, by outcome, and unreadable those of them of which nothing came that could be
     accepted. limited are those that were cut off at a limit of tokens in their request, overlong counts
     those at --max-reply. Others may succeed if they are sent again: their number is transient. advice has
-    what may have to be seen to first, for lines that found no server, or not the model. model is that of
-    lines without one of their own.
+    what may have to be seen to first, for lines that found no server, or not the model, or got a reply of
+    another kind. model is that of lines without one of their own.
     """
 
     def __init__(self, model: object) -> None:
@@ -73,7 +73,8 @@ class FailureKinds:
         elif result.status in (Status.NO_ACCESS, Status.BAD_CONFIGURATION):
             self.misdirected[result.status] += 1
         else:
-            self.transient += 1
+            # The next reply would be of the same kind, and may have to be paid for like this one.
+            self.transient += not isinstance(result.fault, UnreadableReply)
             self._add_advice(result.fault)
 
     def _add_wrong(self, result: Result) -> None:
