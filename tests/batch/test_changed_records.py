@@ -89,12 +89,12 @@ def test_any_value_in_any_field_is_no_bug(file: str, options: tuple[str, ...], t
 
 
 DAMAGE: dict[str, tuple[bytes, bytes]] = {
-    "no record": (b"garbage\n", b"passed over a line that is no record"),
+    "no record": (b"garbage\n", b"passed over a line that is not a record"),
     "no metadata": (
         b'{"custom_id":"a","response":null,"chatpipe":"x"}\n',
-        b"passed over a line that is no record",
+        b"passed over a line that is not a record",
     ),
-    "zeros": (bytes(80) + b"\n\n" + bytes(9) + b"\n", b"passed over 2 lines that are no records, the first"),
+    "zeros": (bytes(80) + b"\n\n" + bytes(9) + b"\n", b"passed over 2 lines that are not records, the first"),
     "a torn end": (b'{"id":"torn', b""),
 }
 
@@ -113,7 +113,7 @@ def test_an_answer_that_is_gone_is_bought_again_and_said(tmp_path: Path) -> None
     lines = [changed(record, ("response", "body"), -1) for record in recorded[1:]]
     (tmp_path / "out.journal").write_bytes(HEADER + changed(recorded[0], ("id",), "x") + b"".join(lines))
     done = run("batch", *ECHO, "-o", "out", cwd=tmp_path)
-    note = b"chatpipe: out.journal:3: passed over 2 lines that are no records, the first\n"
+    note = b"chatpipe: out.journal:3: passed over 2 lines that are not records, the first\n"
     assert done == Done(0, b"", note)
     assert [record["response"]["body"] != -1 for record in records((tmp_path / "out").read_bytes())] == [
         True

@@ -191,9 +191,9 @@ def test_fault_has_place_reason_and_facts_of_the_first(lines: int) -> None:
         str(fault)
         == {
             1: "in.jsonl:6: cannot reach: stopped, because the first line found no server: "
-            "go on with --halt never",
+            "continue with --halt never",
             20: "in.jsonl:6: 404 from 'http://h/image': no such model: stopped, because the first 20 lines "
-            "were refused alike: go on with --halt never",
+            "were refused alike: continue with --halt never",
         }[lines]
     )
     assert fault.http_status == (None if lines == 1 else 404)

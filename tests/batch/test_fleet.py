@@ -275,4 +275,4 @@ def test_a_server_that_stands_twice_counts_once() -> None:
     with servers(right) as (there,):
         done = batch([there, there])
     assert_all_answered(done)
-    assert done.stderr == f"chatpipe: --base-url: '{there.url}' stands twice, and counts once\n".encode()
+    assert done.stderr == f"chatpipe: --base-url: '{there.url}' is given twice, and counts once\n".encode()

@@ -902,9 +902,7 @@ def recorded_answer(custom_id: str, server: str | None = "http://other/v1", **bo
     return record if server is None else {**record, "chatpipe": facts}
 
 
-BUILT_IN = (
-    "old.jsonl: passed over 2 answers of the built-in model: a run takes them from its own server alone"
-)
+BUILT_IN = "old.jsonl: passed over 2 answers of the built-in model: a run uses those of its own server only"
 OTHERS = "old.jsonl: passed over 2 answers of other servers, because of --same-server"
 IN_VAIN = "--reuse: none of the 2 answers is to a request of this run"
 NO_NAME = f"{IN_VAIN}: the custom_id of one is 'x', the input has 'a'"

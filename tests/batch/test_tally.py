@@ -344,7 +344,7 @@ NO_PRICE = "prices.toml:2: 'input' of 'm' is not a number from 0 up: write a pri
         ),
         "a slip": (
             "[m]\ncached-imput = 1",
-            "toml:2: 'cached-imput' is no price: did you mean 'cached_input'?",
+            "toml:2: 'cached-imput' is not a price: did you mean 'cached_input'?",
         ),
         "a currency of one model": (
             '[m]\ninput = 1\noutput = 1\ncurrency = "EUR"',

@@ -289,7 +289,7 @@ def test_a_run_reports_only_the_first_failures_of_tools(tool: tuple[str, ...], t
     )
     assert few.status == 0
     assert few.stderr.splitlines()[:-1] == [
-        *[b"chatpipe: tool 'weather' ended with status 3: the model is told"] * 10,
+        *[b"chatpipe: tool 'weather' ended with status 3: the model gets the error"] * 10,
         b"chatpipe: there are more like these: -v shows each",
     ]
     remedy = b"run it again with --reuse FILE --resend failed-tools, where FILE has these results"

@@ -39,13 +39,13 @@ def test_an_argument_that_is_not_utf8_is_bad_input(option: str, before: str) -> 
     """As Python decodes it, it has a lone surrogate, which no JSON in UTF-8 can have."""
     done = run("build", "--no-check", "-f", "batch", option, f"{before}\udce9", "x")
     name = {"-s": "--system", "-u": "--user", "-m": "--model"}.get(option, option)
-    said = f"chatpipe: {name}: not UTF-8: is the terminal set to UTF-8?\n"
+    said = f"chatpipe: {name}: not UTF-8: set the terminal to UTF-8\n"
     assert (done.status, done.stdout, done.stderr.decode()) == (65, b"", said)
 
 
 def test_an_id_that_is_not_utf8_is_bad_input() -> None:
     done = run("build", "--tool-result", "\udce9=x")
-    said = b"chatpipe: --tool-result: not UTF-8: is the terminal set to UTF-8?\n"
+    said = b"chatpipe: --tool-result: not UTF-8: set the terminal to UTF-8\n"
     assert (done.status, done.stdout, done.stderr) == (65, b"", said)
 
 

@@ -62,9 +62,9 @@ def test_fifo_that_is_written_is_read(option: str, command: str, inputs: Path) -
 @cases(
     "option, status, what",
     {
-        "a key": ("--key-file", 77, "has more than 64 kB: one line of printable ASCII is wanted"),
-        "headers": ("--header-file", 65, "has more than 64 kB: no server takes so many headers"),
-        "prices": ("--prices", 78, "has more than 10 MB: a table of prices is smaller"),
+        "a key": ("--key-file", 77, "has more than 64 kB: give one line of printable ASCII"),
+        "headers": ("--header-file", 65, "has more than 64 kB: no server accepts that many headers"),
+        "prices": ("--prices", 78, "has more than 10 MB: name a file of prices"),
     },
 )
 @pytest.mark.parametrize("name", ["/dev/zero", "large"])

@@ -193,25 +193,25 @@ def test_a_forced_choice_holds_for_the_first_turn(agent: Agent, choice: str) -> 
             "sh -c 'echo half; echo why >&2; exit 3'",
             call("1", "weather"),
             "error: the tool ended with status 3\nstdout:\nhalf\nstderr:\nwhy",
-            "tool 'weather' ended with status 3: the model is told",
+            "tool 'weather' ended with status 3: the model gets the error",
         ),
         "is too slow": (
             "sleep 30",
             call("1", "weather"),
             "error: the tool took longer than 0.2 s",
-            "tool 'weather' took longer than 0.2 s: the model is told",
+            "tool 'weather' took longer than 0.2 s: the model gets the error",
         ),
         "writes too much": (
             "yes",
             call("1", "weather"),
             "error: the tool wrote more than 1,048,576 bytes\nstdout:\n" + "y\n" * 999 + "y",
-            "tool 'weather' wrote more than 1,048,576 bytes: the model is told",
+            "tool 'weather' wrote more than 1,048,576 bytes: the model gets the error",
         ),
         "is not there": (
             "cat",
             call("1", "wether"),
             "error: there is no tool 'wether': the tools are 'clock', 'sql', 'weather'",
-            "the model called 'wether', which is no tool: it gets an error",
+            "the model called 'wether', which is not a tool: it gets an error",
         ),
     },
 )
@@ -234,7 +234,7 @@ def test_arguments_that_are_not_json_are_reported_to_the_model(agent: Agent) -> 
     assert done == (
         0,
         b"Sorry.\n",
-        b"chatpipe: the model called 'weather' with arguments that are no JSON object: it gets an error\n",
+        b"chatpipe: the model called 'weather' with arguments that are not a JSON object: it gets an error\n",
     )
     assert agent.sent()[1] == [
         {"role": "assistant", "tool_calls": [call("1", "weather", "{}")]},
@@ -387,7 +387,7 @@ def test_a_signal_while_tools_run_leaves_nothing(agent: Agent, number: signal.Si
         "missing": (
             ["--exec", "weather=./missing"],
             66,
-            "--exec weather: no program './missing': is it executable, and on PATH?",
+            "--exec weather: no program './missing': check that it is executable and on PATH",
         ),
         "choices": (
             ["--exec", "weather=cat", "-n", "2"],

@@ -180,7 +180,7 @@ def test_signals_have_their_default_meaning(toolbox: Make, console: Told) -> Non
     assert result(toolbox({"f": sh("kill -s PIPE $$; echo ignored")})) == (
         "error: the tool was killed by SIGPIPE"
     )
-    assert console.notes == ["tool 'f' was killed by SIGPIPE: the model is told"]
+    assert console.notes == ["tool 'f' was killed by SIGPIPE: the model gets the error"]
 
 
 # Several
@@ -259,7 +259,7 @@ def test_nothing_called_nothing_answered(toolbox: Make) -> None:
 def test_a_failed_status_is_reported_with_both_outputs(toolbox: Make, console: Told) -> None:
     box = toolbox({"f": sh("echo half; echo 'no such city' >&2; exit 3")})
     assert result(box) == "error: the tool ended with status 3\nstdout:\nhalf\nstderr:\nno such city"
-    assert console.notes == ["tool 'f' ended with status 3: the model is told"]
+    assert console.notes == ["tool 'f' ended with status 3: the model gets the error"]
 
 
 def test_only_the_end_of_a_long_stderr_is_reported(toolbox: Make) -> None:
@@ -277,8 +277,8 @@ def test_a_call_that_cannot_run_is_reported_to_the_model(toolbox: Make, console:
         "call the tool again with one JSON object, not '['"
     )
     assert console.notes == [
-        "the model called 'wether', which is no tool: it gets an error",
-        "the model called 'f' with arguments that are no JSON object: it gets an error",
+        "the model called 'wether', which is not a tool: it gets an error",
+        "the model called 'f' with arguments that are not a JSON object: it gets an error",
     ]
     assert console.details == []
 
@@ -300,7 +300,7 @@ def test_time_out_ends_the_whole_tree(
     text = result(toolbox({"f": sh(script)}, timeout_s=limit_s))
     assert limit_s <= time.monotonic() - since < 50
     assert text == f"error: the tool took longer than {limit_s:g} s\nstdout:\nhalf"
-    assert console.notes == [f"tool 'f' took longer than {limit_s:g} s: the model is told"]
+    assert console.notes == [f"tool 'f' took longer than {limit_s:g} s: the model gets the error"]
     until(lambda: has_ended(int((tmp_path / "pid").read_text())))
 
 
@@ -340,7 +340,7 @@ def test_too_much_output_ends_the_tool(toolbox: Make, console: Told) -> None:
     text = result(toolbox({"f": ["yes", "n"]}))
     assert time.monotonic() - since < 50
     assert text == "error: the tool wrote more than 1,048,576 bytes\nstdout:\n" + "n\n" * 999 + "n"
-    assert console.notes == ["tool 'f' wrote more than 1,048,576 bytes: the model is told"]
+    assert console.notes == ["tool 'f' wrote more than 1,048,576 bytes: the model gets the error"]
 
 
 def test_output_after_the_limit_is_not_kept(toolbox: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -508,8 +508,8 @@ def test_commands_that_are_there(tmp_path: Path) -> None:
 @cases(
     "content, mode, error",
     {
-        "missing": (None, 0, "no program '{}': is it executable, and on PATH?"),
-        "not executable": ("#!/bin/sh\n", 0o644, "no program '{}': is it executable, and on PATH?"),
+        "missing": (None, 0, "no program '{}': check that it is executable and on PATH"),
+        "not executable": ("#!/bin/sh\n", 0o644, "no program '{}': check that it is executable and on PATH"),
         "no #!": ("echo ä\n", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
         "empty": ("", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
         "CR LF": ("#!/bin/sh\r\necho\r\n", 0o755, "'{}' ends its lines with CR LF: end them with LF"),

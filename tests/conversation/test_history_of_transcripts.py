@@ -172,7 +172,8 @@ def _of(**fields: Any) -> BuiltRequest:
 def test_several_answers_are_refused() -> None:
     with refused(
         UsageFault,
-        "--n: a transcript goes on with one answer, not 2: ask for one with -n 1, or leave out --transcript",
+        "--n: a transcript continues with one answer, not 2: "
+        "ask for one with -n 1, or leave out --transcript",
     ):
         refuse_unstorable(_of(n=2))
 

@@ -23,7 +23,7 @@ Chatpipe = Callable[..., Any]
         "option before the command": (
             "-p echo ask hi",
             2,
-            "option '-p' stands before the command: chatpipe ask -p ...",
+            "option '-p' comes before the command: chatpipe ask -p ...",
         ),
         "no prompt": ("ask", 2, "no prompt: give one as an operand or on stdin"),
         "a typo of a value": (
@@ -288,17 +288,17 @@ def test_image_detail_without_an_image_is_reported(chatpipe: Chatpipe) -> None:
         "a column": (
             "na\u00a0me\nx\n",
             ["map", "{{na me}}", "--csv", "f"],
-            r"""f:1: TEMPLATE names 'na me', which is no column: write {{"na\u00a0me"}}""",
+            r"""f:1: TEMPLATE names 'na me', which is not a column: write {{"na\u00a0me"}}""",
         ),
         "a placeholder": (
             "name\nx\n",
             ["map", "{{n\u0430me}}", "--csv", "f"],
-            r"f:1: TEMPLATE names 'n\u0430me', which is no column: did you mean 'name'?",
+            r"f:1: TEMPLATE names 'n\u0430me', which is not a column: did you mean 'name'?",
         ),
         "an accent": (
             "cafe\u0301\nx\n",
             ["map", "{{caf\u00e9}}", "--csv", "f"],
-            r"""f:1: TEMPLATE names 'caf\u00e9', which is no column: write {{"cafe\u0301"}}""",
+            r"""f:1: TEMPLATE names 'caf\u00e9', which is not a column: write {{"cafe\u0301"}}""",
         ),
         "a field": (
             '{"name": "x"}',

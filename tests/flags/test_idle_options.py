@@ -15,7 +15,7 @@ SENDS_NOTHING = "-f requests sends nothing: leave it out, or take another format
 OF_JOBS = "is for the Batch API: add --engine batch-api"
 NO_JOURNAL = "there is no journal: add -o FILE or --journal FILE"
 NOT_RECORDED = "there are no recorded answers: add --journal FILE or --reuse FILE"
-NO_ORDER = "no result waits for an earlier one: keep the order, or leave it out"
+NO_ORDER = "results are written as they are ready"
 OF_SENDING = (
     *("--journal", "--keep-journal", "--no-keep-journal", "--reuse", "--resend", "--same-server", "--fresh"),
     *("--no-send", "--record", "--replay", "--replay-match", "--errors", "--report"),
@@ -92,8 +92,11 @@ def test_an_option_of_another_action(chatpipe: Chatpipe, tmp_path: Path, option:
         "no journal": (f"{BATCH} --no-keep-journal -o -", f"--no-keep-journal: {NO_JOURNAL}"),
         "answers": (f"{MAP} --resend empty", f"--resend: {NOT_RECORDED}"),
         "answers of a server": (f"{BATCH} --same-server", f"--same-server: {NOT_RECORDED}"),
-        "a window": (f"{BATCH} --window 9", f"--window: {NO_ORDER}"),
-        "a window of rows": (f"{MAP} --window 9 --no-keep-order", f"--window: {NO_ORDER}"),
+        "a window": (f"{BATCH} --window 9", f"--window: {NO_ORDER}: add --keep-order, or leave it out"),
+        "a window of rows": (
+            f"{MAP} --window 9 --no-keep-order",
+            f"--window: {NO_ORDER}: leave out --no-keep-order",
+        ),
         # What has an effect.
         "order": (f"{BATCH} -k -f requests -q", ""),
         "the place of requests": (f"{BATCH} -f requests -o f --if-changed", ""),

@@ -213,7 +213,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "an answer as a message": (
         "build --messages good.json",
-        "take the message with chatpipe show -f message good.json",
+        "get the message with chatpipe show -f message good.json",
         ["«show -f message good.json»"],
     ),
     "a URL of a file": (
@@ -365,7 +365,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "a Batch line": (
         "build -r line.jsonl",
-        "send it with chatpipe batch line.jsonl, or take the request with jq .body line.jsonl",
+        "send it with chatpipe batch line.jsonl, or get the request with jq .body line.jsonl",
         ["«batch line.jsonl» -p echo"],
     ),
     "several requests": (
@@ -388,7 +388,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "tool calls": (
         "ask -p echo --tool tool.json --tool-choice weather -f text x",
-        "take them with -f tool-calls, answer with --tool-result",
+        "get them with -f tool-calls, answer them with --tool-result",
         ["ask -p echo --tool tool.json --tool-choice weather «-f tool-calls» x"],
     ),
     "no key": (
@@ -420,27 +420,27 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     # recorded answers
     "recorded and cut off": (
         "show cut.json",
-        "--allow truncated takes it",
+        "--allow truncated accepts it",
         ["show «--allow truncated» cut.json"],
     ),
     "recorded calls": (
         "show calls.json",
-        "take them with -f tool-calls",
+        "get them with -f tool-calls",
         ["show «-f tool-calls» calls.json"],
     ),
     "recorded without code": (
         "show -f code good.json",
-        "--allow mismatch takes it",
+        "--allow mismatch accepts it",
         ["show -f code «--allow mismatch» good.json"],
     ),
     "recorded and empty": (
         "show empty-answer.json",
-        "--allow empty takes it",
+        "--allow empty accepts it",
         ["show «--allow empty» empty-answer.json"],
     ),
     "recorded and refused": (
         "show refused.json",
-        "--allow refused takes it",
+        "--allow refused accepts it",
         ["show «--allow refused» refused.json"],
     ),
     # answers
@@ -635,6 +635,16 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
             "batch -p echo --resend empty «--reuse FILE» prompts.jsonl",
         ],
     ),
+    "a window without an order": (
+        "batch -p echo --window 9 prompts.jsonl",
+        "add --keep-order, or leave it out",
+        ["batch -p echo --window 9 «--keep-order» prompts.jsonl", "batch -p echo prompts.jsonl"],
+    ),
+    "a window of rows without an order": (
+        "map -p echo --window 9 --no-keep-order '{{text}}' rows.jsonl",
+        "leave out --no-keep-order",
+        ["map -p echo --window 9 '{{text}}' rows.jsonl"],
+    ),
     "no prices": (
         "batch -p echo -m m --max-cost 3 prompts.jsonl",
         "add --prices FILE",
@@ -735,7 +745,7 @@ UNTRIED = {
         ),
         *("batch/conflicts.py: add -o OUT or --journal FILE", "batch/conflicts.py: add --journal FILE"),
         "batch/conflicts.py: leave out all --base-url but one",
-        "batch/conflicts.py: leave it out, or take --engine local",
+        "batch/conflicts.py: leave it out, or use --engine local",
         "flags/idle_options.py: add --engine batch-api",
         "jobs/job_dialects.py",
         *(
@@ -767,6 +777,7 @@ UNTRIED = {
     "tests/server/test_url_forms.py looks at them": {"server/url_forms.py", "server/url_refusals.py"},
     "they are advice": {
         "commands/man.py: install chatpipe again",
+        "serve/observer.py: chatpipe man serve explains the findings",
         "server/keys.py: raise the limit that 'ulimit -u' shows",
         "server/server_choice.py: unset one of them, or choose by -p or --base-url",
         "response/capture.py: see chatpipe show --help",

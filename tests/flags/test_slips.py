@@ -106,19 +106,19 @@ Chatpipe = Callable[..., Any]
         "false of what has no other side": ("ask --json=no hi", "'--json' takes no value: leave it out"),
         "quotes around words": (
             "ask -s “Be brief” hi",
-            "--system: “ is no quote for a shell: write ' or \" instead",
+            "--system: “ is not a shell quote: write ' or \" instead",
         ),
         "quotes around a word": (
             "ask -m “x” hi",
-            "--model: “ is no quote for a shell: write ' or \" instead",
+            "--model: “ is not a shell quote: write ' or \" instead",
         ),
         "quotes behind =": (
             "ask --model=\u2018x\u2019 hi",
-            "--model: \u2018 is no quote for a shell: write ' or \" instead",
+            "--model: \u2018 is not a shell quote: write ' or \" instead",
         ),
         "quotes around a template": (
             "map “Classify: {{text}}” f",
-            "“ is no quote for a shell: write ' or \" instead",
+            "“ is not a shell quote: write ' or \" instead",
         ),
         "llm's -o": (
             "ask -o max_tokens 30 hi",

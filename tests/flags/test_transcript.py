@@ -48,7 +48,7 @@ def test_question_that_waits_is_the_request(build: Callable[..., Any]) -> None:
             ["--transcript", "t", "-n", "2", "x"],
             2,
             (
-                "--n: a transcript goes on with one answer, not 2: "
+                "--n: a transcript continues with one answer, not 2: "
                 "ask for one with -n 1, or leave out --transcript"
             ),
         ),

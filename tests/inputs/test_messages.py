@@ -115,13 +115,13 @@ def test_a_request_is_an_object() -> None:
         "boolean, placed": ("\n\n true", "f:3: a request is a JSON object, not a boolean"),
         "JSONL": (
             '{"model":"m"}\n{"model":"n"}\n',
-            "f: several JSON values, where one request is wanted: send them with chatpipe batch f",
+            "f: several JSON values, where one request is expected: send them with chatpipe batch f",
         ),
         "Batch line": (
             '{"custom_id":"a","body":{}}',
             (
                 "f:1: this is a Batch line, not a request: "
-                "send it with chatpipe batch f, or take the request with jq .body f"
+                "send it with chatpipe batch f, or get the request with jq .body f"
             ),
         ),
         "a row": (
@@ -177,7 +177,7 @@ def test_request_with_messages_may_have_any_field(name: str) -> None:
         ),
         "an answer": (
             '{"choices":[]}',
-            "f:1: this is an answer, not a message: take the message with chatpipe show -f message f",
+            "f:1: this is an answer, not a message: get the message with chatpipe show -f message f",
         ),
     },
 )

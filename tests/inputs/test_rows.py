@@ -154,7 +154,7 @@ def test_columns_are_those_of_the_first_row() -> None:
     assert (too_few.fields, too_few.fault) == ({"b": 5}, None)
     assert too_many.fields == {"a": 6, "b": 7, "c": 8}
     assert fault(too_many) == (
-        "t:4: field 'c' is no column: columns are the first row's: name all of them with --fields"
+        "t:4: field 'c' is not a column: the first row decides the columns: name all of them with --fields"
     )
 
 

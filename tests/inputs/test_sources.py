@@ -196,7 +196,7 @@ CONVERT = "is not UTF-8: convert it first, for example with iconv -f {} -t UTF-8
         "byte": (b"a\nb\xff\n", f"f:2: byte 0xff {CONVERT.format('WINDOWS-1252')}"),
         "cut": (b"\xc3", f"f:1: byte 0xc3 {CONVERT.format('WINDOWS-1252')}"),
         "no character of Windows": (b"\xff\x90", f"f:1: byte 0xff {CONVERT.format('ISO-8859-1')}"),
-        "NUL": (b"a\0", "f: binary data, a NUL at byte 1: text in UTF-8 is wanted"),
+        "NUL": (b"a\0", "f: binary data, a NUL at byte 1: give text in UTF-8"),
     },
 )
 def test_bytes_that_are_not_text_are_65(data: bytes, line: str) -> None:

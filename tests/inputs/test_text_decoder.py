@@ -124,10 +124,10 @@ REFUSED = {
     "GIF": (b"GIF89a\x01\0\x01\0", "an image, not UTF-8 text: send it with chatpipe ask --image f"),
     "an image in gzip": (
         gzip.compress(b"\x89PNG\r\n\x1a\n\0\0"),
-        "an image, not UTF-8 text: text in UTF-8 is wanted",
+        "an image, not UTF-8 text: give text in UTF-8",
     ),
-    "a program": (b"\x7fELF\2\1\1\0", "binary data, a NUL at byte 7: text in UTF-8 is wanted"),
-    "noise": (b"\x80\x01\xfe\n", "binary data, byte 0x80: text in UTF-8 is wanted"),
+    "a program": (b"\x7fELF\2\1\1\0", "binary data, a NUL at byte 7: give text in UTF-8"),
+    "noise": (b"\x80\x01\xfe\n", "binary data, byte 0x80: give text in UTF-8"),
 }
 
 
@@ -164,7 +164,7 @@ def test_that_command_works_as_it_stands(tmp_path: Path, name: str, file: str) -
             "{}\n".encode("utf-16"),
             "UTF-16, not UTF-8 text: iconv -f UTF-16 -t UTF-8 f > NEW makes text of it",
         ),
-        "an image": (b"\x89PNG\r\n\x1a\n\0\0", "an image, not UTF-8 text: text in UTF-8 is wanted"),
+        "an image": (b"\x89PNG\r\n\x1a\n\0\0", "an image, not UTF-8 text: give text in UTF-8"),
     },
 )
 def test_a_file_that_is_read_where_it_lies_is_refused_likewise(data: bytes, message: str) -> None:

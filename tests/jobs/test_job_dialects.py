@@ -254,9 +254,9 @@ def test_jobs_that_do_not_say_what_they_were_created_of(value: dict[str, Any], i
 
 @pytest.mark.parametrize("value", [None, [], "b", {}, {"id": ""}, {"id": 5}, {"job": {"id": "b"}}])
 def test_what_is_no_job(value: object) -> None:
-    with pytest.raises(BrokenAnswer, match="the answer is no job"):
+    with pytest.raises(BrokenAnswer, match="the answer is not a job"):
         job_of(value, OPENAI)
-    with pytest.raises(BrokenAnswer, match="the answer is no list of jobs"):
+    with pytest.raises(BrokenAnswer, match="the answer is not a list of jobs"):
         jobs_of({"jobs": value}, OPENAI)
 
 

@@ -416,7 +416,7 @@ def test_an_unconfirmed_job_is_not_looked_for_in_another_account(tmp_path: Path)
     provider.clock_s += 999
     with pytest.raises(SomeFailed, match=r"a job of file-.* may have been created") as caught:
         submit(provider, path)
-    assert (caught.value.fix, provider.jobs()) == ("use the key of then, or move it away", [])
+    assert (caught.value.fix, provider.jobs()) == ("use the key that created it, or move it away", [])
     right._rules._rules.clear()
     provider.planner = right
     assert [each["new"] for each in submit(provider, path)] == [False]

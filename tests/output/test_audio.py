@@ -275,7 +275,7 @@ def test_the_format_is_audio_only_for_a_file_and_a_spoken_answer(
 
 
 def test_several_choices_in_one_sound_are_2() -> None:
-    with refused(UsageFault, "--n: 2 choices in one sound: use -f json"):
+    with refused(UsageFault, "--n: the format audio writes one choice, not 2: use -f json"):
         choose_format(FormatOptions("audio"), OutputOptions("a"), {**SPOKEN, "n": 2})
     assert choose_format(FormatOptions("audio"), OutputOptions("a"), {**SPOKEN, "n": 1}).format == "audio"
 

@@ -195,7 +195,7 @@ def test_no_prompt_is_needed_beside(
             words("a"),
             PIPE,
             b"x\0",
-            "<stdin>: binary data, a NUL at byte 1: text in UTF-8 is wanted",
+            "<stdin>: binary data, a NUL at byte 1: give text in UTF-8",
             Status.BAD_INPUT,
         ),
     },

@@ -193,7 +193,7 @@ NO_OBJECT = "--schema-json: a schema to ask with is an object, not"
         "bytes": (
             SchemaOptions(text="\udcff"),
             BadInput,
-            "--schema-json: not UTF-8: is the terminal set to UTF-8?",
+            "--schema-json: not UTF-8: set the terminal to UTF-8",
         ),
     },
 )

@@ -170,7 +170,7 @@ def test_what_the_grammar_does_not_have_is_refused_with_the_nearest(text: str, n
         "nothing": ("", "there is no field: write one, such as 'mood good|bad'"),
         "space": (" \n ", "there is no field: write one, such as 'mood good|bad'"),
         "commas": (" , ,", "there is no field: write one, such as 'mood good|bad'"),
-        "a name twice": ("a, a int", "the field 'a' stands twice: give each field a name of its own"),
+        "a name twice": ("a, a int", "the field 'a' is there twice: give each field a name of its own"),
         "a file": ("s.json", "'s.json' is the name of a file: give a JSON Schema by --schema s.json"),
         "JSON": (
             '{"type": "object"}',

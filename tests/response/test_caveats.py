@@ -8,7 +8,7 @@ from chatpipe.response.caveats import caveats
 from support.parametrize import cases
 
 CHART = {"type": "chart"}
-NO_CHART = "a part of the answer is left out, because it is no text (type 'chart')"
+NO_CHART = "a part of the answer is left out, because it is not text (type 'chart')"
 
 
 @cases(
@@ -27,13 +27,13 @@ NO_CHART = "a part of the answer is left out, because it is no text (type 'chart
         "a part without a type": (
             {"message": {"content": ["a", {}, 1]}},
             [
-                "a part of the answer is left out, because it is no text (an object)",
-                "a part of the answer is left out, because it is no text (a number)",
+                "a part of the answer is left out, because it is not text (an object)",
+                "a part of the answer is left out, because it is not text (a number)",
             ],
         ),
         "images": (
             {"message": {"images": [1]}},
-            ["images of the answer are left out, because they are no text"],
+            ["images of the answer are left out, because they are not text"],
         ),
     },
 )

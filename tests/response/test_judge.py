@@ -192,7 +192,7 @@ BE_FULLER = "change the prompt, or --allow empty"
             "tool-calls",
             0,
             "tool calls are waiting for an answer",
-            "take them with -f tool-calls, answer with --tool-result",
+            "get them with -f tool-calls, answer them with --tool-result",
         ),
         "empty, by its index": (
             {"choices": [GOOD, choice(content="", index=5)]},

@@ -161,7 +161,7 @@ def test_an_answer_that_fits_has_no_violation(schema: Any, content: Any) -> None
             "two items are the same",
         ),
         "not": ({"not": {"type": "null"}}, "null", "null is what the schema excludes"),
-        "false": ({"properties": {"a": False}}, '{"a":1}', "1 stands where nothing is allowed"),
+        "false": ({"properties": {"a": False}}, '{"a":1}', "1 is where nothing is allowed"),
         "names": (
             {"propertyNames": {"maxLength": 1}},
             '{"ab":1}',

@@ -66,7 +66,7 @@ F_CALLED = {"name": "f", "arguments": "{}"}
 HI = {"role": "user", "content": "hi"}
 UNKNOWN = "is not a key that any server is known to take"
 NAME = "write 1 to 64 of a-z A-Z 0-9 _ -"
-OTHER = "ignore this if your server takes it"
+OTHER = "ignore this if your server accepts it"
 ANSWER = "add a tool message with its id as tool_call_id"
 CALL = "put the assistant message with that call before it"
 CHOOSE = "add it, or choose another"
@@ -178,11 +178,11 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "a refusal and a text": (
         "warning", "refusal-beside-parts", said(HI, {"role": "assistant", "content": [
             {"type": "text", "text": "x"}, {"type": "refusal", "refusal": "No."}]}),
-        "/messages/1/content/1", "is a refusal beside other parts, and OpenAI takes it alone", OTHER),
+        "/messages/1/content/1", "is a refusal beside other parts, and OpenAI accepts it only alone", OTHER),
     "two refusals": (
         "warning", "refusal-beside-parts",
         said(HI, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}] * 2}),
-        "/messages/1/content/0", "is a refusal beside other parts, and OpenAI takes it alone", OTHER),
+        "/messages/1/content/0", "is a refusal beside other parts, and OpenAI accepts it only alone", OTHER),
     "a call without its result": (
         "warning", "tool-call-without-answer", said(HI, asks("c1", "c2"), answers("c1"), HI),
         "/messages/1/tool_calls/1", "is not answered by a tool message before the next turn", ANSWER),
@@ -243,7 +243,7 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         said(user({"type": "input_audio",
                    "input_audio": {"data": "data:audio/wav;base64,UklG", "format": "wav"}})),
         "/messages/0/content/0/input_audio/data", "is a data: URL, and OpenAI takes its base64 alone",
-        "leave out what stands before it"),
+        "leave out what comes before it"),
     "Mistral's audio": (
         "warning", "other-servers-audio", said(user({"type": "input_audio", "input_audio": "AAAA"})),
         "/messages/0/content/0/input_audio", "is a text, which only Mistral is known to take", OTHER),
@@ -333,12 +333,12 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "parameters that are an array": (
         "warning", "parameters-of-another-type",
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
-        "/tools/0/function/parameters/type", "is 'array', and OpenAI takes the schema of an object only",
+        "/tools/0/function/parameters/type", "is 'array', and OpenAI accepts only the schema of an object",
         "make it a property of an object"),
     "parameters of a legacy function that are a text": (
         "warning", "parameters-of-another-type",
         {"functions": [{"name": "f", "parameters": {"type": "string"}}]},
-        "/functions/0/parameters/type", "is 'string', and OpenAI takes the schema of an object only",
+        "/functions/0/parameters/type", "is 'string', and OpenAI accepts only the schema of an object",
         "make it a property of an object"),
     "a strict function with other parameters": (
         "warning", "beyond-strict-mode",

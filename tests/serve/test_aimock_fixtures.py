@@ -184,7 +184,7 @@ def test_fixtures_of_other_apis_are_left_out() -> None:
     [
         (5, "f.json:11: a fixture is a number, not an object"),
         ({"match": {}}, "f.json:11: a fixture has no 'match' or no 'response'"),
-        (fixture(YES, {"userMessages": "a"}), "f.json:11: 'userMessages' is no condition of a fixture"),
+        (fixture(YES, {"userMessages": "a"}), "f.json:11: 'userMessages' is not a known condition"),
         (fixture({"content": 5, "toolCalls": 3}), "f.json:11: "),
         (fixture({"error": {"message": "a"}, "status": 200}), "f.json:11: "),
     ],

@@ -90,5 +90,5 @@ def test_what_is_no_fault_is_one_line() -> None:
     done = run("serve", "--fault", "cutt")
     assert (done.status, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
     assert done.stderr.startswith(
-        b"chatpipe: invalid value for '--fault': 'cutt' is no kind of fault: did you mean cut?"
+        b"chatpipe: invalid value for '--fault': 'cutt' is not a kind of fault: did you mean cut?"
     )

@@ -369,15 +369,15 @@ BAD_MATCHES: list[tuple[Value, str]] = [
     ({"user": []}, "/user: it is [], not a text"),
     ({"user": {}}, "/user: 0 tests in one object: use one of contains, equals or regex"),
     ({"user": {"equals": 1}}, "/user/equals: it is 1, not a text"),
-    ({"user": {"regex": "("}}, "/user/regex: '(' is no regular expression: missing ), "),
+    ({"user": {"regex": "("}}, "/user/regex: '(' is not a regular expression: missing ), "),
     ({"turn": -1}, "/turn: 'turn' is -1, not a whole number from 0 on"),
     ({"turn": True}, "/turn: 'turn' is true, not a whole number from 0 on"),
     ({"stream": 1}, "/stream: 'stream' is 1, not true or false"),
     ({"occurrence": 0}, "/occurrence: 'occurrence' is 0, not a whole number from 1 on"),
     ({"attempt": []}, "/attempt: 'attempt' is [], not a whole number from 1 on"),
     ({"body": []}, "/body: 'body' is [], not an object of JSON Pointers"),
-    ({"body": {"seed": 1}}, "/body/seed: 'seed' is no JSON Pointer: begin with a slash, as '/seed'"),
-    ({"body": {"/~2": 1}}, "/body/~1~02: '/~2' is no JSON Pointer: write ~0 for ~ and ~1 for /"),
+    ({"body": {"seed": 1}}, "/body/seed: 'seed' is not a JSON Pointer: begin with a slash, as '/seed'"),
+    ({"body": {"/~2": 1}}, "/body/~1~02: '/~2' is not a JSON Pointer: write ~0 for ~ and ~1 for /"),
     ({"body": {"/a": {"exists": 1}}}, "/body/~1a: 'exists' is 1, not true or false"),
 ]
 EITHER = "an answer has either 'content' or 'refusal': leave one of them out"
@@ -398,12 +398,15 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
     ({"tool_calls": [{}]}, '/tool_calls/0: a call has no name: add "name": NAME'),
     ({"tool_calls": [{"name": "f", "id": 1}]}, "/tool_calls/0/id: 'id' is 1, not a text"),
     *(
-        ({"error": {"status": status}}, f"/error/status: {words} is no status of an error: use 400 to 599")
+        (
+            {"error": {"status": status}},
+            f"/error/status: {words} is not the status of an error: use 400 to 599",
+        )
         for status, words in ((200, "200"), (399, "399"), (600, "600"), (True, "true"), ("429", '"429"'))
     ),
     ({"error": {"stat": 600}}, "/error/stat: 'stat' is not a part of an error: use "),
-    ({"echo": True, "delay": "soon"}, "/delay: 'soon' is no time such as 50ms, of at most a day"),
-    ({"echo": True, "fault": "cutt"}, "/fault: 'cutt' is no kind of fault: did you mean cut?"),
+    ({"echo": True, "delay": "soon"}, "/delay: 'soon' is not a time such as 50ms, of at most a day"),
+    ({"echo": True, "fault": "cutt"}, "/fault: 'cutt' is not a kind of fault: did you mean cut?"),
     (
         {"echo": True, "fault": "cut:times=1"},
         "/fault: 'cut:times=1' has a condition, and those of a rule are",
@@ -412,7 +415,7 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
         {"echo": True, "headers": {"Connection": "close"}},
         "/headers/Connection: 'Connection' is written by the",
     ),
-    ({"echo": True, "headers": {"a b": "c"}}, "/headers/a b: 'a b' is no name of a header"),
+    ({"echo": True, "headers": {"a b": "c"}}, "/headers/a b: 'a b' is not the name of a header"),
     (
         {"echo": True, "headers": {"a": 0.5}},
         "/headers/a: 'a' is the number 0.5: write it as a text: \"0.5\"",
@@ -439,12 +442,12 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
     ),
     ({"content": "a", "fault": "tool=unknown"}, "/fault: 'tool' has no effect: the reply of 'content' has"),
     ({"error": {}, "fault": ["cut", "itl=1s"]}, "/fault: 'itl' has no effect: the reply of 'error' has no"),
-    ({"events": []}, "/events: 'events' is no array with events"),
+    ({"events": []}, "/events: 'events' is not an array with events"),
     ({"body": []}, "/body: 'body' is [], not an object"),
     ({"body": "{}"}, "/body: 'body' is \"{}\", not an object"),
     ({"body": {}, "content": "x"}, ": an answer has either 'body' or 'content': leave one of them out"),
     *(
-        ({"body": {}, "status": status}, f"/status: {words} is no status of a reply: use 200 to 599")
+        ({"body": {}, "status": status}, f"/status: {words} is not the status of a reply: use 200 to 599")
         for status, words in ((199, "199"), (600, "600"), (True, "true"), ("200", '"200"'))
     ),
     ({"body": {}, "status": 204}, "/status: a reply with the status 204 has no body: use another one"),

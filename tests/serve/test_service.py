@@ -243,7 +243,7 @@ def test_a_port_in_use_is_one_line(server: Running) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "line"),
     [
-        (("--host", "a.invalid"), 78, "--host: 'a.invalid' is no address of this machine: "),
+        (("--host", "a.invalid"), 78, "--host: 'a.invalid' is not an address of this machine: "),
         (("--host", "192.0.2.1"), 78, "--host: cannot listen at '192.0.2.1': "),
         (("--require-key-env", "NO_SUCH"), 77, "--require-key-env: variable 'NO_SUCH' is not set: "),
         (
@@ -356,7 +356,7 @@ def test_a_log_that_cannot_be_written_leaves_the_replies_and_is_the_end_s_status
         status, (_, stderr) = server.process.wait(), server.process.communicate()
     full = "/dev/full: cannot write: no space left on device"
     assert stderr.decode().splitlines() == [
-        f"chatpipe: warning: {full}: free some space: requests go on without a line in the log",
+        f"chatpipe: warning: {full}: free some space: further requests are missing from the log",
         "chatpipe: 2 requests (2 answered): nothing is wrong with the client",
         f"chatpipe: {full}: the log lacks 2 lines: free some space",
     ]

@@ -395,10 +395,10 @@ def test_ways_to_a_key_name_the_variable_that_is_for_this_server(
             {"profile": "fleet", "base_urls": (B, OPENAI)},
             [f"--base-url: '{OPENAI}' is not of profile 'fleet'; left out there: key, headers, patches"],
         ),
-        "one twice": ({"base_urls": (A, A)}, [f"--base-url: '{A}' stands twice, and counts once"]),
+        "one twice": ({"base_urls": (A, A)}, [f"--base-url: '{A}' is given twice, and counts once"]),
         "one in two spellings": (
             {"base_urls": ("https://h.example/v1", "HTTPS://H.example:443/v1/")},
-            ["--base-url: 'https://h.example/v1' stands twice, and counts once"],
+            ["--base-url: 'https://h.example/v1' is given twice, and counts once"],
         ),
         "no profile": ({"base_urls": (A, B)}, []),
     },

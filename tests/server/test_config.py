@@ -150,14 +150,14 @@ TOP = {
         "api_key = 'sk-secret'",
         1,
         (
-            "api_key: a key does not belong into this file: "
+            "api_key: a key does not belong in this file: "
             "name where it is by key_env, key_file, key_command or keyring"
         ),
     ),
 }
-A_KEY = "a key does not belong into this file: name where it is by key_env, key_file, key_command or keyring"
+A_KEY = "a key does not belong in this file: name where it is by key_env, key_file, key_command or keyring"
 NO_VARIABLE = "neither {model} nor a variable in capitals: write {MY_HOST} for the variable MY_HOST"
-NO_PATH = "is no path below the base URL: begin with /, and use no braces but {model}"
+NO_PATH = "is not a path below the base URL: begin with /, and use no braces but {model}"
 # Lines below [profiles.x], the line of the fault, and its words.
 PROFILE = {
     "unknown": ("colour = 1", 2, "colour: no such setting: leave it out"),
@@ -277,7 +277,7 @@ PROFILE = {
     "both": (
         "base_url = 'http://a'\nbase_urls = ['http://b']",
         3,
-        "base_urls: stands beside base_url: leave one of the two out",
+        "base_urls: is set beside base_url: leave one of the two out",
     ),
     "URLs as text": ("base_urls = 'http://a'", 2, "base_urls: is text, not an array: write [ ... ]"),
     "no URLs": ("base_urls = []", 2, "base_urls: is empty: leave it out"),

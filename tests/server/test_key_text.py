@@ -19,9 +19,9 @@ from support.process import run, sh
 from support.refusals import refused
 
 WAYS: dict[str, KeyWay] = {way.names: way for way in KEY_WAYS}
-NO_COMMENT = "the key alone is wanted, without a comment or a name"
-ALONE = "one line of printable ASCII is wanted"
-NOT_THE_KEY = "the key alone is wanted, without the JSON around it"
+NO_COMMENT = "give the key alone, without a comment or a name"
+ALONE = "give one line of printable ASCII"
+NOT_THE_KEY = "give the key alone, without the JSON around it"
 
 
 def source(way: KeyWay, data: bytes) -> KeySource:
@@ -100,8 +100,8 @@ def test_the_first_of_several_lines(names: str, data: bytes, key: str, count: in
         "an object": (b'{"a":"s3cr3t"}', "the text is JSON, not the key alone", NOT_THE_KEY),
         "many lines of it": (b'\n{\n "a": "s3cr3t"\n}\n', "the text is JSON, not the key alone", NOT_THE_KEY),
         "an array": (b'["s3cr3t"]', "the text is JSON, not the key alone", NOT_THE_KEY),
-        "a string": (b'"s3cr3t"\n', "the key stands in quotes", "leave them out"),
-        "quotes": (b"'s3cr3t'", "the key stands in quotes", "leave them out"),
+        "a string": (b'"s3cr3t"\n', "the key is in quotes", "leave them out"),
+        "quotes": (b"'s3cr3t'", "the key is in quotes", "leave them out"),
         "an assignment": (
             b"OPENAI_API_KEY=s3cr3t",
             "the text is an assignment, not the key alone",
@@ -122,11 +122,11 @@ def test_the_first_of_several_lines(names: str, data: bytes, key: str, count: in
             "the text is a header, not the key alone",
             "leave out all up to the key, or use --header-file",
         ),
-        "a variable": (b"${S3CR3T}", "the text stands for a key, and is none", "the key itself is wanted"),
+        "a variable": (b"${S3CR3T}", "the text is a placeholder, not a key", "give the key itself"),
         "a place for one": (
             b"<s3cr3t>",
-            "the text stands for a key, and is none",
-            "the key itself is wanted",
+            "the text is a placeholder, not a key",
+            "give the key itself",
         ),
         "a blank": (b"s3c r3t", "the first line has more than the key", NO_COMMENT),
         "a comment": (b"s3cr3t # of mine", "the first line has more than the key", NO_COMMENT),
@@ -139,7 +139,7 @@ def test_text_that_is_no_key_is_77_and_not_shown(names: str, data: bytes, what: 
     given = source(WAYS[names], data)
     if names == "command":
         fix = {NOT_THE_KEY: "print the key alone, as by: jq -r .FIELD"}.get(fix, fix)
-        if what == "the key stands in quotes":
+        if what == "the key is in quotes":
             fix = "print it without them" + (", as by: jq -r ." if data[:1] == b'"' else "")
     if names == "variable" and not data.strip():
         what, fix = "variable 'A_KEY' is not set", "export it, or name another one"

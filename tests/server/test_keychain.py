@@ -94,7 +94,7 @@ def test_password_is_the_key(entry: str, expected: str) -> None:
         "no key": (
             "json/me",
             "the text is JSON, not the key alone",
-            "the key alone is wanted, without the JSON around it",
+            "give the key alone, without the JSON around it",
         ),
     },
 )

@@ -256,12 +256,12 @@ LOCAL = "write 'http://localhost:8000/v1'"
         "colon, port, path": (":8000/x/v1", "'8000' is a port", "write 'http://localhost:8000/x/v1'"),
         "scheme and port": ("http://8000/v1", "'8000' is a port without a host", LOCAL),
         # A value that is missing
-        "null": ("null", "'null' stands for a value that is missing", "check the command or variable"),
-        "None": ("None", "'none' stands for a value that is missing", "check the command"),
-        "undefined": ("undefined/v1", "'undefined' stands for a value that is missing", "check the command"),
-        "in a URL": ("https://null/v1", "'null' stands for a value that is missing", "check the command"),
+        "null": ("null", "'null' stands for a missing value", "check the command or variable"),
+        "None": ("None", "'none' stands for a missing value", "check the command"),
+        "undefined": ("undefined/v1", "'undefined' stands for a missing value", "check the command"),
+        "in a URL": ("https://null/v1", "'null' stands for a missing value", "check the command"),
         "with a port": ("http://undefined:80/v1", "'undefined' stands for", "check the command"),
-        "nil": ("<nil>", "'nil' stands for a value that is missing", "check the command"),
+        "nil": ("<nil>", "'nil' stands for a missing value", "check the command"),
         # More than one
         "comma": ("http://a/v1,http://b/v1", TWO_URLS, "repeat --base-url for each"),
         "blank": ("http://a/v1 http://b/v1", TWO_URLS, "repeat --base-url for each"),

@@ -350,7 +350,7 @@ def test_a_path_that_cannot_be_looked_up_is_reported(monkeypatch: pytest.MonkeyP
 @cases(
     ("special", "words"),
     {
-        "a file now": (True, "is no device or pipe any more"),
+        "a file now": (True, "is no longer a device or pipe"),
         "a FIFO now": (False, "it has become a device or a pipe"),
     },
 )

@@ -781,7 +781,7 @@ def test_a_device_that_is_none_any_more_is_refused(folder: Path, exists: bool) -
         (folder / "out").write_bytes(b"mine")
     with pytest.raises(CannotWrite) as caught:
         open_output("out", special=True)
-    assert str(caught.value) == "out: is no device or pipe any more: run the same command again"
+    assert str(caught.value) == "out: is no longer a device or pipe: run the same command again"
     assert listing(folder) == ({"out": b"mine"} if exists else {})
 
 

@@ -50,14 +50,16 @@ def refuse_engine_conflicts(spec: RunSpec) -> None:
     place = f"--engine {spec.options.engine.name}"
     if spec.journal_path is None:
         fix = "add --journal FILE" if spec.output.is_file else "add -o OUT or --journal FILE"
-        raise UsageFault("the jobs are remembered in a journal, and there is none", place=place, fix=fix)
+        raise UsageFault("its jobs need a journal, and there is none", place=place, fix=fix)
     if len(spec.endpoints) > 1:
         raise UsageFault("jobs are at one server", place=place, fix="leave out all --base-url but one")
     if spec.defaults.get("stream"):
-        raise UsageFault("a job streams nothing", place="--stream", fix="leave it out")
+        raise UsageFault("a job of the Batch API does not stream", place="--stream", fix="leave it out")
     if spec.options.recordings.are_used:
         option = "--record" if spec.options.recordings.replay is None else "--replay"
-        raise UsageFault("jobs are not recorded", place=option, fix="leave it out, or take --engine local")
+        raise UsageFault(
+            "jobs of the Batch API are not recorded", place=option, fix="leave it out, or use --engine local"
+        )
     from chatpipe.jobs.job_dialects import WITHOUT_ENGINE, dialect_of  # few runs have jobs
 
     dialect_of(spec.endpoint, WITHOUT_ENGINE)

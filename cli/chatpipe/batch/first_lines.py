@@ -95,7 +95,7 @@ class FirstLines:
         count = "the first line" if len(lines) == 1 else f"the first {len(lines)} lines"
         stopped = f"{fault.clause}: stopped, because {count} {what}"
         separator = " or " if fault.fix.endswith("?") else ", or "
-        fix = separator.join(filter(None, (fault.fix, "go on with --halt never")))
+        fix = separator.join(filter(None, (fault.fix, "continue with --halt never")))
         place = f"{self._name}:{line}"
         return RunRefused(stopped, fault.status if status is None else status, fault, place=place, fix=fix)
 

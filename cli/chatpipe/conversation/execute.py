@@ -130,10 +130,12 @@ class Toolbox:
         """The error for the model if the call cannot be run; None if it can."""
         shown = shorten(call.name, _SHOWN)
         if call.name not in self._commands:
-            self._note(f"the model called '{shown}', which is no tool: it gets an error")
+            self._note(f"the model called '{shown}', which is not a tool: it gets an error")
             return tool_calls.no_such_tool(call.name, {*self._commands, *offered})
         if call.problem is not None:
-            self._note(f"the model called '{shown}' with arguments that are no JSON object: it gets an error")
+            self._note(
+                f"the model called '{shown}' with arguments that are not a JSON object: it gets an error"
+            )
         return call.problem
 
     def _start_queued(
@@ -212,7 +214,7 @@ class Toolbox:
         problem = ended.failure
         if problem is None:
             return _text(ended.stdout).removesuffix("\n")
-        self._note(f"tool '{call.name}' {problem}: the model is told")
+        self._note(f"tool '{call.name}' {problem}: the model gets the error")
         stdout = ended.stdout[:_STDOUT_REPORTED] if len(ended.stdout) > STDOUT_LIMIT else ended.stdout
         # A character that lost its first bytes to the cut carries no meaning.
         stderr = _text(ended.stderr[-_STDERR_REPORTED:]).lstrip("\ufffd")
@@ -260,7 +262,9 @@ def check_commands(commands: Mapping[str, Sequence[str]]) -> None:
         path = shutil.which(words[0])
         if path is None:
             raise MissingInput(
-                f"no program '{words[0]}'", place=f"--exec {name}", fix="is it executable, and on PATH?"
+                f"no program '{words[0]}'",
+                place=f"--exec {name}",
+                fix="check that it is executable and on PATH",
             )
         if fault := _script_fault(path):
             what, fix = fault

@@ -66,7 +66,7 @@ def refuse_unstorable(built: BuiltRequest) -> None:
     choices = built.body.get("n")
     if choices is not None and choices != 1:
         raise UsageFault(
-            f"a transcript goes on with one answer, not {choices}",
+            f"a transcript continues with one answer, not {choices}",
             place=built.place("/n"),
             fix="ask for one with -n 1, or leave out --transcript",
         )

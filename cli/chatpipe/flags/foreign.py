@@ -98,15 +98,15 @@ _BLOCKS = """
   = --deadline S limits all tries together, in seconds
 
 --resume --resume-failed --retry-failed --restart --skip-existing --skip-done --only-failed
-  = batch map: leave it out: with -o FILE the same command goes on where it stopped
+  = batch map: leave it out: with -o FILE the same command continues where it stopped
 
 --checkpoint --checkpoint-file --state --state-file --resume-from
   = --journal
 
 --resume --continue --session --session-id --chat --chat-id --conversation --conversation-id --cid
 --thread --repl --interactive -c
-  = ask build: --transcript FILE goes on with a conversation
-  = batch map: leave it out: with -o FILE the same command goes on where it stopped
+  = ask build: --transcript FILE continues a conversation
+  = batch map: leave it out: with -o FILE the same command continues where it stopped
 
 --history --conversation-file --messages-file --chat-history
   = --messages

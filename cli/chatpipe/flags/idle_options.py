@@ -74,4 +74,6 @@ def idle_in_run(run: RunOptions, output: OutputOptions) -> Iterator[Idle]:
             fix = "add --journal FILE or --reuse FILE"
             yield Idle(("--resend", "--same-server"), "there are no recorded answers", fix=fix)
     if not (run.report.keep_order or format.needs_order):
-        yield Idle(("--window",), "no result waits for an earlier one", fix="keep the order, or leave it out")
+        is_map = "--no-keep-order" in typed_options()
+        fix = "leave out --no-keep-order" if is_map else "add --keep-order, or leave it out"
+        yield Idle(("--window",), "results are written as they are ready", fix=fix)

@@ -15,7 +15,9 @@ def _read(format: str | None, json: bool, save: bool) -> ModelsOptions:
         raise UsageFault(f"formats json and {format} at once", place="--format", fix="choose one")
     chosen = "json" if json else format
     if save and chosen is not None:
-        raise UsageFault("it keeps the names, and writes none", place="--save", fix="leave out the format")
+        raise UsageFault(
+            "it prints the name of the saved file, not the list", place="--save", fix="leave out the format"
+        )
     return ModelsOptions(chosen, save)
 
 

@@ -18,7 +18,7 @@ def _read(
         target = decided(target)
     if if_changed and not target.is_file:
         raise UsageFault(
-            "only a file can be left alone", place="--if-changed", fix="use it with --output FILE"
+            "there is no output file to leave alone", place="--if-changed", fix="use it with --output FILE"
         )
     if depfile_target is not None and depfile is None:
         raise UsageFault(

@@ -82,7 +82,7 @@ def _delimiter(text: str | None) -> str | None:
     is_text = not any("\ud800" <= character <= "\udfff" for character in text)  # else a byte, by PEP 383
     if len(text) != 1 or text in '"\r\n' or not is_text:
         fix = r"name one character, such as ';' or '\t'"
-        raise UsageFault(f"'{text}' cannot stand between cells", place="--delimiter", fix=fix)
+        raise UsageFault(f"'{text}' cannot separate cells", place="--delimiter", fix=fix)
     return text
 
 

@@ -150,7 +150,7 @@ _resume = option_group(
             "--journal",
             type=FILE,
             default_text="OUT.journal, with -o",
-            help="Store the answers in FILE while the run goes on",
+            help="Record the answers in FILE as they arrive",
         ),
         _resume_option(
             "--keep-journal", is_flag=True, help="Keep the journal even when every line has succeeded"

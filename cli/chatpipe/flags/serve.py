@@ -84,7 +84,7 @@ class _LatencyType(TextType):
     def parse(self, text: str) -> Latency:
         latency = parse_latency(text)
         if latency is None:
-            raise ValueError(f"'{text}' is no time such as 50ms, and not lognormal:50ms:0.5")
+            raise ValueError(f"'{text}' is neither a time such as 50ms nor lognormal:50ms:0.5")
         return latency
 
 
@@ -96,7 +96,7 @@ class _LifeType(TextType):
             return BatchLife(polls=int(text))
         seconds = None if text[-1:].isdecimal() else parse_duration(text)
         if seconds is None or not 0 < seconds <= _LONGEST_S:
-            raise ValueError(f"'{text}' is no number of polls, such as 4, and no time such as 10s")
+            raise ValueError(f"'{text}' is neither a number of polls such as 4 nor a time such as 10s")
         return BatchLife(seconds=seconds)
 
 

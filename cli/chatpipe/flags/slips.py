@@ -252,7 +252,7 @@ def _is_quote(word: str, following: Sequence[str]) -> bool:
 
 
 def _quote_fault(word: str, place: str = "") -> UsageFault:
-    return UsageFault(f"{word[0]} is no quote for a shell", place=place, fix="write ' or \" instead")
+    return UsageFault(f"{word[0]} is not a shell quote", place=place, fix="write ' or \" instead")
 
 
 def _refuse_parameter(word: _GivenWord) -> None:

@@ -60,7 +60,7 @@ _OWN_WORDS = {
         ("report reports summary", "chatpipe batch and chatpipe map write one with --report FILE"),
         ("profiles providers", "chatpipe config show --profiles"),
         ("login auth key keys init setup configure doctor", "chatpipe config check"),
-        ("resume retry rerun", "run the same command again: it goes on where it stopped"),
+        ("resume retry rerun", "run the same command again: it continues where it stopped"),
     )
     for word in words.split()
 }
@@ -222,7 +222,7 @@ def misplaced_option(group: click.Group, arguments: Sequence[str]) -> UsageFault
     command = named or "ask"
     if option not in _options(group)[command]:
         return unknown_option(group, option, command)
-    what = f"option '{option}' stands before the command" if named else "missing command"
+    what = f"option '{option}' comes before the command" if named else "missing command"
     return UsageFault(what, fix=f"chatpipe {command} {option} ...")
 
 
@@ -230,7 +230,7 @@ def _after_dashes(group: click.Group, arguments: Sequence[str]) -> UsageFault:
     """The fault for `-`, which stands for stdin elsewhere, or `--` where a command is wanted."""
     dashes, *rest = arguments
     if rest and rest[0] in _options(group):
-        return UsageFault(f"'{dashes}' stands before the command", fix=f"chatpipe {rest[0]} ...")
+        return UsageFault(f"'{dashes}' comes before the command", fix=f"chatpipe {rest[0]} ...")
     if rest:
         fix = "chatpipe ask -- ..." if rest[0].startswith("-") else _as_prompt(rest)
         return UsageFault("missing command", fix=fix)

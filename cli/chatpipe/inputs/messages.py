@@ -37,7 +37,7 @@ def parse_request(source: Source) -> LocatedValue:
     except NotJSON as error:
         if (record := _first_of_jsonl(source)) is not None:
             _refuse_other_request(record, may_be_line=True)
-            what = "several JSON values, where one request is wanted"
+            what = "several JSON values, where one request is expected"
             fix = f"send them with {_batch_of(source)}"
             raise BadInput(what, place=source.name, fix=fix) from error
         lines = enumerate(source.data.split(b"\n"), 1)

@@ -12,7 +12,7 @@ from chatpipe.inputs.text_decoder import with_name
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
 
-_SHOW, _SHOW_MESSAGE = "chatpipe show FILE prints it", "take the message with chatpipe show -f message FILE"
+_SHOW, _SHOW_MESSAGE = "chatpipe show FILE prints it", "get the message with chatpipe show -f message FILE"
 _BATCH = "send it with chatpipe batch FILE"
 
 
@@ -41,7 +41,7 @@ _LINES = (
     OtherObject(
         ("body",),
         "a Batch line",
-        f"{_BATCH}, or take the request with jq .body FILE",
+        f"{_BATCH}, or get the request with jq .body FILE",
     ),
     OtherObject(("prompt",), "a row with a prompt", _BATCH),
 )

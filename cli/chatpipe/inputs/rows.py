@@ -163,7 +163,7 @@ class JsonRowDecoder:
 
 def _no_column(field: str, source: Source) -> BadInput:
     """The fault of a row with a field that has no column: its value would be lost."""
-    what = f"field '{field}' is no column: columns are the first row's"
+    what = f"field '{field}' is not a column: the first row decides the columns"
     return BadInput(what, place=source.place(), fix="name all of them with --fields")
 
 

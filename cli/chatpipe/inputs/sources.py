@@ -38,7 +38,7 @@ class SizeLimit(NamedTuple):
     fix: str
 
 
-_ANY = SizeLimit(MAX_LINE_BYTES, "no request holds so much")
+_ANY = SizeLimit(MAX_LINE_BYTES, "no request can be that large")
 
 
 def _silent_wait(name: str, text: str) -> AbstractContextManager[None]:

@@ -88,7 +88,7 @@ class Stdin(NamedTuple):
                 raise BadInput(
                     f"has more than {MAX_LINE_BYTES >> 20} MiB",
                     place=STDIN_NAME,
-                    fix="no request holds so much",
+                    fix="no request can be that large",
                 )
         return b"".join(blocks)
 

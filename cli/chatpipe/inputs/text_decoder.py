@@ -127,7 +127,7 @@ class TextDecoder:
             send = f"send it with {self._sender(kind.option)}" if kind.option else ""
             return ", or ".join(filter(None, (read, send)))
         if not kind.command:
-            return "text in UTF-8 is wanted"
+            return "give text in UTF-8"
         outer = self._command(self._outer)
         if kind.coding:  # compressed twice: the other layer is unpacked here
             return f"read it with {outer}"
@@ -190,7 +190,7 @@ def refuse_other_kinds(start: bytes, name: str) -> None:
     kind = _kind_of(start)
     if kind is not None:
         command = with_name(kind.command, name) if kind.command else ""
-        fix = f"{command} > NEW makes text of it" if command else "text in UTF-8 is wanted"
+        fix = f"{command} > NEW makes text of it" if command else "give text in UTF-8"
         raise BadInput(f"{kind.title}, not UTF-8 text", place=name, fix=fix)
 
 
@@ -286,7 +286,7 @@ def _refuse_binary(start: bytes, name: str) -> None:
 
 
 def _binary(what: str, name: str) -> BadInput:
-    return BadInput(f"binary data, {what}", place=name, fix="text in UTF-8 is wanted")
+    return BadInput(f"binary data, {what}", place=name, fix="give text in UTF-8")
 
 
 def with_name(command: str, name: str, *, is_filter: bool = True) -> str:

@@ -168,7 +168,7 @@ def _open_input(path: str) -> Iterator[BinaryIO]:
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="FILE") from error
     with file:
         if not os.path.isfile(path):
-            raise MissingInput(f"'{path}' is no regular file", place="FILE", fix="save it in one first")
+            raise MissingInput(f"'{path}' is not a regular file", place="FILE", fix="save it in one first")
         yield file
 
 

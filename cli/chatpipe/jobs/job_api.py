@@ -169,7 +169,7 @@ class JobApi:
                 return
             cursor = page.next
         what = f"the list of jobs has no end: {_MOST_PAGES} pages came, and each names another one"
-        raise BrokenAnswer(what, fix="see in the provider's console whether the job was created")
+        raise BrokenAnswer(what, fix="look for the job in the provider's console")
 
     def cancel(self, id_: str) -> ProviderJob:
         """The job, even if it had ended before the request came."""

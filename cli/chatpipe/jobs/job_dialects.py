@@ -218,7 +218,7 @@ def job_of(value: Value, dialect: JobDialect) -> ProviderJob:
         value = value[dialect.envelope]
     if not isinstance(value, dict) or not isinstance(value.get("id"), str) or not value["id"]:
         excerpt = shorten(values.dumps(value)[:400].decode("utf-8", "replace"), 80)
-        raise BrokenAnswer(f"the answer is no job: '{excerpt}'", fix="check the base URL")
+        raise BrokenAnswer(f"the answer is not a job: '{excerpt}'", fix="check the base URL")
     value = dialect.shape.job_value(value)
     counts = value.get("request_counts")
     numbers = counts if isinstance(counts, dict) else {}
@@ -241,7 +241,7 @@ def jobs_of(value: Value, dialect: JobDialect) -> list[ProviderJob]:
     """The jobs of a list, which may be a bare array. Raises BrokenAnswer."""
     data = value.get("data") if isinstance(value, dict) else value
     if not isinstance(data, list):
-        raise BrokenAnswer("the answer is no list of jobs", fix="check the base URL")
+        raise BrokenAnswer("the answer is not a list of jobs", fix="check the base URL")
     return [job_of(each, dialect) for each in data]
 
 

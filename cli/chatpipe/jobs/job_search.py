@@ -70,7 +70,7 @@ class JobSearch:
             what = (
                 f"a job of {id_} may have been created, and the provider does not show that file to this key"
             )
-            fix = f"use the key of then, or {self._giving_up}"
+            fix = f"use the key that created it, or {self._giving_up}"
             raise SomeFailed(what, Status.SOME_FAILED, fix=fix) from fault
 
     def _listed(self, record: PartRecord) -> Iterator[ProviderJob]:
@@ -83,8 +83,8 @@ class JobSearch:
         for page in self._api.pages(oldest):
             for job in (each for each in page.jobs if each.id not in others):
                 if job.is_nameless and not 0.0 < job.created_at < oldest:
-                    what = "the list of jobs says nothing about their files, and one may have been created"
-                    fix = "see in the provider's console whether it was"
+                    what = "the list of jobs does not name their files, and a job may have been created"
+                    fix = "look in the provider's console"
                     raise SomeFailed(what, Status.SOME_FAILED, fix=fix)
                 if record.token == token_of(job) or (record.file_id and job.input_file_id == record.file_id):
                     yield job

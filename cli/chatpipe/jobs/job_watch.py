@@ -125,10 +125,10 @@ class JobWatch:
             return
         if self._api.connection.context.now() > job.expires_at + _OVERDUE_S:
             what = f"the status of {job.id} is '{job.status}', an hour after its end was due"
-            raise BrokenAnswer(what, fix="see what the provider says about it")
+            raise BrokenAnswer(what, fix="ask the provider about it")
 
     def _note(self, fault: ChatpipeError) -> None:
-        self._console.note(f"{fault.clause}: the wait goes on")
+        self._console.note(f"{fault.clause}: still waiting")
 
     def _has_news(self, jobs: Sequence[ProviderJob]) -> bool:
         """Note what has changed."""

@@ -62,7 +62,7 @@ def load_prices(path: str, note: Callable[[str], None]) -> dict[str, ModelPrice]
         path = STDIN_NAME if is_stdin(path) else path
         if len(data) > _MAX_BYTES:
             what = f"'{path}' has more than {_MAX_BYTES // 1_000_000} MB"
-            raise BadConfiguration(what, place="--prices", fix="a table of prices is smaller")
+            raise BadConfiguration(what, place="--prices", fix="name a file of prices")
         document = read_document(source_text(Source(path, data)))
     except NotTOML as error:
         raise BadConfiguration(error.what, place=f"{path}:{error.line}", fix=error.fix) from error
@@ -96,7 +96,7 @@ def _price(model: str, table: object, currency: str, fault: _Fault) -> ModelPric
         if key == _CURRENCY:
             raise fault(f"'currency' is in the table of '{model}'", (model, key), "put it before all tables")
         if key not in _KEYS and (near := nearest(key, _KEYS)):
-            raise fault(f"'{key}' is no price", (model, key), f"did you mean '{near}'?")
+            raise fault(f"'{key}' is not a price", (model, key), f"did you mean '{near}'?")
     usual = _read(model, table, "", fault)._replace(currency=currency)
     has_others = any(_OF_JOBS + name in table for name in _NAMES)
     return usual._replace(of_jobs=_read(model, table, _OF_JOBS, fault)) if has_others else usual

@@ -121,7 +121,9 @@ class Catalog:
 def _not_a_list(value: Value) -> BrokenAnswer:
     body = values.dumps(value)
     excerpt = shorten(body[:400].decode("utf-8", "replace"), 80)
-    return BrokenAnswer(f"the answer is no list of models: '{excerpt}'", fix="check the base URL", body=body)
+    return BrokenAnswer(
+        f"the answer is not a list of models: '{excerpt}'", fix="check the base URL", body=body
+    )
 
 
 def _no_list(fault: ChatpipeError) -> BadConfiguration:

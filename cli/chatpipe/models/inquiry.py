@@ -78,7 +78,7 @@ class Inquiry:
         if not self._model.strip():
             raise UsageFault("the name is empty", place="ID", fix="name a model, or leave it out")
         if self._options.save:
-            raise UsageFault("the names of all models are kept", place="--save", fix="leave out ID")
+            raise UsageFault("it saves the names of all models", place="--save", fix="leave out ID")
 
     def _ask(self, server: Endpoint) -> list[dict[str, Value]]:
         with open_catalog(self._connections, server) as catalog:

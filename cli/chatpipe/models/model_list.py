@@ -60,7 +60,7 @@ class Page(NamedTuple):
 
 
 def model_page(value: Value) -> Page | None:
-    """The page of a reply, None if the value is no list of models."""
+    """The page of a reply, None if the value is not a list of models."""
     entries = _entries(value)
     if entries is None:
         return None

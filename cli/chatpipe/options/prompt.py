@@ -74,5 +74,5 @@ def utf8_argument(text: str, option: str) -> str:
         try:
             return os.fsencode(text).decode()
         except UnicodeError as error:
-            raise BadInput("not UTF-8", place=option, fix="is the terminal set to UTF-8?") from error
+            raise BadInput("not UTF-8", place=option, fix="set the terminal to UTF-8") from error
     return text

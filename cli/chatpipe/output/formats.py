@@ -121,7 +121,8 @@ def choose_format(
     if not options.properties.is_audio:
         return options
     if body is not None and isinstance(body.get("n"), int) and body["n"] > 1:
-        raise UsageFault(f"{body['n']} choices in one sound", place="--n", fix="use -f json")
+        what = f"the format audio writes one choice, not {body['n']}"
+        raise UsageFault(what, place="--n", fix="use -f json")
     if target.path is None and is_terminal():
         raise UsageFault("audio would go to a terminal", place="--format", fix="use -o FILE, or -o -")
     return options._replace(escape=False)

@@ -34,7 +34,7 @@ FAILURES = {
     "tls": "no TLS with the server",
     "refused": "no connection to the server",
     "connect-timeout": "no connection within the time limit",
-    "no-http": "what answers at the address is no server of HTTP",
+    "no-http": "what answers at the address is not an HTTP server",
     "proxy": "no way through the proxy",
     "proxy-down": "no connection to the proxy",
     "timeout": "no byte within the time limit",
@@ -198,7 +198,9 @@ def _read_object(line: bytes) -> dict[str, Value]:
     if type(version) is not int:
         raise _not_a_record(_WrongMember("v"))
     if version > VERSION:
-        raise BadInput(f"was recorded by a newer chatpipe (version {version})", fix="replay it with that one")
+        raise BadInput(
+            f"was recorded by a newer chatpipe (version {version})", fix="replay it with that version"
+        )
     return value
 
 

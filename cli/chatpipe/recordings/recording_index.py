@@ -38,7 +38,7 @@ class RecordingIndex:
 
     With loose, a request that was not recorded itself is found by its loose key. With grows, the last
     attempt of a request is not found if it failed. note gets a warning about an incomplete last line, which
-    is left out. Raises MissingInput, and BadInput for a line that is no record.
+    is left out. Raises MissingInput, and BadInput for a line that is not a record.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ def parse_fields(text: str) -> dict[str, Value]:
     for field in fields:
         name, schema = _field(field)
         if name in properties:
-            raise _fault(f"the field '{name}' stands twice", "give each field a name of its own")
+            raise _fault(f"the field '{name}' is there twice", "give each field a name of its own")
         properties[name] = schema
     return {
         "type": "object",
@@ -99,7 +99,7 @@ def _refuse_yaml(fields: list[str]) -> None:
     right = [_without_colon(field) for field in fields]
     for field, mended in zip(fields, right, strict=True):
         if mended != field:
-            what = f"'{field.partition(':')[2].strip()}' is a type, and a colon stands before a description"
+            what = f"'{field.partition(':')[2].strip()}' is a type, and a colon begins a description"
             raise _fault(what, _instead(mended if any("," in each for each in right) else ", ".join(right)))
 
 
@@ -150,7 +150,7 @@ def _field(field: str) -> tuple[str, dict[str, Value]]:
         )
     schema = _type(name, types[0]).schema() if types else _Type("str").schema()
     if colon and not description:
-        raise _fault(f"nothing stands after the colon of '{field}'", _instead(head.strip()))
+        raise _fault(f"nothing follows the colon of '{field}'", _instead(head.strip()))
     return name, {**schema, "description": description} if colon else schema
 
 

@@ -37,9 +37,9 @@ def _left_out(message: Mapping[str, Value]) -> Iterator[str]:
     if parts := parts_of(message.get("content")):
         for part in split_parts(parts).others:
             if not is_refusal(part):
-                yield f"a part of the answer is left out, because it is no text ({_kind(part)})"
+                yield f"a part of the answer is left out, because it is not text ({_kind(part)})"
     if message.get("images"):
-        yield "images of the answer are left out, because they are no text"
+        yield "images of the answer are left out, because they are not text"
 
 
 def _kind(part: Value) -> str:

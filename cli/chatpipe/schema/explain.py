@@ -99,7 +99,7 @@ def _message(error: ValidationError) -> str:
     if error.validator in ("type", "const"):
         return f"{summary(value)} is not {or_list(_expected(error))}"
     if error.validator is None:  # the schema `false`, for which jsonschema gives no keyword
-        return f"{summary(value)} stands where nothing is allowed"
+        return f"{summary(value)} is where nothing is allowed"
     if describe := _MESSAGES.get(str(error.validator)):
         text = describe(value, limit, error.schema)
     else:  # such as unevaluatedProperties: only jsonschema knows the names

@@ -152,7 +152,7 @@ def _refusal_beside_parts(body: Object) -> Iterator[Breach]:
         if refusals and len(parts) > 1:
             yield Breach(
                 f"/messages/{index}/content/{refusals[0]}",
-                "is a refusal beside other parts, and OpenAI takes it alone",
+                "is a refusal beside other parts, and OpenAI accepts it only alone",
             )
 
 

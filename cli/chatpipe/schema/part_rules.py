@@ -160,7 +160,7 @@ PART_RULES = (
     Rule("image-not-url", "warning", ("image_url",), _image_not_url, ""),
     Rule("image-not-base64", "warning", ("image_url",), _image_not_base64, "write data:image/png;base64,..."),
     Rule("bad-data-url", "warning", ("image_url", "file"), _bad_data_url, ""),
-    Rule("audio-as-url", "warning", ("input_audio",), _audio_as_url, "leave out what stands before it"),
+    Rule("audio-as-url", "warning", ("input_audio",), _audio_as_url, "leave out what comes before it"),
     Rule("other-servers-audio", "warning", ("input_audio",), _other_servers_audio, OTHER_SERVER),
     Rule("not-base64", "warning", ("input_audio", "file"), _not_base64, "encode the file in base64"),
     Rule("empty-file", "warning", ("file",), _empty_file, "give it a file_id, or a filename and file_data"),

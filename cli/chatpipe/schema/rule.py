@@ -17,7 +17,7 @@ from chatpipe.named_tuple import NamedTuple
 
 Object = dict[str, Any]
 # The hint of a warning about what OpenAI refuses.
-OTHER_SERVER = "ignore this if your server takes it"
+OTHER_SERVER = "ignore this if your server accepts it"
 
 
 class Breach(NamedTuple):

@@ -116,7 +116,7 @@ def _parameters_of_another_type(body: Object) -> Iterator[Breach]:
     for pointer, function in _functions(body):
         kind = as_object(function.get("parameters")).get("type", "object")
         if isinstance(kind, str) and kind != "object":
-            what = f"is {quote(kind)}, and OpenAI takes the schema of an object only"
+            what = f"is {quote(kind)}, and OpenAI accepts only the schema of an object"
             yield Breach(f"{pointer}/parameters/type", what)
 
 

@@ -120,7 +120,7 @@ def _rule(fixture: Any) -> Rule | None:
         if name == "endpoint":
             continue
         if name not in _CONDITIONS:
-            raise NoRule("", f"'{name}' is no condition of a fixture that is known here")
+            raise NoRule("", f"'{name}' is not a known condition of a fixture")
         conditions |= _CONDITIONS[name](value)
     times = _times(fixture)
     if "error" in answer:  # which has no chunks

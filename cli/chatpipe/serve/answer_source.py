@@ -21,7 +21,7 @@ from chatpipe.serve.served_request import ServedRequest
 from chatpipe.serve.upstream import Upstream
 
 _API_ROOT = "/v1/"
-_CHANGED = "a recording cannot be read any more, because its file was changed"
+_CHANGED = "a recording can no longer be read, because its file was changed"
 _NOT_RECORDED = ("HEAD", "OPTIONS")
 
 

@@ -53,7 +53,7 @@ def parse_fault(text: str) -> FaultRule:
             raise NoFault(f"{kind} takes no value")
         parsed = values.parse(value)
         if parsed is None:
-            raise NoFault(f"'{value}' is no value of {kind}: use {values.words}, such as {kind}={example}")
+            raise NoFault(f"'{value}' is not a value of {kind}: use {values.words}, such as {kind}={example}")
     rule = FaultRule(kind, parsed, **{"place": place, **_conditions(rest)})
     _check_place(rule, place)
     return rule
@@ -64,7 +64,7 @@ def _check_place(rule: FaultRule, natural: str) -> None:
     if rule.kind in API_KINDS and rule.place != natural:
         raise NoFault(f"{rule.kind} is for on={natural} only")
     if rule.place == "line" and rule.kind not in _OF_LINES:
-        raise NoFault(f"{rule.kind} is no fault of a line: use one of {', '.join(_OF_LINES)}")
+        raise NoFault(f"{rule.kind} is not a fault of a line: use one of {', '.join(_OF_LINES)}")
     if rule.place not in _WITH_TEXT and (rule.match is not None or rule.model is not None):
         raise NoFault(f"match and model are for on={' and on='.join(_WITH_TEXT)} only")
 
@@ -75,7 +75,7 @@ def _no_kind(head: str, kind: str) -> str:
     kinds = (*KINDS, *API_KINDS)
     meant = f"status={head}" if _status(head) is not None else nearest(kind, frozenset(kinds), least=3)
     hint = f"did you mean {meant}?" if meant else f"use one of {', '.join(kinds)}"
-    return f"'{kind}' is no kind of fault: {hint}"
+    return f"'{kind}' is not a kind of fault: {hint}"
 
 
 def _conditions(rest: str) -> dict[str, Any]:
@@ -119,11 +119,11 @@ def _condition(text: str) -> tuple[str, object]:
         case "on" if value in PLACES:
             return "place", value
     if equals and name in _CONDITION_VALUES:
-        raise NoFault(f"'{value}' is no value of {name}: use {_CONDITION_VALUES[name]}")
+        raise NoFault(f"'{value}' is not a value of {name}: use {_CONDITION_VALUES[name]}")
     conditions = (
         f"times=N, after=N, every=N, p=0.1, of=all, on={'|'.join(PLACES)}, match=TEXT or model=PATTERN"
     )
-    raise NoFault(f"'{text}' is no condition: use {conditions}")
+    raise NoFault(f"'{text}' is not a condition: use {conditions}")
 
 
 def _pattern(name: str, value: str) -> str:
@@ -136,7 +136,7 @@ def _pattern(name: str, value: str) -> str:
         try:
             re.compile(value)
         except re.error as error:
-            raise NoFault(f"'{value}' is no pattern: {error}") from error
+            raise NoFault(f"'{value}' is not a pattern: {error}") from error
     return value
 
 

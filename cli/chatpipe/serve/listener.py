@@ -102,7 +102,7 @@ def site_access(listeners: Iterable[socket.socket], options: ServeOptions) -> Si
 
 def _fault(error: OSError | UnicodeError, host: str, port: int) -> ChatpipeError:
     if not isinstance(error, OSError) or isinstance(error, socket.gaierror):
-        what = f"'{host}' is no address of this machine"
+        what = f"'{host}' is not an address of this machine"
         return BadConfiguration(what, place="--host", fix="use 127.0.0.1 or another address of its own")
     if error.errno == errno.EADDRINUSE:
         return Unreachable(f"port {port} is in use", place="--port", fix="choose another one, or 0 for any")

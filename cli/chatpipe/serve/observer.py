@@ -69,7 +69,7 @@ class Observer:
         try:
             log.write(record)
         except CannotWrite as error:
-            self._console.warn_once([f"{error}: requests go on without a line in the log"])
+            self._console.warn_once([f"{error}: further requests are missing from the log"])
 
     def reply(self) -> Reply:
         """The verdict so far."""
@@ -90,7 +90,8 @@ class Observer:
             raise CannotWrite(what, place=fault.place, fix=fault.fix)
         if self._options.fail_on_verdict and (wrong := self._verdict.wrong):
             raise ClientAtFault(
-                f"the client was wrong {quantity(wrong, 'time')}", fix="see the verdict in chatpipe-serve(1)"
+                f"the client was wrong {quantity(wrong, 'time')}",
+                fix="chatpipe man serve explains the findings",
             )
 
     def _record(self) -> values.Value:

@@ -99,7 +99,7 @@ class RequestParser:
         """
         method = self._method()
         if method == "CONNECT":
-            self._refuse(405, "Not allowed to CONNECT: this is no proxy")
+            self._refuse(405, "Not allowed to CONNECT: this is not a proxy")
         if self._is_refused:
             return b""
         lines = [b"%b %b HTTP/1.1" % (method.encode(), self._target)]

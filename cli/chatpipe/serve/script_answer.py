@@ -249,7 +249,7 @@ def _error(fields: Mapping[str, Value], faults: list[NoRule]) -> RuleAnswer:
 
 def _error_status(pointer: str, value: Value) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 400 <= value <= 599:
-        raise NoRule(pointer, f"{shown_value(value)} is no status of an error", "use 400 to 599")
+        raise NoRule(pointer, f"{shown_value(value)} is not the status of an error", "use 400 to 599")
     return value
 
 
@@ -262,7 +262,7 @@ def _events(fields: Mapping[str, Value], _: list[NoRule]) -> RuleAnswer:
     """The events of a stream as they are: a text is the data of one, any other value is its JSON."""
     events = fields["events"]
     if not isinstance(events, list) or not events:
-        raise NoRule(f"{_ROOT}/events", "'events' is no array with events")
+        raise NoRule(f"{_ROOT}/events", "'events' is not an array with events")
     data = [each if isinstance(each, str) else values.dumps(each).decode() for each in events]
     lines = ("".join(f"data: {line}\n" for line in re.split("\r\n|\r|\n", text)) for text in data)
     return RuleAnswer(events=tuple(f"{each}\n".encode("utf-8", "surrogatepass") for each in lines))
@@ -277,7 +277,7 @@ def _body(fields: Mapping[str, Value], faults: list[NoRule]) -> RuleAnswer:
 
 def _body_status(pointer: str, value: Value) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 200 <= value <= 599:
-        raise NoRule(pointer, f"{shown_value(value)} is no status of a reply", "use 200 to 599")
+        raise NoRule(pointer, f"{shown_value(value)} is not the status of a reply", "use 200 to 599")
     if value in _WITHOUT_BODY:
         raise NoRule(pointer, f"a reply with the status {value} has no body", "use another one")
     return value
@@ -308,7 +308,7 @@ def _header(name: str, value: Value) -> tuple[str, str]:
     pointer = f"{_ROOT}/headers/{name}"
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not re.fullmatch(_HEADER, name):
-        raise NoRule(pointer, f"'{name}' is no name of a header")
+        raise NoRule(pointer, f"'{name}' is not the name of a header")
     if isinstance(text, float):
         raise NoRule(
             pointer,
@@ -327,7 +327,7 @@ def _seconds(name: str, value: Value) -> float:
     text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
     seconds = parse_duration(text) if isinstance(text, str) else None
     if seconds is None or seconds > _LONGEST_S:
-        raise NoRule(f"{_ROOT}/{name}", f"'{value}' is no time such as 50ms, of at most a day")
+        raise NoRule(f"{_ROOT}/{name}", f"'{value}' is not a time such as 50ms, of at most a day")
     return seconds
 
 
@@ -341,7 +341,7 @@ def _faults(value: Value, faults: list[NoRule]) -> tuple[FaultRule, ...]:
 
 def _fault(pointer: str, text: Value) -> FaultRule:
     if not isinstance(text, str):
-        raise NoRule(pointer, f"'{text}' is no text")
+        raise NoRule(pointer, f"'{text}' is not a text")
     if ":" in text:
         raise NoRule(pointer, f"'{text}' has a condition, and those of a rule are in its 'match'")
     try:
@@ -349,7 +349,7 @@ def _fault(pointer: str, text: Value) -> FaultRule:
     except NoFault as error:
         raise NoRule(pointer, str(error)) from error
     if fault.place != "chat":
-        raise NoRule(pointer, f"'{text}' is no fault of an answer")
+        raise NoRule(pointer, f"'{text}' is not a fault of an answer")
     return fault
 
 

@@ -334,7 +334,7 @@ def _text_test(pointer: str, value: Value, way: str) -> TextTest:
         try:
             re.compile(text)
         except (re.error, OverflowError, RecursionError) as error:
-            raise NoRule(f"{pointer}/{name}", f"'{text}' is no regular expression: {error}") from error
+            raise NoRule(f"{pointer}/{name}", f"'{text}' is not a regular expression: {error}") from error
     return TextTest(name, text)
 
 
@@ -342,7 +342,7 @@ def _pointer_condition(pointer: str, value: Value) -> PointerCondition:
     place = f"/match/body/{pointer.replace('~', '~0').replace('/', '~1')}"
     if not pointer.startswith("/") or re.search("~(?![01])", pointer):
         fix = f"begin with a slash, as '/{pointer}'" if pointer[:1] != "/" else "write ~0 for ~ and ~1 for /"
-        raise NoRule(place, f"'{pointer}' is no JSON Pointer", fix)
+        raise NoRule(place, f"'{pointer}' is not a JSON Pointer", fix)
     if isinstance(value, dict) and list(value) == ["exists"]:
         if not isinstance(value["exists"], bool):
             raise NoRule(place, f"'exists' is {shown_value(value['exists'])}, not true or false")

@@ -64,7 +64,7 @@ class SiteAccess:
 def parse_host(text: str) -> str:
     """A host that an option allows. Raises ValueError."""
     if _HOST.fullmatch(text.lower()) is None:
-        raise ValueError(f"'{text}' is no name of a host, such as app.example, without a port")
+        raise ValueError(f"'{text}' is not a host name such as app.example, without a port")
     return text
 
 
@@ -72,7 +72,7 @@ def parse_origin(text: str) -> Origin:
     """An origin that an option allows. Raises ValueError."""
     origin = _origin_in(text)
     if origin is None:
-        raise ValueError(f"'{text}' is no origin, such as https://app.example, without a path")
+        raise ValueError(f"'{text}' is not an origin such as https://app.example, without a path")
     return origin
 
 

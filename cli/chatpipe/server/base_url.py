@@ -68,7 +68,7 @@ def expand(template: str, environ: Mapping[str, str]) -> str | None:
         if not match.start():
             return _server_part(found, template[match.end() :])
         if not re.fullmatch(_HOST_PART, found):
-            raise BadConfiguration("is no part of a host name", place=name, fix="correct it")
+            raise BadConfiguration("cannot be part of a host name", place=name, fix="correct it")
         return found
 
     return re.sub(_VARIABLES, value, template)

@@ -18,7 +18,7 @@ from chatpipe.errors import NoAccess
 from chatpipe.options.server import KeySource
 from chatpipe.system import secrets
 
-ONE_LINE = "one line of printable ASCII is wanted"
+ONE_LINE = "give one line of printable ASCII"
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _QUOTED = re.compile(r"(?P<quote>[\"'`]).+(?P=quote)")
 # The names of such variables end so. After base64 a sign of equality is the last character or stands twice.
@@ -71,15 +71,15 @@ def _refusal(text: str, key: str, source: KeySource) -> tuple[str, str] | None:
     if text[0] in "{[":
         return "the text is JSON, not the key alone", _json_fix(text, source)
     if _QUOTED.fullmatch(key):
-        return "the key stands in quotes", _quote_fix(key, source)
+        return "the key is in quotes", _quote_fix(key, source)
     if _ASSIGNMENT.match(key):
         return "the text is an assignment, not the key alone", "leave out all up to the key"
     if _HEADER.match(key):
         return "the text is a header, not the key alone", "leave out all up to the key, or use --header-file"
     if _REFERENCE.fullmatch(key):
-        return "the text stands for a key, and is none", "the key itself is wanted"
+        return "the text is a placeholder, not a key", "give the key itself"
     if " " in key and key.isprintable():
-        return "the first line has more than the key", "the key alone is wanted, without a comment or a name"
+        return "the first line has more than the key", "give the key alone, without a comment or a name"
     if not (key.isascii() and key.isprintable()):
         return "the key has characters that no key has", ONE_LINE
     return None
@@ -88,7 +88,7 @@ def _refusal(text: str, key: str, source: KeySource) -> tuple[str, str] | None:
 def _json_fix(text: str, source: KeySource) -> str:
     member = next((each for each in _MEMBERS if re.search(rf'"{each}"\s*:\s*"', text)), None)
     if source.way.names != "command":
-        return "the key alone is wanted, without the JSON around it"
+        return "give the key alone, without the JSON around it"
     if _runs("az", source.value):
         return f"append --query {member or 'accessToken'} -o tsv"
     return f"print the key alone, as by: jq -r .{member or 'FIELD'}"

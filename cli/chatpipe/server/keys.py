@@ -135,7 +135,9 @@ def header_lines(path: str | None, note: Callable[[str], None] = SILENT_WAITS.no
     except (OSError, ValueError) as error:
         raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--header-file") from error
     if len(data) > _MAX_BYTES:
-        raise BadInput(f"'{path}' {_TOO_LONG}", place="--header-file", fix="no server takes so many headers")
+        raise BadInput(
+            f"'{path}' {_TOO_LONG}", place="--header-file", fix="no server accepts that many headers"
+        )
     from chatpipe.server.headers import parse_header  # few calls have such a file
 
     text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")

@@ -47,14 +47,14 @@ def profile_faults(table: Any, path: Path) -> Iterator[SettingFault]:
         return
     yield from _table(SETTINGS, _OTHER_NAMES)(table, path)
     if "base_url" in table and "base_urls" in table:
-        yield SettingFault((*path, "base_urls"), "stands beside base_url", "leave one of the two out")
+        yield SettingFault((*path, "base_urls"), "is set beside base_url", "leave one of the two out")
 
 
 def unknown_setting(key: str, path: Path, known: frozenset[str], others: Mapping[str, str]) -> SettingFault:
     """The fault for a setting that there is not. others translates the names of other tools."""
     word = key.lower().replace("-", "_")
     if re.fullmatch(r"(\w+_)?(api_?key|key|token|secret|password)", word) and word not in known:
-        return SettingFault((*path, key), "a key does not belong into this file", _KEY_REMEDY)
+        return SettingFault((*path, key), "a key does not belong in this file", _KEY_REMEDY)
     meant = word if word in known else others.get(word) or nearest(word, known, least=4)
     return SettingFault(
         (*path, key), "no such setting", f"did you mean {meant}?" if meant else "leave it out"
@@ -221,7 +221,7 @@ def _route(value: Any, path: Path) -> Iterator[SettingFault]:
     yield from found
     if not found and not re.fullmatch(r"/[^#{}]*", value.replace(MODEL, "")):
         fix = f"begin with /, and use no braces but {MODEL}"
-        yield SettingFault(path, "is no path below the base URL", fix)
+        yield SettingFault(path, "is not a path below the base URL", fix)
 
 
 def _list_route(value: Any, path: Path) -> Iterator[SettingFault]:

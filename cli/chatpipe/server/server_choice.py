@@ -117,7 +117,7 @@ def _typed_urls(base_urls: Sequence[str], note: Callable[[str], None]) -> tuple[
         url = parse_base_url(text, "--base-url", note)
         first = urls.setdefault((comparable_origin(url), url.path, url.query), url)
         if first is not url:
-            note(f"--base-url: '{redact.url(first.geturl())}' stands twice, and counts once")
+            note(f"--base-url: '{redact.url(first.geturl())}' is given twice, and counts once")
     return tuple(urls.values())
 
 

@@ -60,7 +60,7 @@ def refuse_port_as_host(host: str, path: str) -> None:
 def refuse_no_value(host: str) -> None:
     """Raise BadConfiguration for a word that programs write in place of a host that they do not have."""
     if host in _NO_VALUES:
-        what = f"'{host}' stands for a value that is missing, not for a host"
+        what = f"'{host}' stands for a missing value, not for a host"
         raise BadConfiguration(what, fix="check the command or variable that it comes from")
 
 

@@ -65,7 +65,7 @@ def open_output(
         return Replacement(path, if_changed=if_changed)
     output = open_special(path, escape=escape)
     if output is None:
-        raise CannotWrite("is no device or pipe any more", place=path, fix="run the same command again")
+        raise CannotWrite("is no longer a device or pipe", place=path, fix="run the same command again")
     return output
 
 

@@ -22,6 +22,6 @@ def user_folder(environ: Mapping[str, str], variable: str, default: str) -> str:
         return named
     home = environ.get("HOME", os.path.expanduser("~"))
     if not os.path.isabs(home):
-        what = f"'{home}' is no absolute path"
+        what = f"'{home}' is not an absolute path"
         raise BadConfiguration(what, place="HOME", fix=f"set it or {variable} to one")
     return os.path.join(home, default)

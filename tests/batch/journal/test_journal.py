@@ -166,7 +166,7 @@ def test_a_journal_of_a_newer_chatpipe_is_not_touched(path: Path) -> None:
         Journal(str(path))
     assert str(caught.value) == (
         f"{path}: was written by a newer chatpipe (journal version 2): "
-        "go on with that one, or start another file with --journal"
+        "use that version, or name another file with --journal"
     )
     assert path.read_bytes() == b'{"chatpipe_journal":2,"chatpipe":"9.0"}\n{"torn'
 

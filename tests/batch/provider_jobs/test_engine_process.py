@@ -89,7 +89,7 @@ def test_a_run_whose_journal_was_moved_names_ways_that_work(
         refused = run(*call)
         assert (refused.status, refused.stderr.count(b"\n")) == (2, 1)
         found = re.search(
-            "name the journal that does with --journal, or take the answers by chatpipe (jobs .*) and "
+            "name the journal that does with --journal, or get the answers by chatpipe (jobs .*) and "
             "--reuse FILE, or pay for these lines twice with --fresh, "
             "or give it up by chatpipe (jobs cancel .*)\n",
             refused.stderr.decode(),
@@ -127,7 +127,7 @@ def test_the_job_of_a_submitted_file_is_found_by_a_run(tmp_path: Path) -> None:
         )
         refused = run(*call, "-q")
         found = re.search(
-            "take the answers by chatpipe (jobs results .*) and (--reuse FILE --match id),",
+            "get the answers by chatpipe (jobs results .*) and (--reuse FILE --match id),",
             refused.stderr.decode(),
         )
         assert (refused.status, found is not None) == (2, True)

@@ -420,7 +420,7 @@ def test_created_now_and_collected_later(harness: Callable[..., JobHarness]) -> 
     assert status == 1
     (first, *_) = made.failures().values()
     assert first[0] == "unsent"
-    assert first[1].startswith("it lies in job batch_")
+    assert first[1].startswith("it is in job batch_")
     assert "--engine batch-api waits for batch_" in words
     assert "chatpipe jobs cancel batch_" in words
     assert f" --base-url {BASE_URL} gives them up" in words
@@ -596,7 +596,7 @@ def test_a_create_that_cannot_be_looked_for_is_in_flight(harness: Callable[..., 
     made.write([0, 2, 3])  # one part
     assert made.run()[0] == 77
     status, words = made.run(engine="local")
-    assert (status, "it may lie in a job that was not confirmed since" in words) == (1, True)
+    assert (status, "it may be in a job that was not confirmed since" in words) == (1, True)
     assert made.run() == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (3, ["say 0", "say 2", "say 3"])
 
@@ -613,7 +613,7 @@ def test_a_create_that_was_not_confirmed_is_not_repeated_with_the_key_of_another
     status, words = made.run(engine=engine)
     assert (status, made.provider.jobs()) == (1, [])
     if engine == "batch-api":
-        assert words.endswith(": use the key of then, or give the job up with another --journal")
+        assert words.endswith(": use the key that created it, or give the job up with another --journal")
     right._rules._rules.clear()
     made.provider.planner = right
     assert made.run() == (0, "")
@@ -1161,10 +1161,10 @@ def test_what_is_sent_again_by_choice_and_collected_later(harness: Callable[...,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--stream"], "--stream: a job streams nothing"),
+        (["--stream"], "--stream: a job of the Batch API does not stream"),
         (["--base-url", "http://other.test/v1"], "jobs are at one server"),
-        (["--record", "r"], "--record: jobs are not recorded"),
-        (["--record", "r", "--replay", "r"], "--replay: jobs are not recorded"),
+        (["--record", "r"], "--record: jobs of the Batch API are not recorded"),
+        (["--record", "r", "--replay", "r"], "--replay: jobs of the Batch API are not recorded"),
         (["--no-wait", "--max-wait", "3"], "--no-wait and --max-wait contradict each other"),
     ],
 )

@@ -175,7 +175,7 @@ def test_a_head_is_needed_until_the_columns_are_known() -> None:
 
 # Names of columns
 
-HEAD = "TEMPLATE names 'a', which is no column"
+HEAD = "TEMPLATE names 'a', which is not a column"
 
 
 @cases(

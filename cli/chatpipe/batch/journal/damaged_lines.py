@@ -27,6 +27,8 @@ class DamagedLines:
             if count == 1 and files.is_torn(file, offset):
                 continue  # a run was killed while it wrote the line
             what = (
-                "a line that is no record" if count == 1 else f"{count} lines that are no records, the first"
+                "a line that is not a record"
+                if count == 1
+                else f"{count} lines that are not records, the first"
             )
             yield f"{files.name(file)}:{files.number(file, offset)}: passed over {what}"

@@ -427,7 +427,7 @@ def _check_header(head: bytes, path: str) -> None:
         raise BadInput(
             f"was written by a newer chatpipe (journal version {version})",
             place=path,
-            fix="go on with that one, or start another file with --journal",
+            fix="use that version, or name another file with --journal",
         )
 
 

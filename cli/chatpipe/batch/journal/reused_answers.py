@@ -50,7 +50,7 @@ class ReusedAnswers:
         """A message for each file of which answers may not be used, whatever the requests are."""
         for file, count in self._made_up.items():
             what = f"passed over {quantity(count, 'answer')} of the built-in model"
-            yield f"{files.name(file)}: {what}: a run takes them from its own server alone"
+            yield f"{files.name(file)}: {what}: a run uses those of its own server only"
         for file, count in self._foreign.items():
             what = f"passed over {quantity(count, 'answer')} of other servers"
             yield f"{files.name(file)}: {what}, because of --same-server"

@@ -178,7 +178,8 @@ class CollectedResults:
         """
         if not self._strange:
             return ""
-        return f"{quantity(self._strange, 'line')} of the result files that are no results of ours: left out"
+        lines = quantity(self._strange, "line")
+        return f"{lines} of the result files left out: they answer no request of this run"
 
     @property
     def tokens(self) -> Sequence[str]:

@@ -22,7 +22,7 @@ from chatpipe.response.result_line import timestamp
 # The server may have moved, or is another one.
 _OF_OTHER_SERVER = "set --base-url to that server, or give the job up with another --journal"
 _NOT_ASKED = ", and --no-send does not ask for its answer"
-_UNCONFIRMED = "it may lie in a job that was not confirmed"
+_UNCONFIRMED = "it may be in a job that was not confirmed"
 
 
 class JobAnswerStore:
@@ -77,10 +77,10 @@ class JobAnswerStore:
         """The result of a request that lies in a job which has not ended."""
         record = self._records.job_of(fingerprint)
         if record is None:
-            return (unsent("it lies in no job"), 0.0) if self._answers_all else None
+            return (unsent("it is in no job"), 0.0) if self._answers_all else None
         since = "" if record.first_creating_at is None else f" since {timestamp(record.first_creating_at)}"
         is_own = self._records.is_own(record)
         where = "" if is_own else f" at '{record.fields.get('server')}'"
-        job = f"it lies in job {record.job_id}" if record.job_id else _UNCONFIRMED
+        job = f"it is in job {record.job_id}" if record.job_id else _UNCONFIRMED
         why = "" if self._has_asked else _NOT_ASKED
         return unsent(f"{job}{where}{since}{why}", "" if is_own else _OF_OTHER_SERVER), 0.0

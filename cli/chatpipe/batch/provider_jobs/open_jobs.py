@@ -89,7 +89,7 @@ class OpenJobs:
         what = f"{' '.join(ids)} {has} lines of this run, and '{self._records.path}' does not know {it}"
         results, cancel = self._api.command("results", *ids, "-o", "FILE"), self._api.command("cancel", *ids)
         match = "" if all(each.is_of_run for each in found) else " --match id"
-        take = f"take the answers by {results} and --reuse FILE{match}"
+        take = f"get the answers by {results} and --reuse FILE{match}"
         # It would pay for those answers again, too.
         twice = "" if has_answers else ", or pay for these lines twice with --fresh"
         fix = f"name the journal that does with --journal, or {take}{twice}, or give {it} up by {cancel}"

@@ -53,7 +53,7 @@ def _refuse_idle_template(template: RowTemplate, typed: RoleOption, file: str) -
     if not typed.is_file and "{{" not in word:
         right_order = "TEMPLATE comes first: chatpipe map 'Classify: {{text}}' FILE"
         if "{{" in file and not is_file(file):
-            raise UsageFault(f"'{file}' stands in the place of FILE", place="TEMPLATE", fix=right_order)
+            raise UsageFault(f"'{file}' is in the place of FILE", place="TEMPLATE", fix=right_order)
         if is_file(word) and not (names_fields and is_file(file)):
             raise UsageFault(f"'{word}' is the name of a file", place="TEMPLATE", fix=right_order)
     if not names_fields:

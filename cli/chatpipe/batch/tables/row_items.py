@@ -184,7 +184,7 @@ def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) 
     if len(columns) == 1 and (delimiter := re.search(r"[;,\t|]", columns[0])):
         reader = {",": "--csv", "\t": "--tsv"}.get(delimiter[0], f"--delimiter '{delimiter[0]}'")
         fix = f"the only column is '{columns[0]}': read it with {reader}"
-    return BadInput(f"{option} names '{shown}', which is no column", place=place, fix=fix)
+    return BadInput(f"{option} names '{shown}', which is not a column", place=place, fix=fix)
 
 
 def _near(name: str, names: Sequence[str]) -> tuple[str, str]:
