@@ -62,7 +62,7 @@ class _LiveRun:
             resources = open_resources(spec, servers, store, stack)
             session = Session(spec, resources, emitter, progress)
             raise_if_received()
-            stop = self._drive(session, self._after_jobs(resources, run_input))
+            stop = self._drive(session, self._after_jobs(resources, run_input), resources)
             wall_s = time.monotonic() - self._started
             fault = self._conclude(resources, stop)
             end.note_failed_tools(spec, tally)
@@ -84,10 +84,12 @@ class _LiveRun:
         self._tally.open_jobs = jobs.open_counts()
         return items
 
-    def _drive(self, session: Session, items: AsyncIterator[Item]) -> Stop | None:
+    def _drive(self, session: Session, items: AsyncIterator[Item], resources: RunResources) -> Stop | None:
         """Run the event loop, and write the report whatever ends it. Raises Interrupted for a signal."""
         try:
             stop = run_loop(session.run(items))
+            if resources.jobs is not None and (stop is None or stop.signal is None):
+                resources.jobs.keep_results(self._tally)
         except BaseException:
             with suppress(CannotWrite):  # the fault of the run matters more
                 self._write_report()
@@ -113,7 +115,7 @@ class _LiveRun:
             spec.console.note(text)
         fault = end.fault_of_run(spec, stop, tally)
         if jobs is not None and stop is None:
-            fault = jobs.finish(fault)
+            fault = jobs.fault(fault)
         elif jobs is not None and isinstance(fault, BudgetReached):  # a part of it is reserved for open jobs
             jobs.add_ways_out(fault)
         if stop is None and fault is None:

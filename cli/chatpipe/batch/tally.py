@@ -144,16 +144,20 @@ class Tally:
             elif result.outcome is not Outcome.unsent:
                 self._unanswered += 1
             return
+        self.add_kept(result)
+        if result.outcome is not Outcome.unsent:  # one in a job that failed as a whole took no time
+            self.latencies.add(result.latency_s)
+        if result.server is not None:
+            self.servers.add(result.server, is_good=result.is_good)
+
+    def add_kept(self, result: Result) -> None:
+        """Count the usage of a result, as of one that is recorded for a later run."""
         spent = spent_on(result)
         self.spent.add(spent)
         if self.cost is not None:
             model = (result.item.body or {}).get("model")
             cost = cost_of(self._prices, Usage(*spent), model, in_job=result.in_job)
             self.cost = None if cost is None else self.cost + cost
-        if result.outcome is not Outcome.unsent:  # one in a job that failed as a whole took no time
-            self.latencies.add(result.latency_s)
-        if result.server is not None:
-            self.servers.add(result.server, is_good=result.is_good)
 
     @property
     def failed(self) -> int:

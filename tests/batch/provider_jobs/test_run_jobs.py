@@ -32,6 +32,7 @@ from jobs.test_job_actions import BadLines, Forgetful
 from jobs.test_submission import paid
 from jobs.together_provider import TogetherProvider
 from support.parametrize import cases
+from support.patience import until
 
 LINES = 7
 MODELS = ["a", "b", "a", "a", "b", "a", "a"]
@@ -1172,3 +1173,37 @@ def test_what_jobs_cannot_do(harness: Callable[..., JobHarness], options: list[s
     status, message = harness().run(*options)
     assert status == 2
     assert words in message
+
+
+def has_ended(made: JobHarness) -> bool:
+    return all(job["status"] == "completed" for job in made.provider.jobs())
+
+
+@cases(
+    ("numbers", "options", "status"),
+    {
+        "a budget": ([5, 0, 2, 3], ("--max-total-tokens", "20"), 7),
+        "a rule": ([-1, 0, 2, 3], ("--halt", "soon,fail=1"), 1),
+    },
+)
+def test_a_run_that_stops_collects_its_jobs_once(
+    harness: Callable[..., JobHarness], numbers: list[int], options: tuple[str, ...], status: int
+) -> None:
+    """Also the answers to lines beyond the one at which it stopped. One report counts their tokens."""
+    made = harness()
+    report, file = made.folder / "report", made.folder / "in.jsonl"
+    made.write([0, 2, 3])
+    made.run("--no-wait", "--max-tokens", "9")
+    until(lambda: has_ended(made))
+    made.write(numbers)
+    file.write_text(file.read_text().replace('"say -1"', "5"))  # a wrong line
+    tokens = []
+    for _ in range(2):
+        found, _ = made.run(*options, "--max-tokens", "9", "--report", str(report), engine="local")
+        assert found == status
+        tokens.append(json.loads(report.read_text())["tokens"]["total"])
+    assert tokens == [12, 0]
+    assert sum(call.endswith("/content") for call in made.provider.calls) == 1
+    made.write([0, 2, 3])
+    assert made.run("--max-tokens", "9") == (0, "")
+    assert (made.answers(), len(paid(made.provider))) == (["say 0", "say 2", "say 3"], 3)

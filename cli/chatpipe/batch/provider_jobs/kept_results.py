@@ -8,14 +8,28 @@ from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.run_spec import RunSpec
+from chatpipe.batch.tally import Tally
 
 
 def keep_unused(
-    results: CollectedResults, spec: RunSpec, store: RunStore, records: JobJournal, server: str
+    results: CollectedResults,
+    spec: RunSpec,
+    store: RunStore,
+    records: JobJournal,
+    server: str,
+    tally: Tally | None,
 ) -> None:
-    """Record the answers that no line of the run has asked for. Raises CannotWrite and BrokenAnswer."""
+    """Record and count the answers that no line of the run has asked for.
+
+    Raises CannotWrite and BrokenAnswer.
+    """
     builder = ResultBuilder(frozenset(), spec.run_format.properties, server=server)
     for fingerprint, (answer, latency_s) in results.unused():
         if answer.fault is None:
-            item = Item(0, records.custom_id_of(fingerprint) or fingerprint, None)
-            store.keep(builder.of_answer(item, fingerprint, answer, latency_s))
+            record = records.job_of(fingerprint)
+            body = None if record is None else {"model": record.fields.get("model")}
+            item = Item(0, records.custom_id_of(fingerprint) or fingerprint, body)
+            result = builder.of_answer(item, fingerprint, answer, latency_s)
+            store.keep(result)
+            if tally is not None:
+                tally.add_kept(result)

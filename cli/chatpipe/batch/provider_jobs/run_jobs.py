@@ -15,7 +15,7 @@ from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.batch.provider_jobs.job_parts import NO_PART, JobParts
 from chatpipe.batch.provider_jobs.kept_results import keep_unused
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.batch.tally import OpenCounts
+from chatpipe.batch.tally import OpenCounts, Tally
 from chatpipe.errors import ChatpipeError, Interrupted, Unreachable, UsageFault
 from chatpipe.system.signals import interruptible
 
@@ -82,7 +82,7 @@ class RunJobs:
                 fault.fix += ", or give the jobs up with another --journal"
             raise
         except UsageFault:  # the run is refused, and the next one may be, too
-            self._keep_results(lifecycle)
+            self.keep_results()
             raise
         return parts.items.read(None if lifecycle.late is None else self._left_out(parts, lifecycle))
 
@@ -142,14 +142,19 @@ class RunJobs:
                 return False
         return not self._store.lookup.has_answer(item, item.fingerprint)
 
-    def finish(self, fault: ChatpipeError | None) -> ChatpipeError | None:
-        """Take note that the results are recorded. Raises CannotWrite.
+    def keep_results(self, tally: Tally | None = None) -> None:
+        """Record and count the answers to lines without a result in this run, which has ended or is refused.
 
-        Returns the fault of the run: that of its lines, unless jobs have not ended or lines were left out.
+        No later run downloads them again. Raises CannotWrite and BrokenAnswer.
         """
+        if self.lifecycle is not None:
+            keep_unused(self.lifecycle.results, self._spec, self._store, self.records, self.server, tally)
+            self.lifecycle.finish()
+
+    def fault(self, fault: ChatpipeError | None) -> ChatpipeError | None:
+        """The fault of the run: that of its lines, unless jobs have not ended or lines were left out."""
         if self.lifecycle is None:
             return fault
-        self._keep_results(self.lifecycle)
         if fault is not None and not self.is_engine and not self._spec.resume.no_send:
             self.add_ways_out(fault)
         if self._budget is not None:
@@ -162,11 +167,6 @@ class RunJobs:
         """Add the ways out of the wait for open jobs to the fault of a run with another engine."""
         ways = "" if self.lifecycle is None else self.lifecycle.open_jobs.ways_out(in_reach=self._is_in_reach)
         fault.fix += f", {ways}" if ways else ""
-
-    def _keep_results(self, lifecycle: JobLifecycle) -> None:
-        """Take note that jobs were collected, and record the answers to lines that this run does not have."""
-        keep_unused(lifecycle.results, self._spec, self._store, self.records, self.server)
-        lifecycle.finish()
 
     @property
     def needs_journal(self) -> bool:
