@@ -19,6 +19,9 @@ from batch.runs import (
     many,
     paused,
 )
+from chatpipe.batch.estimate import Estimate
+from chatpipe.batch.journal.send_reasons import SendReason
+from chatpipe.limits.prices import ModelPrice
 from support.parametrize import cases
 from support.patience import PATIENCE_S
 from support.process import environment, run
@@ -91,6 +94,31 @@ def test_a_dry_run_counts_and_sends_nothing(tmp_path: Path) -> None:
     assert record["estimated_tokens"] == 2 * (19 + 10)
     assert record["estimated_cost"] == 2 * (19 + 2 * 10)
     assert record["currency"] == "USD"
+
+
+OF_CALLS = ModelPrice(1, 1, 1)
+OF_BOTH = OF_CALLS._replace(of_jobs=OF_CALLS)
+
+
+@cases(
+    ("table", "models", "has_cost_of_jobs"),
+    {
+        "no prices": ({}, ["m"], False),
+        "prices of calls": ({"m": OF_CALLS}, ["m"], False),
+        "nothing is sent, prices of calls": ({"m": OF_CALLS}, [], False),
+        "prices of jobs": ({"m": OF_BOTH}, ["m"], True),
+        "nothing is sent, prices of jobs": ({"m": OF_BOTH}, [], True),
+        "for one of two models": ({"m": OF_BOTH, "n": OF_CALLS}, ["m", "n"], False),
+        "for the model that is used": ({"m": OF_BOTH, "n": OF_CALLS}, ["m"], True),
+    },
+)
+def test_an_unknown_price_of_jobs_is_not_estimated(
+    table: dict[str, ModelPrice], models: list[str], has_cost_of_jobs: bool
+) -> None:
+    estimate = Estimate(table, dedupe=False)
+    for model in models:
+        estimate.add({"model": model}, SendReason.new)
+    assert ("estimated_batch_cost" in estimate.record(0)) == has_cost_of_jobs
 
 
 def test_failed_lines_are_in_the_errors_file_too(tmp_path: Path) -> None:

@@ -737,7 +737,6 @@ UNTRIED = {
         *("jobs/input_parts.py", "jobs/jobs_command.py", "jobs/jobs_file.py"),
         *(
             "batch/journal/recorded_events.py",
-            "batch/provider_jobs/open_run_jobs.py",
             "batch/provider_jobs/job_parts.py",
             "batch/provider_jobs/open_jobs.py",
             "batch/provider_jobs/job_records.py",

@@ -22,7 +22,7 @@ class Estimate:
         self._table = table
         self._estimator = TokenEstimator()
         self._seen = SortedIndex("B") if dedupe else None
-        self._has_prices_of_jobs = bool(table)
+        self._has_prices_of_jobs = any(price.of_jobs is not None for price in table.values())
         self._reasons: Counter[SendReason] = Counter()
         self._size = self._tokens = 0
         self._cost = self._cost_of_jobs = 0.0

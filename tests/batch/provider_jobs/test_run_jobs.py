@@ -427,6 +427,7 @@ def test_created_now_and_collected_later(harness: Callable[..., JobHarness]) -> 
     assert f" --base-url {BASE_URL} gives them up" in words
     status, words = made.run("--fresh")
     assert (status, "leave it out in the next run, which collects them" in words) == (2, True)
+    assert made.run("--fresh", "--dry-run") == (status, words)
     reports = []
     for _ in range(6):
         status, _ = made.run("--no-wait", "--report", str(made.folder / "report"))
@@ -448,6 +449,7 @@ def test_a_journal_that_was_moved_is_not_reused_while_it_has_jobs(
     status, words = made.run("--reuse", str(moved), engine=engine)
     assert (status, made.out.exists()) == (2, False)
     assert re.search("moved has job batch_.* name this file with --journal, or add --no-send", words)
+    assert made.run("--reuse", str(moved), "--dry-run", engine=engine) == (status, words)
     assert made.run("--reuse", str(moved), "--no-send")[0] == 1
     made.journal.unlink(missing_ok=True)
     assert made.run("--journal", str(moved), "--reuse", str(moved)) == (0, "")

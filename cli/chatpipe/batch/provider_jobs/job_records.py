@@ -104,6 +104,14 @@ class JobRecords:
             self.records[token].take(str(event.get(JOB_EVENT)), event)
 
 
+def refuse_fresh(records: JobRecords) -> None:
+    """Raise UsageFault for `--fresh` if the journal has jobs whose answers nobody has collected."""
+    if opened := records.open_records() or records.unconfirmed():
+        what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
+        fix = "leave it out in the next run, which collects them, or name another file with --journal"
+        raise UsageFault(what, place="--fresh", fix=fix)
+
+
 def refuse_open_jobs(reused: Iterable[tuple[str, Mapping[str, Value]]], own: Collection[Value]) -> None:
     """Raise UsageFault for a file of --reuse with jobs whose answers nobody has collected.
 

@@ -8,10 +8,10 @@ from contextlib import ExitStack, closing, contextmanager
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
-from chatpipe.batch.provider_jobs.job_records import refuse_open_jobs
+from chatpipe.batch.provider_jobs.job_records import refuse_fresh, refuse_open_jobs
 from chatpipe.batch.provider_jobs.run_jobs import RunJobs
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.errors import BadConfiguration, UsageFault
+from chatpipe.errors import BadConfiguration
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import WITHOUT_ENGINE, dialect_of
 from chatpipe.models.connections import connect
@@ -37,10 +37,8 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
     if records is None or (not options.is_jobs and records.is_empty):
         yield None
         return
-    if spec.resume.fresh and (opened := records.open_records() or records.unconfirmed()):
-        what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
-        fix = "leave it out in the next run, which collects them, or name another file with --journal"
-        raise UsageFault(what, place="--fresh", fix=fix)
+    if spec.resume.fresh:
+        refuse_fresh(records)
     number = _number_of_server(spec, records)
     name = spec.server_names[number]
     records.server = comparable_name(name)
