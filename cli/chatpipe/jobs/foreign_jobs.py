@@ -118,12 +118,12 @@ def foreign_jobs(
 
 
 def _marked(api: JobApi) -> Iterator[tuple[ProviderJob, _Mark]]:
-    """The newest jobs with our marks. Without metadata only open ones, because each is a request."""
+    """The newest jobs with our marks. Without metadata each is a request: few of them, open ones first."""
     if api.dialect.has_metadata:
         for job in _newest(api):
             yield job, _Mark(token_of(job), list(split_fingerprints(_metadatum(job, _SAMPLE))))
         return
-    for job in islice((each for each in _newest(api) if not each.has_ended), _MOST_NAMES):
+    for job in sorted(_newest(api), key=lambda job: job.has_ended)[:_MOST_NAMES]:
         name = _FILE_NAME.fullmatch(_file_name(api, job))
         if name is not None:
             yield job, _Mark(name[1], list(split_fingerprints(name[2])), _MOST_IN_NAME)

@@ -500,12 +500,14 @@ def test_the_lines_of_a_lost_journal_are_found_in_their_jobs(
 
 
 @cases(
-    ("before", "after", "lost"),
+    ("before", "after", "ended", "lost"),
     {
-        "the same lines": (range(3), range(3), LOST),
-        "many more": (range(3), range(-MORE, 3), LOST),
-        "one of ten": (range(0, -10, -1), [0, *range(1, 10)], WARNED),
-        "nothing in common": (range(LINES), range(LINES, 2 * LINES), ""),
+        "the same lines": (range(3), range(3), False, LOST),
+        "many more": (range(3), range(-MORE, 3), False, LOST),
+        "one of ten": (range(0, -10, -1), [0, *range(1, 10)], False, WARNED),
+        "nothing in common": (range(LINES), range(LINES, 2 * LINES), False, ""),
+        "all have answers": (range(3), range(3), True, WARNED),
+        "a few have answers": (range(0, -10, -1), [0, *range(1, 10)], True, ""),
     },
 )
 def test_the_name_of_the_input_file_stands_for_metadata(
@@ -513,19 +515,22 @@ def test_the_name_of_the_input_file_stands_for_metadata(
     monkeypatch: pytest.MonkeyPatch,
     before: Sequence[int],
     after: Sequence[int],
+    ended: bool,
     lost: str,
 ) -> None:
-    """The jobs of Together keep none. Those that have ended are not looked at."""
+    """The jobs of Together keep none."""
     said: list[str] = []
     monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
-    made = harness(kind=TogetherProvider, batch_life=BatchLife(polls=9))
+    made = harness(kind=TogetherProvider, batch_life=BatchLife(polls=2 if ended else 9))
     made.write(before)
     assert made.run("--no-wait")[0] == 124
+    if ended:
+        until(lambda: has_ended(made))
     bought = len(paid(made.provider))
     made.journal.unlink()
     made.write(after)
     status, words = made.run("--no-wait", "--job-lines", "2")
-    assert (status == 2, lost in "".join([words, *said])) == (lost == LOST, True)
+    assert (status == 2, lost in "".join([words, *said]), bool(said)) == (lost == LOST, True, lost == WARNED)
     assert (len(paid(made.provider)) == bought) == (lost == LOST)
 
 
