@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadConfiguration, BrokenAnswer
-from chatpipe.jobs.job_dialects import DIALECTS, JobCounts, dialect_of, job_of, jobs_of
+from chatpipe.jobs.job_dialects import DIALECTS, KNOWN, JobCounts, dialect_of, job_of, jobs_of
 from chatpipe.jobs.job_reasons import JobReason
 from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.jobs.line_reasons import LineReasons
@@ -42,6 +42,61 @@ def test_a_job_is_read_in_the_forms_of_providers(
     assert (job.status, job.output_file_id, job.error_file_id) == (status, output, error)
     assert job.created_at == created_at
     assert job.has_ended == (status in ("completed", "failed", "expired", "cancelled"))
+
+
+@cases(
+    ("running", "ended"),
+    {
+        "Mistral": (
+            "QUEUED RUNNING CANCELLATION_REQUESTED",
+            {"SUCCESS": "completed", "FAILED": "failed", "TIMEOUT_EXCEEDED": "expired"},
+        ),
+        "Novita": (
+            "VALIDATING PROGRESS CANCELLING",
+            {"COMPLETED": "completed", "FAILED": "failed", "EXPIRED": "expired"},
+        ),
+        "Together": (
+            "VALIDATING IN_PROGRESS",
+            {"COMPLETED": "completed", "FAILED": "failed", "EXPIRED": "expired"},
+        ),
+    },
+)
+def test_the_words_of_a_provider_are_known(running: str, ended: dict[str, str]) -> None:
+    """A word that nobody knows would be waited for until the end of the job is overdue."""
+    words = [*running.split(), *ended, "CANCELLED"]
+    found = {word: job_of({"id": "b", "status": word}, OPENAI) for word in words}
+    assert all(job.status in KNOWN for job in found.values())
+    assert {word: job.status for word, job in found.items() if job.has_ended} == {
+        **ended,
+        "CANCELLED": "cancelled",
+    }
+
+
+MB = 1_000_000
+
+
+@cases(
+    ("profile", "purpose", "lines", "size", "longest_id", "has_metadata"),
+    {
+        "OpenAI": ("openai", "batch", 50_000, 200 * MB, None, True),
+        "Azure": ("azure", "batch", 50_000, 200 * MB, None, True),
+        "Groq": ("groq", "batch", 50_000, 100 * MB, None, True),
+        "Zhipu": ("zai", "batch", 50_000, 100 * MB, None, True),
+        "Moonshot": ("moonshot", "batch", 50_000, 200 * MB, None, True),
+        "DashScope, which takes larger ones": ("dashscope", "batch", 50_000, 200 * MB, None, True),
+        "Together": ("together", "batch-api", 50_000, 100 * MB, 64, False),
+        "Mistral": ("mistral", "batch", 1_000_000, 512 * MB, None, True),
+    },
+)
+def test_what_a_provider_takes(
+    profile: str, purpose: str, lines: int, size: int, longest_id: int | None, has_metadata: bool
+) -> None:
+    """The limits of the vendors' pages and SDKs, as of November 2026."""
+    found = read_profile(profile)
+    assert found is not None
+    dialect = dialect_of(Endpoint("https://a.test/v1", (), None, found))
+    assert (dialect.purpose, dialect.most_lines, dialect.most_bytes) == (purpose, lines, size)
+    assert (dialect.longest_id, dialect.has_metadata) == (longest_id, has_metadata)
 
 
 def test_the_job_of_a_create_in_its_envelope_and_a_bare_list() -> None:
@@ -283,13 +338,23 @@ def test_each_provider_has_a_dialect_or_is_refused_by_its_name() -> None:
     ]
 
 
+DEPLOYMENT = "https://a.test/openai/deployments/{model}?api-version=2024-10-21"
+
+
 @pytest.mark.parametrize(
-    ("profile", "url"), [("zai", "/v4/chat/completions"), ("dashscope", "/v1/chat/completions")]
+    ("profile", "base_url", "url"),
+    [
+        ("zai", "https://a.test/v1", "/v4/chat/completions"),
+        ("dashscope", "https://a.test/v1", "/v1/chat/completions"),
+        ("azure", "https://a.test/openai/v1", "/v1/chat/completions"),
+        ("azure", DEPLOYMENT, "/chat/completions"),
+        ("openai", DEPLOYMENT, "/v1/chat/completions"),
+    ],
 )
-def test_the_url_of_lines(profile: str, url: str) -> None:
+def test_the_url_of_lines(profile: str, base_url: str, url: str) -> None:
     found = read_profile(profile)
     assert found is not None
-    assert dialect_of(Endpoint("https://a.test/v1", (), None, found)).url == url
+    assert dialect_of(Endpoint(base_url, (), None, found)).url == url
 
 
 @pytest.mark.parametrize(

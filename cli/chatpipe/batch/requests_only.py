@@ -9,25 +9,25 @@ from chatpipe.errors import BadInput, Status
 from chatpipe.inputs import values
 from chatpipe.output.target import OpenOutput
 from chatpipe.request.batch_line import batch_line
+from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.patches import patch_body
-from chatpipe.server.profiles import Profile
 from chatpipe.system.console import Console, FirstFew, once
 from chatpipe.system.signals import run_loop
 
 
-def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console, profile: Profile) -> int:
+def write_requests(items: AsyncIterator[Item], out: OpenOutput, console: Console, endpoint: Endpoint) -> int:
     """Write the Batch lines that would be sent, and print the errors of bad lines. Returns the status.
 
     The changes of a profile are printed, too, each once.
     """
-    return run_loop(_write_requests(items, out, console, profile))
+    return run_loop(_write_requests(items, out, console, endpoint))
 
 
 async def _write_requests(
-    items: AsyncIterator[Item], out: OpenOutput, console: Console, profile: Profile
+    items: AsyncIterator[Item], out: OpenOutput, console: Console, endpoint: Endpoint
 ) -> int:
     bad, report = bad_lines(console), once(console.note)
-    patches, url = profile.patches, profile.batch_url
+    patches, url = endpoint.patches, endpoint.batch_url
     async for item in items:
         if not item.is_ours:
             continue

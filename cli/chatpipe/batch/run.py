@@ -34,8 +34,7 @@ def run_batch(spec: RunSpec) -> int:
         inputs, is_only_copy = [*sources.names, *spec.input_files], spec.journal_path is None
         with open_target(spec.output, inputs, escape=True, is_only_copy=is_only_copy) as out:
             if spec.only_requests:
-                profile = spec.endpoint.profile
-                return requests_only.write_requests(run_input.items(), out, spec.console, profile)
+                return requests_only.write_requests(run_input.items(), out, spec.console, spec.endpoint)
             return live_run.answer_items(spec, run_input, out, display)
 
 

@@ -17,7 +17,7 @@ from chatpipe.named_tuple import NamedTuple
 from chatpipe.response.result_line import parse_timestamp
 from chatpipe.server.endpoints import Endpoint
 from chatpipe.server.profile_file import built_in_names
-from chatpipe.server.profiles import BATCH_URL, BATCH_URLS, DEFAULT
+from chatpipe.server.profiles import BATCH_URL, DEFAULT
 from chatpipe.system import secrets
 from chatpipe.system.escape import shorten
 
@@ -84,7 +84,7 @@ DIALECTS: Mapping[str, JobDialect] = {
     "openai": JobDialect(),
     "azure": JobDialect(),
     "groq": JobDialect(most_bytes=100_000_000),
-    "zai": JobDialect(most_bytes=100_000_000, url=BATCH_URLS["zai"]),
+    "zai": JobDialect(most_bytes=100_000_000),
     "together": JobDialect(
         purpose="batch-api",
         upload_route="/files/upload",
@@ -109,7 +109,7 @@ def dialect_of(endpoint: Endpoint, without: str = WITHOUT_JOBS) -> JobDialect:
     is_known = profile.name != DEFAULT.name and profile.name in built_in_names()
     name = profile.batch or (None if is_known else DEFAULT.name)
     if name is not None and name in DIALECTS:
-        return DIALECTS[name]
+        return DIALECTS[name]._replace(url=endpoint.batch_url)
     lacks = "no Batch API" if name is None else "a Batch API of another shape than OpenAI's"
     fix = f"{without}; else name another provider with -p"
     if not is_known:

@@ -64,9 +64,7 @@ def _body(request: UnsentRequest) -> bytes:
 
 
 def _batch(request: UnsentRequest) -> bytes:
-    return (
-        values.dumps(batch_line(request.custom_id, request.body, request.endpoint.profile.batch_url)) + b"\n"
-    )
+    return values.dumps(batch_line(request.custom_id, request.body, request.endpoint.batch_url)) + b"\n"
 
 
 def _curl(request: UnsentRequest) -> bytes:

@@ -64,6 +64,12 @@ class Endpoint(NamedTuple):
         return self.profile.patches
 
     @property
+    def batch_url(self) -> str:
+        """The url of lines for its Batch API. That of deployments of Azure has no version."""
+        is_dated = self.profile.batch == "azure" and azure.DEPLOYMENTS in self.base_url
+        return self.profile.path if is_dated else self.profile.batch_url
+
+    @property
     def url_names_model(self) -> bool:
         """True if requests for different models go to different URLs."""
         return MODEL in self.base_url or MODEL in self.profile.path
