@@ -30,9 +30,9 @@ def answer(finish_reason: str, **message: object) -> str:
     return orjson.dumps({"choices": [choice]}).decode()
 
 
-def recording(text: str) -> str:
+def recording(text: str, finish_reason: str = "stop") -> str:
     body = {"model": "echo", "messages": [{"role": "user", "content": text}]}
-    reply = orjson.loads(answer("stop", content=text))
+    reply = orjson.loads(answer(finish_reason, content=text))
     record = {"request": {"body": body}, "response": {"status": 200, "body": reply}}
     return orjson.dumps(record).decode() + "\n"
 
@@ -69,6 +69,7 @@ FILES = {
     "refused.json": answer("stop", content=None, refusal="no"),
     "cut.json": answer("length", content="x"),
     "x.rec": recording("x"),
+    "full.rec": recording("x", "model_length"),
     "out.journal": '{"chatpipe_journal": 1}\n'
     f'{{"custom_id": "a", "response": {{"body": {answer("stop", content="x")}}}}}\n',
     "out.csv": "text,answer\nx,y\n",
@@ -385,6 +386,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
             "ask -p echo «--max-tokens» 9 'one two'",
             "ask -p echo --max-tokens 1 'one two' «--allow truncated»",
         ],
+    ),
+    "cut off at the end of the context": (
+        "ask -m echo --replay full.rec x",
+        "shorten the messages, which fill the context of the model, or --allow truncated",
+        ["ask -m echo --replay full.rec x «--allow truncated»"],
     ),
     "tool calls": (
         "ask -p echo --tool tool.json --tool-choice weather -f text x",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatpipe.options.outcomes import Outcome
-from chatpipe.response.finish_reasons import VENDORS, has_ended, meaning
+from chatpipe.response.finish_reasons import VENDORS, has_ended, is_context_full, meaning
 from support.parametrize import cases
 
 # An example of each vendor's own words, in the vendor's own spelling.
@@ -58,6 +58,21 @@ EXAMPLES = {
 def test_words_of_a_vendor(vendor: str) -> None:
     for word, outcome in EXAMPLES[vendor].items():
         assert meaning(word) is Outcome(outcome), word
+
+
+@cases(
+    ("reason", "is_full"),
+    {
+        "Mistral": ("model_length", True),
+        "an enumeration": ("FinishReason.MODEL_CONTEXT_WINDOW_EXCEEDED", True),
+        "LM Studio": ("contextLengthReached", True),
+        "a limit of tokens": ("length", False),
+        "another end": ("stop", False),
+        "none": (None, False),
+    },
+)
+def test_a_full_context_is_no_limit_that_can_be_raised(reason: Any, is_full: bool) -> None:
+    assert is_context_full(reason) is is_full
 
 
 def test_no_word_has_two_meanings() -> None:

@@ -174,6 +174,13 @@ BE_FULLER = "change the prompt, or --allow empty"
             "the answer was cut off (finish_reason 'length')",
             "raise --max-completion-tokens or --max-tokens, or --allow truncated",
         ),
+        "the context is full": (
+            {"choices": [{**CUT, "finish_reason": "model_length"}]},
+            "truncated",
+            0,
+            "the answer was cut off (finish_reason 'model_length')",
+            "shorten the messages, which fill the context of the model, or --allow truncated",
+        ),
         "filtered": (
             {"choices": [FILTERED]},
             "refused",

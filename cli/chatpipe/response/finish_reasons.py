@@ -19,7 +19,8 @@ class Words(NamedTuple):
 
     end: the model ended its turn. calls: it ended it with tool calls; the message shows if there are any.
     limit: a limit cut the answer short. filter: content was held back. failure: the server gave up, so
-    that a retry may help and a higher limit would not, also where the answer is cut short.
+    that a retry may help and a higher limit would not, also where the answer is cut short. context: the
+    messages and the answer fill the context of the model.
     """
 
     end: str = ""
@@ -27,6 +28,7 @@ class Words(NamedTuple):
     limit: str = ""
     filter: str = ""
     failure: str = ""
+    context: str = ""
 
 
 # From API references and the enumerations of the vendors' own clients, 2026-11.
@@ -42,8 +44,9 @@ VENDORS: Mapping[str, Words] = {
     "Anthropic": Words(
         "end_turn stop_sequence",
         "tool_use",
-        "max_tokens pause_turn model_context_window_exceeded compaction",
+        "max_tokens pause_turn compaction",
         "refusal",
+        context="model_context_window_exceeded",
     ),
     # `other` is an end for no reason that the server names
     "Gemini": Words(
@@ -57,9 +60,10 @@ VENDORS: Mapping[str, Words] = {
     "Bedrock": Words(
         "end_turn stop_sequence finish finished stop_criteria_met endoftext",
         "tool_use",
-        "max_tokens length model_context_window_exceeded",
+        "max_tokens length",
         "guardrail_intervened content_filtered",
         "malformed_model_output malformed_tool_use",
+        "model_context_window_exceeded",
     ),
     "Cohere": Words(
         "complete stop_sequence",
@@ -68,14 +72,16 @@ VENDORS: Mapping[str, Words] = {
         "error_toxic",
         "error user_cancel timeout",
     ),
-    "Mistral": Words("stop", "tool_calls", "length model_length", failure="error"),
+    "Mistral": Words("stop", "tool_calls", "length", failure="error", context="model_length"),
     "DeepSeek": Words("stop", "tool_calls", "length", "content_filter", "insufficient_system_resource"),
     "Zhipu": Words(
-        "stop", "tool_calls", "length model_context_window_exceeded", "sensitive", "network_error"
+        "stop", "tool_calls", "length", "sensitive", "network_error", "model_context_window_exceeded"
     ),
     "MiniMax": Words("stop", "tool_calls", "length max_output"),
     "Qwen, Ernie": Words("stop normal", "tool_calls function_call", "length", "content_filter"),
-    "xAI": Words("stop end_turn", "tool_calls", "length max_len max_context", failure="time_limit invalid"),
+    "xAI": Words(
+        "stop end_turn", "tool_calls", "length max_len", failure="time_limit invalid", context="max_context"
+    ),
     "OpenRouter": Words("stop", "tool_calls", "length", "content_filter", "error"),
     "Together": Words("stop eos", "tool_calls function_call", "length"),
     "Groq": Words("stop", "tool_calls", "length", failure="tool_use_failed json_validate_failed"),
@@ -93,8 +99,9 @@ VENDORS: Mapping[str, Words] = {
     "LM Studio": Words(
         "eos_found stop_string_found",
         "tool_calls",
-        "max_predicted_tokens_reached context_length_reached",
+        "max_predicted_tokens_reached",
         failure="user_stopped model_unloaded failed",
+        context="context_length_reached",
     ),
     # spellings of the same in gateways and other servers
     "others": Words(
@@ -102,11 +109,12 @@ VENDORS: Mapping[str, Words] = {
         " stop_str stop_sequences stop_criteria end_of_sequence matched_stop",
         "tool_uses function_calls tool",
         "max_token max_length max_new_tokens max_completion_tokens max_tokens_reached length_limit truncated"
-        " context_length context_limit context_length_exceeded context_window_exceeded token_budget",
+        " token_budget",
         "filter filtered content_blocked blocked safety_filter moderation guardrail guardrails refused toxic"
         " policy policy_violation content_policy content_policy_violation data_inspection_failed",
         "failure aborted canceled cancel interrupted internal_error server_error connection_error time_out"
         " unknown_error overloaded engine_overloaded rate_limit disconnected malformed_tool_call",
+        "context_length context_limit context_length_exceeded context_window_exceeded",
     ),
 }
 # The names of enumerations that some libraries write before the word: FINISH_REASON_STOP, FinishReason.STOP
@@ -115,7 +123,14 @@ _PREFIXES = ("finishreason", "stopreason", "completionreason", "alternativestatu
 _NOT_ENDED = frozenset({"", "null", "none", "notfinished", "inprogress", "unspecified"})
 _SEPARATORS = str.maketrans("", "", "_- \t\r\n")
 # The outcomes of the fields of Words, in their order.
-_OUTCOMES = (Outcome.ok, Outcome.tool_calls, Outcome.truncated, Outcome.refused, Outcome.broken)
+_OUTCOMES = (
+    Outcome.ok,
+    Outcome.tool_calls,
+    Outcome.truncated,
+    Outcome.refused,
+    Outcome.broken,
+    Outcome.truncated,
+)
 
 
 def meaning(reason: Value) -> Outcome | None:
@@ -133,6 +148,12 @@ def meaning(reason: Value) -> Outcome | None:
 def has_ended(reason: Value) -> bool:
     """Return True if a finish_reason says that the choice has ended, in whatever word. Never raises."""
     return reason == "stop" or _word(reason) not in _NOT_ENDED
+
+
+def is_context_full(reason: Value) -> bool:
+    """Return True if a finish_reason says that a higher limit of tokens would not help. Never raises."""
+    word = _word(reason)
+    return any(word == _word(each) for vendor in VENDORS.values() for each in vendor.context.split())
 
 
 def _word(reason: Value) -> str:

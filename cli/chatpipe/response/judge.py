@@ -18,6 +18,7 @@ from chatpipe.response.server_error import error_of
 from chatpipe.system.escape import shorten
 
 NO_CODE = "there is no fenced code block in the answer"
+_SHORTEN = "shorten the messages, which fill the context of the model, or --allow truncated"
 _ASK_FOR_CODE = "ask for one, or --allow mismatch"
 _ASK_FOR_AUDIO = "ask with --modality audio, --audio-voice and --audio-format"
 
@@ -146,8 +147,11 @@ def _worst(answers: list[Value], faults: list[tuple[Outcome, int, object]]) -> V
     what = _description(outcome, answers[position], violation)
     found = _verdict(outcome, index, f"choice {index}: {what}" if len(answers) > 1 else what)
     found = found._replace(has_mismatch=any(fault[0] is Outcome.mismatch for fault in faults))
-    is_without_code = outcome is Outcome.mismatch and violation is None
-    return found._replace(fix=_ASK_FOR_CODE) if is_without_code else found
+    if outcome is Outcome.mismatch and violation is None:
+        return found._replace(fix=_ASK_FOR_CODE)
+    if outcome is Outcome.truncated and finish_reasons.is_context_full(answers[position]["finish_reason"]):
+        return found._replace(fix=_SHORTEN)
+    return found
 
 
 def _no_choices(completion: dict[str, Value]) -> Verdict:
