@@ -151,6 +151,20 @@ def test_a_model_that_is_not_loaded_has_its_own_fix(status: int, body: bytes, fi
 
 
 @cases(
+    ("status", "message", "fix"),
+    {
+        "a rate": (429, "Slow down", "lower the rate, or try again later"),
+        "a model": (503, "Loading model", "try again when the model is loaded"),
+        "another": (500, "Oops", "try later"),
+    },
+)
+def test_a_refusal_that_is_not_retried_has_no_advice_for_retries(status: int, message: str, fix: str) -> None:
+    headers = {"x-should-retry": "false"}
+    fault, _ = refusals.from_reply(status, headers, api_error(message), httpx.Request("POST", URL))
+    assert fault.fix == fix
+
+
+@cases(
     ("status", "body"),
     {
         "a busy server": (503, api_error("The model is overloaded")),

@@ -50,6 +50,12 @@ _USUAL_PATH = r"/v1(?:/chat/completions|/[a-z]+(?:/[^/]+)?)$"
 _WANTS_CERTIFICATE = "the server wants a --client-cert that it knows"
 _UNKNOWN_MODEL = "is the model one that the server offers?"
 _NOT_LOADED = "try again when the model is loaded, or raise --retries"
+_LOWER_RATE = "lower the rate or raise --retries"
+# The same for a refusal that is not retried, however many retries are allowed.
+_WITHOUT_RETRIES = {
+    _NOT_LOADED: "try again when the model is loaded",
+    _LOWER_RATE: "lower the rate, or try again later",
+}
 _NO_ROOM = "free memory of the server, or use a smaller model"
 _RECORD = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
 _NOT_RECORDED = "no_recording"  # the type of the error of `chatpipe serve --replay`
@@ -67,7 +73,7 @@ _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
     414: (BadConfiguration, _WRONG_URL),
     421: (BadConfiguration, _WRONG_URL),
     425: (TryLater, "try again"),
-    429: (TryLater, "lower the rate or raise --retries"),
+    429: (TryLater, _LOWER_RATE),
     431: (BadConfiguration, "shorten the key and the headers"),
     451: (BadInput, "use another server or model: this one must not answer here"),
     501: (Unreachable, _WRONG_URL),  # a server of files, such as Python's, to a POST
@@ -110,6 +116,10 @@ def from_reply(
             counted = 407  # a 401 is about our key, and would renew it
     if 300 <= status < 400 and "location" in headers:
         message, fix = _redirect(headers["location"], request.url)
+    quoted = {**error.headers, **headers} if error.headers else headers
+    failure = FailedAttempt(counted, quoted, error.codes, error.delay_s)
+    if not retry.is_retryable(failure):  # the server can say so in a header
+        fix = _WITHOUT_RETRIES.get(fix, fix)
     fault = error_class(
         f"{status} from '{where}'{through}: {message}",
         fix=fix,
@@ -118,8 +128,7 @@ def from_reply(
         body=body,
     )
     fault.refusal_status = counted
-    quoted = {**error.headers, **headers} if error.headers else headers
-    return fault, FailedAttempt(counted, quoted, error.codes, error.delay_s)
+    return fault, failure
 
 
 def _replying_proxy(request: httpx.Request) -> tuple[str, str] | None:
@@ -143,8 +152,7 @@ def from_event(
     counted = refusal_words.status_of(200, error)
     exits_as = None if counted == 500 else counted
     error_class, fix = _classify(exits_as, _Refusal(error, True, request))
-    if counted == 429:
-        fix = "lower the rate, or try again later"  # what is written cannot be retried
+    fix = _WITHOUT_RETRIES.get(fix, fix)  # what is written cannot be retried
     what = f"the server reports an error in mid-stream: {shorten(error.message)}"
     fault = error_class(what, fix=fix, http_status=200, body=payload)
     fault.refusal_status = counted
