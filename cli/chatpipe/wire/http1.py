@@ -14,7 +14,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from chatpipe.errors import quantity
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.escape import shorten
-from chatpipe.wire.repeated_length import HeadRepair, is_about_length
+from chatpipe.wire.head_repair import HeadRepair, is_about_length
 
 READ_BYTES = 64 * 1024
 # A body up to this size is sent in one write with its head. A larger one is sent in pieces of this
