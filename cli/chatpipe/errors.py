@@ -15,7 +15,7 @@
         PausedTooLong         75   the pauses are longer than --max-pause
       BrokenAnswer            76   cut stream, not JSON, an error event in a stream
         ReplyTooLong          76   a reply without an end, cut off at its limit
-        UnreadableReply       76   a reply of another kind: a web page, another API, an unknown compression
+        UnreadableReply       76   a reply of another kind: a web page, another API, malformed HTTP
       NoAccess                77   key or permission
         NoCredit              77   the account has to be paid for
         NoNewKey              77   the key has expired, and its command gives no other
@@ -192,7 +192,7 @@ class ReplyTooLong(BrokenAnswer):
 
 
 class UnreadableReply(BrokenAnswer):
-    """A reply that is no completion, or in a compression that cannot be read here.
+    """A reply that is no completion, or whose HTTP or compression cannot be read here.
 
     The server would send each one like that.
     """

@@ -734,6 +734,7 @@ UNTRIED = {
             "wire/stream_answer.py",
             "wire/whole_answer.py",
             "wire/faults.py",
+            "wire/http1.py",
             "wire/refusals.py",
             "wire/unpack.py",
             "server/server.py",

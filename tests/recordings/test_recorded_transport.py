@@ -25,7 +25,7 @@ from chatpipe.recordings.recording_writer import RecordingWriter
 from chatpipe.recordings.transport_failures import exception_of, recorded_failure
 from chatpipe.system.lock import LockPatience
 from chatpipe.wire.faults import CarriedFault, from_exception, is_transient
-from chatpipe.wire.http1 import NotHTTP, OverlongReply
+from chatpipe.wire.http1 import MalformedReply, NotHTTP, OverlongReply
 from chatpipe.wire.retry import REPLAYED
 from chatpipe.wire.unpack import UnreadableBody
 from support.parametrize import cases
@@ -235,6 +235,7 @@ FAILURES = {
     "cut": httpx.RemoteProtocolError("the server closed the connection"),
     "too-long": OverlongReply("longer than 1 kB", "raise --max-reply"),
     "no-http": NotHTTP("it says 'SSH-2.0'"),
+    "malformed": MalformedReply("unexpected status 101"),
     "broken": httpx.DecodingError("its compressed data are broken"),
     "unreadable": UnreadableBody("it is compressed with 'x-own'"),
 }

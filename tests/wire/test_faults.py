@@ -15,7 +15,7 @@ from chatpipe.errors import (
 )
 from chatpipe.server.request_extensions import THROUGH_PROXY
 from chatpipe.wire import faults
-from chatpipe.wire.http1 import NO_REPLY, EarlyEnd, NotHTTP
+from chatpipe.wire.http1 import NO_REPLY, EarlyEnd, MalformedReply, NotHTTP
 from chatpipe.wire.timeouts import DEADLINE_PASSED
 from support.parametrize import cases
 
@@ -194,6 +194,13 @@ LINES: dict[str, tuple[Exception, str]] = {
         httpx.RemoteProtocolError("peer closed connection before the end of its reply"),
         f"broken answer from {SHOWN}: peer closed connection before the end of its reply: try again",
     ),
+    "malformed": (
+        MalformedReply("unexpected status 101"),
+        (
+            f"cannot read the reply from {SHOWN}: unexpected status 101: "
+            "try it with curl: chatpipe build -f curl"
+        ),
+    ),
     "proxy": (
         httpx.ProxyError("407 Proxy Authentication Required"),
         (
@@ -285,6 +292,7 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
         "read": (httpx.ReadError("x"), True),
         "cut": (httpx.RemoteProtocolError("x"), True),
         "another protocol": (NotHTTP("it says 'SSH-2.0'"), False),
+        "malformed": (MalformedReply("unexpected status 101"), False),
         "certificate": (unconnected(untrusted("expired")), False),
         "tls": (unconnected(ssl.SSLError(1, "x")), False),
         "tls alert behind the handshake": (

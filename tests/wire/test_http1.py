@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from chatpipe.wire.http1 import MAX_HEAD_BYTES, MAX_HEADERS, NotHTTP, OverlongReply, ReplyParser
+from chatpipe.wire.http1 import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MalformedReply,
+    NotHTTP,
+    OverlongReply,
+    ReplyParser,
+)
 from support.parametrize import cases
 
 
@@ -38,6 +45,17 @@ SAMPLES = {
     ),
     "its length three times, in a list": Sample(
         b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\nHTTP/1.1 404 Not\nContent-Length: 2, 2 ,2\n\nhi", 404, b"hi"
+    ),
+    "a header in several lines": Sample(
+        b"HTTP/1.1 103 E\r\nLink: a,\r\n b\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nX-A: b\r\n  c \r\n\td\r\nContent-Length: 2\r\n\r\nhi",
+        200,
+        b"hi",
+        headers=((b"X-A", b"b c d"), (b"Content-Length", b"2")),
+    ),
+    "a length in the next line": Sample(b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 2\r\n\r\nhi", 200, b"hi"),
+    "a coding in the next line": Sample(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 200, b"hi"
     ),
     "length 0": Sample(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, b""),
     "no reason phrase": Sample(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi"),
@@ -251,6 +269,14 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         ),
         "gzip, chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "'gzip, chunked'"),
         "gzip": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "'gzip'"),
+        "NUL in a header in several lines": (
+            b"HTTP/1.1 200 OK\r\nX: a\r\n \x00b\r\n\r\n",
+            "invalid header value",
+        ),
+        "a blank before the first header": (
+            b"HTTP/1.1 200 OK\r\n X: a\r\n\r\n",
+            "invalid header token|space",
+        ),
         "NUL in header": (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", "invalid header value"),
         "space in name": (b"HTTP/1.1 200 OK\r\nX y: z\r\n\r\n", "invalid header token"),
         "chunk size not a number": (CHUNKED + b"zz\r\n", "invalid character in chunk size"),
@@ -261,6 +287,34 @@ def test_bytes_that_are_no_reply_are_refused(data: bytes, message: str) -> None:
     for pieces in ways(data):
         with pytest.raises(httpx.RemoteProtocolError, match=f"(?i){message}"):
             parse(pieces)
+
+
+@cases(
+    "data",
+    {
+        "a head": b"HTTP/1.1 101 Up\r\n\r\n",
+        "a coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "a body without the chunks of its head": CHUNKED + b'{"id": "x"}',
+    },
+)
+def test_a_reply_that_is_malformed_from_its_start_would_come_again(data: bytes) -> None:
+    for pieces in ways(data):
+        with pytest.raises(MalformedReply):
+            parse(pieces)
+
+
+@cases(
+    "pieces",
+    {
+        "in its body": [CHUNKED + b"2\r\nhi\r\n", b"<html>"],
+        "in its body, in one read": [CHUNKED + b"2\r\nhi\r\n<html>"],
+        "at its end": [CHUNKED + b"2\r\nhi", b"<html>"],
+    },
+)
+def test_a_body_that_is_malformed_need_not_come_again(pieces: list[bytes]) -> None:
+    with pytest.raises(httpx.RemoteProtocolError) as caught:
+        parse(pieces)
+    assert not isinstance(caught.value, MalformedReply)
 
 
 def test_names_of_headers_keep_their_capitals_in_messages() -> None:
@@ -297,7 +351,7 @@ def test_bytes_of_another_protocol_behind_a_reply_are_a_broken_reply() -> None:
     reply.begin()
     with pytest.raises(httpx.RemoteProtocolError) as caught:
         reply.feed(b"rest of a body")
-    assert not isinstance(caught.value, NotHTTP)
+    assert not isinstance(caught.value, (NotHTTP, MalformedReply))
 
 
 OK = b"HTTP/1.1 200 OK\r\n"

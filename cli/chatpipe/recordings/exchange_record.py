@@ -40,6 +40,7 @@ FAILURES = {
     "timeout": "no byte within the time limit",
     "reset": "the connection was lost",
     "cut": "the reply ended too early, or was not read to its end",
+    "malformed": "the reply breaks the rules of HTTP",
     "broken": "the reply cannot be unpacked",
     "unreadable": "the reply is in a compression that cannot be read here",
     "too-long": "the reply is longer than a limit of the client",

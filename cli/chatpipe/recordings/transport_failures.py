@@ -9,7 +9,7 @@ import httpx
 
 from chatpipe.recordings.exchange_record import FAILURES
 from chatpipe.system.causes import root_os_error, system_message
-from chatpipe.wire.http1 import NotHTTP, OverlongReply
+from chatpipe.wire.http1 import MalformedReply, NotHTTP, OverlongReply
 from chatpipe.wire.unpack import UnreadableBody
 
 _REASON_CHARS = 500
@@ -25,6 +25,7 @@ _NAMES: tuple[tuple[type[Exception], str | None], ...] = (
     (httpx.LocalProtocolError, None),
     (OverlongReply, "too-long"),
     (NotHTTP, "no-http"),
+    (MalformedReply, "malformed"),
     (httpx.ProtocolError, "cut"),
     (UnreadableBody, "unreadable"),
     (httpx.DecodingError, "broken"),
@@ -37,6 +38,7 @@ _EXCEPTIONS: dict[str, type[httpx.RequestError]] = {
     "refused": httpx.ConnectError,
     "connect-timeout": httpx.ConnectTimeout,
     "no-http": NotHTTP,
+    "malformed": MalformedReply,
     "proxy": httpx.ProxyError,
     "proxy-down": httpx.ProxyError,
     "timeout": httpx.ReadTimeout,

@@ -26,7 +26,7 @@ from chatpipe.server import redact
 from chatpipe.server.request_extensions import THROUGH_PROXY
 from chatpipe.system import secrets
 from chatpipe.system.causes import root_os_error, system_message
-from chatpipe.wire.http1 import NO_REPLY, NotHTTP, OverlongReply
+from chatpipe.wire.http1 import NO_REPLY, MalformedReply, NotHTTP, OverlongReply
 from chatpipe.wire.timeouts import DEADLINE_PASSED
 from chatpipe.wire.unpack import UnreadableBody
 
@@ -106,9 +106,9 @@ def is_transient(error: Exception) -> bool:
     False for an unknown host, a server that does not speak HTTP, a failed TLS handshake, a certificate that
     the server does not accept, a refusal by the proxy and invalid settings.
     False for the absolute deadline too, because it leaves no time for another attempt, and for a reply
-    beyond our limits or in an encoding that cannot be read, because the next one would be like it.
+    beyond our limits, or whose HTTP or encoding cannot be read, because the next one would be like it.
     """
-    if isinstance(error, (NotHTTP, OverlongReply, CarriedFault)):
+    if isinstance(error, (NotHTTP, MalformedReply, OverlongReply, CarriedFault)):
         return False
     if isinstance(error, httpx.TimeoutException):
         return str(error) != DEADLINE_PASSED
@@ -194,7 +194,7 @@ def _broken(url: str, text: str, error: Exception) -> ChatpipeError:
 
 
 def _unreadable(url: str, text: str, error: Exception) -> ChatpipeError:
-    assert isinstance(error, UnreadableBody)
+    assert isinstance(error, (UnreadableBody, MalformedReply))
     return UnreadableReply(f"cannot read the reply from {url}: {text}", fix=error.fix)
 
 
@@ -236,9 +236,9 @@ _BY_CLASS = (
     (httpx.LocalProtocolError, _unsendable),
     (OverlongReply, _overlong),
     (NotHTTP, _not_http),
+    ((UnreadableBody, MalformedReply), _unreadable),
     (httpx.ProtocolError, _broken),
     ((httpx.UnsupportedProtocol, httpx.InvalidURL), _bad_url),
-    (UnreadableBody, _unreadable),
     (httpx.DecodingError, _broken),
     (httpx.TooManyRedirects, _redirect_loop),
     (httpx.HTTPStatusError, _bug),

@@ -1,8 +1,10 @@
-"""A head whose Content-Length is repeated -> the same head with one, if all values are equal.
+"""A head that llhttp refuses -> the same head in a form that it takes.
 
-llhttp refuses such a head. Some servers and gateways send it, and other clients take it.
+Some servers and gateways send such heads, and other clients take them:
+a Content-Length that is repeated, if all values are equal   one of them
+a header that goes on in the next line                       the header in one line
 
-Source: RFC 9110, section 8.6.
+Source: RFC 9110, section 8.6; RFC 9112, section 5.2.
 """
 
 from __future__ import annotations
@@ -13,17 +15,20 @@ from collections.abc import Callable
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _INTERIM = b"HTTP/1.1 1"
 _LENGTH = b"content-length"
+_FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
+# In messages of llhttp. The last one is for a header whose value begins in its second line.
+_REPAIRABLE = ("content-length", "whitespace after header value", "header value char")
 
 
-def is_about_length(error: Exception) -> bool:
-    """Return True if llhttp refused a head for its Content-Length."""
-    return "content-length" in str(error).lower()
+def is_repairable(error: Exception) -> bool:
+    """Return True if llhttp refused a head for what may be repaired in it."""
+    return any(words in str(error).lower() for words in _REPAIRABLE)
 
 
 class HeadRepair:
     """Stands in for the parser that refused a head: error is its error.
 
-    It collects the head, then calls resume with all bytes from there on, in which the length stands once.
+    It collects the head, then calls resume with all bytes from there on, in which the head is repaired.
     Interim heads before it are left out.
     """
 
@@ -37,7 +42,7 @@ class HeadRepair:
         self._data = (self._data + data).lstrip(b"\r\n")
         while (end := _HEAD_END.search(self._data)) is not None:
             if not self._data.startswith(_INTERIM):
-                head = _with_one_length(self._data[: end.start()])
+                head = _repaired(self._data[: end.start()])
                 if head is None:
                     raise self._error
                 self._resume(head + self._data[end.start() :])
@@ -45,15 +50,19 @@ class HeadRepair:
             self._data = self._data[end.end() :]
 
 
-def _with_one_length(head: bytes) -> bytes | None:
-    """The head, without its end, with one length. None if there are several, or none that is a number."""
+def _repaired(head: bytes) -> bytes | None:
+    """The head, without its end, in the usual form. None if its lengths differ or are no numbers."""
     lines: list[bytes] = []
     lengths: set[bytes] = set()
-    for line in head.split(b"\n"):
+    for line in _FOLD.sub(b" ", head).split(b"\n"):
         name, _, value = line.partition(b":")
         if name.lower() == _LENGTH:
             lengths.update(each.strip() for each in value.split(b","))
         else:
             lines.append(line)
-    length = lengths.pop() if len(lengths) == 1 else b""
-    return b"\n".join([*lines, b"Content-Length: " + length]) if length.isdigit() else None
+    if lengths:
+        length = lengths.pop() if len(lengths) == 1 else b""
+        if not length.isdigit():
+            return None
+        lines.append(b"Content-Length: " + length)
+    return b"\n".join(lines)

@@ -14,7 +14,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from chatpipe.errors import quantity
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system.escape import shorten
-from chatpipe.wire.head_repair import HeadRepair, is_about_length
+from chatpipe.wire.head_repair import HeadRepair, is_repairable
 
 READ_BYTES = 64 * 1024
 # A body up to this size is sent in one write with its head. A larger one is sent in pieces of this
@@ -29,6 +29,7 @@ _SETTINGS = b"\x04"  # the kind of the frame that begins HTTP/2; the first three
 NO_REPLY = "peer closed connection without a reply"
 _NO_CODING = b"identity"  # of RFC 2616, and still sent
 _MOST_NAMED = 50  # characters of a Transfer-Encoding in a message
+_TRY_CURL = "try it with curl: chatpipe build -f curl"
 _VERSIONS = {"1.1": b"HTTP/1.1", "1.0": b"HTTP/1.0"}
 # Chunks of one byte are legal, and so is a long extension of each: what is received besides a body may
 # be as long as the largest body, plus the part of the body that nobody has taken yet.
@@ -52,7 +53,7 @@ class Head(NamedTuple):
 class OverlongReply(httpx.RemoteProtocolError):
     """A reply beyond one of our limits. fix says what to do about it."""
 
-    def __init__(self, message: str, fix: str = "try it with curl: chatpipe build -f curl") -> None:
+    def __init__(self, message: str, fix: str = _TRY_CURL) -> None:
         super().__init__(message)
         self.fix = fix
 
@@ -75,6 +76,12 @@ def size_text(size: int) -> str:
         if size >= factor:
             return f"{size / factor:g} {unit}"
     return quantity(size, "byte")
+
+
+class MalformedReply(httpx.RemoteProtocolError):
+    """A reply that breaks the rules of HTTP before any of its body. Each one of the server would."""
+
+    fix = _TRY_CURL
 
 
 class _ParserStop(Exception):  # not an error: it makes llhttp stop at the end of the reply
@@ -101,7 +108,7 @@ class ReplyParser:
         self._parser = self._new_parser()
         self._feed_data: Callable[[bytes | memoryview], object] = self._parser.feed_data
         self._is_spent = False  # llhttp may take no further reply
-        self._has_parsed = False  # a head, maybe of an earlier reply
+        self.head: Head | None = None
         self.begin(method, max_bytes)
 
     def _new_parser(self) -> HttpResponseParser:
@@ -120,9 +127,11 @@ class ReplyParser:
         if self._is_spent:
             self._parser, self._is_spent = self._new_parser(), False
             self._feed_data = self._parser.feed_data
-        self.head: Head | None = None
+        self._is_first = self.head is None  # on its connection
+        self.head = None
         self.done = False
         self.started = False
+        self._has_body = False  # a part of it has come
         self._has_no_body = method == "HEAD"
         self._ends_with_connection = False
         self._has_extra_bytes = False
@@ -150,7 +159,7 @@ class ReplyParser:
         if self.done:
             self._has_extra_bytes = True
             return
-        is_first, self.started = not (self.started or self._has_parsed), True
+        is_first, self.started = self._is_first and not self.started, True
         self._bytes_left += len(data)
         pieces_before = len(self._pieces)
         stop: HttpParserError | HttpParserUpgrade | None = None
@@ -164,6 +173,7 @@ class ReplyParser:
                 raise _not_http(bytes(data[:64])) from stop
             self._handle_stop(stop, data)
         if len(self._pieces) > pieces_before:
+            self._has_body = True
             self._bytes_without_body = 0
         elif not self.done:
             # No callback sees an endless header line, trailer or chunk extension.
@@ -199,16 +209,25 @@ class ReplyParser:
         raised = error.__context__ if isinstance(error, HttpParserCallbackError) else None
         if raised is not None and not isinstance(raised, _ParserStop):
             raise raised
-        if data is not None and self.head is None and not self._is_repaired and is_about_length(error):
+        if data is not None and self.head is None and not self._is_repaired and is_repairable(error):
             self._repair(error, data)
             return
         if not self.done:
-            raise httpx.RemoteProtocolError(f"not a reply in HTTP: {_lower_first(str(error))}") from error
+            raise self._malformed(f"not a reply in HTTP: {_lower_first(str(error))}") from error
         # Ignore the bytes after the reply. A reply to HEAD stops before they are parsed.
         self._has_extra_bytes = True
 
+    def _malformed(self, what: str) -> httpx.RemoteProtocolError:
+        """The error for a reply that breaks the rules of HTTP.
+
+        In a body, the bytes may be the last words of a server or proxy that failed. Behind another reply they
+        may be the rest of that. Neither need come again.
+        """
+        is_lasting = self._is_first and not self._has_body and not self._pieces
+        return MalformedReply(what) if is_lasting else httpx.RemoteProtocolError(what)
+
     def _repair(self, error: Exception, data: bytes | memoryview) -> None:
-        """Parse the head again without its repeated length. data are the last bytes that came of it."""
+        """Parse the head again in a form that llhttp takes. data are the last bytes that came of it."""
         self._feed_data = HeadRepair(error, self._resume).feed_data
         self._is_repaired = True
         stop = None
@@ -241,14 +260,13 @@ class ReplyParser:
         self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        self._has_parsed = True
         status = self._parser.get_status_code()
         version = _VERSIONS.get(self._parser.get_http_version())
         if version is None:
             number = self._parser.get_http_version()
-            raise httpx.RemoteProtocolError(f"not a reply in HTTP/1.1 but in HTTP/{number}")
+            raise self._malformed(f"not a reply in HTTP/1.1 but in HTTP/{number}")
         if status < 100 or status == 101:
-            raise httpx.RemoteProtocolError(f"unexpected status {status}")
+            raise self._malformed(f"unexpected status {status}")
         if status < 200:
             self._headers = []
             self._reason = b""
@@ -260,7 +278,7 @@ class ReplyParser:
         is_chunked = codings == b"chunked"
         if codings and not is_chunked and (has_length or codings != _NO_CODING):
             name = codings.decode("latin-1")
-            raise httpx.RemoteProtocolError(f"unknown transfer-encoding '{shorten(name, _MOST_NAMED)}'")
+            raise self._malformed(f"unknown transfer-encoding '{shorten(name, _MOST_NAMED)}'")
         self._ends_with_connection = not has_length and not is_chunked
         # With both, somebody on the way may have seen another end of the reply.
         keep_alive = self._parser.should_keep_alive() and not (has_length and is_chunked)
