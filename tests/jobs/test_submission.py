@@ -275,6 +275,26 @@ def test_a_file_that_is_never_processed_is_for_a_later_run(tmp_path: Path) -> No
     assert (paid(provider), provider.calls.count("POST /files")) == (ALL, PARTS)
 
 
+class NoFile(Provider):
+    """Answers an upload with this value."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self._value = value
+
+    def answer(self, request: ServedRequest) -> httpx.Response:
+        response = super().answer(request)
+        return changed(self._value) if request.target == "/v1/files" else response
+
+
+@pytest.mark.parametrize("value", [{"id": ""}, {"id": None}, {"object": "file"}, ["file-1"]])
+def test_a_job_is_created_of_a_file_that_has_an_id(tmp_path: Path, value: object) -> None:
+    provider = NoFile(value)
+    with pytest.raises(BrokenAnswer, match="the answer to the upload names no file"):
+        submit(provider, write_input(tmp_path, 1))
+    assert provider.jobs() == []
+
+
 class OddList(Provider):
     """Lists two jobs on a page. odd changes the list of all, from which the page is cut."""
 

@@ -136,6 +136,7 @@ def test_of_several_short_downloads_the_best_one_counts(monkeypatch: pytest.Monk
 
 
 NAMELESS = ProviderJob("batch_1", "completed", {}, JobCounts(3, 2, 1), "in", None, "err", BEGIN, BEGIN)
+SILENT = NAMELESS._replace(counts=JobCounts(), error_file_id=None)
 
 
 @cases(
@@ -146,6 +147,10 @@ NAMELESS = ProviderJob("batch_1", "completed", {}, JobCounts(3, 2, 1), "in", Non
         "no answers": ([], NAMELESS._replace(counts=JobCounts(3, 0, 3)), None, 0),
         "no answers, counted otherwise": ([], NAMELESS._replace(counts=JobCounts(3, 3, 3)), None, 0),
         "unknown counts": ([], NAMELESS._replace(counts=JobCounts()), None, 0),
+        "no file at all, unknown counts": (["out"], SILENT, "out", 1),
+        "no file at all, and no line counted": (["out"], SILENT._replace(counts=JobCounts(3)), "out", 1),
+        "no file at all, all lines refused": ([], SILENT._replace(counts=JobCounts(3, 0, 3)), None, 0),
+        "no file at all, and old": ([None] * 3, SILENT._replace(ended_at=BEGIN - 2 * 86400), None, 2),
         "failed as a whole": ([], NAMELESS._replace(status="failed"), None, 0),
         "cancelled, and named later": ([None, "out"], NAMELESS._replace(status="cancelled"), "out", 2),
         "cancelled, and never named": ([None] * 3, NAMELESS._replace(status="cancelled"), None, 2),
@@ -163,8 +168,17 @@ def test_a_job_with_answers_names_their_file(
     assert len(provider.slept) == slept
 
 
-def test_a_job_that_names_no_file_is_for_a_later_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (NAMELESS, "it has 2 answers, and names no file with them"),
+        (SILENT, "it has completed, and names no result file"),
+    ],
+)
+def test_a_job_that_names_no_file_is_for_a_later_run(
+    monkeypatch: pytest.MonkeyPatch, job: ProviderJob, words: str
+) -> None:
     api = Provider(retries=2).api()
-    monkeypatch.setattr(api, "retrieve", lambda _: NAMELESS)
-    with pytest.raises(BrokenAnswer, match="it has 2 answers, and names no file with them"):
-        settled_job(api, NAMELESS)
+    monkeypatch.setattr(api, "retrieve", lambda _: job)
+    with pytest.raises(BrokenAnswer, match=words):
+        settled_job(api, job)

@@ -117,9 +117,10 @@ class JobApi:
             if fault.http_status == _TOO_LARGE:
                 fault.fix = "send fewer lines at a time"
             raise
-        if not isinstance(value, dict) or not isinstance(value.get("id"), str):
+        id_ = value.get("id") if isinstance(value, dict) else None
+        if not isinstance(id_, str) or not id_:
             raise BrokenAnswer("the answer to the upload names no file", fix="check the base URL")
-        return str(value["id"])
+        return id_
 
     def create(self, order: CreateOrder) -> ProviderJob:
         """Raises Unconfirmed if the job may have been made all the same."""

@@ -79,7 +79,12 @@ def _lacks_file(job: ProviderJob) -> str:
     total, completed, failed = job.counts
     # Some providers count a refused line as completed, too.
     answers = 0 if job.status == "failed" else min(completed, total - failed if total else completed)
-    return f"it has {quantity(answers, 'answer')}, and names no file with them" if answers > 0 else ""
+    if answers > 0:
+        return f"it has {quantity(answers, 'answer')}, and names no file with them"
+    are_all_refused = 0 < total <= failed
+    # Without its counts, as a list may show it, a job is not known to have no answers.
+    is_silent = job.status == "completed" and job.error_file_id is None and not are_all_refused
+    return "it has completed, and names no result file" if is_silent else ""
 
 
 def _wait(api: JobApi, job: ProviderJob, attempt: int, doubt: str, action: str) -> bool:

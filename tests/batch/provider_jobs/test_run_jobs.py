@@ -1006,7 +1006,7 @@ def test_a_run_with_the_key_of_another_account_loses_no_job(
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
-@pytest.mark.parametrize(("days", "status", "bought"), [(0, 65, LINES), (2, 1, LINES + 3)])
+@pytest.mark.parametrize(("days", "status", "bought"), [(0, 76, LINES), (2, 1, LINES + 3)])
 @pytest.mark.parametrize("refusal", [404, 410])
 def test_results_that_the_provider_has_not(
     harness: Callable[..., JobHarness], refusal: int, days: int, status: int, bought: int

@@ -89,8 +89,10 @@ class CollectedResults:
             try:
                 return FileDownload(api, id_).run()
             except BadInput as fault:
-                if fault.http_status not in GONE or not are_old:
+                if fault.http_status not in GONE:
                     raise
+                if not are_old:  # it may be not visible yet
+                    raise BrokenAnswer(fault.what, place=job.id, fix="run the same command later") from fault
                 api.connection.console.warning(f"{job.id}: {fault.what}")
                 reasons.missing_file = id_
                 return None
