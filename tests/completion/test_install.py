@@ -60,7 +60,7 @@ def test_a_home_that_is_not_absolute_is_not_the_users(home: str, tmp_path: Path)
     for arguments in (("completion", "--install", "zsh"), ("models", "-p", "echo", "--save")):
         done = run(*arguments, env={"HOME": home}, cwd=tmp_path)
         assert (done.status, done.stdout) == (78, b"")
-        assert done.stderr.endswith(b"is no absolute path: set it or XDG_DATA_HOME to one\n")
+        assert done.stderr.endswith(b"is not an absolute path: set it or XDG_DATA_HOME to one\n")
         assert run(*arguments, env={"HOME": home, "XDG_DATA_HOME": str(tmp_path)}, cwd=tmp_path).status == 0
     assert {each.name for each in tmp_path.iterdir()} == {"zsh", "chatpipe"}
 

@@ -42,9 +42,7 @@ _OF_ACTION = {
 )
 @option("--profiles", is_flag=True, daily=True, help="List all profiles instead of the settings")
 @option("--json", "as_json", is_flag=True, daily=True, help="Write the settings as JSON")
-@_connection(
-    "--call", is_flag=True, daily=True, help="Ask the model for one token, too, which costs that much"
-)
+@_connection("--call", is_flag=True, daily=True, help="Also ask the model for one token, which is billed")
 @_connection("--no-send", is_flag=True, daily=True, help="Check the configuration only, and send nothing")
 @server_flags.options
 @console_flags.options

@@ -174,7 +174,7 @@ _rows = option_group(
             "--image-root",
             metavar="DIR",
             type=FILE,
-            help="Folder that the paths of --image-field must not leave",
+            help="Folder that must contain the files of --image-field",
         ),
     ],
     _read,

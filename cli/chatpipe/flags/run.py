@@ -218,7 +218,7 @@ _limits = option_group(
             metavar="RULE",
             type=_Halt(("soon,fail=", "now,fail=", "never")),
             daily=True,
-            help="Stop after failures: soon,fail=5%, now,fail=3",
+            help="Stop after failures, as in soon,fail=5% or now,fail=3",
         ),
         _batch_option("--max-total-tokens", type=Count(1), help="Stop before more than N tokens are used"),
         _batch_option(

@@ -228,7 +228,7 @@ options = option_group(
             type=_FaultType((*KINDS, *API_KINDS)),
             multiple=True,
             daily=True,
-            help="Damage replies, such as status=429, cut, stall=30s:p=0.1 or garbage:times=1",
+            help="Damage replies, as in cut, status=429:times=1 or stall=30s:p=0.1",
         ),
         _batch_option(
             "--batch-life",
