@@ -62,10 +62,8 @@ class CollectedResults:
     Of several results of a request the first good one counts.
     """
 
-    def __init__(self, records: JobJournal, url: str, *, is_engine: bool) -> None:
-        """is_engine: the run sends its lines in jobs."""
+    def __init__(self, records: JobJournal, url: str) -> None:
         self._records = records
-        self._is_engine = is_engine
         self._request = httpx.Request("POST", url)
         self._files: list[_JobFile] = []
         self._search_order: list[_JobFile] = []  # that in which a result was found last comes first
@@ -123,8 +121,6 @@ class CollectedResults:
     def _fix(self, part: PartRecord) -> str:
         """The option with which a line gets an answer that its job could not have, empty without one."""
         job = self._jobs[part.token]
-        if not self._is_engine:
-            return ""
         if job.is_too_large:
             return smaller(part.size)
         return _ALONE if job.has_bad_file else ""

@@ -41,7 +41,7 @@ class JobLifecycle:
         terms = SubmitTerms(records.server, giving_up, settle_s=options.waits.settle_s, tokens=OF_RUN)
         self._submission = Submission(api, records, terms, lambda record: None)
         url = str(api.connection.server.completions_url())
-        self.results = CollectedResults(records, url, is_engine=options.is_jobs)
+        self.results = CollectedResults(records, url)
         self.open_jobs = OpenJobs(api, records, self.results)
         self.late: ChatpipeError | None = None
 
