@@ -33,8 +33,9 @@ class Killed(BaseException):
 
 
 class Provider:
-    """The provider, and its client. notes are what the client said, slept the seconds that it waited.
+    """The provider, and its client.
 
+    notes and warnings are what the client said, slept the seconds that it waited.
     kill_at is the number of the point at which the client is killed: before and after each request.
     """
 
@@ -44,6 +45,7 @@ class Provider:
         self.planner = Planner(ServeOptions(faults=tuple(map(parse_fault, faults)), **options))
         self.clock_s = 0.0
         self.notes: list[str] = []
+        self.warnings: list[str] = []
         self.slept: list[float] = []
         self.calls: list[str] = []
         self.kill_at: int | None = None
@@ -61,8 +63,7 @@ class Provider:
             now=lambda: BEGIN + self.clock_s,
             random=lambda: 0.0,
         )
-        console = Console(ConsoleOptions(quiet=True))
-        connection = Connection(server, console, context, RetryPolicy(self._retries))
+        connection = Connection(server, _Console(self.warnings), context, RetryPolicy(self._retries))
         return JobApi(connection, DIALECTS[self.dialect])
 
     def point(self) -> None:
@@ -109,6 +110,18 @@ class Provider:
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.clock_s += seconds
+
+
+class _Console(Console):
+    """Keeps its warnings."""
+
+    def __init__(self, warnings: list[str]) -> None:
+        super().__init__(ConsoleOptions(quiet=True))
+        self._warnings = warnings
+
+    def warning(self, text: str) -> None:
+        self._warnings.append(text)
+        super().warning(text)
 
 
 class _Body(httpx.AsyncByteStream):

@@ -24,7 +24,6 @@ from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import DIALECTS
 from chatpipe.models.connections import Connection
 from chatpipe.options.serve import BatchLife
-from chatpipe.system.console import Console
 from chatpipe.system.spool import Room, Spool
 from jobs.mistral_provider import MistralProvider
 from jobs.provider import BASE_URL, Killed, Provider
@@ -115,6 +114,9 @@ def test_a_run_is_answered_by_jobs(harness: Callable[..., JobHarness], kind: typ
     records = [json.loads(line) for line in made.out.read_text().splitlines()]
     assert {each["chatpipe"]["engine"] for each in records} == {"batch-api"}
     assert [each["custom_id"] for each in records] == [f"line-{n + 1}" for n in range(LINES)]
+    took = {job["completed_at"] - job["created_at"] for job in made.provider.jobs()}
+    assert {each["chatpipe"]["latency_s"] for each in records} == took
+    assert min(took) > 0
     assert not made.journal.exists()
     assert len(made.provider.jobs()) == 3
     calls = len(made.provider.calls)
@@ -168,6 +170,7 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles_a_line(
 
 
 LOST = "it is in neither result file"
+FOREIGN = "batch-foreign=1"
 
 
 @cases(
@@ -176,7 +179,7 @@ LOST = "it is in neither result file"
         "one that is refused": ("status=400:on=line:match=say 4", {5: ("http", "400 from")}),
         "a lost line a job": ("batch-lose=1", dict.fromkeys((4, 5, 7), ("unsent", LOST))),
         "a result twice": ("batch-double=1", {}),
-        "a result that nobody asked for": ("batch-foreign=1", {}),
+        "a result that nobody asked for": (FOREIGN, {}),
         "empty ids": ("batch-no-id=empty", {}),
         "a download that is cut": ("cut:on=content:times=1:of=all", {}),
         "a download that is short": ("truncate:on=content:times=1:of=all", {}),
@@ -202,6 +205,8 @@ def test_each_line_is_paid_for_once_whatever_happens(
     assert status == (1 if failures else 0)
     if not failures:
         assert made.answers() == ALL
+    strange = "3 lines of the result files left out: they answer no request of this run"
+    assert made.provider.warnings == ([strange] if fault == FOREIGN else [])
     sent = paid(made.provider)
     assert len(sent) == len(set(sent)) == LINES
 
@@ -227,7 +232,10 @@ def test_what_has_no_answer_is_sent_by_the_next_run(
     failures = made.failures()
     assert (status, {outcome for outcome, _ in failures.values()}) == (1, {"unsent"})
     assert all(reason in message for _, message in failures.values()), failures
-    assert "run the same command again" in words
+    has_failed = fault.startswith("batch-fail")
+    fix = "add --engine local, " if has_failed and kind is Provider else ""
+    assert words.endswith(f" shows them, {fix}run the same command again")
+    assert any(reason in text for text in made.provider.warnings) == has_failed
     status, _ = made.run("--report", str(made.folder / "report"))
     assert (status, made.answers()) == (0, ALL)
     report = json.loads((made.folder / "report").read_text())
@@ -371,6 +379,7 @@ def test_a_signal_in_a_download_says_that_the_jobs_have_ended(
 def test_the_way_out_of_a_job_is_one_that_works(
     harness: Callable[..., JobHarness],
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
     fault: ChatpipeError | None,
     words: str,
 ) -> None:
@@ -383,10 +392,11 @@ def test_the_way_out_of_a_job_is_one_that_works(
     made = harness()
     assert made.run("--no-wait")[0] == 124
     monkeypatch.setattr(JobLifecycle, "collect_ended", refused)
-    status, said = made.run(engine="local")
+    status, said = made.run("--progress", "none", engine="local")
     assert (status, said.endswith(words)) == (1, True)
     if fault is not None:
         assert "jobs cancel" not in said
+        assert f"warning: {fault}: the lines of its jobs wait\n" in capfd.readouterr().err
 
 
 def test_the_way_out_in_a_run_over_several_servers_names_the_one_with_the_job(
@@ -421,7 +431,7 @@ def test_created_now_and_collected_later(harness: Callable[..., JobHarness]) -> 
     assert status == 1
     (first, *_) = made.failures().values()
     assert first[0] == "unsent"
-    assert first[1].startswith("it is in job batch_")
+    assert re.fullmatch(r"it is in job batch_\w+ since [\d-]+T[\d:.]+Z", first[1])
     assert "--engine batch-api waits for batch_" in words
     assert "chatpipe jobs cancel batch_" in words
     assert f" --base-url {BASE_URL} gives them up" in words
@@ -477,14 +487,11 @@ WARNED = "of these lines, too, and"
 )
 def test_the_lines_of_a_lost_journal_are_found_in_their_jobs(
     harness: Callable[..., JobHarness],
-    monkeypatch: pytest.MonkeyPatch,
     before: Sequence[int],
     after: Sequence[int],
     ended: bool,
     lost: str,
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
     made = harness(batch_life=BatchLife(polls=2 if ended else 9))
     made.write(before)
     made.run("--no-wait")
@@ -495,7 +502,7 @@ def test_the_lines_of_a_lost_journal_are_found_in_their_jobs(
     made.write(after)
     status, words = made.run("--no-wait", "--job-lines", "2")
     assert (status == 2) == (lost == LOST)
-    assert lost in "".join([words, *said])
+    assert lost in "".join([words, *made.provider.warnings])
     assert (len(paid(made.provider)) == bought) == (lost == LOST)
 
 
@@ -512,15 +519,12 @@ def test_the_lines_of_a_lost_journal_are_found_in_their_jobs(
 )
 def test_the_name_of_the_input_file_stands_for_metadata(
     harness: Callable[..., JobHarness],
-    monkeypatch: pytest.MonkeyPatch,
     before: Sequence[int],
     after: Sequence[int],
     ended: bool,
     lost: str,
 ) -> None:
     """The jobs of Together keep none."""
-    said: list[str] = []
-    monkeypatch.setattr(Console, "warning", lambda _, text: said.append(text))
     made = harness(kind=TogetherProvider, batch_life=BatchLife(polls=2 if ended else 9))
     made.write(before)
     assert made.run("--no-wait")[0] == 124
@@ -530,6 +534,7 @@ def test_the_name_of_the_input_file_stands_for_metadata(
     made.journal.unlink()
     made.write(after)
     status, words = made.run("--no-wait", "--job-lines", "2")
+    said = made.provider.warnings
     assert (status == 2, lost in "".join([words, *said]), bool(said)) == (lost == LOST, True, lost == WARNED)
     assert (len(paid(made.provider)) == bought) == (lost == LOST)
 
@@ -703,6 +708,28 @@ def test_a_line_that_is_too_large_goes_alone(
     assert made.run() == (0, "")
     assert [each.strip() for each in made.answers()] == ALL
     assert len(paid(made.provider)) == LINES
+
+
+def test_a_bad_line_is_no_line_that_the_run_waits_for(harness: Callable[..., JobHarness]) -> None:
+    made = harness()
+    with (made.folder / "in.jsonl").open("a") as file:
+        file.write("{\n")
+    assert made.run("--no-wait")[0] == 124
+    assert {line: outcome for line, (outcome, _) in made.failures().items()} == {LINES + 1: "input"}
+
+
+def test_of_the_lines_in_jobs_a_run_gives_those_that_have_ended(harness: Callable[..., JobHarness]) -> None:
+    """The others have no record: they have not failed."""
+    made = harness()
+    made.write([0, 2, 3])
+    assert made.run("--no-wait")[0] == 124
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    made.write([0, 2, 3, 5])
+    for reused in (0, 3):
+        assert made.run("--no-wait", "--report", str(made.folder / "report"))[0] == 124
+        report = json.loads((made.folder / "report").read_text())
+        assert (report["outcomes"], report["reused"], made.failures()) == ({"ok": 3}, reused, {})
 
 
 def test_a_wait_that_is_too_long(harness: Callable[..., JobHarness]) -> None:
@@ -893,6 +920,21 @@ def test_a_budget_counts_the_jobs_of_the_journal_before_anything_is_sent(
         assert made.provider.jobs()[0]["id"] in words or "run the same command later" in words
 
 
+@pytest.mark.parametrize("fault", ["status=400:on=line:match=say 2", "batch-lose=1"])
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_a_line_that_its_job_did_not_answer_costs_nothing(
+    harness: Callable[..., JobHarness], engine: str, fault: str
+) -> None:
+    made = harness(fault)
+    made.write([0, 2, 3])
+    assert made.run("--no-wait")[0] == 124
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    made.write([5, 0, 2, 3])
+    status, words = made.run("--max-total-tokens", "9", engine=engine)
+    assert (status, " 8 are spent in this run and those before it" in words) == (7, True)
+
+
 def test_a_budget_counts_the_jobs_of_an_earlier_release(harness: Callable[..., JobHarness]) -> None:
     """Their expected usage is not in the journal: the usual guess is 256 tokens a line."""
     made = harness()
@@ -1020,6 +1062,7 @@ def test_results_that_the_provider_has_not(
     assert made.run()[0] == status
     failed = {message.partition(": ")[2][:36] for _, message in made.failures().values()}
     assert failed == (set() if days == 0 else {"the provider has not kept its result"})
+    assert len(made.provider.warnings) == (0 if days == 0 else 1), made.provider.warnings
     assert made.run() == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (bought, ALL)
 
@@ -1049,6 +1092,8 @@ def test_results_that_stay_damaged_wait_for_another_run(
     assert (words in message) == (days == 0)
     missing = len(made.failures())
     assert (missing > 0) == (days > 0)
+    strange = f"{words.partition(' its ')[0]} the result files left out: they answer no request of this run"
+    assert made.provider.warnings[1:] == ([] if days == 0 else [strange])
     assert made.provider.slept
     made.provider.planner._rules._rules.clear()
     assert made.run() == (0, "")
