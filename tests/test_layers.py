@@ -189,6 +189,8 @@ WORLD: dict[str, dict[str, str]] = {
         "selectors": "waits for all commands at once",
         "time": "how long they take, and turns to wait",
         "threading": "stop() comes from another thread",
+    },
+    "conversation.command_check": {
         "shutil": "whether a command is there",
         "open": "whether a script says what runs it",
     },

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from chatpipe.conversation import execute, tool_calls
+from chatpipe.conversation import command_check, tool_calls
 from chatpipe.conversation.execute import Toolbox
 from chatpipe.conversation.turns import ToolResults, ToolRunner, TurnOptions, TurnRules
 from chatpipe.inputs.values import Value
@@ -70,8 +70,8 @@ def _check_tools(options: ToolOptions, body: Mapping[str, Value], *, is_run: boo
     """Raise UsageFault for a command whose tool nobody offers, and MissingInput for one that cannot run."""
     commands = _commands(options)
     if not is_run or tool_calls.tool_names(body):  # the lines of a run may have tools of their own
-        execute.check_names(commands, body)
-    execute.check_commands(commands)
+        command_check.check_names(commands, body)
+    command_check.check_commands(commands)
 
 
 def _commands(options: ToolOptions) -> dict[str, list[str]]:
