@@ -191,6 +191,7 @@ WORLD: dict[str, dict[str, str]] = {
         "threading": "stop() comes from another thread",
     },
     "conversation.command_check": {
+        "os": "the working directory",
         "shutil": "whether a command is there",
         "open": "whether a script says what runs it",
     },

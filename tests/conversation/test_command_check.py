@@ -15,9 +15,19 @@ from support.parametrize import cases
 TOOLS = [{"type": "function", "function": {"name": "weather"}}, {"type": "custom", "custom": {"name": "sql"}}]
 
 
-def test_commands_that_are_there(tmp_path: Path) -> None:
+@cases(
+    "line",
+    {
+        "blanks": "#! \t/bin/sh -e",
+        "env": "#!/usr/bin/env sh",
+        "an option of env": "#!/usr/bin/env -S no-sh",
+        "a variable for env": "#!/usr/bin/env A=1",
+        "an argument of env with blanks, which some systems split": "#!/usr/bin/env sh -e",
+    },
+)
+def test_commands_that_are_there(tmp_path: Path, line: str) -> None:
     script = tmp_path / "tool"
-    script.write_text("#! \t/bin/sh -e\n")
+    script.write_text(f"{line}\n")
     script.chmod(0o755)
     check_commands({"a": ["sh", "-c", "x"], "b": [str(script)], "c": [sys.executable]})
 
@@ -40,6 +50,32 @@ def test_commands_that_are_there(tmp_path: Path) -> None:
             0o755,
             "'{}' is to be run by '/no/sh', which is not there: correct its first line",
         ),
+        "UTF-16": (
+            "\ufeff#!/bin/sh\n".encode("utf-16-le"),
+            0o755,
+            "'{}' is UTF-16, which the system cannot run: save it as UTF-8",
+        ),
+        "UTF-16 without a mark": (
+            "#!/bin/sh\n".encode("utf-16-be"),
+            0o755,
+            "'{}' is UTF-16, which the system cannot run: save it as UTF-8",
+        ),
+        "without a path": (
+            "#!sh -e\n",
+            0o755,
+            "'{}' names 'sh' without its path: begin it with '#!/usr/bin/env sh'",
+        ),
+        "without a path, nowhere": (
+            "#!no-sh\n",
+            0o755,
+            "'{}' is to be run by 'no-sh', which is not there: correct its first line",
+        ),
+        "nothing after #!": ("#! \n", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
+        "nothing for env": (
+            "#!/usr/bin/env no-sh\n",
+            0o755,
+            "'{}' is to be run by 'no-sh', which is not there: correct its first line",
+        ),
         "byte order mark": ("\ufeff#!/bin/sh\n", 0o755, "'{}' begins with a byte order mark: remove it"),
         "another machine's": (
             "#!/opt/none/python",
@@ -48,14 +84,26 @@ def test_commands_that_are_there(tmp_path: Path) -> None:
         ),
     },
 )
-def test_commands_that_cannot_be_run(tmp_path: Path, content: str | None, mode: int, error: str) -> None:
+def test_commands_that_cannot_be_run(
+    tmp_path: Path, content: str | bytes | None, mode: int, error: str
+) -> None:
     script = tmp_path / "tool"
     if content is not None:
-        script.write_text(content)
+        script.write_bytes(content if isinstance(content, bytes) else content.encode())
         script.chmod(mode)
     with pytest.raises(MissingInput) as caught:
         check_commands({"a": ["sh"], "f": [str(script), "x"]})
     assert str(caught.value) == f"--exec f: {error.format(script)}"
+
+
+def test_an_interpreter_without_a_path_is_looked_for_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in (("tool", "#!mine\n"), ("mine", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    check_commands({"f": ["./tool"]})
 
 
 def test_a_folder_is_no_command(tmp_path: Path) -> None:

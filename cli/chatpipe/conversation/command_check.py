@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,8 @@ from chatpipe.conversation import tool_calls
 from chatpipe.errors import MissingInput, UsageFault
 from chatpipe.inputs.names import did_you_mean
 from chatpipe.inputs.values import Value
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, "#!".encode("utf-16-le"), "#!".encode("utf-16-be"))
 
 
 def check_commands(commands: Mapping[str, Sequence[str]]) -> None:
@@ -40,16 +43,29 @@ def _script_fault(path: str) -> tuple[str, str] | None:
         return None
     if head.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark", "remove it"
-    if not head.startswith(b"#!"):
+    if head.startswith(_UTF_16):
+        return "is UTF-16, which the system cannot run", "save it as UTF-8"
+    if not re.match(rb"#![ \t]*[^ \t\n]", head):
         return None if b"\0" in head else ("does not say what runs it", "begin it with '#!/bin/sh'")
-    # Only a blank or a line feed ends the name for the system.
-    line = head[2:].split(b"\n", 1)[0].strip(b" \t")
-    interpreter = re.split(rb"[ \t]", line, maxsplit=1)[0].decode("utf-8", "replace")
-    if line.endswith(b"\r") and interpreter.endswith(("\r", "/env")):  # env looks for such a name, too
+    # Only a blank or a line feed ends the name for the system, which takes the rest as one argument.
+    line = head[2:].split(b"\n", 1)[0].strip(b" \t").decode("utf-8", "replace")
+    interpreter, argument = (*re.split(r"[ \t]+", line, maxsplit=1), "")[:2]
+    if line.endswith("\r") and interpreter.endswith(("\r", "/env")):  # env looks for such a name, too
         return "ends its lines with CR LF", "end them with LF"
-    if shutil.which(interpreter) is not None:
+    return _interpreter_fault(interpreter, argument)
+
+
+def _interpreter_fault(interpreter: str, argument: str) -> tuple[str, str] | None:
+    """The reason why a script has no interpreter, and what helps. argument is that of the interpreter."""
+    # The system takes a name without a slash for a file of the working directory.
+    if shutil.which(os.path.join(os.curdir, interpreter)) is None:
+        if "/" not in interpreter and shutil.which(interpreter) is not None:
+            return f"names '{interpreter}' without its path", f"begin it with '#!/usr/bin/env {interpreter}'"
+        return f"is to be run by '{interpreter}', which is not there", "correct its first line"
+    is_program = interpreter.endswith("/env") and re.fullmatch(r"[^-=\s][^=\s]*", argument)
+    if not is_program or shutil.which(argument) is not None:
         return None
-    return f"is to be run by '{interpreter}', which is not there", "correct its first line"
+    return f"is to be run by '{argument}', which is not there", "correct its first line"
 
 
 def check_names(commands: Iterable[str], body: Mapping[str, Value]) -> None:
