@@ -196,6 +196,31 @@ def test_a_field_that_is_not_given_is_not_sent(build: Build) -> None:
     assert build("hi") == {"messages": [{"role": "user", "content": "hi"}]}
 
 
+LINE_ENDS: dict[str, Any] = {
+    "a number": (["--temperature", "1\r"], {"temperature": 1}),
+    "a word": (["--service-tier", "auto\r"], {"service_tier": "auto"}),
+    "the name of a model": (["-m", "m\n"], {"model": "m"}),
+    "a profile": (["-p", "openai\r\n"], {}),
+    "a pair": (["--logit-bias", "5=1\r"], {"logit_bias": {"5": 1}}),
+    "one of some words": (["--format", "body\r"], {}),
+    "JSON": (
+        ["--tool-choice", '{"type":\n"function", "function": {"name": "f"}}\n'],
+        {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+    ),
+    "a text": (["--stop", "\n"], {"stop": "\n"}),
+    "a text of --set": (["--set", "x=a\r\n"], {"x": "a\r\n"}),
+}
+
+
+@cases("words, fields", LINE_ENDS)
+def test_a_line_end_after_a_word_is_no_part_of_it(
+    build: Build, words: list[str], fields: dict[str, Any]
+) -> None:
+    """`$(cat FILE)` leaves a carriage return if the file has Windows line ends."""
+    messages = [{"role": "user", "content": "hi"}]
+    assert build("--no-check", *words, "hi") == {"messages": messages, **fields}
+
+
 BAD: dict[str, Any] = {
     "number": (["--temperature", "warm"], "'warm' is not a number"),
     "nan": (["--temperature", "nan"], "'nan' is not a number"),
@@ -216,6 +241,9 @@ BAD: dict[str, Any] = {
     "pair of a text": (["--metadata", "a"], "'a' is not of the form KEY=VALUE"),
     "tool choice": (["--tool-choice", "{"], "--tool-choice: not JSON"),
     "function call": (["--function-call", "{x}"], "--function-call: not JSON"),
+    "two lines": (["-m", "a\nb"], "the value has more than one line"),
+    "a line end in the name of a variable": (["--key-env", "A\rB"], "the value has more than one line"),
+    "a line end alone": (["--tool-choice", "\r\n"], "the value is a line end alone"),
     "set": (["--set", "a"], "--set: 'a' has no '='"),
     "set JSON": (["--set", "a:=x"], "--set: 'x' is not JSON"),
     "unset": (["--unset", ".."], "--unset: '..' is not a path"),

@@ -71,7 +71,7 @@ def test_a_contradiction_is_refused(words: list[str], line: str) -> None:
         read(*words)
 
 
-@pytest.mark.parametrize("name", ["a b", "a.b", "ä", "a" * 65, "a\n"])
+@pytest.mark.parametrize("name", ["a b", "a.b", "ä", "a" * 65])
 def test_name_is_one_that_the_api_takes(name: str) -> None:
     with pytest.raises(click.BadParameter, match="1 to 64 characters"):
         read("--schema", "s", "--schema-name", name)

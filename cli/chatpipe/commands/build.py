@@ -11,7 +11,7 @@ from chatpipe.flags import output as output_flags
 from chatpipe.flags import request as request_flags
 from chatpipe.flags.command import Command
 from chatpipe.flags.option_groups import under
-from chatpipe.flags.types import OneOf
+from chatpipe.flags.types import OneOf, Word
 from chatpipe.options.output import REQUEST_FORMATS, ConsoleOptions, OutputOptions
 from chatpipe.options.prompt import utf8_argument
 from chatpipe.options.request import RequestOptions
@@ -29,7 +29,7 @@ option = under("Output")
     daily=True,
     help="Format of the output",
 )
-@option("--custom-id", metavar="ID", default_text="line-1", help="The custom_id in -f batch")
+@option("--custom-id", metavar="ID", type=Word(), default_text="line-1", help="The custom_id in -f batch")
 @output_flags.options
 @console_flags.options
 def build(

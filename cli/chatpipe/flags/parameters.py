@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
+
 from chatpipe.errors import UsageFault
 from chatpipe.flags.command import in_order
 from chatpipe.flags.model_name import MODEL_NAME
@@ -17,6 +19,7 @@ _TYPES: dict[ParameterKind, Any] = {
     "integer": Integer(),
     "number": Number(),
     "numbers by key": Pair("TOKEN=BIAS", numeric=True),
+    "one or more": click.STRING,  # a text, whose line ends count
     "texts by key": Pair("KEY=VALUE", numeric=False),
     "tool files": JSON,
     "function files": JSON,

@@ -73,7 +73,7 @@ def _attachment_options() -> list[Any]:
             name,
             multiple=True,
             metavar=metavar,
-            type=None if kind == "file-id" else FILE,
+            type=Word() if kind == "file-id" else FILE,
             daily=("ask", "build") if name in ("image", "file") else False,
             help=text,
         )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-import click
-
 from chatpipe.errors import UsageFault
 from chatpipe.flags.option_groups import Decorator, option_group, under
-from chatpipe.flags.types import FILE
+from chatpipe.flags.types import FILE, OneOf
 from chatpipe.options.recordings import MatchRule, RecordingOptions
 
 option = under("Recordings")
@@ -31,7 +29,7 @@ def _group(record_help: str, replay_help: str) -> Decorator:
             option("--replay", type=FILE, help=replay_help),
             option(
                 "--replay-match",
-                type=click.Choice(get_args(MatchRule)),
+                type=OneOf(get_args(MatchRule)),
                 default_text="exact",
                 help="Compare requests exactly, or ignore fields such as seed and metadata",
             ),

@@ -8,7 +8,7 @@ import click
 
 from chatpipe.errors import UsageFault
 from chatpipe.flags.option_groups import option_group, under
-from chatpipe.flags.types import JSON, Count
+from chatpipe.flags.types import JSON, Count, Word
 from chatpipe.options.structured_output import MAX_NAME_LENGTH, NAME_CHARACTERS, SchemaOptions
 
 option = under("Structured output")
@@ -59,6 +59,7 @@ _WRITING: list[Any] = [
     option(
         "--schema-name",
         metavar="NAME",
+        type=Word(),
         callback=_name,
         help="Name of the schema, instead of its title or file name",
     ),

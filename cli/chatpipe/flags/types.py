@@ -64,16 +64,24 @@ _INTEGER = r"[+-]?[0-9]+"
 _NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _SIZE = r"(?P<number>[0-9]{1,15}(\.[0-9]{1,15})?) ?(?P<prefix>[kmg])?(?P<binary>(?<=[kmg])i)?b?"
 _MAX_SIZE = 1 << 50
+_LINE_ENDS = "\r\n"
 
 
 class TextType(ParamType):
-    """A type of values: parse() reads the text of one. A default may be such a text, or the value itself."""
+    """A type of values: parse() reads the text of one. A default may be such a text, or the value itself.
+
+    A line end after the text is no part of it, as in variables of the environment: `$(cat FILE)` leaves the
+    carriage return of Windows there.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
+        text = value.rstrip(_LINE_ENDS)
+        if value and not text:
+            return self.fail("the value is a line end alone.", param, ctx)
         try:
-            return self.parse(value)
+            return self.parse(text)
         except ValueError as error:
             return self.fail(f"{error}.", param, ctx)
 
@@ -194,9 +202,11 @@ class WrongChoice(click.BadParameter):
 
 
 class OneOf(ClickChoice):
-    """A value that is one of a few words. A wrong one raises WrongChoice."""
+    """A value that is one of a few words. A wrong one raises WrongChoice. Line ends are as in TextType."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str):
+            value = value.rstrip(_LINE_ENDS)
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
@@ -233,12 +243,17 @@ def _wrong_choice(error: click.BadParameter, word: str, known: Iterable[str]) ->
 
 
 class Word(TextType):
-    """Text for which some words are known. They are completed but not enforced, because servers know more."""
+    """One line, such as a name. Known words are completed but not enforced, because servers know more."""
 
     name = "text"
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         self.words = tuple(words)
+
+    def parse(self, text: str) -> Any:
+        if ("\n" in text or "\r" in text) and not text.startswith("{"):  # not JSON, which may have any
+            raise ValueError("the value has more than one line")  # it is not shown: it may be a key
+        return text
 
     def known(self, ctx: click.Context) -> Iterable[str]:
         """The words that completion offers."""
