@@ -203,16 +203,26 @@ def _set_parameters(
             if parameter.path[: len(prefix)] == prefix and _value_at(body, companion) is None:
                 _put(body, companion, word)
     for edit in parameters.edits:
-        edits.apply(body, edit)
-        pointer = _set_origin(origins, edit.path, "--unset" if edit.is_removal else "--set")
+        replaced = edits.apply(body, edit)
+        option = "--unset" if edit.is_removal else "--set"
+        pointer = _set_origin(origins, edit.path, option, is_scalar=not isinstance(replaced, dict | list))
         if edit.is_removal and isinstance(edit.path[-1], int):
             _shift_origins(origins, pointer)
 
 
-def _set_origin(origins: dict[str, LocatedValue | str], path: Iterable[str | int], option: str) -> str:
-    """Record option as the origin of the value at path and of all inside. Returns the pointer of path."""
+def _set_origin(
+    origins: dict[str, LocatedValue | str],
+    path: Iterable[str | int],
+    option: str,
+    *,
+    is_scalar: bool = False,
+) -> str:
+    """Record option as the origin of the value at path and of all inside. Returns the pointer of path.
+
+    is_scalar: nothing was inside the value that was there before.
+    """
     pointer = pointer_of(path)
-    for below in [known for known in origins if known.startswith(pointer + "/")]:
+    for below in [] if is_scalar else [known for known in origins if known.startswith(pointer + "/")]:
         del origins[below]
     origins[pointer] = option
     return pointer

@@ -79,14 +79,14 @@ def _quoted(text: str) -> str:
     return f"'{path}=...'" if equals and len(path) < _MOST_SHOWN else f"a text of {len(text)} characters"
 
 
-def apply(body: dict[str, Value], edit: Edit) -> None:
+def apply(body: dict[str, Value], edit: Edit) -> Value:
     """Apply one edit to body. Containers on the path are copied, because others may share them.
 
-    Missing parents are created. Raises UsageFault if the path meets a scalar.
+    Missing parents are created. Returns the value that stood there, None if there was none. Raises
+    UsageFault if the path meets a scalar.
     """
     if edit.is_removal:
-        _remove(body, edit.path)
-        return
+        return _remove(body, edit.path)
     parent: Any = body
     for step, following in zip(edit.path, edit.path[1:], strict=False):
         child = parent[step] if _has(parent, step) else None
@@ -95,7 +95,9 @@ def apply(body: dict[str, Value], edit: Edit) -> None:
         child = copy.copy(child)
         _put(parent, step, child, edit)
         parent = child
+    replaced = parent[edit.path[-1]] if _has(parent, edit.path[-1]) else None
     _put(parent, edit.path[-1], edit.value, edit)
+    return replaced
 
 
 def _put(parent: Any, step: str | int, value: Value, edit: Edit) -> None:
@@ -113,16 +115,15 @@ def _put(parent: Any, step: str | int, value: Value, edit: Edit) -> None:
         raise UsageFault(f"{_quoted(edit.text)}: {_quoted(str(step))} {where}", place="--set")
 
 
-def _remove(body: Any, path: tuple[str | int, ...]) -> None:
-    """Delete the value at path. A missing value is not an error."""
+def _remove(body: Any, path: tuple[str | int, ...]) -> Value:
+    """Delete the value at path, and return it. A missing value is not an error."""
     parent = body
     for step in path[:-1]:
         if not _has(parent, step):
-            return
+            return None
         parent[step] = copy.copy(parent[step])
         parent = parent[step]
-    if _has(parent, path[-1]):
-        del parent[path[-1]]
+    return parent.pop(path[-1]) if _has(parent, path[-1]) else None
 
 
 def _has(parent: Any, step: str | int) -> bool:
