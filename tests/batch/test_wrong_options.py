@@ -29,7 +29,10 @@ VALUES = {
         "--strict --set my_own:=3",
         f"--set: /my_own: {UNKNOWN}: leave it out, or check without --strict",
     ),
-    "a part of an object": ("--audio-voice alloy", "/audio: has no 'format': add --audio-format FORMAT"),
+    "a part of an object": (
+        "--audio-voice alloy",
+        "--audio-voice: /audio: has no 'format': add --audio-format FORMAT",
+    ),
     "messages": (
         "--set messages:=5",
         "--set: /messages: is 5, not an array: write an array of objects with role and content",

@@ -433,6 +433,12 @@ def test_place_without_a_request_file() -> None:
     assert built.place("") == ""
 
 
+def test_place_of_an_object_that_options_made() -> None:
+    parameters = given(audio_format="wav", audio_voice="x")
+    built = build(RequestParts(prompt="p", parameters=parameters))
+    assert built.place("/audio") == "--audio-format"
+
+
 def test_place_of_a_message_that_was_replaced_or_edited() -> None:
     found = request('{"messages":[\n{"role":"system","content":"r"},\n{"role":"user","content":"r"}]}')
     parameters = edited("messages[1].content:=5")

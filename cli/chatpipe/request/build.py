@@ -68,11 +68,17 @@ class BuiltRequest(NamedTuple):
     origins: Mapping[str, LocatedValue | str]
 
     def place(self, pointer: str) -> str:
-        """The place that gave the value at pointer: `file:line` or an option; empty if there is none."""
+        """The place that gave the value at pointer: `file:line` or an option; empty if there is none.
+
+        An object that options made has the place of the first part that one of them gave.
+        """
         prefix = pointer
         while prefix not in self.origins and prefix:
             prefix = prefix.rpartition("/")[0]
-        origin = self.origins.get(prefix, "")
+        origin = self.origins.get(prefix)
+        if origin is None:
+            inside = (each for at, each in self.origins.items() if pointer and at.startswith(pointer + "/"))
+            origin = next(inside, "")
         if isinstance(origin, str):
             return origin
         return origin.place(pointer[len(prefix) :])

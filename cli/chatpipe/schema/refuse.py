@@ -28,6 +28,9 @@ _CALL_HINTS = {
     ("/audio", "has no 'voice'"): "add --audio-voice VOICE",
     ("/audio", "has no 'format'"): "add --audio-format FORMAT",
     ("/audio", "is set, but 'modalities' does not ask for audio"): "add --modality audio, or leave it out",
+    ("/modalities", "has 'audio', but there is no 'audio' with a voice and a format"): (
+        "add --audio-voice VOICE and --audio-format FORMAT, or leave it out"
+    ),
     ("/tool_choice", "is set without 'tools'"): "add --tool FILE, or leave it out",
     ("/parallel_tool_calls", "is set without 'tools'"): "add --tool FILE, or leave it out",
     ("/function_call", "is set without 'functions'"): "add --function FILE, or leave it out",
