@@ -160,9 +160,18 @@ def test_a_fault_is_one_line(chatpipe: Chatpipe, words: str, status: int, line: 
         "of batch": ("build -f requests hi", "chatpipe batch -f requests"),
         "of check": ("show -f problems f", "chatpipe check -f problems"),
         "a synonym": ("models -f csv", "did you mean 'tsv'?"),
+        "the outcome of a line without an answer": ("batch --allow http f", "did you mean 'failed'?"),
+        "the same, which is sent again in any case": (
+            "batch --resend empty,http f",
+            "leave it out: every run sends lines without an answer again",
+        ),
+        "all of these": (
+            "batch --resend Failed f",
+            "leave it out: every run sends lines without an answer again",
+        ),
     },
 )
-def test_a_format_of_another_command_names_the_way_to_it(chatpipe: Chatpipe, words: str, fix: str) -> None:
+def test_a_wrong_word_names_the_way_to_what_is_meant(chatpipe: Chatpipe, words: str, fix: str) -> None:
     ran = chatpipe(*words.split())
     assert ran.status == 2
     assert ran.stderr.endswith(f": {fix}\n")

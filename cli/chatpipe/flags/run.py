@@ -14,7 +14,7 @@ from chatpipe.flags.format import ends_texts
 from chatpipe.flags.idle_options import idle_in_run, refuse_idle
 from chatpipe.flags.option_groups import Decorator, bundle, option_group, under
 from chatpipe.flags.types import FILE, JSONL, Count, FileName, OneOf, Seconds, Word, word_list
-from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE
+from chatpipe.options.outcomes import RESENDABLE, RUN_ALLOWABLE, UNPAID
 from chatpipe.options.output import MAP_FORMATS, RUN_FORMATS, FormatOptions, OutputOptions
 from chatpipe.options.run import (
     HaltRule,
@@ -36,6 +36,7 @@ _output_option = under("Output")
 _progress_option = under("Diagnostics")
 
 _MOST_AUTO = 256
+_SENT_ANYWAY = "leave it out: every run sends lines without an answer again"
 _DEFAULTS = RunOptions()
 
 
@@ -173,7 +174,7 @@ _resume = option_group(
         _resume_option(
             "--resend",
             metavar="OUTCOME,...",
-            **word_list(RESENDABLE),
+            **word_list(RESENDABLE, dict.fromkeys(UNPAID, _SENT_ANYWAY)),
             daily=("batch",),
             help="Send lines with these outcomes again",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -194,10 +194,12 @@ class Pair(TextType):
 class WrongChoice(click.BadParameter):
     """A value that is not among those of an option or operand. meant is the likely one, or None.
 
-    format is the value if it stands for a format that has no synonym here, else empty.
+    fix says what to do about a value of which more is known. format is the value if it stands for a format
+    that has no synonym here. Either may be empty.
     """
 
     meant: str | None = None
+    fix: str = ""
     format: str = ""
 
 
@@ -222,6 +224,7 @@ _SYNONYMS = {
     **dict.fromkeys(("tools", "calls", "functions"), ("tool-calls",)),
     **dict.fromkeys(("tokens", "stats"), ("usage",)),
     **dict.fromkeys(("csv", "columns"), ("tsv",)),
+    **dict.fromkeys(("http", "network", "input", "unsent", "error", "errors"), ("failed",)),
 }
 # Shells of their own, one letter away from those that have a completion script.
 _NO_TYPOS = ("ash", "csh", "ksh", "dash")
@@ -278,15 +281,20 @@ def _matching(words: Iterable[str], incomplete: str) -> list[Any]:
     return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 
-def word_list(words: Iterable[str]) -> dict[str, Any]:
-    """The settings of a repeatable option that takes some of words, separated by commas, as a frozenset."""
+def word_list(words: Iterable[str], fixes: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The settings of a repeatable option that takes some of words, separated by commas, as a frozenset.
+
+    fixes say what to do about certain other words.
+    """
     known = sorted(words)
 
     def read(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
         found = frozenset(name.strip() for text in value for name in text.split(",") if name.strip())
         if unknown := sorted(found.difference(known)):
             error = click.BadParameter(f"'{unknown[0]}' is not one of {', '.join(known)}.", ctx, param)
-            raise _wrong_choice(error, unknown[0], known)
+            wrong = _wrong_choice(error, unknown[0], known)
+            wrong.fix = (fixes or {}).get(unknown[0].lower(), "")
+            raise wrong
         if blank := [text for text in value if not text.strip(", ")]:
             raise click.BadParameter(f"'{blank[0]}' names none of {', '.join(known)}.", ctx, param)
         return found

@@ -85,6 +85,8 @@ def click_fault(group: click.Group, error: click.UsageError, arguments: Sequence
 
 def _other_value(wrong: WrongChoice, command: str) -> str:
     """The value that was meant, or the way to what was meant; empty if neither is known."""
+    if wrong.fix:
+        return wrong.fix
     if wrong.format:
         from chatpipe.flags.other_formats import format_remedy
 

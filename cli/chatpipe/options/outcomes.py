@@ -94,6 +94,8 @@ RESENDABLE = ALLOWABLE | {FAILED_TOOLS}
 # --allow of a run: a line may also have no answer.
 FAILED = "failed"
 RUN_ALLOWABLE = ALLOWABLE | {FAILED}
+# Words for lines without an answer.
+UNPAID = frozenset(Outcome) - PAID | {FAILED}
 
 # Several choices or answers may be bad. The first of these statuses that applies is the exit status:
 # chatpipe(1), EXIT STATUS.
