@@ -132,7 +132,7 @@ def test_a_tally_counts_outcomes_failures_and_tokens() -> None:
 
     assert (tally.finished, tally.good, tally.failed, tally.reused) == (5, 2, 3, 1)
     assert tally.outcomes == {"ok": 2, "http": 1, "truncated": 1, "input": 1}
-    assert tally.failures == {Status.BAD_INPUT: 2, Status.TRUNCATED: 1}
+    assert tally.failures.by_status == {Status.BAD_INPUT: 2, Status.TRUNCATED: 1}
     assert vars(tally.spent) == {"prompt": 6, "cached": 3, "completion": 3, "total": 9}
 
 
@@ -146,7 +146,7 @@ def test_the_turns_of_a_line_without_an_answer_are_spent() -> None:
 
 def test_an_allowed_failure_is_counted_by_its_outcome_and_as_good() -> None:
     tally = tally_of(bad(Outcome.truncated)._replace(is_good=True))
-    assert (tally.good, tally.failed, tally.failures) == (1, 0, {})
+    assert (tally.good, tally.failed, tally.failures.by_status) == (1, 0, {})
     assert tally.outcomes == {"truncated": 1}
 
 
@@ -157,7 +157,8 @@ def test_a_line_that_shares_an_error_in_plain_text_is_counted() -> None:
     first = builder.of_answer(ITEM, "f", Answer(None, None, fault), 0.5)
     shared = builder.of_record(ITEM._replace(line=2, custom_id="line-2"), "f", first.line, first.outcome)
     tally = tally_of(first, shared)
-    assert (tally.failed, tally.codes, tally.spent.total) == (2, {"http_502": 2}, 0)
+    assert (tally.failed, tally.spent.total) == (2, 0)
+    assert tally.failures.text(are_all_lines=False) == "2 http_502"
 
 
 @cases(
@@ -188,7 +189,8 @@ def test_a_line_that_shares_an_error_in_plain_text_is_counted() -> None:
     },
 )
 def test_why_lines_failed_in_a_few_words(results: list[Result], text: str) -> None:
-    assert tally_of(*results).failures_text() == text
+    tally = tally_of(*results)
+    assert tally.failures.text(are_all_lines=not tally.good) == text
 
 
 def test_the_report() -> None:

@@ -40,10 +40,12 @@ def fault_of_run(spec: RunSpec, stop: Stop | None, tally: Tally) -> ChatpipeErro
         return fault
     if not tally.failed:
         return None
-    what = f"{tally.failed} of {quantity(tally.finished, 'line')} failed: {tally.failures_text()}"
-    what = what.removesuffix(f": {tally.kinds.wrong_fix}")  # the remedy says it
-    kinds = tally.sent_failures or tally.failures
-    alike = next(iter(kinds)) if not tally.good and len(kinds) == 1 else Status.SOME_FAILED
+    failures = tally.failures
+    why = failures.text(are_all_lines=not tally.good)
+    what = f"{tally.failed} of {quantity(tally.finished, 'line')} failed: {why}"
+    what = what.removesuffix(f": {failures.kinds.wrong_fix}")  # the remedy says it
+    statuses = failures.sent_by_status or failures.by_status
+    alike = next(iter(statuses)) if not tally.good and len(statuses) == 1 else Status.SOME_FAILED
     return SomeFailed(what, alike, fix=remedies.remedy(spec, tally))
 
 

@@ -90,8 +90,7 @@ class FailureNotice:
             return
         is_first = self._wants_line and not self._kinds
         self._kinds.add((result.outcome, result.fault.http_status if result.fault else None))
-        was_sent = result.latency_s is not None and result.outcome is not Outcome.unsent
-        if is_first and (was_sent or result.outcome is Outcome.input):
+        if is_first and (result.was_sent or result.outcome is Outcome.input):
             failure = line_failure(result, self._name)
             if self._try is None or not failure.what.startswith(self._try):
                 self._print(failure)

@@ -33,9 +33,9 @@ def remedy(spec: RunSpec, tally: Tally, *, is_whole: bool = True) -> str:
     limited = _raise_limit(spec, tally)
     if limited and run and not _worth_sending(spec, tally):
         run = f"or {run}"
-    settings = [_SETTINGS[status] for status in sorted(tally.kinds.misdirected)]
+    settings = [_SETTINGS[status] for status in sorted(tally.failures.kinds.misdirected)]
     return ", ".join(
-        filter(None, (_place(spec), _correct(tally), *settings, *tally.kinds.advice, limited, run))
+        filter(None, (_place(spec), _correct(tally), *settings, *tally.failures.kinds.advice, limited, run))
     )
 
 
@@ -68,7 +68,7 @@ def _place(spec: RunSpec) -> str:
 
 def _correct(tally: Tally) -> str:
     """The step for wrong lines. If the same option helps all of them, it comes first."""
-    kinds = tally.kinds
+    kinds = tally.failures.kinds
     if not kinds.wrong.count:
         return ""
     return f"{kinds.wrong_fix}, or correct {kinds.wrong}" if kinds.wrong_fix else f"correct {kinds.wrong}"
@@ -76,13 +76,13 @@ def _correct(tally: Tally) -> str:
 
 def _raise_limit(spec: RunSpec, tally: Tally) -> str:
     """The step for answers that were cut off at a limit that stands in their own lines."""
-    limited = tally.kinds.limited
+    limited = tally.failures.kinds.limited
     return f"raise the limit in {limited}" if limited.count and not _limit_of_options(spec) else ""
 
 
 def _run_again(spec: RunSpec, tally: Tally, *, is_whole: bool) -> str:
     """The next run, if there are lines to send, or lines that can be accepted as they are."""
-    kinds = tally.kinds
+    kinds = tally.failures.kinds
     if spec.resume.no_send and (kinds.transient or kinds.unwelcome):
         return "run it again without --no-send"
     worth = _worth_sending(spec, tally)
@@ -105,7 +105,7 @@ def _run_again(spec: RunSpec, tally: Tally, *, is_whole: bool) -> str:
 
 def _worth_sending(spec: RunSpec, tally: Tally) -> list[Outcome]:
     """The outcomes of unwelcome answers that may become good if their requests are sent again."""
-    kinds = tally.kinds
+    kinds = tally.failures.kinds
     might_be = (*_WORTH_SENDING, Outcome.tool_calls) if _leaves_calls(spec) else _WORTH_SENDING
     worth = [outcome for outcome in might_be if kinds.unwelcome[outcome]]
     if kinds.limited.count == kinds.unwelcome[Outcome.truncated] > 0 and not _can_raise_limit(spec, tally):
@@ -116,12 +116,12 @@ def _worth_sending(spec: RunSpec, tally: Tally) -> list[Outcome]:
 def _options(spec: RunSpec, tally: Tally, worth: Sequence[Outcome]) -> str:
     """The options with which these answers may become good."""
     options = [f"--resend {','.join(worth)}"] if _is_recorded(spec) else []
-    if tally.kinds.limited.count and _can_raise_limit(spec, tally):
+    if tally.failures.kinds.limited.count and _can_raise_limit(spec, tally):
         limit = _limit_of_options(spec)
         # With a higher limit each line is another request, and only its own name finds its answer.
         options = ["--match id", *options] if options else []
         options.append(f"--{limit.replace('_', '-')} {2 * spec.defaults[limit]}")
-    if tally.kinds.overlong and Outcome.truncated in worth:
+    if tally.failures.kinds.overlong and Outcome.truncated in worth:
         options.append(f"--max-reply {_twice(spec.server_options.limits.max_reply_bytes)}")
     if Outcome.mismatch in worth and spec.turns.response_format is not None and not spec.turns.reasks:
         options.append("--reask 2")

@@ -63,6 +63,11 @@ class Result(LineRecord):
     has_failed_tool: bool = False
     is_plain: bool = False
 
+    @property
+    def was_sent(self) -> bool:
+        """True if the line was sent in this run. A line in a job that failed as a whole was not."""
+        return self.latency_s is not None and self.outcome is not Outcome.unsent
+
 
 class ResultBuilder:
     """The builder of all results of a run.

@@ -38,7 +38,7 @@ def reason_texts(tally: Tally, name: str) -> Iterator[str]:
 
     name is the input's. Nothing for one reason if no line is good: the last line of the run has it.
     """
-    reasons = tally.reasons.ranked()
+    reasons = tally.failures.reasons.ranked()
     if len(reasons) == 1 and not tally.good:
         return
     for reason in reasons[:_MOST_REASONS]:

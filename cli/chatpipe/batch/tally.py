@@ -6,28 +6,20 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from chatpipe.batch.failure_kinds import FailureKinds
-from chatpipe.batch.failure_reasons import FailureReasons
+from chatpipe.batch.failure_counts import FailureCounts
 from chatpipe.batch.journal.send_reasons import SendReason, reasons_report
 from chatpipe.batch.result import Result
 from chatpipe.batch.server_counts import ServerCounts
-from chatpipe.errors import Status
-from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits.prices import ModelPrice, cost_of, currency_of
 from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
-from chatpipe.response.result_line import ResultLine
 from chatpipe.response.usage import Counts, Usage, UsageTotal, counts_of, spent_usage
 
 # Each bucket is 2 % wide, so that its middle is within 1 % of everything in it.
 _GROWTH = math.log(1.02)
 _LEAST_S = 1e-4
-# The most error codes, and characters of a message, in the last line of a run.
-_CODES = 5
-_MESSAGE_LENGTH = 200
-_CODE_LENGTH = 80  # of a code; those of records may have any length
 
 
 def spent_on(result: Result) -> Counts:
@@ -87,13 +79,8 @@ class Tally:
         self._prices: Mapping[str, ModelPrice] = {}
         self.cost: float | None = None
         self.outcomes: dict[Outcome, int] = {}
-        self.failures: dict[Status, int] = {}
-        self.sent_failures: dict[Status, int] = {}  # those that were sent in this run
-        self.codes: Counter[str] = Counter()  # of errors
-        self.kinds = FailureKinds(model)
-        self.reasons = FailureReasons()
+        self.failures = FailureCounts(model)
         self.own_ids = 0
-        self._first_message = ""
         self.finished = 0
         self.good = 0
         self.reused = 0
@@ -130,11 +117,7 @@ class Tally:
             self.good += 1
             self.failed_tools += result.has_failed_tool
         else:
-            self.failures[result.status] = self.failures.get(result.status, 0) + 1
-            if result.latency_s is not None and result.outcome is not Outcome.unsent:
-                self.sent_failures[result.status] = self.sent_failures.get(result.status, 0) + 1
-            self._add_error(result)
-            self.kinds.add(result)
+            self.failures.add(result)
         self.own_ids += result.item.has_own_id
         if self.send_reasons:
             self._count_reason(result)
@@ -178,35 +161,11 @@ class Tally:
         """The currency of cost."""
         return currency_of(self._prices)
 
-    def failures_text(self) -> str:
-        """The error codes of failed lines, the most common first: `10 http_400, 2 network`.
-
-        If all lines failed with one code, the code and the message of the first of them.
-        """
-        if not self.good and len(self.codes) == 1:
-            (code,) = self.codes
-            message = self._first_message
-            cut = message if len(message) <= _MESSAGE_LENGTH else f"{message[:_MESSAGE_LENGTH]}..."
-            return f"{code}: {cut}"
-        shown = self.codes.most_common()
-        if len(shown) > _CODES:
-            shown = shown[: _CODES - 1]  # `other kinds` then stands for two or more
-        left = self.failed - sum(count for _, count in shown)
-        texts = [f"{count} {code}" for code, count in shown]
-        return ", ".join(texts + ([f"{left} of other kinds"] if left else []))
-
     def _count_reason(self, result: Result) -> None:
         """Count the reason why a line was sent, if it was."""
         reason = self.send_reasons.pop(result.item.line, None)
-        if reason is not None and result.latency_s is not None and result.outcome is not Outcome.unsent:
+        if reason is not None and result.was_sent:
             self._again[reason] += 1
-
-    def _add_error(self, result: Result) -> None:
-        error = ResultLine(values.loads(result.line)).error(str(result.outcome))
-        code = error.code[:_CODE_LENGTH]
-        self.codes[code] += 1
-        self.reasons.add(code, error.message, result.item.line)
-        self._first_message = self._first_message or error.message
 
     def report(self, wall_s: float) -> dict[str, Value]:
         """The object of `--report` and `--progress json`. Times are in seconds."""
@@ -227,7 +186,7 @@ class Tally:
             },
             "cost": None if self.cost is None else round(self.cost, 9),
             **({"currency": self.currency} if self._prices else {}),
-            "reasons": self.reasons.report(),
+            "reasons": self.failures.reasons.report(),
             "requests_per_s": round(self.sent / wall_s, 3) if wall_s > 0 else None,
             "latency_s": {
                 name: _rounded(self.latencies.quantile(share))
