@@ -11,6 +11,7 @@ import pytest
 
 from chatpipe.batch import bar
 from chatpipe.batch.items import Item
+from chatpipe.batch.pause_counts import PauseCounts, pause_counts
 from chatpipe.batch.progress import Progress, ProgressOptions
 from chatpipe.batch.tally import Tally
 from chatpipe.limits.prices import ModelPrice
@@ -70,12 +71,12 @@ def test_the_line_of_the_bar(counts: Tally, total: float | None, speed: float, e
 def test_the_bar_says_why_it_waits() -> None:
     counts, rate = tally(412), RateLimiter()
     rate.pause(112.5, 100.0, "429")
-    counts.note_pauses(rate, 101.0)
+    counts.pauses = pause_counts(rate, 101.0)
     text = bar.format_bar(counts, total=None, elapsed_s=65.0, speed=35.0, width=80)
     assert text == "chatpipe: 412 done, paused 12 s: 429, 35/s, 01:05"
     assert counts.report(65.0)["pauses"] == {"count": 1, "seconds": 1.0}
     rate.pause(120.0, 110.0, "no requests left")  # the same pause, longer
-    counts.note_pauses(rate, 130.0)
+    counts.pauses = pause_counts(rate, 130.0)
     assert bar.format_bar(counts, total=None, elapsed_s=65.0, speed=35.0, width=80).count("paused") == 0
     assert counts.report(65.0)["pauses"] == {"count": 1, "seconds": 20.0}
 
@@ -138,7 +139,7 @@ def test_a_narrow_terminal_has_the_most_important_parts(
 )
 def test_the_reason_of_a_pause_is_shown_on_a_narrow_terminal(width: int, expected: str) -> None:
     counts = busy_run()
-    counts.pause_text = "paused 12 s: 429"
+    counts.pauses = PauseCounts(in_progress="paused 12 s: 429")
     assert bar.format_bar(counts, total=1000, elapsed_s=65.0, speed=0.0, width=width) == expected
 
 

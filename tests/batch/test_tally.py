@@ -14,6 +14,7 @@ from chatpipe.batch.failure_reasons import FailureReasons
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.first_lines import FirstLines
 from chatpipe.batch.items import Item
+from chatpipe.batch.pause_counts import PauseCounts
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import StopRules
 from chatpipe.batch.summary import closing_text
@@ -265,13 +266,19 @@ def test_failures_are_grouped_by_reason() -> None:
     "counts, destination, expected",
     {
         "a run": (
-            {"good": 3000, "finished": 3000, "retries": 13, "reused": 1730, "cost": 0.0123},
+            {
+                "good": 3000,
+                "finished": 3000,
+                "pauses": PauseCounts(retries=13),
+                "reused": 1730,
+                "cost": 0.0123,
+            },
             "a.jsonl",
             "3000 answers in 22 s (58/s), 21k tokens, 0.012 USD, 13 retried, 1730 reused -> a.jsonl",
         ),
         "one answer": ({"good": 1, "finished": 1}, None, "1 answer in 22 s, 21k tokens"),
         "failures": (
-            {"good": 40, "finished": 44, "pauses": 1, "paused_s": 130.2},
+            {"good": 40, "finished": 44, "pauses": PauseCounts(1, 130.2)},
             "a.journal",
             "40 answers in 22 s (2.0/s), 4 failed, 21k tokens, 2 min 10 s paused -> a.journal",
         ),

@@ -58,7 +58,7 @@ def format_bar(tally: Tally, *, total: float | None, elapsed_s: float, speed: fl
     """
     from tqdm import tqdm  # 20 ms: too long for a run that ends before its bar appears
 
-    pause, colon, reason = tally.pause_text.partition(":")
+    pause, colon, reason = tally.pauses.in_progress.partition(":")
     parts = {
         "count": str(tally.finished),
         "failed": f"{tally.failed} failed" if tally.failed else "",

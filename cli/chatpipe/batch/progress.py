@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from chatpipe.batch import bar
 from chatpipe.batch.items import Item
+from chatpipe.batch.pause_counts import pause_counts
 from chatpipe.batch.tally import Tally
 from chatpipe.inputs import values
 from chatpipe.limits.prices import ModelPrice
@@ -137,7 +138,7 @@ class Progress:
 
     def _note_state(self) -> None:
         if self._rate is not None:
-            self._tally.note_pauses(self._rate, time.monotonic())
+            self._tally.pauses = pause_counts(self._rate, time.monotonic())
         if self._states is not None:
             self._tally.servers.note_states(self._states())
 

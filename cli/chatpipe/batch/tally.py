@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 from chatpipe.batch.failure_counts import FailureCounts
 from chatpipe.batch.journal.send_reasons import SendReason, reasons_report
+from chatpipe.batch.pause_counts import PauseCounts
 from chatpipe.batch.result import Result
 from chatpipe.batch.server_counts import ServerCounts
 from chatpipe.inputs.values import Value
 from chatpipe.limits.prices import ModelPrice, cost_of, currency_of
-from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.usage import Counts, Usage, UsageTotal, counts_of, spent_usage
@@ -89,10 +89,7 @@ class Tally:
         self._unanswered = 0  # wrong lines, and those that share a failure of another line
         self.failed_tools = 0  # good answers that follow the failure of a tool
         self.abandoned = 0  # lines that had no answer when a signal ended the run
-        self.retries = 0  # requests that were sent again
-        self.pauses = 0
-        self.paused_s = 0.0  # of all pauses
-        self.pause_text = ""  # the pause in progress: `paused 12 s: 429`
+        self.pauses = PauseCounts()
         self.spent = UsageTotal()
         self.latencies = Histogram()
         self.servers = ServerCounts()
@@ -102,13 +99,6 @@ class Tally:
         """Count the cost of all further results by these prices, if there are any."""
         self._prices = prices
         self.cost = 0.0 if prices else None
-
-    def note_pauses(self, rate: Pauses, now: float) -> None:
-        """Take over the pauses and repeats so far. now is the reading of a monotonic clock."""
-        left_s = rate.pause_left(now)
-        self.retries = rate.repeats
-        self.pauses, self.paused_s = rate.pauses, rate.postponed_s(now) - left_s
-        self.pause_text = f"paused {math.ceil(left_s)} s: {rate.pause_reason}" if left_s else ""
 
     def add(self, result: Result) -> None:
         self.finished += 1
@@ -176,8 +166,8 @@ class Tally:
             "reused": self.reused,
             "sent": reasons_report({**self._again, SendReason.new: self.sent - self._again.total()}),
             "outcomes": {str(outcome): count for outcome, count in sorted(self.outcomes.items())},
-            "retries": self.retries,
-            "pauses": {"count": self.pauses, "seconds": round(self.paused_s, 3)},
+            "retries": self.pauses.retries,
+            "pauses": self.pauses.report(),
             "tokens": {
                 "prompt": self.spent.prompt,
                 "cached": self.spent.cached,
