@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from chatpipe.batch import bar
+from chatpipe.batch.expenses import Expenses
 from chatpipe.batch.items import Item
 from chatpipe.batch.pause_counts import PauseCounts, pause_counts
 from chatpipe.batch.progress import Progress, ProgressOptions
@@ -97,7 +98,7 @@ def test_the_bar_and_the_report_count_servers() -> None:
 def busy_run() -> Tally:
     """One that has everything to show but a pause."""
     counts = tally(412, 3, 1_240_000)
-    counts.cost = 0.0123
+    counts.spent.cost = 0.0123
     return counts
 
 
@@ -145,8 +146,8 @@ def test_the_reason_of_a_pause_is_shown_on_a_narrow_terminal(width: int, expecte
 
 def test_wide_characters_of_a_currency_count_twice() -> None:
     counts = busy_run()
-    counts.use_prices({"m": ModelPrice(1.0, 1.0, 1.0, "円")})
-    counts.cost = 0.0123
+    counts.spent = Expenses({"m": ModelPrice(1.0, 1.0, 1.0, "円")})
+    counts.spent.cost = 0.0123
     shown = "|##    | 412/1000, 3 failed, 0.012 円"  # one column more than characters
     assert bar.format_bar(counts, total=1000, elapsed_s=65.0, speed=0.0, width=37) == shown
     assert "円" not in bar.format_bar(counts, total=1000, elapsed_s=65.0, speed=0.0, width=36)

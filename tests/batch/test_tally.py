@@ -10,6 +10,7 @@ import pytest
 
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.engine import RunRequest
+from chatpipe.batch.expenses import Expenses
 from chatpipe.batch.failure_reasons import FailureReasons
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.first_lines import FirstLines
@@ -134,7 +135,7 @@ def test_a_tally_counts_outcomes_failures_and_tokens() -> None:
     assert (tally.finished, tally.good, tally.failed, tally.reused) == (5, 2, 3, 1)
     assert tally.outcomes == {"ok": 2, "http": 1, "truncated": 1, "input": 1}
     assert tally.failures.by_status == {Status.BAD_INPUT: 2, Status.TRUNCATED: 1}
-    assert vars(tally.spent) == {"prompt": 6, "cached": 3, "completion": 3, "total": 9}
+    assert tally.spent.report()["tokens"] == {"prompt": 6, "cached": 3, "completion": 3, "total": 9}
 
 
 def test_the_turns_of_a_line_without_an_answer_are_spent() -> None:
@@ -227,10 +228,10 @@ def test_the_report() -> None:
 
 def test_the_cost_is_that_of_what_this_run_sent() -> None:
     tally = Tally()
-    tally.use_prices({"m": ModelPrice(1e6, 1e6, 2e6, "EUR")})
+    tally.spent = Expenses({"m": ModelPrice(1e6, 1e6, 2e6, "EUR")})
     tally.add(good(spending(5, 2)))
     tally.add(good(spending(5, 2), latency_s=None))
-    assert (tally.cost, tally.currency) == (9.0, "EUR")
+    assert (tally.spent.cost, tally.spent.currency) == (9.0, "EUR")
     assert {name: tally.report(1.0)[name] for name in ("cost", "currency")} == {
         "cost": 9.0,
         "currency": "EUR",
@@ -239,9 +240,9 @@ def test_the_cost_is_that_of_what_this_run_sent() -> None:
 
 def test_the_cost_is_unknown_after_a_model_without_a_price() -> None:
     tally = Tally()
-    tally.use_prices({"other": ModelPrice(1, 1, 1)})
+    tally.spent = Expenses({"other": ModelPrice(1, 1, 1)})
     tally.add(good(spending(5, 2)))
-    assert (tally.cost, tally.report(1.0)["cost"]) == (None, None)
+    assert (tally.spent.cost, tally.report(1.0)["cost"]) == (None, None)
     assert "currency" not in Tally().report(1.0)
 
 
@@ -262,34 +263,26 @@ def test_failures_are_grouped_by_reason() -> None:
     assert len(reasons.ranked()) == 101
 
 
-@cases(
-    "counts, destination, expected",
-    {
-        "a run": (
-            {
-                "good": 3000,
-                "finished": 3000,
-                "pauses": PauseCounts(retries=13),
-                "reused": 1730,
-                "cost": 0.0123,
-            },
-            "a.jsonl",
-            "3000 answers in 22 s (58/s), 21k tokens, 0.012 USD, 13 retried, 1730 reused -> a.jsonl",
-        ),
-        "one answer": ({"good": 1, "finished": 1}, None, "1 answer in 22 s, 21k tokens"),
-        "failures": (
-            {"good": 40, "finished": 44, "pauses": PauseCounts(1, 130.2)},
-            "a.journal",
-            "40 answers in 22 s (2.0/s), 4 failed, 21k tokens, 2 min 10 s paused -> a.journal",
-        ),
-    },
-)
-def test_the_closing_line(counts: dict[str, Any], destination: str | None, expected: str) -> None:
-    tally = Tally()
-    tally.spent.total = 21_040
-    for name, value in counts.items():
-        setattr(tally, name, value)
-    assert closing_text(tally, 22.04, destination, tally.failed) == expected
+def test_the_closing_line() -> None:
+    sent, reused = good(spending(5, 2)), good(spending(5, 2), latency_s=None)
+    tally = tally_of(*[sent] * 1270, *[reused] * 1730)
+    tally.pauses = PauseCounts(retries=13)
+    tally.spent.cost = 0.0123
+    assert closing_text(tally, 22.04, "a.jsonl", 0) == (
+        "3000 answers in 22 s (58/s), 8.89k tokens, 0.012 USD, 13 retried, 1730 reused -> a.jsonl"
+    )
+
+
+def test_the_closing_line_of_one_answer_has_no_speed() -> None:
+    assert closing_text(tally_of(good(spending(5, 2))), 22.04, None, 0) == "1 answer in 22 s, 7 tokens"
+
+
+def test_the_closing_line_has_failures_and_pauses() -> None:
+    tally = tally_of(*[good(spending(300, 200))] * 40, *[bad()] * 4)
+    tally.pauses = PauseCounts(1, 130.2)
+    assert closing_text(tally, 22.04, "a.journal", 4) == (
+        "40 answers in 22 s (2.0/s), 4 failed, 20k tokens, 2 min 10 s paused -> a.journal"
+    )
 
 
 def test_a_line_that_was_not_answered_has_no_latency() -> None:
@@ -526,9 +519,9 @@ def test_an_answer_of_a_job_is_never_refused_and_costs_what_jobs_cost() -> None:
     limited.settle(good(spending(9, 9), item=line(1))._replace(in_job=True))  # counted with its job
     assert limited.spent_cost == 6
     tally = Tally()
-    tally.use_prices(table)
+    tally.spent = Expenses(table)
     tally.add(good(spending(2, 1), item=line(1))._replace(in_job=True))
-    assert tally.cost == 2
+    assert tally.spent.cost == 2
 
 
 def test_turns_before_a_failure_were_paid_for() -> None:

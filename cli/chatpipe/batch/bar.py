@@ -58,6 +58,7 @@ def format_bar(tally: Tally, *, total: float | None, elapsed_s: float, speed: fl
     """
     from tqdm import tqdm  # 20 ms: too long for a run that ends before its bar appears
 
+    spent = tally.spent
     pause, colon, reason = tally.pauses.in_progress.partition(":")
     parts = {
         "count": str(tally.finished),
@@ -66,8 +67,8 @@ def format_bar(tally: Tally, *, total: float | None, elapsed_s: float, speed: fl
         "pause": pause,
         "reason": colon + reason,
         "speed": speed_text(speed) if speed else "",
-        "tokens": tokens_text(tally.spent.total) if tally.spent.total else "",
-        "cost": cost_text(tally.cost, tally.currency) if tally.cost else "",
+        "tokens": tokens_text(spent.total) if spent.total else "",
+        "cost": cost_text(spent.cost, spent.currency) if spent.cost else "",
     }
     if total is None:
         parts["elapsed"] = tqdm.format_interval(elapsed_s)

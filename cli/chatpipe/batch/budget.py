@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from chatpipe.batch.expenses import spent_on
 from chatpipe.batch.journal.answers import AnswerIndex
 from chatpipe.batch.result import Result
-from chatpipe.batch.tally import spent_on
 from chatpipe.errors import BudgetReached, ChatpipeError, quantity
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from chatpipe.batch.expenses import Expenses
 from chatpipe.batch.failures import FailureReporter, errors_file
 from chatpipe.batch.progress import Progress
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tally import Tally
+from chatpipe.limits.prices import ModelPrice
 from chatpipe.output.target import OpenOutput
 from chatpipe.response.caveats import caveats
 
@@ -33,6 +35,10 @@ class ResultEmitter:
         self._tally = tally
         self._progress = progress
         self._write_error = write_error
+
+    def use_prices(self, prices: Mapping[str, ModelPrice]) -> None:
+        """Count the cost of the results by these prices, if there are any. Called before the first."""
+        self._tally.spent = Expenses(prices)
 
     def emit_head(self, head: bytes) -> None:
         """Write the bytes before the first record."""

@@ -12,7 +12,6 @@ from chatpipe.batch.items import Item
 from chatpipe.batch.pause_counts import pause_counts
 from chatpipe.batch.tally import Tally
 from chatpipe.inputs import values
-from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import Pauses
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.system import console
@@ -70,15 +69,8 @@ class Progress:
         self._rate: Pauses | None = None
         self._states: Callable[[], Mapping[str, bool]] | None = None
 
-    def open(
-        self,
-        rate: Pauses,
-        states: Callable[[], Mapping[str, bool]] | None = None,
-        prices: Mapping[str, ModelPrice] | None = None,
-    ) -> None:
+    def open(self, rate: Pauses, states: Callable[[], Mapping[str, bool]] | None = None) -> None:
         """Begin the display. rate has the pauses of the run, states which of several servers take part."""
-        if prices:
-            self._tally.use_prices(prices)
         self._rate = rate
         self._states = states
         if self._bar is not None:

@@ -50,7 +50,8 @@ class Session:
         ) as outbound:
             self._emit_head(outbound)
             driver = self._driver(outbound)
-            self._progress.open(outbound.pauses, outbound.states, outbound.budget.prices)
+            self._emitter.use_prices(outbound.budget.prices)
+            self._progress.open(outbound.pauses, outbound.states)
             ticker = asyncio.create_task(self._progress.tick())
             release = asyncio.get_running_loop().call_later(_NOTICE_AFTER_S, notice.release)
             try:

@@ -20,12 +20,12 @@ def closing_text(tally: Tally, wall_s: float, destination: str | None, failed: i
     took = f"{quantity(tally.good, 'answer')} in {duration_text(wall_s)}"
     if tally.sent > 1 and wall_s > 0:
         took += f" ({speed_text(tally.sent / wall_s)})"
-    pauses = tally.pauses
+    spent, pauses = tally.spent, tally.pauses
     parts = [
         took,
         f"{failed} failed" if failed else "",
-        tokens_text(tally.spent.total) if tally.spent.total else "",
-        cost_text(tally.cost, tally.currency) if tally.cost else "",
+        tokens_text(spent.total) if spent.total else "",
+        cost_text(spent.cost, spent.currency) if spent.cost else "",
         f"{pauses.retries} retried" if pauses.retries else "",
         f"{duration_text(pauses.paused_s)} paused" if pauses.pauses else "",
         f"{tally.reused} reused" if tally.reused else "",

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 
+from chatpipe.batch.expenses import Expenses
 from chatpipe.batch.failure_counts import FailureCounts
 from chatpipe.batch.journal.send_reasons import SendReason, reasons_report
 from chatpipe.batch.pause_counts import PauseCounts
 from chatpipe.batch.result import Result
 from chatpipe.batch.server_counts import ServerCounts
 from chatpipe.inputs.values import Value
-from chatpipe.limits.prices import ModelPrice, cost_of, currency_of
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import Outcome
-from chatpipe.response.usage import Counts, Usage, UsageTotal, counts_of, spent_usage
 
 # Each bucket is 2 % wide, so that its middle is within 1 % of everything in it.
 _GROWTH = math.log(1.02)
 _LEAST_S = 1e-4
-
-
-def spent_on(result: Result) -> Counts:
-    """The counts of all turns that led to a result."""
-    if not result.earlier_usage:  # nearly all
-        return counts_of(result.completion)
-    return tuple(spent_usage(result.completion, result.earlier_usage))
 
 
 class Histogram:
@@ -70,14 +61,10 @@ class Tally:
     """The counts of the results that were written, and of the pauses.
 
     own_ids counts the lines that have a custom_id of their own. reused counts answers that were paid for
-    before this run. spent is the usage of this run without them, and cost is its price by prices: None
-    without prices, or once a model was used whose price is unknown. model: see FailureKinds. send_reasons:
-    see AnswerLookup.
+    before this run, spent those of this run. model: see FailureKinds. send_reasons: see AnswerLookup.
     """
 
     def __init__(self, model: object = None) -> None:
-        self._prices: Mapping[str, ModelPrice] = {}
-        self.cost: float | None = None
         self.outcomes: dict[Outcome, int] = {}
         self.failures = FailureCounts(model)
         self.own_ids = 0
@@ -90,15 +77,10 @@ class Tally:
         self.failed_tools = 0  # good answers that follow the failure of a tool
         self.abandoned = 0  # lines that had no answer when a signal ended the run
         self.pauses = PauseCounts()
-        self.spent = UsageTotal()
+        self.spent = Expenses({})
         self.latencies = Histogram()
         self.servers = ServerCounts()
         self.open_jobs: OpenCounts | None = None
-
-    def use_prices(self, prices: Mapping[str, ModelPrice]) -> None:
-        """Count the cost of all further results by these prices, if there are any."""
-        self._prices = prices
-        self.cost = 0.0 if prices else None
 
     def add(self, result: Result) -> None:
         self.finished += 1
@@ -117,20 +99,11 @@ class Tally:
             elif result.outcome is not Outcome.unsent:
                 self._unanswered += 1
             return
-        self.add_kept(result)
+        self.spent.add(result)
         if result.outcome is not Outcome.unsent:  # one in a job that failed as a whole took no time
             self.latencies.add(result.latency_s)
         if result.server is not None:
             self.servers.add(result.server, is_good=result.is_good)
-
-    def add_kept(self, result: Result) -> None:
-        """Count the usage of a result, as of one that is recorded for a later run."""
-        spent = spent_on(result)
-        self.spent.add(spent)
-        if self.cost is not None:
-            model = (result.item.body or {}).get("model")
-            cost = cost_of(self._prices, Usage(*spent), model, in_job=result.in_job)
-            self.cost = None if cost is None else self.cost + cost
 
     @property
     def failed(self) -> int:
@@ -145,11 +118,6 @@ class Tally:
     def looked_up_in_vain(self) -> int:
         """The number of lines without a recorded answer: sent, or with --no-send unsent."""
         return self.sent + self.outcomes.get(Outcome.unsent, 0)
-
-    @property
-    def currency(self) -> str:
-        """The currency of cost."""
-        return currency_of(self._prices)
 
     def _count_reason(self, result: Result) -> None:
         """Count the reason why a line was sent, if it was."""
@@ -168,14 +136,7 @@ class Tally:
             "outcomes": {str(outcome): count for outcome, count in sorted(self.outcomes.items())},
             "retries": self.pauses.retries,
             "pauses": self.pauses.report(),
-            "tokens": {
-                "prompt": self.spent.prompt,
-                "cached": self.spent.cached,
-                "completion": self.spent.completion,
-                "total": self.spent.total,
-            },
-            "cost": None if self.cost is None else round(self.cost, 9),
-            **({"currency": self.currency} if self._prices else {}),
+            **self.spent.report(),
             "reasons": self.failures.reasons.report(),
             "requests_per_s": round(self.sent / wall_s, 3) if wall_s > 0 else None,
             "latency_s": {

@@ -84,20 +84,6 @@ class Usage(LineRecord):
 Counts = tuple[int, int, int, int]  # those of a Usage, in its order: a run has them for each line
 
 
-class UsageTotal:
-    """The sum of the counts of many completions, which grows in place."""
-
-    def __init__(self) -> None:
-        self.prompt = self.cached = self.completion = self.total = 0
-
-    def add(self, counts: Counts) -> None:
-        prompt, cached, completion, total = counts
-        self.prompt += prompt
-        self.cached += cached
-        self.completion += completion
-        self.total += total
-
-
 def reported_usage(completion: Mapping[str, Value] | None) -> Value:
     """The `usage` object of a completion or chunk, wherever it stands; None if the server sent none.
 

@@ -32,4 +32,4 @@ def keep_unused(
             result = builder.of_answer(item, fingerprint, answer, latency_s)
             store.keep(result)
             if tally is not None:
-                tally.add_kept(result)
+                tally.spent.add(result)
