@@ -14,9 +14,12 @@ from chatpipe.batch.expenses import Expenses
 from chatpipe.batch.items import Item
 from chatpipe.batch.pause_counts import PauseCounts, pause_counts
 from chatpipe.batch.progress import Progress, ProgressOptions
+from chatpipe.batch.result import Result
 from chatpipe.batch.tally import Tally
+from chatpipe.errors import Status
 from chatpipe.limits.prices import ModelPrice
 from chatpipe.limits.rate import RateLimiter
+from chatpipe.options.outcomes import Outcome
 from chatpipe.options.output import ConsoleOptions
 from chatpipe.system import console
 from chatpipe.system.console import Console
@@ -26,7 +29,9 @@ from support.parametrize import cases
 
 def tally(finished: int, failed: int = 0, tokens: int = 0) -> Tally:
     counts = Tally()
-    counts.finished, counts.good = finished, finished - failed
+    counts.outcomes[Outcome.ok] = finished - failed
+    if failed:
+        counts.outcomes[Outcome.http] = counts.failures.by_status[Status.BAD_INPUT] = failed
     counts.spent.total = tokens
     return counts
 
@@ -207,8 +212,10 @@ def test_share_of_what_will_be_an_item(
 
 def test_the_end_is_estimated_from_what_is_sent(capfd: pytest.CaptureFixture[str]) -> None:
     """900 answers of an earlier run are no speed: 10 a second are, and 80 lines are left."""
-    counts = tally(920)
-    counts.reused = 900
+    counts = tally(900)
+    for number in range(900, 920):
+        item = Item(number + 1, f"line-{number + 1}", {})
+        counts.add(Result(item, Outcome.ok, b"", {}, True, Status.OK, 0.5))
     progress = Progress(ProgressOptions("bar", every_s=60, lines=1000), counts, time.monotonic() - 2)
 
     async def run() -> None:

@@ -14,12 +14,13 @@ from chatpipe.batch.expenses import Expenses
 from chatpipe.batch.failure_reasons import FailureReasons
 from chatpipe.batch.failures import FailureNotice
 from chatpipe.batch.first_lines import FirstLines
+from chatpipe.batch.histogram import Histogram
 from chatpipe.batch.items import Item
 from chatpipe.batch.pause_counts import PauseCounts
 from chatpipe.batch.result import Result, ResultBuilder
 from chatpipe.batch.stop import StopRules
 from chatpipe.batch.summary import closing_text
-from chatpipe.batch.tally import Histogram, Tally
+from chatpipe.batch.tally import Tally
 from chatpipe.errors import (
     BadConfiguration,
     BudgetReached,

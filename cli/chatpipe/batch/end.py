@@ -49,11 +49,11 @@ def fault_of_run(spec: RunSpec, stop: Stop | None, tally: Tally) -> ChatpipeErro
     return SomeFailed(what, alike, fix=remedies.remedy(spec, tally))
 
 
-def interruption_text(spec: RunSpec, tally: Tally) -> str:
-    """The message after a signal."""
-    done = f"interrupted after {quantity(tally.finished, 'line')}"
-    if tally.abandoned:
-        done += f", {tally.abandoned} more had no answer yet"
+def interruption_text(spec: RunSpec, finished: int, abandoned: int) -> str:
+    """The message after a signal. abandoned is the number of lines that had no answer yet."""
+    done = f"interrupted after {quantity(finished, 'line')}"
+    if abandoned:
+        done += f", {abandoned} more had no answer yet"
     return f"{done}: {remedies.next_run(spec)}"
 
 

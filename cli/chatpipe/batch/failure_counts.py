@@ -31,6 +31,10 @@ class FailureCounts:
         self._codes: Counter[str] = Counter()
         self._first_message = ""
 
+    @property
+    def total(self) -> int:
+        return self.by_status.total()
+
     def add(self, result: Result) -> None:
         """Add a result that is not good."""
         self.by_status[result.status] += 1
@@ -56,6 +60,6 @@ class FailureCounts:
         shown = self._codes.most_common()
         if len(shown) > _CODES:
             shown = shown[: _CODES - 1]  # `other kinds` then stands for two or more
-        left = self._codes.total() - sum(count for _, count in shown)
+        left = self.total - sum(count for _, count in shown)
         texts = [f"{count} {code}" for code, count in shown]
         return ", ".join(texts + ([f"{left} of other kinds"] if left else []))

@@ -50,6 +50,7 @@ class _LiveRun:
         self._display = display
         self._tally = Tally(spec.defaults.get("model"))
         self._started = time.monotonic()
+        self._abandoned = 0  # lines that had no answer when a signal ended the run
 
     def answer(self, servers: Servers, run_input: ItemSource) -> ChatpipeError | None:
         """Answer all items. Returns the fault of the run, None if the output is complete."""
@@ -57,7 +58,7 @@ class _LiveRun:
         progress = Progress(self._display, tally, self._started, spec.console.note)
         with ExitStack() as stack:
             store = stack.enter_context(open_store(spec))
-            tally.send_reasons = store.lookup.send_reasons
+            tally.sent.reasons = store.lookup.send_reasons
             emitter = stack.enter_context(open_emitter(spec, self._out, tally, progress))
             resources = open_resources(spec, servers, store, stack)
             session = Session(spec, resources, emitter, progress)
@@ -72,8 +73,9 @@ class _LiveRun:
 
     def note_interruption(self) -> None:
         """Print what a signal has interrupted, unless nothing was done yet or the output is complete."""
-        if (self._tally.finished or self._tally.abandoned) and not self._out.is_complete:
-            self._spec.console.note(end.interruption_text(self._spec, self._tally))
+        finished = self._tally.finished
+        if (finished or self._abandoned) and not self._out.is_complete:
+            self._spec.console.note(end.interruption_text(self._spec, finished, self._abandoned))
 
     def _after_jobs(self, resources: RunResources, run_input: ItemSource) -> AsyncIterator[Item]:
         """The items that have a result in this run, after the wait for the jobs that make them."""
@@ -96,7 +98,7 @@ class _LiveRun:
             raise
         self._write_report()
         if stop is not None and stop.signal is not None:
-            self._tally.abandoned = stop.abandoned
+            self._abandoned = stop.abandoned
             raise Interrupted(stop.signal)
         raise_if_received()
         return stop

@@ -147,7 +147,7 @@ class Progress:
                 self._tally,
                 total=self._total(),
                 elapsed_s=now - self._started,
-                speed=self._speed.now(now, self._tally.sent),
+                speed=self._speed.now(now, self._tally.sent.total),
                 width=line.width,
             )
         )

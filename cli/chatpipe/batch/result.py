@@ -14,7 +14,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.line_record import LineRecord
 from chatpipe.options.engines import JOB_ENGINE
-from chatpipe.options.outcomes import OK, OUTCOMES, Outcome, is_accepted
+from chatpipe.options.outcomes import OK, OUTCOMES, UNSENT, Outcome, is_accepted
 from chatpipe.options.output import Format
 from chatpipe.response import judge
 from chatpipe.response.completion import is_plain_text
@@ -66,7 +66,7 @@ class Result(LineRecord):
     @property
     def was_sent(self) -> bool:
         """True if the line was sent in this run. A line in a job that failed as a whole was not."""
-        return self.latency_s is not None and self.outcome is not Outcome.unsent
+        return self.latency_s is not None and self.outcome is not UNSENT
 
 
 class ResultBuilder:

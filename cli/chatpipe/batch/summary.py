@@ -18,8 +18,8 @@ def closing_text(tally: Tally, wall_s: float, destination: str | None, failed: i
     to name.
     """
     took = f"{quantity(tally.good, 'answer')} in {duration_text(wall_s)}"
-    if tally.sent > 1 and wall_s > 0:
-        took += f" ({speed_text(tally.sent / wall_s)})"
+    if tally.sent.total > 1 and wall_s > 0:
+        took += f" ({speed_text(tally.sent.total / wall_s)})"
     spent, pauses = tally.spent, tally.pauses
     parts = [
         took,

@@ -84,8 +84,9 @@ OUTCOMES: Mapping[Outcome, OutcomeRow] = {
     Outcome.unsent: OutcomeRow(Status.SOME_FAILED),
 }
 
-# In Python 3.11 a member of an enum takes 1,000 instructions to look up, and most lines need only this one.
+# In Python 3.11 a member of an enum takes 1,000 instructions to look up, and most lines need only these.
 OK = Outcome.ok
+UNSENT = Outcome.unsent
 PAID = frozenset(outcome for outcome, row in OUTCOMES.items() if row.paid)
 # Answers that are not good. --allow accepts them, and --resend lets a run pay for them again.
 ALLOWABLE = PAID - {Outcome.ok}
