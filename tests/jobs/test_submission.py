@@ -395,8 +395,23 @@ def test_jobs_that_name_neither_file_nor_token_are_not_made_again(
     monkeypatch.setattr(api, "page", lambda **_: _nameless(provider))
     with path.open("rb") as file:
         parts = PartReader(str(path), api.dialect, api.connection.command).read(file)
-        with JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state, pytest.raises(SomeFailed):
+        with (
+            JobsFile(f"{path}.jobs", provider.notes.append, create=True) as state,
+            pytest.raises(SomeFailed) as caught,
+        ):
             Submission(api, state, SubmitTerms("s", "move it away"), lambda _: None).run(parts, file)
+    assert caught.value.fix == "look in the provider's console, and if it was not, move it away"
+    assert len(provider.jobs()) == 1
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_job_that_no_list_shows_is_not_made_again(tmp_path: Path, status: int) -> None:
+    """The provider has a Batch API, so that another engine or URL is no remedy."""
+    provider = Provider("empty:on=create:times=1", f"status={status}:on=list:of=all")
+    with pytest.raises(SomeFailed, match="the provider shows no list of jobs") as caught:
+        submit(provider, write_input(tmp_path, lines=1))
+    assert caught.value.fix == "look in the provider's console, and if it was not, move it away"
+    provider.planner._rules._rules.clear()
     assert len(provider.jobs()) == 1
 
 

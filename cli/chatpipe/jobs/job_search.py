@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chatpipe.errors import ChatpipeError, SomeFailed, Status
+from chatpipe.errors import BadConfiguration, ChatpipeError, SomeFailed, Status
 from chatpipe.jobs.foreign_jobs import token_of
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob
@@ -76,15 +76,25 @@ class JobSearch:
     def _listed(self, record: PartRecord) -> Iterator[ProviderJob]:
         """The jobs of a part in the list, as far back as the create may lie.
 
-        Raises SomeFailed if the jobs of this provider name neither their file nor a token.
+        Raises SomeFailed if the provider has no list, or its jobs name neither their file nor a token.
         """
         others = {each.job_id for each in self._state.records.values() if each is not record}
         oldest = (record.first_creating_at or 0.0) - _CLOCKS_S
-        for page in self._api.pages(oldest):
-            for job in (each for each in page.jobs if each.id not in others):
-                if job.is_nameless and not 0.0 < job.created_at < oldest:
-                    what = "the list of jobs does not name their files, and a job may have been created"
-                    fix = "look in the provider's console"
-                    raise SomeFailed(what, Status.SOME_FAILED, fix=fix)
-                if record.token == token_of(job) or (record.file_id and job.input_file_id == record.file_id):
-                    yield job
+        for job in (each for each in self._newest(oldest) if each.id not in others):
+            if job.is_nameless and not 0.0 < job.created_at < oldest:
+                raise self._unlisted("the list of jobs does not name their files")
+            if record.token == token_of(job) or (record.file_id and job.input_file_id == record.file_id):
+                yield job
+
+    def _newest(self, oldest: float) -> Iterator[ProviderJob]:
+        """The jobs that may have been created at a Unix time or later. Raises SomeFailed without a list."""
+        try:
+            for page in self._api.pages(oldest):
+                yield from page.jobs
+        except BadConfiguration as fault:  # a create was accepted there
+            raise self._unlisted(f"the provider shows no list of jobs ({fault.clause})") from fault
+
+    def _unlisted(self, why: str) -> SomeFailed:
+        """The fault of a list that does not show whether a job was created."""
+        fix = f"look in the provider's console, and if it was not, {self._giving_up}"
+        return SomeFailed(f"{why}, and a job may have been created", Status.SOME_FAILED, fix=fix)

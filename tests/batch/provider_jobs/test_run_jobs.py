@@ -610,6 +610,7 @@ def test_a_create_that_cannot_be_looked_for_is_in_flight(harness: Callable[..., 
     assert made.run()[0] == 77
     status, words = made.run(engine="local")
     assert (status, "it may be in a job that was not confirmed since" in words) == (1, True)
+    assert words.endswith("another --journal gives the job up")
     assert made.run() == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (3, ["say 0", "say 2", "say 3"])
 

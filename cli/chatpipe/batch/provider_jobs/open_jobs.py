@@ -65,7 +65,7 @@ class OpenJobs:
         """
         awaited = self.awaited()
         if not awaited:
-            return ""
+            return "another --journal gives the job up" if self._records.unconfirmed() else ""
         cancel = self._cancel_command(awaited) if in_reach else "another --journal"
         ids, them = " ".join(str(each.job_id) for each in awaited), "it" if len(awaited) == 1 else "them"
         return f"--engine batch-api waits for {ids}, {cancel} gives {them} up"
