@@ -219,6 +219,15 @@ def test_failures_that_come_again(
     assert (running.has_bad_file, running.is_too_large) == (False, False)
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("COMPLETED", "b: its result has neither an answer nor an error"), ("EXPIRED", "b expired")],
+)
+def test_the_reason_of_a_result_that_says_nothing(status: str, reason: str) -> None:
+    job = job_of({"id": "b", "status": status}, DIALECTS["openai"])
+    assert LineReasons(job).of_empty_result == reason
+
+
 def test_a_job_of_together_has_its_own_words() -> None:
     value = {"id": "b", "status": "FAILED", "error": "no such model", "input_file_id": "f"}
     times = {"created_at": "2026-11-28T10:00:00Z", "completed_at": "2026-11-28T11:00:00.500Z"}

@@ -198,6 +198,7 @@ def result(custom_id: str, status: int = 200, says: str = "", **fields: Any) -> 
     return {"id": "i", "custom_id": custom_id, "response": response, "error": None, **fields}
 
 
+OVERLOADED = result("a", response={"status_code": 200, "body": {"error": {"message": "overloaded"}}})
 EXPIRED: dict[str, Any] = {"response": None, "error": {"code": "batch_expired", "message": "too late"}}
 
 
@@ -267,6 +268,11 @@ def test_a_result_keeps_the_numbers_of_the_provider() -> None:
     assert written == [start + facts + end + b"\n"]
 
 
+def test_an_error_with_the_status_of_an_answer_is_a_failure() -> None:
+    _, counts, _ = merged([OVERLOADED, result("b")], ids="ab")
+    assert counts == MergedCounts(good=1, failed=1)
+
+
 def test_results_as_they_come() -> None:
     found, counts, _ = merged([result("c"), result("a")], [result("d", 400)], total=5)
     assert [line["custom_id"] for line in found] == ["c", "a", "d"]
@@ -278,6 +284,7 @@ def test_results_as_they_come() -> None:
     [
         ([result("a", says="1"), result("a", says="2")], "a", "1", "1 result beside another one"),
         ([result("a", 500), result("a", says="2")], "a", "2", "1 result beside another one"),
+        ([OVERLOADED, result("a", says="2")], "a", "2", "1 result beside another one"),
         ([result("a", says="1"), result("x")], "a", "1", "1 result with a custom_id that the input"),
         ([result("a", says="1"), b'{"id":"b'], "a", "1", "1 line of the result files that cannot be read"),
         ([result("a", says="1"), b"", b"[]"], "a", "1", "1 line of the result files that cannot be read"),

@@ -32,11 +32,16 @@ class LineReasons:
         left_out = len(self._texts) - most
         return [*self._texts[:most], *([f"{left_out} more like these"] if left_out > 0 else [])]
 
-    def of(self, position: int | None) -> str:
-        """The reason of a line of the job's file, by its number from 1, None if nobody knows it."""
-        if position is not None and (own := self._of_lines.get(position)) is not None:
+    def of(self, position: int) -> str:
+        """The reason of a line of the job's file, by its number from 1."""
+        if (own := self._of_lines.get(position)) is not None:
             return f"{self._job.id} {self._job.status}: {own}"
         return self.of_all or f"{self._job.id}: it is in neither result file"
+
+    @property
+    def of_empty_result(self) -> str:
+        """The reason of a line that has a result which says nothing."""
+        return self.of_all or f"{self._job.id}: its result has neither an answer nor an error"
 
     @property
     def of_all(self) -> str:

@@ -130,17 +130,14 @@ class MergedResults:
         return _with_origin(line, found.origin) + b"\n"
 
     def _may_need_filter(self, line: bytes, *, is_good: bool) -> bool:
-        """Return False for most answers. One with an error has a second member of that name."""
-        has_error = not is_good or line.count(b'"error"') > 1
-        return has_error or (bool(self._keys) and may_hold(self._keys, line))
+        """Return False for most answers."""
+        return not is_good or (bool(self._keys) and may_hold(self._keys, line))
 
     def _without_secrets(self, record: dict[str, Any], *, is_good: bool) -> Value:
         """A result without secrets: see system/secrets.py. It stays the one of its custom_id."""
-        custom_id = without_keys(record["custom_id"], self._keys)
-        body = record["response"].get("body") if is_good else None
-        if is_good and not (isinstance(body, dict) and body.get("error")):
+        if is_good:
             return without_keys(record, self._keys)
-        return {**secrets.hide_value(record), "custom_id": custom_id}
+        return {**secrets.hide_value(record), "custom_id": without_keys(record["custom_id"], self._keys)}
 
     def _why_missing(self, number: int) -> str:
         """The reason why a line of the input has no result."""

@@ -120,5 +120,9 @@ def record_of(line: bytes) -> dict[str, Any] | None:
 
 
 def is_good_record(record: dict[str, Value]) -> bool:
+    """Return True for an answer. An error may have the status 200, and then is in the body."""
     response = record.get("response")
-    return not record.get("error") and isinstance(response, dict) and response.get("status_code") == 200
+    if record.get("error") or not isinstance(response, dict) or response.get("status_code") != 200:
+        return False
+    body = response.get("body")
+    return not (isinstance(body, dict) and body.get("error"))

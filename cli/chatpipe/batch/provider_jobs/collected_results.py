@@ -222,5 +222,5 @@ class CollectedResults:
         job_file.used[number] = 1
         answer = answer_of(record, line, self._request, job_file.at)
         if answer is None:
-            answer = unsent(self._reasons[job_file.token].of(None))
+            answer = unsent(self._reasons[job_file.token].of_empty_result)
         return answer, job_file.latency_s
