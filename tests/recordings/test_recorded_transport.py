@@ -159,6 +159,7 @@ PACKED = gzip.compress(b'{"a":1}')
         ),
         "JSON that is cut": (reply(body=(b'{"a"', CUT)), [b'{"a"'], "cut"),
         "a packed body": (reply(headers={**JSON, "content-encoding": "gzip"}, body=PACKED), [b'{"a":1}'], ""),
+        "a packed body that no header names": (reply(headers=JSON, body=PACKED), [b'{"a":1}'], ""),
         "a packed body in pieces": (
             reply(headers={**JSON, "content-encoding": "gzip"}, body=(PACKED[:20], PACKED[20:])),
             [b'{"a":1}'],

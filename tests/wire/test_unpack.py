@@ -44,6 +44,7 @@ def unpacked(coding: str, pieces: Iterable[bytes]) -> tuple[list[bytes], bool]:
             b"".join(map(gzip.compress, (TEXT[:9], b"", TEXT[9:]))),
         ),
         "gzip with NULs behind it": ("gzip", gzip.compress(TEXT) + bytes(100)),
+        "gzip by another name": ("br", gzip.compress(TEXT)),
         "deflate": ("deflate", zlib.compress(TEXT)),
         "deflate without its header": ("deflate", raw_deflate(TEXT)),
         "deflate with bytes behind it": ("deflate", zlib.compress(TEXT) + b"more"),

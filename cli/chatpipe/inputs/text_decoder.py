@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chatpipe.inputs.decompress import Decompressor
 
 BOM = b"\xef\xbb\xbf"
+GZIP_START = b"\x1f\x8b\x08"
 # No more than the first line is waited for. Of a longer line, this much is enough.
 _START_BYTES = 1 << 16
 
@@ -47,7 +48,7 @@ def _encoded(encoding: str) -> _Kind:
 _KINDS = (
     ((b"\xff\xfe\0\0", b"\0\0\xfe\xff"), _encoded("UTF-32")),
     ((b"\xff\xfe", b"\xfe\xff"), _encoded("UTF-16")),
-    ((b"\x1f\x8b\x08",), _Kind("gzip", "zcat FILE", coding="gzip")),
+    ((GZIP_START,), _Kind("gzip", "zcat FILE", coding="gzip")),
     ((b"\x28\xb5\x2f\xfd",), _Kind("zstd", "zstdcat FILE", coding="zstd")),
     (tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)), _Kind("bzip2", "bzcat FILE")),
     ((b"\xfd7zXZ\0",), _Kind("xz", "xzcat FILE")),

@@ -120,7 +120,7 @@ class FileDownload:
             return self._short("another part of the file came than was asked for")
         end = self.spool.size + int(headers.get("content-length") or -1)
         try:
-            async for piece in ReplyBody(response, headers, request):
+            async for piece in ReplyBody(response, headers, request, is_file=True):
                 self.spool.write(piece)
         except httpx.HTTPError as error:
             if is_packed:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import httpx
 
+from chatpipe.inputs.text_decoder import GZIP_START
 from chatpipe.recordings.exchange_record import RecordedReply
 from chatpipe.wire.unpack import START_BYTES, UnreadableBody, open_unpacker
 
@@ -16,7 +17,7 @@ def unpacked(reply: RecordedReply, headers: Mapping[str, str]) -> RecordedReply:
     headers are all that came, by their names in lower case: a record keeps only some of them.
     """
     coding = headers.get("content-encoding", "").strip().lower()
-    if coding in ("", "identity"):
+    if coding in ("", "identity") and not reply.body.startswith(GZIP_START):
         return reply
     pieces: list[tuple[int, bytes]] = []
     try:

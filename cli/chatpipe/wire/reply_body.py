@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from chatpipe.inputs.text_decoder import GZIP_START
 from chatpipe.server.request_extensions import MAX_REPLY, REPLY_MEMORY
 from chatpipe.wire.http1 import OverlongReply, size_text
 
@@ -34,10 +35,18 @@ class ReplyBody:
     """An asynchronous iterator over the body of a reply. Each read of the socket is passed on at once.
 
     Raises OverlongReply after the last byte within the limit if more follows, and httpx.DecodingError
-    for a body that cannot be unpacked. Headers have lower-case names.
+    for a body that cannot be unpacked. Headers have lower-case names. A body in gzip is unpacked even if no
+    header says so, because some caches drop it. is_file: the body is a file, which may be in gzip itself.
     """
 
-    def __init__(self, response: httpx.Response, headers: Mapping[str, str], request: httpx.Request) -> None:
+    def __init__(
+        self,
+        response: httpx.Response,
+        headers: Mapping[str, str],
+        request: httpx.Request,
+        *,
+        is_file: bool = False,
+    ) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._max_bytes: int | None = request.extensions.get(MAX_REPLY)
         self._memory: ReplyMemory | None = request.extensions.get(REPLY_MEMORY)
@@ -45,6 +54,7 @@ class ReplyBody:
             self._memory.open(self)
         self._bytes = 0
         self._pieces: AsyncIterator[bytes] = aiter(response.stream)
+        self._may_be_packed = not is_file
         coding = headers.get("content-encoding", "").strip().lower()
         if coding not in ("", "identity"):
             self._pieces = _UnpackedBody(self._pieces, coding, self._max_bytes)
@@ -60,6 +70,11 @@ class ReplyBody:
         if memory is not None and memory.is_full:
             await memory.wait_for_room(self)
         piece = await anext(self._pieces)
+        if self._may_be_packed:
+            self._may_be_packed = False
+            if piece.startswith(GZIP_START):
+                self._pieces = _UnpackedBody(self._pieces, "gzip", limit, piece)
+                piece = await anext(self._pieces)
         self._bytes += len(piece)
         if memory is not None:
             memory.add(self, len(piece))
@@ -78,10 +93,13 @@ class ReplyBody:
 class _UnpackedBody:
     """An asynchronous iterator over the bytes of a compressed body.
 
-    max_bytes limits what is received. Much of it may unpack to nothing.
+    max_bytes limits what is received. Much of it may unpack to nothing. start is what has been read of it.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes], coding: str, max_bytes: int | None) -> None:
+    def __init__(
+        self, pieces: AsyncIterator[bytes], coding: str, max_bytes: int | None, start: bytes = b""
+    ) -> None:
+        self._start = start
         self._pieces = pieces
         self._coding = coding
         self._max_bytes = max_bytes
@@ -117,7 +135,7 @@ class _UnpackedBody:
         return data
 
     async def _receive(self) -> bytes:
-        data = await anext(self._pieces, b"")
+        data, self._start = self._start or await anext(self._pieces, b""), b""
         self._bytes += len(data)
         if self._max_bytes is not None and self._bytes > self._max_bytes:
             raise _overlong(self._max_bytes)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 
 from chatpipe.inputs.decompress import BrokenData, Decompressor, open_decompressor
-from chatpipe.inputs.text_decoder import BOM
+from chatpipe.inputs.text_decoder import BOM, GZIP_START
 from chatpipe.system.escape import shorten
 from chatpipe.system.extras import installation
 
@@ -53,11 +53,13 @@ def open_unpacker(coding: str, start: bytes) -> Unpacker | None:
     """The decoder of a body with this Content-Encoding, None if the body is plain.
 
     start is its first START_BYTES. Text is plain whatever the header says: some proxies unpack a body and
-    leave the header, and some servers name a character set there. Raises UnreadableBody.
+    leave the header, and some servers name a character set there. Nor is gzip anything else. Raises
+    UnreadableBody.
     """
     if not start.removeprefix(BOM).translate(None, _TEXT):
         return None
-    decompressor = open_decompressor(coding, start)
+    is_gzip = start.startswith(GZIP_START) and "," not in coding
+    decompressor = open_decompressor("gzip" if is_gzip else coding, start)
     if decompressor is None:
         fix = f"{installation(_EXTRAS[coding])}, or {_AT_THE_SERVER}" if coding in _EXTRAS else _AT_THE_SERVER
         raise UnreadableBody(
