@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import time
@@ -18,6 +19,7 @@ from chatpipe.serve.reply_steps import Close, Pause, ReplyPlan, Reset, Step, ste
 from chatpipe.serve.served_request import ServedRequest
 from serve.client import Running, chat_body, chat_request, get, serving
 from serve.test_upstream import REPLIES, answer, in_front, seen, texts_of
+from support import strike
 from support.patience import PATIENCE_S
 from support.process import run
 from support.servers.loopback import (
@@ -129,6 +131,21 @@ def test_a_client_that_goes_away_is_recorded(tmp_path: Path) -> None:
         (None, "timeout", b""),
         (200, "cut", b"data: 1\n\n"),
     ]
+
+
+def test_a_full_disk_ends_the_server_with_what_it_has_seen(tmp_path: Path) -> None:
+    full = strike.at(("chatpipe.recordings.recording_writer:write_all", 1, "fail", [errno.ENOSPC]))
+    path = tmp_path / "r.jsonl"
+    with (
+        in_front(answer, "--record", str(path), env=full) as servers,
+        servers.ours.connect() as connection,
+    ):
+        connection.sendall(chat_request(model="m"))
+        status, (_, stderr) = servers.ours.process.wait(), servers.ours.process.communicate()
+    summary, fault = stderr.decode().splitlines()
+    assert summary.startswith("chatpipe: 1 request (")
+    assert fault.startswith(f"chatpipe: {path}: cannot record: no space left on device")
+    assert status == 74
 
 
 def test_a_run_comes_again_without_the_server(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from chatpipe.errors import CannotWrite, Interrupted, NoAccess, UsageFault, reason
@@ -81,14 +82,23 @@ class Service:
             if not self.is_stopping:
                 raise
             signals.forget_received()
-            for line in self._script.unused() if self._script is not None else ():
-                self._console.note(line)
-            self._observer.report()
+            self._report()
             if interruption.number in (signal.SIGTERM, signal.SIGINT):
                 self._observer.judge()
             if interruption.number != signal.SIGTERM:
                 raise
+        except CannotWrite:  # a recording, while clients were served
+            if self.is_stopping:
+                with suppress(CannotWrite):
+                    self._report()
+            raise
         return 0
+
+    def _report(self) -> None:
+        """Report what the server has seen, at its end. Raises CannotWrite."""
+        for line in self._script.unused() if self._script is not None else ():
+            self._console.note(line)
+        self._observer.report()
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
