@@ -126,6 +126,7 @@ def test_a_disk_that_is_full_is_refused_before_anything_is_sent(
         patch.setattr(os, "statvfs", lambda file: full)
         with pytest.raises(CannotWrite, match="no space left"):
             writer(tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_file_that_is_removed_is_made_again(tmp_path: Path) -> None:

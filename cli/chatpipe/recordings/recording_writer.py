@@ -36,6 +36,7 @@ class RecordingWriter:
         self._path = path
         self._patience = patience
         self.failure: ChatpipeError | None = None
+        refuse_full_disk(os.path.dirname(path) or ".", path)  # before there is an empty file on it
         self._file = LockedFile(lambda: _open(path), time.sleep)
         try:
             _check_content(self._file.fd, path)

@@ -547,6 +547,18 @@ def test_a_full_disk_at_the_header_is_74_and_can_be_continued(path: Path) -> Non
     assert path.read_bytes() == HEADER + LINES[0] + b"\n"
 
 
+def test_a_full_disk_leaves_no_empty_file(path: Path) -> None:
+    def open_on_full_disk() -> None:
+        with largest_file(0), pytest.raises(CannotWrite):
+            Journal(str(path))
+
+    open_on_full_disk()
+    assert not path.exists()
+    path.touch()  # this one is somebody else's
+    open_on_full_disk()
+    assert path.read_bytes() == b""
+
+
 def test_a_journal_that_was_removed_during_the_run_is_written_anew(path: Path) -> None:
     console: list[str] = []
     journal = Journal(str(path), notice=console.append)

@@ -94,6 +94,9 @@ class Journal:
         try:
             self._repair()
         except BaseException:
+            with contextlib.suppress(OSError):
+                if self._is_new and os.fstat(self._fd).st_size == 0:
+                    os.unlink(path)
             self._release()
             raise
         self._synced = clock()
