@@ -235,7 +235,7 @@ def test_a_file_that_is_emptied_is_told_once_and_no_reason_to_ask_again(tmp_path
     assert [(status, json.loads(body)["error"]["type"]) for status, _, body, _ in replies] == [
         (404, "no_recording")
     ] * 2
-    assert stderr.count(b"a recording cannot be read any more") == 1
+    assert stderr.count(b"a recording can no longer be read") == 1
 
 
 def test_the_last_recording_of_a_request_comes_again(tmp_path: Path) -> None:
