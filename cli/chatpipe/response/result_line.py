@@ -39,6 +39,8 @@ _START = b'{"id":"'
 _METADATA = b'"chatpipe":'
 # The metadata in which a copy of a line may differ from it.
 _OF_COPY = frozenset(("line", "outcome", "attempts", "fingerprint"))
+# Those of an answer of a job, which a run that was killed leaves to the next run to collect again.
+_OF_COLLECTED = _OF_COPY | {"at"}
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 _ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 
@@ -220,13 +222,14 @@ class ResultLine:
     def content(self) -> bytes:
         """The line without its place in the input, to compare what it holds with that of others.
 
-        The outcome of an answer depends on the run, too. A copy of a Batch API line says of the rest that
-        nobody knows it.
+        The outcome of an answer depends on the run, too, and the time of a job's answer is that at which it
+        was collected. A copy of a Batch API line says of the rest that nobody knows it.
         """
+        left_out = _OF_COLLECTED if self.is_of_job else _OF_COPY
         known = {
             name: value
             for name, value in self._metadata().items()
-            if value is not None and name not in _OF_COPY
+            if value is not None and name not in left_out
         }
         same = {
             "outcome": self.outcome in PAID,

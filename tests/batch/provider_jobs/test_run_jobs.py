@@ -1010,11 +1010,13 @@ def test_answers_that_a_killed_run_recorded_are_spent_once(
             made.run(*options)
     assert made.journal.read_text().count('"response"') == len(numbers)
     made.write([*numbers, 5])
-    status, words = made.run(*options, "--max-total-tokens", "1")
-    assert (status, words.split(": ")[2].partition(",")[0]) == (
-        7,
-        f"{once} are spent in this run and those before it",
-    )
+    for _ in range(2):  # the second one finds both copies
+        made.provider.clock_s += 9
+        status, words = made.run(*options, "--max-total-tokens", "1")
+        assert (status, words.split(": ")[2].partition(",")[0]) == (
+            7,
+            f"{once} are spent in this run and those before it",
+        )
     assert made.run(*options) == (0, "")
     assert len(paid(made.provider)) == 3
 
