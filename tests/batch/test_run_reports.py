@@ -61,6 +61,17 @@ def test_a_budget_of_money_stops_the_run(tmp_path: Path) -> None:
     assert 5 <= len(done.requests) <= 11
 
 
+@cases("options", {"a run": (), "an estimate": ("--dry-run",)})
+def test_a_budget_has_room_for_an_image(options: tuple[str, ...]) -> None:
+    """Its text in base64 has a hundred times as many tokens as the image."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/gif;base64," + "R0lGODlh" * 50_000}}
+    messages = [{"role": "user", "content": [image]}, {"role": "user", "content": "what is it"}]
+    line = orjson.dumps({"messages": messages})
+    done = batch("--max-total-tokens", "2000", *options, stdin=line)
+    assert (done.status, done.stderr) == (0, b"")
+    assert done.records[0].get("estimated_tokens", 0) < 2000
+
+
 def test_a_budget_of_money_survives_failures(tmp_path: Path) -> None:
     """The reply to a bad request does not say which model it was for."""
     (tmp_path / "prices.toml").write_bytes(PRICES)

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.inputs import values
+from chatpipe.limits.tokens import TokenEstimator, prompt_bytes
 from support.parametrize import cases
 
 
@@ -23,6 +24,43 @@ from support.parametrize import cases
 )
 def test_first_estimate(body_bytes: int, max_tokens: int | None, n: int, tokens: int) -> None:
     assert TokenEstimator().estimate(body_bytes, max_tokens, n) == tokens
+
+
+def with_parts(*parts: object) -> dict[str, object]:
+    return {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, *parts]}]}
+
+
+LONG = "A" * 400_000
+IMAGE = {"type": "image_url", "image_url": {"url": LONG, "detail": "low"}}
+
+
+@cases(
+    ("body", "counted"),
+    {
+        "an image": (with_parts(IMAGE), 4_000),
+        "two": (with_parts(IMAGE, IMAGE), 8_000),
+        "an image as a text, as Mistral takes it": (
+            with_parts({"type": "image_url", "image_url": LONG}),
+            4_000,
+        ),
+        "an image at a URL": (
+            with_parts({"type": "image_url", "image_url": {"url": "https://a.test/b"}}),
+            None,
+        ),
+        "a recording": (with_parts({"type": "input_audio", "input_audio": {"data": LONG}}), 20_000),
+        "a document": (with_parts({"type": "file", "file": {"file_data": LONG}}), 20_000),
+        "a text": (with_parts({"type": "text", "text": LONG}), None),
+        "a plain text": ({"messages": [{"role": "user", "content": LONG}]}, None),
+        "what no check has seen": ({"messages": [None, {"content": [5, {"image_url": None}]}]}, None),
+        "no messages": ({"messages": LONG}, None),
+    },
+)
+def test_an_attachment_has_fewer_tokens_than_bytes(body: dict[str, object], counted: int | None) -> None:
+    """counted are the bytes of all attachments, None if the whole body counts."""
+    text = values.dumps(body).decode()
+    size = len(text)
+    left = size - text.count(LONG) * len(LONG) + (counted or 0)
+    assert prompt_bytes(body, size) == (size if counted is None else left)
 
 
 def learned(*usages: tuple[int, int | None, int | None]) -> TokenEstimator:

@@ -13,7 +13,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice, price_of
-from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.limits.tokens import TokenEstimator, prompt_bytes
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.options.run import RunLimits
@@ -144,7 +144,7 @@ class Budget:
             self.spent_cost += prices.highest_cost(self.prices, usage, model, in_job=in_job)
 
     def spend_lost(self, line: int, body: Mapping[str, Value], size_bytes: int) -> None:
-        """Record the estimated usage of an attempt without a whole reply. body has so many bytes as JSON."""
+        """Record the estimated usage of an attempt without a whole reply. size_bytes: see prompt_bytes()."""
         usage = self.estimator.usage(body, size_bytes)
         self.lost[line] = self.lost.get(line, Usage()).plus(usage)
         if self.is_unlimited:
@@ -227,7 +227,7 @@ class Budget:
     def _estimate(self, request: Billable) -> tuple[int, float]:
         """The tokens and the cost, 0 if it has no limit, that a request may come to."""
         body = request.body or {}
-        usage = self.estimator.usage(body, len(values.dumps(body)))
+        usage = self.estimator.usage(body, prompt_bytes(body, len(values.dumps(body))))
         return usage.total, 0.0 if self._cost is None else self._cost_of(usage, request, in_job=self._in_jobs)
 
     def _cost_of(self, usage: Usage, request: Billable, *, in_job: bool) -> float:

@@ -11,7 +11,7 @@ from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice
-from chatpipe.limits.tokens import TokenEstimator
+from chatpipe.limits.tokens import TokenEstimator, prompt_bytes
 from chatpipe.system.line_index import SortedIndex
 
 
@@ -35,7 +35,7 @@ class Estimate:
     def add(self, body: Mapping[str, Value], reason: SendReason) -> None:
         """Add a request that would be sent."""
         data = len(values.dumps(body))
-        usage = self._estimator.usage(body, data)
+        usage = self._estimator.usage(body, prompt_bytes(body, data))
         self._reasons[reason] += 1
         self._size += data
         self._tokens += usage.total

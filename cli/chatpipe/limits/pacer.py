@@ -18,13 +18,13 @@ from chatpipe.exchange import ExchangeContext, Hooks
 from chatpipe.inputs.values import Value
 from chatpipe.limits.rate import RateLimiter, when_unlocked
 from chatpipe.limits.shared import SharedPace
-from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.limits.tokens import TokenEstimator, answer_limits, prompt_bytes
 from chatpipe.response.usage import Usage, usage_of
 from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, TimedAnswer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
-# Gets the line, the body and the bytes of an attempt that had no whole reply: it may have been paid for.
+# Gets the line, the body and its prompt_bytes() after an attempt without a whole reply, maybe a paid one.
 SpendLost = Callable[[int, Mapping[str, Value], int], None]
 
 
@@ -189,7 +189,7 @@ class PacedAttempts(Hooks):
         self._pacer = pacer
         self.line = line
         self.body = body
-        self.size_bytes = size_bytes
+        self.size_bytes = prompt_bytes(body, size_bytes)
         self._reserved: int | None = None  # tokens, of the attempt in progress
         self.sent = 0
         self.started = 0.0

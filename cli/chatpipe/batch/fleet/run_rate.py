@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.limits.rate import RateLimiter
-from chatpipe.limits.tokens import TokenEstimator, answer_limits
+from chatpipe.limits.tokens import TokenEstimator, answer_limits, prompt_bytes
 from chatpipe.options.run import SharedLimits
 from chatpipe.response.usage import usage_of
 from chatpipe.wire.answer import Answer
@@ -30,7 +30,7 @@ class RunRate:
             return 0, 0.0
         tokens = 0
         if self._has_tokens:
-            size_bytes = len(values.dumps(body))
+            size_bytes = prompt_bytes(body, len(values.dumps(body)))
             tokens = self._estimator.estimate_to_reserve(size_bytes, *answer_limits(body))
         return tokens, self._rate.try_reserve(tokens, now, now if due is None else due)
 

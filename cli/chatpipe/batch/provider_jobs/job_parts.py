@@ -154,8 +154,8 @@ class JobParts:
     ) -> None:
         """Add lines to one part, which has room for them."""
         part = self.parts[number]
-        size = sum(map(len, lines))
-        part.add(size, [item.line for item in items], b"".join(digits))
+        sizes = [*map(len, lines)]
+        part.add(sum(sizes), [item.line for item in items], b"".join(digits))
         self.lines.add(part, lines, [item.custom_id if item.has_own_id else None for item in items])
-        size -= len(lines) * self._encoder.envelope_bytes
-        part.expect([item.body or {} for item in items], size)
+        bodies = [item.body or {} for item in items]
+        part.expect(bodies, sizes, self._encoder.envelope_bytes)
