@@ -81,6 +81,8 @@ GEMINI = {
         ),
         "bare string": ({"error": "m"}, Read("m")),
         "bare string, with choices": ({"error": "m", "choices": []}, Read("m")),
+        "bare string, beside an answer": ({"error": "over capacity", "choices": [{}]}, Read("over capacity")),
+        "a word of success alone": ({"error": "ok"}, Read("ok")),
         "xai": ({"code": "c c", "error": "m"}, Read("m", None, "c c")),
         "tgi": ({"error": "m", "error_type": "overloaded"}, Read("m", "overloaded")),
         "spring": (
@@ -109,11 +111,21 @@ GEMINI = {
             {"choices": None, "base_resp": {"status_code": 1004, "status_msg": "login fail"}},
             Read("login fail", None, 1004),
         ),
+        "minimax, beside an answer": (
+            {"choices": [{}], "base_resp": {"status_code": 1004, "status_msg": "m"}},
+            Read("m", None, 1004),
+        ),
+        "minimax, no words": (
+            {"base_resp": {"status_code": 1004, "status_msg": ""}},
+            Read('{"status_code":1004,"status_msg":""}', None, 1004),
+        ),
         "groq, in a stream": (
             {"choices": [{"delta": {}}], "x_groq": {"id": "r", "error": "over capacity"}},
             Read("over capacity"),
         ),
         "status beside it": ({"status": 429, "error": {"message": "m"}}, Read("m", None, None, 429)),
+        "a status and a title": ({"status": 503, "title": "m"}, Read("m", None, None, 503)),
+        "code 200 and a message": ({"error": {"code": 200, "message": "m"}}, Read("m", None, 200)),
         "problem details": (
             {"type": "about:blank", "title": "t", "status": 403, "detail": "m"},
             Read("m", "about:blank", None, 403),
@@ -142,6 +154,7 @@ GEMINI = {
         ),
         "errors, text": ({"errors": ["m"]}, Read("m")),
         "error in an error": ({"error": {"error": {"message": "m", "code": 401}}}, Read("m", None, 401, 401)),
+        "nothing in an error": ({"error": {"message": "m", "error": {"message": ""}}}, Read("m")),
         "error in an error, with words": (
             {"error": {"message": "above", "error": {"message": "m", "type": "t"}}},
             Read("above: m", "t"),
@@ -149,6 +162,10 @@ GEMINI = {
         "JSON in a message": (
             {"error": {"message": '{"error": {"message": "m", "code": 429}}', "type": "proxy"}},
             Read("m", "proxy", 429, 429),
+        ),
+        "JSON in a detail": (
+            {"error": {"detail": '{"error": {"message": "m", "code": 429}}'}},
+            Read("m", None, 429, 429),
         ),
         "JSON behind words": (
             {"error": {"message": 'HTTP 429: [{"error": {"message": "m", "status": "X"}}]\n'}},
@@ -216,6 +233,8 @@ GEMINI = {
             Read("m"),
         ),
         "a number": ({"error": 503}, Read("503", status=503)),
+        "the least status of an error": ({"error": 400}, Read("400", status=400)),
+        "a number that is no status of HTTP": ({"error": 600}, Read("600")),
         "a list": ({"error": [1, "x"]}, Read('[1,"x"]')),
         "a list of one": ({"error": [{"message": "m", "code": 401}]}, Read("m", None, 401, 401)),
         "impossible types": (
@@ -251,6 +270,12 @@ def test_all_codes_of_an_error_are_collected(value: Any, codes: set[str]) -> Non
     assert error.codes == codes
 
 
+def test_the_parameter_that_an_error_is_about() -> None:
+    error = error_of({"error": {"message": "m", "param": "p"}})
+    assert error is not None
+    assert error.param == "p"
+
+
 def test_headers_that_a_gateway_quotes() -> None:
     error = error_of(quoted("x", headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": 1700000030000}))
     assert error is not None
@@ -268,6 +293,7 @@ GOOD = [{"index": 0, "message": {"content": "hi"}}]
         "empty object": {"choices": [], "error": {}},
         "empty string": {"choices": [], "error": ""},
         "other fields of a chunk": {"choices": [], "detail": "x", "message": "y"},
+        "null, and other fields of an answer": {"choices": GOOD, "error": None, "detail": "x"},
         "no choices": {"prompt_progress": {"total": 3}},
         "a message, not words": {"message": {"role": "assistant"}},
         "empty message": {"message": ""},
@@ -282,6 +308,12 @@ GOOD = [{"index": 0, "message": {"content": "hi"}}]
         "false": {"choices": GOOD, "error": False},
         "list of nothing": {"choices": GOOD, "error": [None, {}, {"message": ""}]},
         "minimax, all well": {"choices": GOOD, "base_resp": {"status_code": 0, "status_msg": ""}},
+        "minimax, all well, no answer": {
+            "choices": None,
+            "base_resp": {"status_code": 0, "status_msg": "success"},
+        },
+        "code 200, no words": {"error": {"code": 200, "message": ""}},
+        "an empty code": {"description": "x", "code": ""},
         "an object that is not an error": {"code": 0, "msg": "ok", "data": {}},
         "a note": {"description": "x"},
         "an answer in data": {"data": {"choices": GOOD, "code": 1, "message": "m"}},
@@ -319,6 +351,8 @@ def test_no_error_is_found(value: Any) -> None:
         "an error": ({"error": "x", "message": "m"}, False, False),
         "an object of this name": ({"object": "error", "message": "m"}, False, False),
         "a detail": ({"detail": "Not Found"}, False, False),
+        "a kind and a detail": ({"type": "ping", "detail": "x"}, False, False),
+        "a kind and errors": ({"type": "ping", "errors": ["x"]}, False, False),
         "a message of an error": ({"error_message": "m"}, False, False),
         "an error in a wrapper": ({"data": {"error": "x"}}, False, False),
         "no words": ({"message": ""}, False, False),
