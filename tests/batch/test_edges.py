@@ -18,7 +18,7 @@ from batch.result_lines import names, outcomes, records, texts
 from batch.resuming import TO_OUT, RunHarness
 from batch.runs import answer, batch, command, jsonl, prompt, started
 from support.parametrize import cases
-from support.patience import PATIENCE_S
+from support.patience import PATIENCE_S, until
 from support.process import environment, run, sh, start
 from support.programs import program
 from support.resident import measured
@@ -480,9 +480,9 @@ def test_bad_lines_among_many_are_results_in_their_places(tmp_path: Path) -> Non
 LOOPBACK = Path(__file__).parents[1] / "support" / "servers" / "loopback.py"
 
 
-def serving(port: int) -> subprocess.Popen[bytes]:
+def serving(port: int, latency_s: float = 0.0) -> subprocess.Popen[bytes]:
     """The loopback server as a program of its own; it listens when this returns."""
-    command = (sys.executable, str(LOOPBACK), "--port", str(port), "--latency", "0.02")
+    command = (sys.executable, str(LOOPBACK), "--port", str(port), "--latency", f"{latency_s}")
     server = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment())
     assert server.stdout is not None
     assert server.stdout.readline() == b"http://127.0.0.1:%d/v1\n" % port
@@ -492,11 +492,9 @@ def serving(port: int) -> subprocess.Popen[bytes]:
 def test_a_server_that_is_started_again_in_mid_run_loses_and_doubles_nothing(harness: RunHarness) -> None:
     port = closed_port()
     harness.write(*(f"p{number}" for number in range(300)))
-    command_line = command(f"http://127.0.0.1:{port}/v1", "-j", "8", "--retries", "9", *TO_OUT)
-    with serving(port) as server, start(*command_line, cwd=harness.folder) as process:
-        while not harness.journal.exists() or harness.journal.read_bytes().count(b"\n") < 50:
-            assert process.poll() is None
-            time.sleep(0.005)
+    command_line = command(f"http://127.0.0.1:{port}/v1", "-j", "16", "--retries", "9", *TO_OUT)
+    with serving(port, latency_s=0.2) as server, start(*command_line, cwd=harness.folder) as process:
+        until(lambda: harness.journal.exists() and harness.journal.read_bytes().count(b"\n") >= 50)
         server.kill()
         server.wait()
         with serving(port) as again:

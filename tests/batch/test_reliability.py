@@ -114,8 +114,9 @@ def test_no_temporary_file_is_left_where_it_can_be_mistaken(
     number: signal.Signals, harness: RunHarness
 ) -> None:
     """After any end of a run, each file in the folder of OUT is OUT, its journal, or hidden."""
+    harness.held = 50
     with harness.begin("-j4", "--grace", "0.1") as process:
-        harness.until_prompts(50)
+        harness.until_prompts(51)
         process.send_signal(number)
         process.wait()
     assert process.returncode == -number

@@ -129,6 +129,7 @@ def test_results_held_for_order_are_written_when_a_run_is_cut_short(tmp_path: Pa
     options = ("-k", "--grace", "0.2")
     with started(*options, folder=tmp_path, lines=many(3), handler=silent_to("p0")) as (server, process):
         server.until(lambda: len(server.requests) == 3 and server.busy == 1)
+        process.settle()  # it has read the two answers
         process.send_signal(signal.SIGINT)
         stdout, _ = process.communicate()
     assert process.returncode == -signal.SIGINT

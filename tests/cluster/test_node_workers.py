@@ -14,6 +14,7 @@ from chatpipe.cluster.node_workers import ClusterWorker, NodeWorkers, WorkerLost
 from chatpipe.cluster.plain_faults import read_fault, write_fault
 from chatpipe.errors import NoAccess
 from support.patience import PATIENCE_S
+from support.speed import at_any_speed
 
 Message = tuple[FrameKind, bytes, int]
 Play = Callable[[NodeWorkers, list[Message]], Awaitable[None]]
@@ -153,9 +154,10 @@ def test_a_worker_that_is_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> Non
     asyncio.run(main())
 
 
-def test_a_head_that_does_not_answer_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@at_any_speed
+def test_a_head_that_does_not_answer_is_reported_once(factor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its workers go on."""
-    monkeypatch.setattr(node_workers, "_HEAD_SILENCE_S", 0.01)
+    monkeypatch.setattr(node_workers, "_HEAD_SILENCE_S", 0.02 * factor)
     nodes = Nodes("a")
 
     async def play(workers: NodeWorkers, messages: list[Message]) -> None:

@@ -17,6 +17,7 @@ from support.parametrize import cases
 from support.patience import until
 from support.process import has_ended, start
 from support.servers.loopback import echoing, serve
+from support.speed import at_any_speed
 
 # Long enough that a test that waits for its end fails, and of this process only.
 SLEEP = f"sleep 600.{os.getpid()}"
@@ -60,19 +61,30 @@ def test_output_of_a_command_that_ends(script: str, expected: tuple[bytes, int],
 
 
 @cases(
-    "script, reason",
+    "script",
     {
-        "hangs": (SLEEP, "has not ended within 1 s"),
-        "hangs after its output": (f"echo k; exec >&-; {SLEEP}", "has not ended within 1 s"),
-        "hangs in a child": (f"(sh -c '{SLEEP}; :'; :) & wait", "has not ended within 1 s"),
-        "ignores SIGTERM": (f"trap '' TERM; {SLEEP}; {SLEEP}", "has not ended within 1 s"),
-        "prints without end": ("exec yes", "prints more than 64 kB"),
+        "hangs": SLEEP,
+        "hangs after its output": f"echo k; exec >&-; {SLEEP}",
+        "hangs in a child": f"(sh -c '{SLEEP}; :'; :) & wait",
+        "ignores SIGTERM": f"trap '' TERM; {SLEEP}; {SLEEP}",
     },
 )
-def test_command_that_does_not_end_is_ended_with_its_children(script: str, reason: str, folder: Path) -> None:
-    timeout_s = 1.0 if "within" in reason else 60.0
-    with pytest.raises(CommandStopped, match=reason):
-        read_output(words(f"echo $$ >pids; {script}"), os.environ, KeyWaits(), timeout_s)
+@at_any_speed
+def test_command_that_does_not_end_is_ended_with_its_children(factor: int, script: str, folder: Path) -> None:
+    (folder / "pids").unlink(missing_ok=True)
+    with pytest.raises(CommandStopped, match=f"has not ended within {factor} s"):
+        read_output(words(f"echo $$ >pids; {script}"), os.environ, KeyWaits(), float(factor))
+    assert_has_ended(folder)
+
+
+def test_command_that_prints_without_end_is_ended(folder: Path) -> None:
+    with pytest.raises(CommandStopped, match="prints more than 64 kB"):
+        read_output(words("echo $$ >pids; exec yes"), os.environ, KeyWaits())
+    assert_has_ended(folder)
+
+
+def assert_has_ended(folder: Path) -> None:
+    """The command whose number is in pids, with all that sleeps for it."""
     (number,) = pids(folder / "pids", 1)
     until(lambda: has_ended(number))
     sleeping = SLEEP.replace(" ", "\0").encode()

@@ -6,13 +6,13 @@ import json
 import re
 import shlex
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from serve.client import Running, serving
 from support.parametrize import cases
+from support.patience import until
 from support.process import run, start
 
 INPUT = '"one"\n"two"\n"three"\n'
@@ -50,12 +50,11 @@ def test_a_provider_without_a_batch_api_needs_no_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_jobs_of_a_run_that_ends_go_on(tmp_path: Path, number: signal.Signals) -> None:
-    with serving("--batch-life", "2s") as server:
-        with start(*words(server, tmp_path)) as process:
+    """The provider ends the job at the second look, which the first run does not come to."""
+    with serving("--batch-life", "2") as server:
+        with start(*words(server, tmp_path, "--poll", "600")) as process:
             journal = tmp_path / "out.jsonl.journal"
-            while not (journal.exists() and b'"created"' in journal.read_bytes()):
-                assert process.poll() is None
-                time.sleep(0.01)
+            until(lambda: journal.exists() and b'"created"' in journal.read_bytes())
             process.send_signal(number)
             _, said = process.communicate()
         assert process.returncode == -number
