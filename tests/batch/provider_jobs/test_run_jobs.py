@@ -805,6 +805,7 @@ def test_a_run_of_a_shard_sends_no_other_lines(harness: Callable[..., JobHarness
         "both with --match id": (("--match", "id"), ("--match", "id"), "batch-api"),
         "only the later one": ((), ("--match", "id"), "batch-api"),
         "collected by the other engine": ((), ("--match", "id"), "local"),
+        "in a later job": (("--job-lines", "1"), ("--match", "id"), "batch-api"),
     },
 )
 def test_an_edited_line_takes_the_answer_that_its_id_has_in_a_job(
@@ -813,9 +814,9 @@ def test_an_edited_line_takes_the_answer_that_its_id_has_in_a_job(
     """While the job is open the line waits for it, and once it was collected the journal has the id."""
     made = harness()
     file = made.folder / "in.jsonl"
-    file.write_text('{"custom_id":"é","prompt":"one"}\n"two"\n')
+    file.write_text('"two"\n{"custom_id":"é","prompt":"one"}\n')
     assert made.run("-m", "a", *first, "--no-wait")[0] == 124
-    edited = '{"custom_id":"é","prompt":"edited"}\n"two"\n'
+    edited = '"two"\n{"custom_id":"é","prompt":"edited"}\n'
     file.write_text(edited)
     assert made.run("-m", "a", *later, "--no-wait")[0] == 124
     while any(job["status"] != "completed" for job in made.provider.jobs()):
@@ -824,8 +825,8 @@ def test_an_edited_line_takes_the_answer_that_its_id_has_in_a_job(
     assert made.run("-m", "a", engine=engine) == (0, "")
     file.write_text(edited)
     assert made.run("-m", "a", *later, engine=engine) == (0, "")
-    assert (made.answers(), len(paid(made.provider))) == (["one", "two"], 2)
-    record = json.loads(made.out.read_text().splitlines()[0])
+    assert (made.answers(), len(paid(made.provider))) == (["two", "one"], 2)
+    record = json.loads(made.out.read_text().splitlines()[1])
     assert (record["custom_id"], record["error"]) == ("é", None)
 
 
@@ -919,6 +920,20 @@ def test_a_budget_counts_the_jobs_of_the_journal_before_anything_is_sent(
     else:
         assert re.search(r": 0 are spent, \d\d reserved, and the next line may take ", words)
         assert made.provider.jobs()[0]["id"] in words or "run the same command later" in words
+
+
+def test_a_budget_counts_what_the_jobs_cost_that_ended_in_the_wait(
+    harness: Callable[..., JobHarness],
+) -> None:
+    """As long as they are open, what they may cost is reserved, which left a line out."""
+    made = harness()
+    limit = ("--max-tokens", "10")
+    made.write([0, 2, 3])
+    assert made.run("--no-wait", *limit)[0] == 124
+    made.write([5, 0, 2, 3])
+    status, words = made.run(*limit, "--max-total-tokens", "40")
+    told = ": 12 are spent in this run and those before it, and the next line may take "
+    assert (status, told in words) == (7, True)
 
 
 @pytest.mark.parametrize("fault", ["status=400:on=line:match=say 2", "batch-lose=1"])
