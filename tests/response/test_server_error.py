@@ -154,6 +154,14 @@ GEMINI = {
         ),
         "errors, text": ({"errors": ["m"]}, Read("m")),
         "error in an error": ({"error": {"error": {"message": "m", "code": 401}}}, Read("m", None, 401, 401)),
+        "an error as a message": (
+            {"error": {"message": {"message": "m", "code": 429}}},
+            Read("m", None, 429, 429),
+        ),
+        "a delay in an error in an error": (
+            {"error": {"message": "above", "error": {"message": "m", "retry_after": 2}}},
+            Read("above: m", delay_s=2.0),
+        ),
         "nothing in an error": ({"error": {"message": "m", "error": {"message": ""}}}, Read("m")),
         "error in an error, with words": (
             {"error": {"message": "above", "error": {"message": "m", "type": "t"}}},
@@ -187,6 +195,8 @@ GEMINI = {
             {"error": {"code": 403, "message": "m", "metadata": {"reasons": ["violence", "hate"]}}},
             Read("m (violence, hate)", None, 403, 403),
         ),
+        "openrouter, no reasons": ({"error": {"message": "m", "metadata": {"reasons": []}}}, Read("m")),
+        "a type that is a status": ({"error": {"message": "m", "type": "429"}}, Read("m", status=429)),
         "gateway": ({"message": "no route"}, Read("no route")),
         "delay as a number": ({"error": {"message": "m", "retry_after": 2}}, Read("m", delay_s=2.0)),
         "delay in milliseconds": (
@@ -258,7 +268,9 @@ def test_error_is_found(value: Any, error: Read | None) -> None:
             {"S", "API_KEY_INVALID"},
         ),
         "azure": ({"error": {"message": "m", "code": "c", "innererror": {"code": "i"}}}, {"c", "i"}),
-        "a number of zhipu": ({"error": {"message": "m", "code": 1302}}, {"1302"}),
+        "azure, otherwise": ({"error": {"message": "m", "inner_error": {"code": "i"}}}, {"i"}),
+        "the first number of zhipu": ({"error": {"message": "m", "code": 1100}}, {"1100"}),
+        "a number that is none of zhipu": ({"error": {"message": "m", "code": 10_000}}, set()),
         "apigee": ({"fault": {"faultstring": "m", "detail": {"errorcode": "x.y"}}}, {"x.y"}),
         "minimax": ({"base_resp": {"status_code": 1008, "status_msg": "m"}}, {"base_resp:1008"}),
         "wrapped": (quoted('{"error":{"message":"m","type":"t","code":"c"}}'), {"t", "c"}),

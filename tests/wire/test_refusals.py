@@ -188,6 +188,7 @@ def test_other_refusals_are_not_about_loading(status: int, body: bytes) -> None:
         "vLLM of old": b'{"object":"error","message":"The model `x` does not exist.","code":404}',
         "Azure": b'{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource '
         b'does not exist."}}',
+        "Azure, words only": api_error("The API deployment for this resource does not exist."),
         "OpenRouter": b'{"error":{"message":"No endpoints found for x/y.","code":404}}',
         "Databricks": b'{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Serving endpoint \'x\' does not '
         b'exist"}',
@@ -300,6 +301,8 @@ def test_a_refusal_of_the_version_names_where_it_is_set(
         "Azure": b'{"error":{"code":"404","message":"Resource not found"}}',
         "Databricks": b'{"error_code":"ENDPOINT_NOT_FOUND","message":"No API found for \'POST /x\'"}',
         "Moonshot": b'{"code":5,"error":"url.not_found","message":"nothing here","method":"POST"}',
+        "a code of the path": api_error("nothing here", code='"url.not_found"'),
+        "a code of a route": api_error("nothing here", code='"route_not_found"'),
         "FastAPI": b'{"detail":"Not Found"}',
         "FastAPI, in a gateway": b'{"error":{"message":"{\\"detail\\":\\"Not Found\\"}","code":404}}',
         "bare, in the shape of the API": api_error("Not Found"),
@@ -444,6 +447,7 @@ def test_request_id_is_kept() -> None:
         "Volcengine": (403, api_error("x", code='"AccountOverdueError"')),
         "litellm": (400, api_error("Budget has been exceeded! Current cost: 2", type="budget_exceeded")),
         "one-api": (403, '{"error":{"code":"insufficient_user_quota","message":"用户额度不足"}}'.encode()),
+        "a code as the message": (429, b'{"error":"insufficient_quota"}'),
         "words only": (429, api_error("You exceeded your current quota, please check your plan")),
         "Gemini, prepaid": (
             429,
@@ -496,6 +500,7 @@ def test_exhausted_credit_is_no_access_and_final(status: int, body: bytes) -> No
         "a status that nobody knows": (200, b'{"error":{"code":418,"type":"RESOURCE_EXHAUSTED"}}', 429),
         "a key that may not": (403, api_error("x", code='"invalid_api_key"'), 403),
         "too large, though a rate": (413, api_error("x", code='"rate_limit_exceeded"'), 413),
+        "a failure, though a rate": (500, api_error("x", code='"rate_limit_exceeded"'), 500),
         "a code of the body beside a status": (500, b'{"error":{"code":429,"message":"x"}}', 500),
     },
 )
