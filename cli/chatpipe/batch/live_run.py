@@ -91,7 +91,7 @@ class _LiveRun:
         try:
             stop = run_loop(session.run(items))
             if resources.jobs is not None and (stop is None or stop.signal is None):
-                resources.jobs.keep_results(self._tally)
+                resources.jobs.keep_results(self._tally.spent)
         except BaseException:
             with suppress(CannotWrite):  # the fault of the run matters more
                 self._write_report()

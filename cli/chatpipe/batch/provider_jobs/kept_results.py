@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from chatpipe.batch.expenses import Expenses
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.store import RunStore
 from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.result import ResultBuilder
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.batch.tally import Tally
 
 
 def keep_unused(
@@ -17,7 +17,7 @@ def keep_unused(
     store: RunStore,
     records: JobJournal,
     server: str,
-    tally: Tally | None,
+    spent: Expenses | None,
 ) -> None:
     """Record and count the answers that no line of the run has asked for.
 
@@ -31,5 +31,5 @@ def keep_unused(
             item = Item(0, records.custom_id_of(fingerprint) or fingerprint, body)
             result = builder.of_answer(item, fingerprint, answer, latency_s)
             store.keep(result)
-            if tally is not None:
-                tally.spent.add(result)
+            if spent is not None:
+                spent.add(result)

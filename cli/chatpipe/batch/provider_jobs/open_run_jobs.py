@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
 from chatpipe.batch.journal.store import RunStore
+from chatpipe.batch.provider_jobs.engine_jobs import EngineJobs
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.batch.provider_jobs.job_records import refuse_fresh, refuse_open_jobs
@@ -55,7 +56,8 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
         )
         lifecycle = JobLifecycle(JobApi(connection, dialect, WITHOUT_ENGINE), records, options)
         stack.callback(lifecycle.results.close)
-        yield stack.enter_context(closing(RunJobs(spec, store, records, lifecycle, name)))
+        kind = EngineJobs if options.is_jobs and not spec.resume.no_send else RunJobs
+        yield stack.enter_context(closing(kind(spec, store, records, lifecycle, name)))
 
 
 def _number_of_server(spec: RunSpec, records: JobJournal) -> int:
