@@ -163,9 +163,10 @@ def test_what_others_accept_is_no_failure_and_who_refuses_it_is_left_out(answer:
         "no choices": b"{}",
         "none of them": b'{"choices": []}',
         "no message": b'{"choices": [{"index": 0, "message": null, "finish_reason": "stop"}]}',
+        "empty answers": b'{"choices": [{"index": 0, "message": {"content": ""}, "finish_reason": "stop"}]}',
     },
 )
-def test_a_server_whose_answers_are_broken_swallows_few_lines(body: bytes) -> None:
+def test_a_server_whose_answers_are_useless_swallows_few_lines(body: bytes) -> None:
     """Each may have been paid for, so its line is not bought elsewhere. A server that is quick to fail gets
     no more lines than others for that.
     """

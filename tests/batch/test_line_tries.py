@@ -99,6 +99,19 @@ def test_an_answer_without_anything_in_it_is_broken(answer: dict[str, Any]) -> N
     assert tries.judge(Answer(answer, None, None)) is Diagnosis.BROKEN
 
 
+@cases(
+    ("contents", "diagnosis"),
+    {
+        "empty": (["", None], Diagnosis.EMPTY),
+        "one of two": (["", "x"], Diagnosis.ANSWERED),
+    },
+)
+def test_an_empty_answer_is_none_of_a_sound_server(contents: list[str | None], diagnosis: Diagnosis) -> None:
+    tries, _ = tries_after(None, None)
+    choices = [{"message": {"content": each}, "finish_reason": "stop"} for each in contents]
+    assert tries.judge(Answer({"choices": choices}, None, None)) is diagnosis
+
+
 def test_an_object_that_is_no_completion_may_have_been_paid_for() -> None:
     tries, answer = tries_after(BrokenAnswer("the reply is another API's"), None)
     assert tries.judge(answer._replace(body=b'{"output": []}')) is Diagnosis.BROKEN

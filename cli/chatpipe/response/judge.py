@@ -72,14 +72,17 @@ def outcome_of(choice: Value) -> Outcome:
     return Outcome.empty
 
 
-def is_broken(completion: dict[str, Value]) -> bool:
-    """Return True if a choice of a completion is broken, or there is none. Never raises."""
-    answers = choices(completion)
-    for choice in answers:
-        outcome = outcome_of(choice)
-        if outcome is not OK and outcome is Outcome.broken:
-            return True
-    return not answers
+def useless_outcome(completion: dict[str, Value]) -> Outcome | None:
+    """The outcome of a completion of no use: broken if a choice is, or there is none, empty if all are.
+
+    None for any other. Never raises.
+    """
+    outcomes = [*map(outcome_of, choices(completion))]
+    if outcomes == [OK]:  # nearly all
+        return None
+    if not outcomes or Outcome.broken in outcomes:
+        return Outcome.broken
+    return Outcome.empty if all(each is Outcome.empty for each in outcomes) else None
 
 
 def _has_calls(message: dict[str, Value]) -> bool:

@@ -30,6 +30,8 @@ from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, TimedAnswer
 from chatpipe.wire.retry import GiveUp, GiveUpReason, RetryAfter
 
+# An answer of these is the end of its line, and says nothing good of its server.
+_USELESS = {Diagnosis.BROKEN: "broken", Diagnosis.EMPTY: "empty"}
 # Seconds after which a line that waits looks again for a server that may be tried, while one is left out.
 _LOOK_S = 0.5
 
@@ -234,8 +236,8 @@ class Dispatcher:
             self.longest_s = max(self.longest_s, latency_s)
             self._accept(member, tries, now)
             return answer
-        if diagnosis is Diagnosis.BROKEN:
-            return self._end_broken(member, tries, answer, now)
+        if diagnosis in _USELESS:
+            return self._end_useless(member, tries, answer, _USELESS[diagnosis])
         assert answer.fault is not None
         was_sound = health.is_sound
         if diagnosis is Diagnosis.DOWN:
@@ -275,14 +277,14 @@ class Dispatcher:
         if member.is_first_time("out"):
             self._setup.note(f"'{member.name}' is left out: {fault.clause}")
 
-    def _end_broken(self, member: Member, tries: LineTries, answer: Answer, now: float) -> Answer:
-        """End a line whose answer is broken. A server that goes on like that gets a line now and then."""
+    def _end_useless(self, member: Member, tries: LineTries, answer: Answer, what: str) -> Answer:
+        """End a line whose answer is of no use. A server that goes on like that gets a line now and then."""
         was_sound = member.health.is_sound
-        member.health.fail(now)
+        member.health.fail(self._clock())
         if member.health.is_sound is not was_sound:
             self.update()
             if len(self.members) > 1 and member.is_first_time("held back"):
-                self._setup.note(f"'{member.name}' is held back: its answers are broken")
+                self._setup.note(f"'{member.name}' is held back: its answers are {what}")
         return answer if answer.fault is None else _final(answer, tries)
 
     # The end of a round

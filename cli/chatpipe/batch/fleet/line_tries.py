@@ -14,6 +14,7 @@ import httpx
 from chatpipe.errors import BrokenAnswer, ChatpipeError, NoAccess, ReplyTooLong, Unreachable
 from chatpipe.exchange import NO_HOOKS, Hooks
 from chatpipe.named_tuple import NamedTuple
+from chatpipe.options.outcomes import Outcome
 from chatpipe.response import judge
 from chatpipe.server.request_extensions import DEADLINE, RECORDED_AS
 from chatpipe.wire import retry
@@ -32,6 +33,7 @@ class Diagnosis(Enum):
     ANSWERED = "the line has its answer"
     FINAL = "no other server can do better"
     BROKEN = "no other server is asked, because the broken answer may have been paid for"
+    EMPTY = "no other server is asked, because the empty answer has been paid for"
     BUSY = "the server has no room: the attempt counts as none"
     DOWN = "no connection: the server is at fault"
     LOST = "the connection broke"
@@ -41,6 +43,7 @@ class Diagnosis(Enum):
 
 
 ANSWERED = Diagnosis.ANSWERED  # see OK in options/outcomes.py
+_USELESS = {Outcome.broken: Diagnosis.BROKEN, Outcome.empty: Diagnosis.EMPTY}
 
 
 class ServerFailure(NamedTuple):
@@ -147,7 +150,8 @@ class LineTries(Hooks):
     def _diagnosis(self, answer: Answer) -> Diagnosis:
         fault, attempt = answer.fault, self._attempt
         if fault is None:
-            return Diagnosis.BROKEN if judge.is_broken(answer.completion or {}) else ANSWERED
+            useless = judge.useless_outcome(answer.completion or {})
+            return ANSWERED if useless is None else _USELESS[useless]
         if not fault.reached_server:
             return Diagnosis.DOWN
         if attempt is None:
