@@ -121,7 +121,7 @@ class ChatpipeError(Exception):
 
     @property
     def clause(self) -> str:
-        """The cause in a sentence that goes on: without the full stop of a server's words."""
+        """The cause for the middle of a sentence: without the full stop of a server's words."""
         return self.what if self.what.endswith("..") else self.what.removesuffix(".")
 
     def __str__(self) -> str:
@@ -166,7 +166,7 @@ class Unreachable(ChatpipeError):
 
 
 class NoServerLeft(Unreachable):
-    """None of several servers can be reached any more. The next line would find none either."""
+    """None of several servers can be reached. The next line would find none either."""
 
     reached_server = False
 

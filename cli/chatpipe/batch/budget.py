@@ -257,7 +257,7 @@ def open_budget(
 def _recorded_usage(line: ResultLine, estimator: TokenEstimator) -> Usage:
     """The usage of a recorded answer. If its server reported none, its length is an estimate, and not 0.
 
-    Nobody knows its prompt any more.
+    Its prompt is no longer known.
     """
     usage = line.spent_usage()
     if usage.total or line.outcome not in PAID:

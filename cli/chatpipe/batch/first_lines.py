@@ -101,7 +101,7 @@ class FirstLines:
 
 
 def _whole(first: list[_Failure | None], count: int) -> list[_Failure]:
-    """The first failures if there are as many and none of them is in flight, else an empty list."""
+    """The failures of the first lines, once each of these has failed; until then an empty list."""
     answered = [each for each in first[:count] if each is not None]
     return answered if len(answered) == count else []
 

@@ -22,7 +22,7 @@ from chatpipe.server.server import Server
 class Outbound(NamedTuple):
     """The sender of a run, and what it shares with the engine, the stop rules and the progress.
 
-    states tells which of several servers take part, by name.
+    states returns which of several servers take part, by name.
     """
 
     sender: RequestSender

@@ -24,7 +24,7 @@ class ClusterWait:
         self._timers: tuple[asyncio.TimerHandle, ...] = ()
 
     def begin(self, longest_s: float, awaited: Callable[[], str]) -> None:
-        """Begin a wait, and end the one before. awaited names what is still waited for."""
+        """Begin a wait, and end the one before. awaited names what has not come yet."""
         self.end()
         loop = asyncio.get_running_loop()
         self._timers = (

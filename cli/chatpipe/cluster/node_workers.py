@@ -15,13 +15,13 @@ from chatpipe.cluster.plain_faults import write_fault
 from chatpipe.errors import BadConfiguration
 
 _LOOK_S = 1.0
-# A worker that has said nothing for so long, although it does every second, is taken for lost. It gets some
-# time more, because a machine that slept has much to catch up with.
+# A worker is lost after this many seconds of silence: it sends something every second. It gets some more
+# time, because a machine that slept has much to catch up with.
 _SILENCE_S = (30.0, 2.0)
-# A head that does not answer for so long is reported.
+# A head that does not answer for this long is reported.
 _HEAD_SILENCE_S = 10.0
 _NO_HEAD = (
-    b"the head of the Ray cluster does not answer: if it has ended, the workers go on for a minute only"
+    b"the head of the Ray cluster does not answer: if it has ended, the workers continue for a minute only"
 )
 _HEAD_AGAIN = b"the head of the Ray cluster answers again"
 # A node whose workers end at once gets no more than this number of them.
@@ -97,7 +97,8 @@ class NodeWorkers:
     async def _list_nodes(self) -> list[str]:
         """The nodes, as the head of the cluster knows them. A head that does not answer is reported.
 
-        Workers go on without it, and it may come back: Ray itself ends this process a minute after its end.
+        Workers continue without it, and it may come back. Ray itself ends this process a minute after its
+        end.
         """
         listing = asyncio.ensure_future(asyncio.to_thread(self._cluster.nodes))
         done, _ = await asyncio.wait([listing], timeout=_HEAD_SILENCE_S)

@@ -91,7 +91,7 @@ def _own_headers(template: Template, server: Server) -> Headers:
 async def _read(
     response: httpx.Response, headers: Mapping[str, str], request: httpx.Request, pieces: list[bytes]
 ) -> None:
-    """Read a body into pieces, an event stream only to its last event: some servers go on to say nothing."""
+    """Read a body into pieces, an event stream only to its last event: some servers then stay silent."""
     assert isinstance(response.stream, httpx.AsyncByteStream)
     is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
     body = ReplyBody(response, headers, request)

@@ -74,7 +74,7 @@ class WorkerReply:
 
 
 def write_parcels(parcels: Sequence[Parcel], cancelled: Sequence[int]) -> bytes:
-    """A block with requests, and the numbers of those that nobody waits for any more."""
+    """A block with requests, and the numbers of those that nobody awaits."""
     templates: list[Template] = []
     rows, latest = [], None
     for each in parcels:

@@ -30,7 +30,7 @@ _LONGEST_FOLDER = 30
 class RelayProcess:
     """The relay of a run. address names a cluster, None to start one.
 
-    With note the talk of Ray goes to a file, whose name it prints. Without it nobody hears it.
+    With note the messages of Ray go to a file, whose name it prints. Without it they are dropped.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class RelayProcess:
         return RelayLink(writer.write, lambda: read_frame(reader), writer.transport.abort)
 
     def _open_log(self) -> int | str:
-        """The descriptor of a file for the talk of Ray, or the null device."""
+        """The descriptor of a file for the messages of Ray, or of the null device."""
         if self._note is None:
             return os.devnull
         descriptor, path = tempfile.mkstemp(".log", "chatpipe-ray-")

@@ -106,6 +106,6 @@ class Worker:
 
 
 def _without_key(number: int, fault: ChatpipeError) -> WorkerReply:
-    """The reply to a request for which there is no key any more: the one that it would get without a key."""
+    """The reply to a request whose key is gone: the one that it would get without a key."""
     body = values.dumps({"error": {"message": f"no new key: {secrets.hide(str(fault))}"}})
     return WorkerReply(number, _UNAUTHORIZED, (("content-type", "application/json"),), body)

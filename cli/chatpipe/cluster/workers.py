@@ -33,7 +33,7 @@ _GATHER_S = 0.001
 PATIENCE_S = 60.0
 # ... and so long for the cluster. Ray's own limits are shorter; this one is for when they do not hold.
 _CLUSTER_PATIENCE_S = 600.0
-# Once one worker is there, the others are waited for so long before the first request goes out.
+# Once one worker is there, the first request waits this long for the others.
 _START_S = 10.0
 # A request whose workers die so often may be what kills them.
 _MOST_LOSSES = 3
@@ -118,7 +118,7 @@ class Workers:
             self._running = asyncio.get_running_loop().create_task(self._run())
 
     def _wake_waiters(self) -> None:
-        """Let those go on that wait for a worker."""
+        """Resume the requests that wait for a worker."""
         if self._changed is not None:
             self._changed.set_result(None)
             self._changed = None

@@ -97,7 +97,7 @@ def _complaint(violation: str) -> Message:
 
 
 def _unforced(body: dict[str, Value]) -> dict[str, Value]:
-    """The body with a forced call turned into a free choice, or the model would call tools for ever."""
+    """The body with a forced call turned into a free choice, or the model would call tools forever."""
     choice = body.get("tool_choice")
     if choice == "required" or (isinstance(choice, dict) and choice.get("type") != "allowed_tools"):
         return {**body, "tool_choice": "auto"}

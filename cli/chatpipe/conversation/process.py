@@ -53,7 +53,7 @@ class ChildProcess:
 
     A signal to all process groups of that session reaches the whole process tree. Ctrl-C on the
     terminal does not reach it. A program that asks the terminal for a password fails at once instead
-    of being stopped for ever.
+    of being stopped forever.
     """
 
     def __init__(

@@ -68,7 +68,7 @@ class Stdin(NamedTuple):
             return StdinKind.CLOSED
         try:
             mode = os.fstat(self.descriptor).st_mode
-        except OSError as error:  # reading it tells the reason
+        except OSError as error:  # reading it shows the reason
             return StdinKind.CLOSED if error.errno == errno.EBADF else StdinKind.DATA
         if stat.S_ISCHR(mode):
             return StdinKind.TERMINAL if os.isatty(self.descriptor) else StdinKind.DEVICE

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BOM = b"\xef\xbb\xbf"
 GZIP_START = b"\x1f\x8b\x08"
-# No more than the first line is waited for. Of a longer line, this much is enough.
+# Reading waits for no more than the first line. Of a longer line, this much is enough.
 _START_BYTES = 1 << 16
 
 

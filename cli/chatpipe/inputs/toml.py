@@ -91,7 +91,7 @@ def _hint(line: str) -> str:
 
 
 class _End(Exception):
-    """The text goes on in a way that is not read here."""
+    """The text continues in a way that is not read here."""
 
 
 class _Reader:

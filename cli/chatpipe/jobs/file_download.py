@@ -71,7 +71,7 @@ class FileDownload:
             self._api.sleep(decision.seconds)
 
     async def _attempt(self) -> _Break | None:
-        """Ask for what is missing. None if nothing is any more."""
+        """Ask for what is missing. Returns None once nothing is."""
         request = self._api.content_request(self._file_id, self.spool.size)
         limits = self._api.connection.server.limits
         between_s = limits.between_bytes_s
@@ -149,7 +149,7 @@ class FileDownload:
         return _Break(BrokenAnswer(what, place=self._file_id, fix="try again"), FailedAttempt())
 
     def _continues(self, response: httpx.Response) -> bool:
-        """Return True if a part of the file goes on where the last one broke."""
+        """Return True if a part of the file continues where the last one broke off."""
         found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         start = found and found[1]
         return start is not None and int(start) == self.spool.size

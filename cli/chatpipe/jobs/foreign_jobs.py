@@ -29,7 +29,7 @@ _MOST_IN_NAME = 5  # ... and the name of a file 255
 _FILE_NAME = re.compile("chatpipe-([a-z]+-[0-9a-f]{32})-([0-9a-f]+)\\.jsonl")
 _MOST_NAMES = 20  # each is a request
 _MOST_PAGES = 3
-_LONGEST_S = 2 * 86400.0  # hardly a job is open for longer
+_LONGEST_S = 2 * 86400.0  # hardly any job is open for longer
 
 
 class ForeignJob(NamedTuple):

@@ -301,7 +301,7 @@ def _file_route(file_id: str) -> str:
 
 
 def is_unseen(fault: ChatpipeError, file_id: str) -> bool:
-    """Return True for the refusal of a file that is not visible yet, or not any more."""
+    """Return True for the refusal of a file that is not visible yet, or no longer."""
     if fault.http_status not in (400, _NOT_FOUND):
         return False
     body = fault.body or b""

@@ -33,7 +33,7 @@ Pause = Callable[[float, Mapping[str, ProviderJob]], None]
 
 class JobWatch:
     """Waits for jobs. An id that the server does not know is a fault, unless patience_s is given: jobs that
-    were just created may be not visible for so long, and one that is not visible later is lost.
+    were just created may stay invisible for that long, and one that is not visible later is lost.
 
     pause waits until the next look, and shows the jobs as they were seen, by their ids. Without it what has
     changed is noted.

@@ -29,7 +29,7 @@ from chatpipe.wire.retry import backoff
 _LOOK_S = 5.0
 _UNSEEN_TRIES = 6
 _SHOWN = 3  # reasons of a job that failed
-_PROCESSING_S = 900.0  # the provider may take that long for a file before a job can be created of it
+_PROCESSING_S = 900.0  # the provider may take this long for a file before a job can be created of it
 _TOO_LARGE = 413
 _MAY_BE_EARLY = frozenset({400, 404, 409, 422})
 

@@ -1,7 +1,7 @@
 """The rate of requests that a server admits, learned from its refusals, or as it reports it.
 
 A server with a limit per minute refuses whatever the number in flight. When it has refused everything at
-it, the next answer tells the rate: that of the answers since the time before. The rate grows with each
+it, the next answer shows the rate: that of the answers since the time before. The rate grows with each
 answer, and faster the longer nothing is refused. A server that refuses one in ten whatever the rate has none.
 A server that reports how fast its limit refills needs to refuse nothing.
 Pure: now is the reading of a monotonic clock.
@@ -65,7 +65,7 @@ class LearnedRate:
         return (now - self._since) / self._answers if self._answers else math.inf
 
     def refuse(self) -> None:
-        """Everything at the server is refused: the next answer tells how long that went on."""
+        """Everything at the server is refused: the next answer shows how long that lasted."""
         self._is_refused = not self._ignored
 
     def forget(self) -> None:

@@ -44,7 +44,7 @@ _QUEUE_TIMEOUT_S = 2.0  # a process that has not polled for this long leaves the
 _SET_BACK_S = 1.0
 
 
-# Calls a function after so many seconds, as the call_later of an event loop does.
+# Calls a function after this many seconds, as the call_later of an event loop does.
 CallLater = Callable[[float, Callable[[], None]], object]
 
 

@@ -94,7 +94,7 @@ class RateLimiter:
         # Start times of those that have not started, less the pauses before they were booked.
         self._waiting: deque[float] = deque()
         self._reserved = 0  # tokens of all requests in flight
-        self._used = 0.0  # tokens of a request, in the mean; 0 as long as none has told
+        self._used = 0.0  # tokens of a request, in the mean; 0 until an answer has reported them
         self._learned = LearnedRate()
         self._pause_end = 0.0  # of the current or last pause
         self._refusals = 0  # of everything at the server, since the last success
@@ -259,8 +259,8 @@ class RateLimiter:
     ) -> tuple[float, str]:
         """Seconds until the server has enough left for what is in flight, and what it lacks.
 
-        0 if it has enough now, or does not say. A server that refuses although it has told how its limit
-        refills is believed no more: all of the reset is waited for.
+        0 if it has enough now, or does not say. If a server refuses although it has said how its limit
+        refills, that no longer counts: the wait is the whole reset.
         """
         wait_s, lacks = 0.0, ""
         for limit in reported_limits(headers, unix_now):

@@ -15,7 +15,7 @@ class TurnPause(Hooks):
 
     wire/retry.py decides about the delays that a refusal asks for.
 
-    A pause of more than longest_s is not waited for: a refusal of the next request then ends the call
+    A pause of more than longest_s is skipped: a refusal of the next request then ends the call
     with what the turns before it have come to, and some servers do not refuse it.
     """
 

@@ -8,7 +8,7 @@ to that number, and each answer makes room for one request. After some answers o
 
 If the server refuses what it had room for before, or everything, the number in flight may not be the
 cause: it is a limit per minute, another client, or an outage. The window then falls as well, but soon
-grows to almost its former size. If refusals go on between the answers however small the window becomes,
+grows to almost its former size. If refusals continue between the answers however small the window becomes,
 they are a matter of chance, and the window does not heed them: see chance.py. Pure: now is the reading of a
 monotonic clock.
 """

@@ -27,7 +27,7 @@ def first_code_block(text: str) -> str | None:
 
     A block without a closing fence ends with the text, or with its quote. Lines keep their ends; they lose
     the indentation of their list item and of the opening fence, or all that they have. A block with a line
-    that is not in its list item ends there for CommonMark. Models mean one block: it goes on, and keeps
+    that is not in its list item ends there for CommonMark. Models mean one block: it continues, and keeps
     the indentation that the item has.
 
     Source: CommonMark 0.31.2, sections 4.5, 5.1 and 5.2.

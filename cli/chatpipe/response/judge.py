@@ -179,7 +179,7 @@ def _lacks_code(choice: Value) -> bool:
 
 
 def turns_verdict(found: Verdict | None, turns: int) -> Verdict | None:
-    """The verdict on the answer of the last allowed turn. Its tool calls cannot be executed any more."""
+    """The verdict on the answer of the last allowed turn. Its tool calls can no longer be executed."""
     if found is None or found.outcome is not Outcome.tool_calls:
         return found
     return found._replace(what=f"it still calls tools in turn {turns}", fix="raise --max-turns")

@@ -227,7 +227,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._play()
 
     def _play(self) -> None:
-        """Take steps until one has to be waited for. Whatever ends the wait calls this again."""
+        """Take steps until one has to wait. Whatever ends the wait calls this again."""
         self._timer = None
         try:
             self._take_steps()
@@ -236,13 +236,13 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _resume(self) -> None:
-        """Go on in a turn of the loop of its own: whoever calls this is in the middle of something."""
+        """Continue in a later turn of the loop, because the caller is in the middle of something."""
         self._timer = self._loop.call_soon(self._play)
 
     def _take_steps(self) -> None:
         """Write the bytes before the next other step, and take that step.
 
-        A step that is woken up is told so before anything else: it may be woken at any time from now on.
+        A Wakeup gets its resume at once, because it may be woken at any time from now on.
         """
         if self._steps is None:
             return

@@ -142,7 +142,7 @@ class Service:
         self._stop.set()
 
     async def _sweep(self, now: Callable[[], float]) -> None:
-        """Refuse requests that do not go on."""
+        """Refuse requests whose client has stopped sending."""
         while True:
             await asyncio.sleep(_SWEEP_S)
             latest = now() - _REQUEST_S

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Wakeup:
-    """The reply goes on when somebody calls wake(). resume is set by the connection that waits."""
+    """The reply continues when somebody calls wake(). resume is set by the connection that waits."""
 
     __slots__ = ("resume",)
 
@@ -14,6 +14,6 @@ class Wakeup:
         self.resume: Callable[[], object] = bool  # does nothing
 
     def wake(self) -> None:
-        """Let the reply go on if it waits for this step now; do nothing if it waits for another one."""
+        """Resume the reply if it waits for this step now; do nothing if it waits for another one."""
         resume, self.resume = self.resume, bool
         resume()

@@ -8,7 +8,7 @@ refers to another file, with a lock of its own. Therefore the file is checked ag
     open_current()    the same with the caller's own way to open the file and to wait
     LockedFile        the file stays open, and each action takes the lock and releases it
 
-No lock is waited for inside the system: that wait could last for ever, and an event loop would see no
+Nothing waits for a lock inside the system: that wait could last forever, and an event loop would see no
 signal meanwhile.
 """
 

@@ -121,7 +121,7 @@ class Spool:
 
 
 def _unnamed() -> int:
-    """A descriptor of a temporary file that has no name any more."""
+    """A descriptor of a temporary file that no longer has a name."""
     descriptor, path = tempfile.mkstemp(prefix="chatpipe-")
     os.unlink(path)
     return descriptor

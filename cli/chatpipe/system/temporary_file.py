@@ -23,7 +23,7 @@ def open_temporary() -> BinaryIO:
 
 
 def close_temporary(file: BinaryIO) -> None:
-    """Give up a file. On a full disk the rest of its buffer cannot be written any more."""
+    """Give up a file. On a full disk the rest of its buffer can no longer be written."""
     with suppress(OSError):
         file.close()
 

@@ -21,7 +21,7 @@ from chatpipe.wire.answer import Answer, Receiver
 from chatpipe.wire.reply_reader import read_arrived, read_reply
 from chatpipe.wire.retry import FailedAttempt
 
-# The members of a completion that are the answer. In a failure the others may tell about it.
+# The members of a completion that are the answer. In a failure the others may explain it.
 _ANSWER = frozenset({"choices", "model", "usage"})
 _EVENT_END = rb"\r\n\r\n|\n\n|\r\r"
 # An AttemptResult without secrets, and True if its content had a key.

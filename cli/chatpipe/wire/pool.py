@@ -2,7 +2,7 @@
 
 slots.py limits and queues the requests, connect.py opens connections, connection.py is one of them.
 httpx's own pool scans all its connections at each step, and 256 concurrent requests keep it busy
-for ever. Proxies are not supported here; see proxy.py.
+forever. Proxies are not supported here; see proxy.py.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def open_concurrent(proxy: httpx.URL, context: ssl.SSLContext | None) -> Proxied
     """A transport for asyncio. It keeps as many connections as there were concurrent requests.
 
     The caller limits their number. httpcore never stops counting a connection whose handshake
-    behind the proxy failed, so its own limit would end in waiting for ever.
+    behind the proxy failed, so its own limit would end in waiting forever.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     transport, limit = httpx.AsyncHTTPTransport(**_settings(proxy, context), limits=limits), ByteLimit()

@@ -89,7 +89,7 @@ async def _error_body(pieces: AsyncIterator[bytes]) -> bytes:
 async def _read_start(
     pieces: AsyncIterator[bytes], headers: Mapping[str, str]
 ) -> tuple[BodyForm, bytes, AsyncIterator[bytes]]:
-    """The form of the body, its bytes as far as they had to be read to tell, and the rest of them."""
+    """The form of the body, the bytes that were read to find it, and the rest of them."""
     first = await anext(pieces, b"")
     if (form := usual_form(first)) is not None:
         return form, first, pieces

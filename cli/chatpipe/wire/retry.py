@@ -19,7 +19,7 @@ from chatpipe.options.server import RetryPolicy
 BUSY = frozenset({429, 498, 503, *range(520, 530)}) - {524}
 # Below 500, these concern one request: a time-out, a conflict, a replay of TLS early data.
 RETRYABLE = frozenset({408, 409, 425})
-# The header of a reply that comes from a recording. Nothing is waited for on its account.
+# The header of a reply that comes from a recording. It causes no wait.
 REPLAYED = "x-chatpipe-replayed"
 # Somebody has to pay first.
 _OUT_OF_CREDIT = 402
@@ -142,7 +142,7 @@ def backoff(attempt: int, random: Callable[[], float]) -> float:
 def delay_asked_for(failure: FailedAttempt, now: float) -> float | None:
     """The pause in seconds that the server requests, above 0; None if it requests none.
 
-    A busy server that names no delay is waited for until the limits of which nothing is left are full
+    If a busy server names no delay, the pause lasts until the limits of which nothing is left are full
     again. now is Unix time.
     """
     named_s = named_delay(failure, now)

@@ -81,7 +81,7 @@ class WaitLimits:
         return self.deadline_has_passed()
 
     def deadline_has_passed(self) -> bool:
-        """The same for the deadline alone: a reply that never pauses is never waited for."""
+        """The same for the deadline alone: a reply that never pauses never meets the other limits."""
         if self._deadline == _NEVER:
             return False
         now = time.monotonic()

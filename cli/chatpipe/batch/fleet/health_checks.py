@@ -1,7 +1,7 @@
 """Asks servers for a sign of life: those that could not be reached, and those that have fallen silent.
 
     down, and its wait is over     -> GET -> a reply: it gets an attempt on trial
-    silent although it has requests -> GET -> no reply: it is left out, and its lines go on elsewhere
+    silent although it has requests -> GET -> no reply: it is left out, and others get its lines
 
 Any reply will do, whatever its status.
 """

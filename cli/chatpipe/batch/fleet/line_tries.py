@@ -1,6 +1,6 @@
 """The tries of one line at several servers.
 
-A try is a round of one attempt at each server: the attempt that fails goes on at the next one, and the try
+A try is a round of one attempt at each server: a failed attempt is repeated at the next one, and the try
 counts once every server has failed.
 """
 
@@ -170,12 +170,12 @@ class LineTries(Hooks):
         self.failures[index] = ServerFailure(diagnosis, answer, attempt)
 
     def is_late(self, seconds: float) -> bool:
-        """True if the deadline passes within so many seconds."""
+        """True if the deadline passes within this many seconds."""
         deadline = None if self._post is None else self._post.extensions.get(DEADLINE)
         return deadline is not None and self._clock() + seconds >= deadline
 
     def begin_round(self) -> None:
-        """Begin another round. Who has refused the line would refuse it again."""
+        """Begin another round, without the servers that have refused the line."""
         self.failures = {
             index: each for index, each in self.failures.items() if each.diagnosis is Diagnosis.REFUSED
         }
@@ -183,8 +183,8 @@ class LineTries(Hooks):
     def decisive(self) -> ServerFailure:
         """The failure that stands for a round that has failed everywhere.
 
-        A refusal says most, of a line more than of a key, and a server that cannot be reached least. Of
-        equals the first in the order of the servers counts, so that equal lines fail alike.
+        The most informative one counts: the refusal of the line, then that of a key, and last a server that
+        cannot be reached. Among equals the first server counts, so that equal lines fail alike.
         """
         return min((self.failures[index] for index in sorted(self.failures)), key=_rank)
 

@@ -80,7 +80,7 @@ class Member:
         self._heard = max(self._heard, tries.heard)
 
     def silent_s(self, now: float) -> float:
-        """Seconds since it said anything although it has requests, 0 if it has none."""
+        """Seconds since the server last sent anything, 0 if it has no requests."""
         if not self._begun:
             return 0.0
         oldest = next(iter(self._begun.values()))
@@ -88,7 +88,7 @@ class Member:
         return max(0.0, now - max(oldest.started, heard))
 
     def abandon(self) -> None:
-        """End all attempts at the server: their lines go on elsewhere.
+        """End all attempts at the server: their lines are sent to others.
 
         A line that was lost before stays: it may be what keeps servers so busy that they say nothing.
         """
@@ -130,7 +130,7 @@ class FleetPauses:
         return min(rates, key=lambda rate: rate.pause_left(0.0)).pause_reason if rates else ""
 
     def pause_left(self, now: float) -> float:
-        """Seconds until a server that lines wait for has no pause any more."""
+        """Seconds until the pause of a server that lines wait for ends."""
         return min((each.pacer.rate.pause_left(now) for each in self._waited_for()), default=0.0)
 
     def postponed_s(self, now: float) -> float:

@@ -4,9 +4,9 @@
                                                              has not -> the line goes to the others
 
 Some servers answer any request with the one model that they have, whatever name is asked for (llama.cpp,
-LM Studio), so that no refusal tells. Only servers of the user's own are asked: the lists of providers are
-long, leave out aliases, and a provider refuses a model that it does not have. A list that does not come, or
-does not tell, leaves nobody out, and neither does a name that no list has.
+LM Studio), so no refusal shows a wrong one. Only servers of the user's own are asked: the lists of
+providers are long, leave out aliases, and a provider refuses a model that it does not have. A list that does
+not come, or is not conclusive, excludes no server, and neither does a name that is in no list.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chatpipe.options.server import ExchangeLimits, RetryPolicy
 from chatpipe.system.escape import shorten
 from chatpipe.wire import server_requests
 
-# The run begins after the slowest reply. A server that takes longer does not tell.
+# The run begins after the slowest reply. A server that takes longer counts as one without a list.
 _TIMEOUT_S = 1.0
 _ROUTE = "/models"
 # A longer list is that of a gateway, whose names have aliases.
@@ -37,7 +37,7 @@ _NONE: frozenset[int] = frozenset()
 class ModelLists:
     """The names of the models of each server, read when the first line asks for them.
 
-    note prints once for a server that it has another model. are_known: every server has been asked.
+    note prints, once for each server, that it has another model. are_known: every server has been asked.
     """
 
     def __init__(self, members: Sequence[Member], waits: RunWaits, note: Callable[[str], None]) -> None:
@@ -100,7 +100,7 @@ class ModelLists:
 
 
 def names_in(value: Value) -> tuple[str, ...]:
-    """The names in a list of models. None of one that does not tell: it goes on, or stands for others."""
+    """The names in a list of models; none if it has further pages, or names that stand for others."""
     page = model_list.model_page(value)
     if page is None or page.unnamed or page.after is not None or len(page.models) > _MOST_NAMES:
         return ()

@@ -1,4 +1,4 @@
-"""Lines of the files of a run that were passed over: they are no records, or were changed."""
+"""Lines of the files of a run that were passed over: they are not records, or were changed."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from chatpipe.request.fingerprint import OccurrenceCounter, body_digest, fingerp
 class LineFingerprints:
     """Makes the fingerprint of each line.
 
-    scope is a part of those of requests without a model, and with scopes_all of all, because the server then
-    decides the model. With counts_occurrences, identical bodies have different fingerprints.
+    scope is a part of the fingerprint of a request without a model, and with scopes_all of each one, because
+    the server then decides the model. With counts_occurrences, identical bodies have different fingerprints.
     """
 
     def __init__(self, scope: str, *, scopes_all: bool, counts_occurrences: bool) -> None:

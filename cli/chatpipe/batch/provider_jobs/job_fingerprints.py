@@ -16,7 +16,7 @@ class JobFingerprints:
         self.of = self._by_id if by_id else store.fingerprint
 
     def _by_id(self, item: Item) -> str:
-        """The fingerprint of an item. One that has changed since it went into an open job keeps that of then.
+        """The fingerprint of an item. One that was changed after it went into an open job keeps the old one.
 
         Call it once for each item, in input order.
         """

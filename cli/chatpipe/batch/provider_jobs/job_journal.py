@@ -1,8 +1,8 @@
 """The jobs of a run at a provider, as the journal records them before each step that costs money.
 
 A line `{"chatpipe_job": EVENT, "token": ...}` is an event of one part of the input: planned, uploaded,
-creating, refused, created, collected, lost. A part whose results are all recorded is collected, and of no
-interest any more. A lost one may be found again, by another key.
+creating, refused, created, collected, lost. A part is collected once all of its results are recorded. A lost
+one may be found again, with another key.
 """
 
 from __future__ import annotations

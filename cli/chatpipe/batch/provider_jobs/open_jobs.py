@@ -46,7 +46,7 @@ class OpenJobs:
         return OpenCounts(len(awaited), lines, round(sum(costs), 6) if costs else None)
 
     def interrupted_text(self) -> str:
-        """The message after a signal: the jobs go on, or have ended and are collected later."""
+        """The message after a signal: the jobs are still open, or have ended and are collected later."""
         awaited = self.awaited()
         running = [each for each in awaited if each.token not in self._ended]
         if running:

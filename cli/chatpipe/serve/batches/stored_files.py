@@ -59,14 +59,14 @@ class FileStore:
         return Spool(self._room)
 
     def add(self, name: str, purpose: str, spool: Spool, created_at: int, life_s: int | None) -> StoredFile:
-        """Keep a file for life_s seconds, None for ever."""
+        """Keep a file for life_s seconds, or with None until the server ends."""
         expires_at = None if life_s is None else created_at + life_s
         file = StoredFile(self.new_id("file-", created_at), name, purpose, created_at, expires_at, spool)
         self._files[file.id] = file
         return file
 
     def get(self, id_: str, now: float) -> StoredFile | None:
-        """A file; None if there is none, or not any more."""
+        """A file; None if there is none, or no longer."""
         file = self._files.get(id_)
         if file is not None and file.expires_at is not None and file.expires_at <= now:
             self.remove(file)
