@@ -747,7 +747,7 @@ UNTRIED = {
             "batch/provider_jobs/job_parts.py",
             "batch/provider_jobs/open_jobs.py",
             "batch/provider_jobs/job_records.py",
-            "batch/provider_jobs/run_jobs.py",
+            "batch/provider_jobs/engine_jobs.py",
         ),
         *("batch/conflicts.py: add -o OUT or --journal FILE", "batch/conflicts.py: add --journal FILE"),
         "batch/conflicts.py: leave out all --base-url but one",
