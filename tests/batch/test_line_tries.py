@@ -92,6 +92,7 @@ def test_a_failure_is_of_the_line_or_of_the_server(
         "none of them": {"choices": []},
         "no message": {"choices": [{"message": None}]},
         "one of two": {"choices": [*ANSWER["choices"], {"finish_reason": "error"}]},
+        "an error beside it": {**ANSWER, "error": {"message": "lost"}},
     },
 )
 def test_an_answer_without_anything_in_it_is_broken(answer: dict[str, Any]) -> None:

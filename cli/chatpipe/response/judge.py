@@ -73,14 +73,12 @@ def outcome_of(choice: Value) -> Outcome:
 
 
 def useless_outcome(completion: dict[str, Value]) -> Outcome | None:
-    """The outcome of a completion of no use: broken if a choice is, or there is none, empty if all are.
+    """The outcome of a completion of no use: broken if a choice is, if there is none, or an error beside it.
 
-    None for any other. Never raises.
+    It is empty if all choices are. None for any other completion. Never raises.
     """
     outcomes = [*map(outcome_of, choices(completion))]
-    if outcomes == [OK]:  # nearly all
-        return None
-    if not outcomes or Outcome.broken in outcomes:
+    if not outcomes or Outcome.broken in outcomes or error_of(completion) is not None:
         return Outcome.broken
     return Outcome.empty if all(each is Outcome.empty for each in outcomes) else None
 
