@@ -61,7 +61,7 @@ class AsyncSender:
         deadline = extensions.pop("deadline", None)
         made = {"timeout": {**LIMITS, **extensions}, "deadline": deadline}
         request = httpx.Request(method, url, headers=headers, stream=stream, extensions=made)
-        if self._host_header:
+        if self._host_header and "host" not in request.headers:
             request.headers["Host"] = request.url.netloc.decode()
         before = list(request.headers.raw)
         try:

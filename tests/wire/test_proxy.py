@@ -253,12 +253,15 @@ def test_the_target_of_a_tunnel_is_a_host_and_a_port(url: str, target: bytes, th
     ("url", "target"),
     {
         "name": ("http://h.example:81/v1", b"http://h.example:81/v1"),
+        "query": ("http://h.example/v1?a=b%20c&d", b"http://h.example/v1?a=b%20c&d"),
+        "no path": ("http://h.example", b"http://h.example/"),
         "IPv6": ("http://[2001:db8::1]/v1", b"http://[2001:db8::1]/v1"),
         "IPv6 with a port": ("http://[::1]:9/v1?a=b:c:d", b"http://[::1]:9/v1?a=b:c:d"),
     },
 )
+@pytest.mark.parametrize("headers", [None, {"Host": "other.example"}], ids=["usual", "Host of its own"])
 def test_the_absolute_form_has_the_address_as_the_url_has_it(
-    url: str, target: bytes, through: Through
+    url: str, target: bytes, headers: dict[str, str] | None, through: Through
 ) -> None:
     heads: list[bytes] = []
 
@@ -267,7 +270,7 @@ def test_the_absolute_form_has_the_address_as_the_url_has_it(
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 
     with raw_server(talk) as there:
-        through(there.removesuffix("/v1"), url)(url)
+        through(there.removesuffix("/v1"), url)(url, headers=headers)
     assert heads[0].startswith(b"POST %b HTTP/1.1\r\n" % target)
 
 

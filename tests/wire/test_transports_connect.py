@@ -60,6 +60,14 @@ def test_a_name_whose_addresses_are_silent_or_refuse_is_a_connect_time_out(
     assert send.held == 0
 
 
+@pytest.mark.parametrize("zone", ["%25lo", "%lo"])
+def test_a_zone_of_ipv6_may_be_written_in_both_ways(zone: str, resolver: Resolver, send: Sender) -> None:
+    with serve(lambda _: reply(200, b"hi")) as server:
+        resolver.ports = [server.port]
+        assert send(f"http://[fe80::1{zone}]:{server.port}/v1") == HI
+    assert resolver.asked[0][0] == b"fe80::1%lo"
+
+
 def test_an_unknown_name_is_a_connect_error(resolver: Resolver, send: Sender) -> None:
     resolver.failure = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     with pytest.raises(httpx.ConnectError, match=r"^Name or service not known$"):

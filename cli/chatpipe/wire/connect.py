@@ -73,7 +73,7 @@ class Connector:
                 self._running.add(timeout)
                 await self._connect(link, origin)
                 if context is not None:
-                    await link.start_tls(context, origin.host.decode().rstrip("."), _HANDSHAKE_S)
+                    await link.start_tls(context, origin.tls_name.decode(), _HANDSHAKE_S)
         except BaseException as error:
             link.close()
             if isinstance(error, TimeoutError):
@@ -90,11 +90,11 @@ class Connector:
         return link
 
     async def _connect(self, link: PooledConnection, origin: Origin) -> None:
-        addresses = await self._names.resolve(origin.host, origin.port)
+        addresses = await self._names.resolve(origin.address, origin.port)
         try:
             connected = await _connect_fastest(addresses)
         except OSError:
-            self._names.forget(origin.host, origin.port)  # the host may have a new address
+            self._names.forget(origin.address, origin.port)  # the host may have a new address
             raise
         await link.connect(connected)
 

@@ -102,22 +102,15 @@ class ProxyHandshake:
 
 
 def _with_brackets(data: bytes) -> bytes:
-    """The head of a request with an IPv6 address in brackets, as RFC 3986, 3.2.2 wants it.
+    """The head of a CONNECT with an IPv6 address in brackets, as RFC 3986, 3.2.2 wants it.
 
-    httpcore (1.0) leaves them out in CONNECT, with its Host, and in the absolute URL of a request that a
-    proxy passes on. The Host of the latter is ours and has them.
+    httpcore (1.0) leaves them out there and in its Host.
     """
-    found = re.match(rb"(CONNECT |[A-Z]+ http://)([^\s/\[]*:[^\s/\[]*:[^\s/\[]*)", data)
+    found = re.match(rb"CONNECT ([^\s/\[]*:[^\s/\[]*:[^\s/\[]*)", data)
     if found is None:
         return data
-    way, address = found.groups()
-    if way == b"CONNECT ":
-        host, _, port = address.rpartition(b":")
-        return data.replace(address, b"[%b]:%b" % (host, port), 2)
-    own = re.search(rb"\r\nHost: (\[.*)\r\n", data)
-    if own is None or own[1].translate(None, b"[]") != address:  # -H has another one
-        return data
-    return data.replace(address, own[1], 1)
+    host, _, port = found[1].rpartition(b":")
+    return data.replace(found[1], b"[%b]:%b" % (host, port), 2)
 
 
 class BlockingBackend:

@@ -34,7 +34,7 @@ DeadlineGuard: TypeAlias = Callable[[WaitLimits], AbstractAsyncContextManager[ob
 def parse_proxy_url(proxy: str, place: str) -> httpx.URL:
     """Parse a URL of proxies.proxy_for(). Raises BadConfiguration for SOCKS without its package."""
     url = httpx.URL(proxy)
-    if url.scheme.startswith("socks"):
+    if _is_socks(url):
         try:
             importlib.import_module("socksio")
         except ImportError as error:
@@ -47,7 +47,7 @@ def open_blocking(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTr
     """A transport whose awaits never suspend. context comes from tls.tls_context, None for plain http."""
     transport, limit = httpx.HTTPTransport(**_settings(proxy, context)), ByteLimit()
     _replace_backend(transport, BlockingBackend, limit)
-    return ProxiedTransport(_SyncAdapter(transport), _no_guard, limit)
+    return ProxiedTransport(_SyncAdapter(transport), _no_guard, limit, is_socks=_is_socks(proxy))
 
 
 def open_concurrent(proxy: httpx.URL, context: ssl.SSLContext | None) -> ProxiedTransport:
@@ -59,7 +59,11 @@ def open_concurrent(proxy: httpx.URL, context: ssl.SSLContext | None) -> Proxied
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     transport, limit = httpx.AsyncHTTPTransport(**_settings(proxy, context), limits=limits), ByteLimit()
     _replace_backend(transport, AsyncioBackend, limit)
-    return ProxiedTransport(transport, _asyncio_guard, limit)
+    return ProxiedTransport(transport, _asyncio_guard, limit, is_socks=_is_socks(proxy))
+
+
+def _is_socks(proxy: httpx.URL) -> bool:
+    return proxy.scheme.startswith("socks")
 
 
 def _replace_backend(transport: Any, backend: Callable[[Any, ByteLimit], object], limit: ByteLimit) -> None:
@@ -96,9 +100,15 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
     """An httpx transport with our deadline and our errors. limit applies to its replies."""
 
     def __init__(
-        self, transport: httpx.AsyncBaseTransport, guard: DeadlineGuard, limit: ByteLimit | None = None
+        self,
+        transport: httpx.AsyncBaseTransport,
+        guard: DeadlineGuard,
+        limit: ByteLimit | None = None,
+        *,
+        is_socks: bool = False,
     ) -> None:
         self._transport = transport
+        self._is_socks = is_socks
         self._guard = guard
         self._limit = limit or ByteLimit()
 
@@ -106,6 +116,9 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
         """Return the reply after its head. Raises httpx.TransportError, with the OSError among its causes."""
         timeouts = Timeouts.of(request)
         limited = _with_time_limits(request, timeouts)
+        if not self._is_socks and request.url.scheme == "http":
+            # The absolute form of the URL: httpcore (1.0) leaves out the brackets of IPv6.
+            limited.extensions["target"] = b"http://%b%b" % (request.url.netloc, request.url.raw_path)
         self._limit.max_body = request.extensions.get(MAX_REPLY)  # the same for all requests
         limits = WaitLimits(timeouts.deadline)
         with _converted_errors(timeouts):

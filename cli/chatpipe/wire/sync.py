@@ -201,7 +201,7 @@ class _BlockingLink:
         """Connect to the address of the host that answers first."""
         try:
             # Bytes, because a str imports Python's idna codec with its tables, and the host is ASCII already.
-            addresses = socket.getaddrinfo(self._origin.host, self._origin.port, type=socket.SOCK_STREAM)
+            addresses = socket.getaddrinfo(self._origin.address, self._origin.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(system_message(error)) from error
         self._limits = WaitLimits(timeouts.deadline)
@@ -223,8 +223,9 @@ class _BlockingLink:
         try:
             # The handshake runs below. If wrap_socket made it, Ctrl-C would leak an open socket.
             # Bytes: see connect().
-            name = self._origin.host.rstrip(b".")
-            encrypted = context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
+            encrypted = context.wrap_socket(
+                self._socket, server_hostname=self._origin.tls_name, do_handshake_on_connect=False
+            )
             self._socket = encrypted
             self._limits.wait_until(connect_by)
             self._finish(encrypted.do_handshake)
