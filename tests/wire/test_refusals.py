@@ -405,6 +405,10 @@ def test_a_redirect_to_nowhere_in_particular() -> None:
     assert from_reply(300).what == f"300 from {SHOWN}: multiple choices"
 
 
+def test_a_status_that_nobody_knows_has_no_words() -> None:
+    assert from_reply(599).what == f"599 from {SHOWN}: no reason given"
+
+
 def test_request_id_is_kept() -> None:
     assert from_reply(500, b"", x_request_id="req_1").request_id == "req_1"
     assert from_reply(500).request_id is None
@@ -572,14 +576,25 @@ def test_other_403_stay_about_access(message: str) -> None:
     assert from_reply(403, api_error(message)).status == Status.NO_ACCESS
 
 
-@pytest.mark.parametrize("headers", [{"api-key": "k"}, {"X-Goog-Api-Key": "k"}, {"authorization": "k"}])
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_fix_speaks_of_a_key_only_if_one_was_sent(status: int, headers: dict[str, str]) -> None:
-    with_key = httpx.Request("POST", URL, headers=headers)
+@cases(
+    ("query", "headers"),
+    {
+        "Azure": ("", {"api-key": "k"}),
+        "Google": ("", {"X-Goog-Api-Key": "k"}),
+        "OpenAI": ("", {"authorization": "k"}),
+        "in the URL": ("?key=k", {}),
+    },
+)
+@pytest.mark.parametrize(
+    ("status", "fix"), [(401, "check the key"), (403, "ask for access with this key, or use another")]
+)
+def test_a_fix_speaks_of_a_key_only_if_one_was_sent(
+    status: int, fix: str, query: str, headers: dict[str, str]
+) -> None:
+    with_key = httpx.Request("POST", URL + query, headers=headers)
     without = httpx.Request("POST", URL, headers={"proxy-authorization": "Basic eA=="})
     fixes = [refusals.from_reply(status, {}, b"", request)[0].fix for request in (with_key, without)]
-    assert "key" in fixes[0]
-    assert fixes[1] == "no key was sent: pass --key-file FILE, --key-command CMD or --key-env NAME"
+    assert fixes == [fix, "no key was sent: pass --key-file FILE, --key-command CMD or --key-env NAME"]
 
 
 FOLLOW = "set the base URL to where it leads, if you trust that"
