@@ -102,7 +102,8 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Jo
         folder.mkdir()
         return JobHarness(folder, provider)
 
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing here is about the disk
+    for module, sync in ((os, "fsync"), (journal_module, "_sync")):  # nothing here is about the disk
+        monkeypatch.setattr(module, sync, lambda _: None)
     return make
 
 
