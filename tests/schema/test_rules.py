@@ -238,6 +238,11 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
         said(user({"type": "file", "file": {"filename": "a", "file_data": "data:;base64,JVBERi0="}})),
         "/messages/0/content/0/file/file_data", "is a data: URL that names no type",
         "write data:application/pdf;base64,..."),
+    "a document that is not base64": (
+        "warning", "bad-data-url",
+        said(user({"type": "file", "file": {"filename": "a", "file_data": "data:application/pdf,JVBERi0="}})),
+        "/messages/0/content/0/file/file_data", "is a data: URL that is not base64",
+        "write data:application/pdf;base64,..."),
     "audio as a data: URL": (
         "warning", "audio-as-url",
         said(user({"type": "input_audio",
@@ -275,6 +280,9 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "no tokens": (
         "warning", "no-tokens", {"max_completion_tokens": 0},
         "/max_completion_tokens", "is less than 1", "leave it out for no limit"),
+    "no tokens, by the older name": (
+        "warning", "no-tokens", {"max_tokens": 0},
+        "/max_tokens", "is less than 1", "leave it out for no limit"),
     "a bias out of range": (
         "warning", "logit-bias", {"logit_bias": {"1": 101}},
         "/logit_bias/1", "is out of range", "write a number from -100 to 100"),
@@ -446,6 +454,9 @@ FINDS: dict[str, tuple[str, str, Change, str, str, str]] = {
     "OpenRouter's format": (
         "warning", "other-servers-word", {"response_format": {"type": "grammar", "grammar": "x"}},
         "/response_format/type", "is 'grammar', which only OpenRouter is known to take", OTHER),
+    "vLLM's format": (
+        "warning", "other-servers-word", {"response_format": {"type": "structural_tag"}},
+        "/response_format/type", "is 'structural_tag', which only vLLM is known to take", OTHER),
     "vLLM's alternatives": (
         "warning", "other-servers-word", {"logprobs": True, "top_logprobs": -1},
         "/top_logprobs", "is -1, which only vLLM is known to take", OTHER),
@@ -501,6 +512,8 @@ LEFT_ALONE: dict[str, Change] = {
     "a refusal alone": said(HI, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}),
     "keys of null": said(HI | {"tool_calls": None, "refusal": None, "tool_call_id": None}),
     "audio in base64, in lines": said(user(sound(data="AAAA\nAA_-=", format="wav"))),
+    "audio of the other format": said(user(sound(data="AAAA", format="mp3"))),
+    "a document by its id": said(user({"type": "file", "file": {"file_id": "file-1"}})),
     "no function wanted": {"function_call": "none"},
     "columns of a row": {"text": "x", "input": "x", "contents": ["x"]},
     "no arguments": said(HI, called("")),
@@ -508,6 +521,7 @@ LEFT_ALONE: dict[str, Change] = {
         user({"type": "file", "file": {"filename": "a", "file_data": "https://example.com/a.pdf"}})
     ),
     "an image by its address in capitals": said(user(image({"url": "HTTPS://example.com/a.png"}))),
+    "an image by an address without TLS": said(user(image({"url": "http://example.com/a.png"}))),
     "an image by its address": said(user(image({"url": "https://example.com/a.png"}))),
     "an image in base64": said(user(image({"url": "data:image/png;base64,iVBORw0KGgo="}))),
     "an image of a type that not all know": said(user(image("data:image/avif;base64,AAAA"))),
@@ -552,6 +566,8 @@ LEFT_ALONE: dict[str, Change] = {
     "a country by its code": {
         "web_search_options": {"user_location": {"type": "approximate", "approximate": {"country": "SE"}}}
     },
+    "one limit of tokens, and null": {"max_tokens": None, "max_completion_tokens": 5},
+    "the longest name of a label": {"metadata": {"k" * 64: "x"}},
     "16 labels": {"metadata": {str(number): "x" * 512 for number in range(16)}},
     "the largest bias": {"logit_bias": {"1": 100, "2": -100.0}},
     "audio with its voice": SPOKEN,
