@@ -133,10 +133,10 @@ class Run:
         self.write(result)
         self.log.append(f"out {result.item.custom_id}")
 
-    async def _counted(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    async def _counted(self, items: AsyncIterator[Item]) -> AsyncIterator[list[Item]]:
         async for each in items:
             self.items_read += 1
-            yield each
+            yield [each]
 
     async def begin(self, items: AsyncIterator[Item]) -> None:
         self._task = asyncio.create_task(self.driver.run(self._counted(items)))

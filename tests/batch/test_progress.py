@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
 import pytest
 
@@ -178,9 +178,10 @@ def item(line: int, *, is_ours: bool = True) -> Item:
     return Item(line, f"line-{line}", {}, is_ours=is_ours)
 
 
-async def _each(items: list[Item]) -> AsyncIterator[Item]:
-    for one in items:
-        yield one
+async def _blocks(items: list[Item]) -> AsyncIterator[Iterable[Item]]:
+    """The first item in memory, the others as they are taken."""
+    yield items[:1]
+    yield iter(items[1:])
 
 
 @cases(
@@ -200,8 +201,8 @@ def test_share_of_what_will_be_an_item(
     progress = Progress(options, tally(2), time.monotonic() - 1)
 
     async def run() -> None:
-        async for _ in progress.count_items(_each(items)):
-            pass
+        async for block in progress.count_items(_blocks(items)):
+            assert [*block]
         ticking = asyncio.create_task(progress.tick())
         await asyncio.sleep(0.3)
         ticking.cancel()

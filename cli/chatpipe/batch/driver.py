@@ -11,7 +11,7 @@ are recorded, because the journal has room for them, and nothing more is sent or
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol
 
 from chatpipe.batch.engine import Engine, RunRequest
@@ -116,10 +116,13 @@ class Driver:
         self._error: BaseException | None = None
         self.stop: Stop | None = None
 
-    async def run(self, items: AsyncIterator[Item]) -> None:
-        """Answer all items, or stop early. Raises the error of the input, of emit or of the engine."""
+    async def run(self, blocks: AsyncIterator[Iterable[Item]]) -> None:
+        """Answer the items of all blocks, or stop early.
+
+        Raises the error of the input, of emit or of the engine.
+        """
         self._engine.start(self)
-        self._reader = asyncio.create_task(self._read(items))
+        self._reader = asyncio.create_task(self._read(blocks))
         self._reader.add_done_callback(self._reader_ended)
         with call_on_signal(self._signalled):
             await asyncio.wait([self._reader])
@@ -134,36 +137,37 @@ class Driver:
 
     # Input
 
-    async def _read(self, items: AsyncIterator[Item]) -> None:
+    async def _read(self, blocks: AsyncIterator[Iterable[Item]]) -> None:
         window, dedupe = self._window, self._dedupe
-        async for item in items:
-            if self.stop is not None:  # a recorded result has stopped the run
-                return
-            if not item.is_ours:
-                if item.fault is None:
-                    self._store.fingerprint(item)  # duplicates are counted over all shards
-                continue
-            number = self._numbered
-            self._numbered += 1
-            if window is not None:
-                await self._wait_for_window(number, window)
-            fingerprint = "" if item.fault is not None else self._store.fingerprint(item)
-            if self._following >= _FOLLOWERS:
-                await self._wait_for_followers(fingerprint)
-            result = self._known_result(item, fingerprint)
-            if result is not None:
-                # Only after all earlier items were sent: a halt rule must not count a line far ahead of them.
-                if self._queued:
-                    await self._wait_for_queue()
-                self._finish(number, result)
-            elif dedupe and fingerprint in self._followers:
-                self._followers[fingerprint].append((number, item))
-                self._following += 1
-            else:
-                if dedupe:
-                    self._followers[fingerprint] = []
-                self._submit(number, item, fingerprint)
-                await self._engine.room()
+        async for block in blocks:
+            for item in block:
+                if self.stop is not None:  # a recorded result has stopped the run
+                    return
+                if not item.is_ours:
+                    if item.fault is None:
+                        self._store.fingerprint(item)  # duplicates are counted over all shards
+                    continue
+                number = self._numbered
+                self._numbered += 1
+                if window is not None:
+                    await self._wait_for_window(number, window)
+                fingerprint = "" if item.fault is not None else self._store.fingerprint(item)
+                if self._following >= _FOLLOWERS:
+                    await self._wait_for_followers(fingerprint)
+                result = self._known_result(item, fingerprint)
+                if result is not None:
+                    # Only after all earlier items were sent: a halt rule must not count a line far ahead.
+                    if self._queued:
+                        await self._wait_for_queue()
+                    self._finish(number, result)
+                elif dedupe and fingerprint in self._followers:
+                    self._followers[fingerprint].append((number, item))
+                    self._following += 1
+                else:
+                    if dedupe:
+                        self._followers[fingerprint] = []
+                    self._submit(number, item, fingerprint)
+                    await self._engine.room()
 
     async def _wait_for_window(self, number: int, window: int) -> None:
         """Wait while an item is too far ahead of the first one without a result.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack, suppress
 
 from chatpipe.batch import end
@@ -77,19 +77,21 @@ class _LiveRun:
         if (finished or self._abandoned) and not self._out.is_complete:
             self._spec.console.note(end.interruption_text(self._spec, finished, self._abandoned))
 
-    def _after_jobs(self, resources: RunResources, run_input: ItemSource) -> AsyncIterator[Item]:
-        """The items that have a result in this run, after the wait for the jobs that make them."""
+    def _after_jobs(self, resources: RunResources, run_input: ItemSource) -> AsyncIterator[Iterable[Item]]:
+        """The blocks of items that have a result in this run, after the wait for the jobs that make them."""
         jobs = resources.jobs
         if jobs is None:
-            return run_input.items()
-        items = jobs.prepare(run_input, self._display)
+            return run_input.blocks()
+        blocks = jobs.prepare(run_input, self._display)
         self._tally.open_jobs = jobs.open_counts()
-        return items
+        return blocks
 
-    def _drive(self, session: Session, items: AsyncIterator[Item], resources: RunResources) -> Stop | None:
+    def _drive(
+        self, session: Session, blocks: AsyncIterator[Iterable[Item]], resources: RunResources
+    ) -> Stop | None:
         """Run the event loop, and write the report whatever ends it. Raises Interrupted for a signal."""
         try:
-            stop = run_loop(session.run(items))
+            stop = run_loop(session.run(blocks))
             if resources.jobs is not None and (stop is None or stop.signal is None):
                 resources.jobs.keep_results(self._tally.spent)
         except BaseException:

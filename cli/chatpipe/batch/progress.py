@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from chatpipe.batch import bar
 from chatpipe.batch.items import Item
@@ -80,9 +80,9 @@ class Progress:
     def has_summary(self) -> bool:
         return self._options.has_summary
 
-    def count_items(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """Yield the items, and count them if that helps to estimate the total."""
-        return items if self._bar is None or self._options.lines is None else self._counted(items)
+    def count_items(self, blocks: AsyncIterator[Iterable[Item]]) -> AsyncIterator[Iterable[Item]]:
+        """Yield the blocks, and count their items if that helps to estimate the total."""
+        return blocks if self._bar is None or self._options.lines is None else self._counted(blocks)
 
     def wipe_bar(self) -> None:
         """Remove the bar before output that bypasses the console."""
@@ -110,11 +110,15 @@ class Progress:
         if self._options.kind == "json":
             self._write()
 
-    async def _counted(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        async for item in items:
-            self._taken += item.is_ours
-            self._line = item.line
-            yield item
+    async def _counted(self, blocks: AsyncIterator[Iterable[Item]]) -> AsyncIterator[Iterable[Item]]:
+        async for block in blocks:
+            items = map(self._count, block)
+            yield [*items] if isinstance(block, list) else items
+
+    def _count(self, item: Item) -> Item:
+        self._taken += item.is_ours
+        self._line = item.line
+        return item
 
     def _total(self) -> float | None:
         """The expected number of items, if the rest of the input is like the part that was read.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.driver import AnswerStore, Driver, DriverOptions, StopPolicy
@@ -41,8 +41,8 @@ class Session:
         self._progress = progress
         self._notice = FailureNotice(spec.console, spec.input_name, tries_only=spec.reports_failures)
 
-    async def run(self, items: AsyncIterator[Item]) -> Stop | None:
-        """Answer all items. Returns the reason for an early end, or None."""
+    async def run(self, blocks: AsyncIterator[Iterable[Item]]) -> Stop | None:
+        """Answer the items of all blocks. Returns the reason for an early end, or None."""
         resources, notice = self._resources, self._notice
         recorded = resources.store.files.recorded
         async with open_outbound(
@@ -55,7 +55,7 @@ class Session:
             ticker = asyncio.create_task(self._progress.tick())
             release = asyncio.get_running_loop().call_later(_NOTICE_AFTER_S, notice.release)
             try:
-                await driver.run(self._progress.count_items(items))
+                await driver.run(self._progress.count_items(blocks))
             finally:
                 ticker.cancel()
                 self._progress.close()

@@ -26,7 +26,7 @@ def file() -> Iterator[ItemFile]:
 
 def read(file: ItemFile) -> list[Item]:
     async def found() -> list[Item]:
-        return [item async for item in file.read()]
+        return [item async for block in file.read() for item in block]
 
     return asyncio.run(found())
 
@@ -53,7 +53,8 @@ def test_items_are_left_out_by_their_part(file: ItemFile) -> None:
         file.add([Item(line, f"id-{line}", {"model": "m"})], [""], [line % 3])
 
     async def found() -> list[int]:
-        return [item.line async for item in file.read(lambda item, part: part == 1 or item.line > 7)]
+        blocks = file.read(lambda item, part: part == 1 or item.line > 7)
+        return [item.line async for block in blocks for item in block]
 
     assert asyncio.run(found()) == [2, 3, 5, 6]
 

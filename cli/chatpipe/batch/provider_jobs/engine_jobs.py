@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from chatpipe.batch.budget import Budget
 from chatpipe.batch.items import Item, ItemSource
@@ -34,10 +34,10 @@ class EngineJobs(RunJobs):
         if self._parts is not None:
             self._parts.close()
 
-    def prepare(self, run_input: ItemSource, display: ProgressOptions) -> AsyncIterator[Item]:
+    def prepare(self, run_input: ItemSource, display: ProgressOptions) -> AsyncIterator[Iterable[Item]]:
         """Collect the jobs that have ended, create those that are missing, and wait for all of them.
 
-        Returns the items that have a result in this run. Raises the fault of a request, and Interrupted.
+        Returns blocks of the items that have a result. Raises the fault of a request, and Interrupted.
         """
         try:
             with self._interruptible(self._jobs):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -50,8 +50,8 @@ class ItemFile:
         if len(self._items) >= _BLOCK_ITEMS:
             self._write_block()
 
-    async def read(self, is_left_out: Callable[[Item, int], bool] | None = None) -> AsyncIterator[Item]:
-        """All items but those that are left out: is_left_out gets the number of the part, too.
+    async def read(self, is_left_out: Callable[[Item, int], bool] | None = None) -> AsyncIterator[list[Item]]:
+        """All items but those that are left out, in blocks: is_left_out gets the number of the part, too.
 
         Between blocks the event loop can run, for the display. Raises CannotWrite.
         """
@@ -66,12 +66,11 @@ class ItemFile:
                 raise MissingInput(f"cannot read a temporary file: {reason(error)}") from error
             size = max(map(len, block))
             *fields, parts = (column if len(column) == size else column * size for column in block)
-            items: Iterator[Item] = map(Item, *fields)
+            items = [*map(Item, *fields)]
             if is_left_out is not None:
                 pairs = zip(items, parts, strict=True)
-                items = (item for item, part in pairs if not is_left_out(item, part))
-            for item in items:
-                yield item
+                items = [item for item, part in pairs if not is_left_out(item, part)]
+            yield items
             await asyncio.sleep(0)
 
     def close(self) -> None:

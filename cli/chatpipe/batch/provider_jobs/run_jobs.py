@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 
 from chatpipe.batch.budget import Budget
@@ -48,8 +48,8 @@ class RunJobs:
     def close(self) -> None:
         """Give up the temporary files."""
 
-    def prepare(self, run_input: ItemSource, display: ProgressOptions) -> AsyncIterator[Item]:
-        """Collect the jobs that have ended. Returns the items that have a result in this run.
+    def prepare(self, run_input: ItemSource, display: ProgressOptions) -> AsyncIterator[Iterable[Item]]:
+        """Collect the jobs that have ended. Returns blocks of the items that have a result.
 
         Raises Interrupted. A run does without its jobs if it has to.
         """
@@ -60,7 +60,7 @@ class RunJobs:
                 except ChatpipeError as fault:
                     self._is_in_reach = False
                     self._spec.console.warning(f"{fault}: the lines of its jobs wait")
-        return run_input.items()
+        return run_input.blocks()
 
     def open_counts(self) -> OpenCounts | None:
         """The counts of the jobs that this run has not collected, None without any."""
