@@ -6,13 +6,14 @@ A result is parsed once, when its answer is asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
 import httpx
 
 from chatpipe.batch.driver import CollectedAnswer
+from chatpipe.batch.provider_jobs.collected_file import CollectedFile
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.result_answer import answer_of, unsent
 from chatpipe.errors import BadInput, BrokenAnswer, quantity
@@ -22,9 +23,8 @@ from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import LOST, ProviderJob, smaller
 from chatpipe.jobs.line_reasons import LineReasons
 from chatpipe.jobs.part_record import PartRecord
-from chatpipe.jobs.result_file import ResultFile, is_good_record, record_of
+from chatpipe.jobs.result_file import is_good_record, record_of
 from chatpipe.jobs.whole_results import has_its_size, is_old, settled_job, whole_results
-from chatpipe.response.result_line import timestamp
 from chatpipe.system.spool import Spool
 
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
@@ -32,28 +32,9 @@ _FINGERPRINT = re.compile("[0-9a-f]{32}")
 _ALONE = "add --engine local"
 
 
-class _JobFile:
-    """A result file of a job. latency_s is the time that the job took, at that at which it was collected.
-
-    is_final returns True if the provider has no more of the file than this.
-    """
-
-    __slots__ = ("at", "file", "is_final", "latency_s", "token", "used")
-
-    def __init__(
-        self, file: ResultFile, token: str, latency_s: float, at: str, is_final: Callable[[], bool]
-    ) -> None:
-        self.file = file
-        self.token = token
-        self.latency_s = latency_s
-        self.at = at
-        self.is_final = is_final
-        self.used = bytearray(len(file))  # 1 for a result that find() has returned
-
-
 # A result: its file, its number there, its line, and the object in the line. There is one for each line of
 # a run.
-_FoundResult = tuple[_JobFile, int, bytes, dict[str, Any]]
+_FoundResult = tuple[CollectedFile, int, bytes, dict[str, Any]]
 
 
 class CollectedResults:
@@ -65,8 +46,8 @@ class CollectedResults:
     def __init__(self, records: JobJournal, url: str) -> None:
         self._records = records
         self._request = httpx.Request("POST", url)
-        self._files: list[_JobFile] = []
-        self._search_order: list[_JobFile] = []  # that in which a result was found last comes first
+        self._files: list[CollectedFile] = []
+        self._search_order: list[CollectedFile] = []  # that in which a result was found last comes first
         self._jobs: dict[str, ProviderJob] = {}  # by token
         self._reasons: dict[str, LineReasons] = {}  # by token
         self._strange = 0
@@ -98,7 +79,7 @@ class CollectedResults:
         latency_s = max(0.0, job.ended_at - job.created_at) if job.created_at else 0.0
         for id_, file in whole_results(api, job, download, part.size).items():
             is_final = (lambda: True) if are_old else cache(partial(has_its_size, api, id_, file))
-            self._files.append(_JobFile(file, token, latency_s, timestamp(now), is_final))
+            self._files.append(CollectedFile(file, token, latency_s, now, is_final))
             self._strange += file.strange
         self._search_order = list(self._files)
         self._jobs[token] = job
@@ -210,7 +191,7 @@ class CollectedResults:
                     first = first or found
         return first
 
-    def _pass_over(self, job_file: _JobFile) -> None:
+    def _pass_over(self, job_file: CollectedFile) -> None:
         """Leave out a result that cannot be read. Raises BrokenAnswer if the provider may have it whole."""
         if not job_file.is_final():
             what = "a line of its result files cannot be read"
