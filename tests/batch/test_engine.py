@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from chatpipe.batch.driver import Driver, DriverOptions
 from chatpipe.batch.engine import Engine, RunRequest
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
-from chatpipe.batch.result import Result, ResultBuilder
+from chatpipe.batch.result import PlainAnswers, Result, ResultBuilder
 from chatpipe.batch.stop import Stop
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput
 from chatpipe.limits.concurrency import ConcurrencyLimit
@@ -24,6 +24,7 @@ from chatpipe.wire.answer import Answer
 from support.parametrize import cases
 
 BAD = "bad"  # a line that is no request
+PLAIN = "plain"  # what a line that a job has answered begins with
 STORED = "stored"  # what a line that was answered before begins with
 
 
@@ -91,7 +92,14 @@ class Run:
         return item.custom_id
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | None:
-        return RecordedAnswer(b"{}", "ok", 0) if item.custom_id.startswith(STORED) else None
+        return RecordedAnswer(b"{}", "ok", 0) if item.custom_id.startswith((STORED, PLAIN)) else None
+
+    def find_plain(self, items: Sequence[Item]) -> PlainAnswers | None:
+        if not all(item.custom_id.startswith(PLAIN) for item in items):
+            return None
+        self.log += [f"together {item.custom_id}" for item in items]
+        found = [answer(item.custom_id).completion or {} for item in items]
+        return PlainAnswers(found, [b"{}"] * len(items), 1.0, "")
 
     def make_room(self, answers: int) -> None:
         if answers > self.room:
@@ -99,6 +107,9 @@ class Run:
 
     def record(self, number: int, result: Result) -> None:
         self.recorded.append(number)
+
+    def record_all(self, number: int, results: Sequence[Result]) -> None:
+        self.recorded += range(number, number + len(results))
 
     # The stop policy
 
@@ -128,10 +139,11 @@ class Run:
 
     # The output
 
-    def _emit(self, result: Result) -> None:
-        assert result.item.custom_id in self.observed
-        self.write(result)
-        self.log.append(f"out {result.item.custom_id}")
+    def _emit(self, results: Sequence[Result]) -> None:
+        for result in results:
+            assert result.item.custom_id in self.observed
+            self.write(result)
+            self.log.append(f"out {result.item.custom_id}")
 
     async def _counted(self, items: AsyncIterator[Item]) -> AsyncIterator[list[Item]]:
         async for each in items:
@@ -139,7 +151,10 @@ class Run:
             yield [each]
 
     async def begin(self, items: AsyncIterator[Item]) -> None:
-        self._task = asyncio.create_task(self.driver.run(self._counted(items)))
+        await self.begin_blocks(self._counted(items))
+
+    async def begin_blocks(self, blocks: AsyncIterator[list[Item]]) -> None:
+        self._task = asyncio.create_task(self.driver.run(blocks))
         await some_turns()
 
     async def reply(self, *texts: str) -> None:
@@ -376,6 +391,34 @@ async def test_every_item_has_exactly_one_result_in_any_order_of_replies(seed: i
 
 
 # Equal items
+
+
+async def test_plain_answers_of_a_block_are_finished_together_unless_others_are_in_flight() -> None:
+    async def blocks() -> AsyncIterator[list[Item]]:
+        yield [item(1, "plain 1"), item(2, "plain 2")]
+        yield [item(3, "plain 3"), item(4, BAD)]
+        yield [item(5, "a"), item(6, "plain 6")]
+        yield [item(7, "plain 7")]
+
+    run = Run()
+    await run.begin_blocks(blocks())
+    await run.finish()
+    assert run.logged("together") == ["plain 1", "plain 2"]
+    assert (
+        run.logged("out") == run.observed == ["plain 1", "plain 2", "plain 3", BAD, "plain 6", "plain 7", "a"]
+    )
+    assert run.recorded == [0, 1, 2, 3, 5, 6, 4]
+
+
+async def test_plain_answers_of_a_block_are_written_in_order_and_may_end_the_run() -> None:
+    run = Run(window=4, halts=halt("plain 2"))
+    await run.begin(lines(["plain 1", "plain 2", "a"]))
+    await run.finish()
+    assert (run.logged("together"), run.logged("out")) == ([], ["plain 1", "plain 2"])
+    run = Run(halts=halt("plain 2"))
+    await run.begin(lines(["plain 1", "plain 2", "plain 3", "a"]))
+    await run.finish()
+    assert (run.logged("together"), run.logged("out")) == (["plain 1", "plain 2"], ["plain 1", "plain 2"])
 
 
 async def test_an_item_that_equals_one_in_line_is_not_sent() -> None:

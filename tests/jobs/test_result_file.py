@@ -7,11 +7,14 @@ import tracemalloc
 
 import pytest
 
+from chatpipe.jobs import result_file
 from chatpipe.jobs.result_file import ResultFile
 from chatpipe.system.spool import Room, Spool
 from support.parametrize import cases
 
-A, B, ODD = (json.dumps({"id": "x", "custom_id": id_, "error": None}).encode() for id_ in ("a", "b", "é\\"))
+A, B, C, ODD = (
+    json.dumps({"id": "x", "custom_id": id_, "error": None}).encode() for id_ in ("a", "b", "c", "é\\")
+)
 LAST = b'{"response":{"custom_id":"b"},"custom_id":"a"}'
 
 
@@ -60,6 +63,33 @@ def test_many_lines_in_the_order_of_the_file() -> None:
     for number in range(0, 3000, 7):
         results = [json.loads(file.line(each)) for each in file.find(str(number))]
         assert [each["at"] for each in results if each["custom_id"] == str(number)] == [number, number + 3000]
+
+
+@cases(
+    ("lines", "asked", "found"),
+    {
+        "in the order of the file": ([A, B, C], "bc", [1, 2]),
+        "in another order": ([A, B, C], "cab", [2, 0, 1]),
+        "one": ([A, B, C], "b", [1]),
+        "blank lines between": ([A, b"", b"", B], "ab", [0, 1]),
+        "one that is not there": ([A, B], "abc", None),
+        "more than there are": ([A, B], "bc", None),
+        "another first": ([A, B], "ca", None),
+        "a result that comes twice": ([A, B, A], "ab", None),
+        "too large together": ([A, B, C, C[:-1] + b',"x":"%b"}' % (b"x" * 900)], "abc", None),
+        "no results": ([], "a", None),
+    },
+)
+def test_several_results_at_once(
+    lines: list[bytes], asked: str, found: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_file, "_MOST_BYTES", 400)
+    file = file_of(*lines)
+    numbers = file.find_all(list(asked))
+    assert (None if numbers is None else [*numbers]) == found
+    if numbers is not None:
+        results = [json.loads(line)["custom_id"] for line in file.lines(numbers) if line.strip()]
+        assert results == [*asked]
 
 
 @pytest.mark.parametrize("count", [10_000, 11_000, 16_000])

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from chatpipe.inputs import values
 from chatpipe.options.outcomes import Outcome
 from chatpipe.response.result_line import (
     LineError,
@@ -14,6 +15,7 @@ from chatpipe.response.result_line import (
     Metadata,
     ResultLine,
     is_result,
+    make_good_lines,
     make_line,
     make_response,
     parse_timestamp,
@@ -49,6 +51,16 @@ def test_a_line_without_a_request_is_written_under_its_custom_id() -> None:
         b'"chatpipe":{"line":1,"outcome":"input","fingerprint":null,"attempts":0,"latency_s":null,'
         b'"at":null,"server":null}}'
     )
+
+
+def test_good_lines_that_are_made_together_are_like_others() -> None:
+    names = [("c", 2, "f1"), ('"é"', 3, "f2"), ("\ud800", 40, "f3")]
+    metadata = Metadata(0, Outcome.ok, "", 1, 1.23456, (), timestamp(0.9996), "http://h/v1", "batch-api")
+    response = make_response(200, "r", COMPLETION)
+    assert make_good_lines(names, [values.dumps(response)] * 3, metadata) == [
+        make_line(name, metadata._replace(line=line, fingerprint=fingerprint), response, None)
+        for name, line, fingerprint in names
+    ]
 
 
 @pytest.mark.parametrize("now", [0.0, 1.001, 1_799_999_999.25, 4_102_444_800.0])

@@ -11,14 +11,14 @@ are recorded, because the journal has room for them, and nothing more is sent or
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol
 
 from chatpipe.batch.engine import Engine, RunRequest
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
 from chatpipe.batch.ordered_output import OrderedOutput
-from chatpipe.batch.result import Result, ResultBuilder
+from chatpipe.batch.result import PlainAnswers, Result, ResultBuilder
 from chatpipe.batch.stop import Stop
 from chatpipe.errors import BadInput, CannotWrite, MissingInput, TryLater, quantity
 from chatpipe.named_tuple import NamedTuple
@@ -44,6 +44,9 @@ class AnswerStore(Protocol):
 
     def find_answer(self, item: Item, fingerprint: str) -> RecordedAnswer | CollectedAnswer | None: ...
 
+    def find_plain(self, items: Sequence[Item]) -> PlainAnswers | None:
+        """The answers of a job to all these items, None if they have to be found one by one."""
+
     @property
     def has_journal(self) -> bool:
         """True if record() writes results to a journal."""
@@ -53,6 +56,9 @@ class AnswerStore(Protocol):
 
     def record(self, number: int, result: Result) -> None:
         """Record a result. number is the position of its item in the input, from 0."""
+
+    def record_all(self, number: int, results: Sequence[Result]) -> None:
+        """Record the results of find_plain(). number is the position of the first item."""
 
 
 class StopPolicy(Protocol):
@@ -85,7 +91,7 @@ class DriverOptions(NamedTuple):
 
 
 class Driver:
-    """One run. emit writes a result. stop is the reason for an early end, or None."""
+    """One run. emit writes results. stop is the reason for an early end, or None."""
 
     def __init__(
         self,
@@ -93,7 +99,7 @@ class Driver:
         store: AnswerStore,
         policy: StopPolicy,
         builder: ResultBuilder,
-        emit: Callable[[Result], None],
+        emit: Callable[[Sequence[Result]], None],
         options: DriverOptions,
     ) -> None:
         self._engine = engine
@@ -140,6 +146,8 @@ class Driver:
     async def _read(self, blocks: AsyncIterator[Iterable[Item]]) -> None:
         window, dedupe = self._window, self._dedupe
         async for block in blocks:
+            if isinstance(block, list) and self._finish_plain(block):
+                continue
             for item in block:
                 if self.stop is not None:  # a recorded result has stopped the run
                     return
@@ -203,6 +211,25 @@ class Driver:
         if isinstance(found, RecordedAnswer):
             return self._builder.of_record(item, fingerprint, found.line, found.outcome)
         return self._builder.of_answer(item, fingerprint, *found)
+
+    def _finish_plain(self, items: list[Item]) -> bool:
+        """Finish a block of items together, if each has a plain answer of a job, as nearly all have.
+
+        Returns False if they have to be finished one by one.
+        """
+        if self.stop is not None or self._submitted or self._window is not None:
+            return False
+        answers = self._store.find_plain(items)
+        results = None if answers is None else self._builder.of_plain(items, answers)
+        if results is None:
+            return False
+        self._store.record_all(self._numbered, results)
+        for number, result in enumerate(results, self._numbered):
+            if (stop := self._policy.observe(number, result)) is not None:
+                self._halt(stop)
+        self._output.write(results)
+        self._numbered += len(results)
+        return True
 
     def _submit(self, number: int, item: Item, fingerprint: str) -> None:
         """Give an item to the engine."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from chatpipe.batch.expenses import Expenses
@@ -11,6 +11,7 @@ from chatpipe.batch.progress import Progress
 from chatpipe.batch.result import Result
 from chatpipe.batch.run_spec import RunSpec
 from chatpipe.batch.tally import Tally
+from chatpipe.inputs.values import Value
 from chatpipe.limits.prices import ModelPrice
 from chatpipe.output.target import OpenOutput
 from chatpipe.response.caveats import caveats
@@ -45,25 +46,30 @@ class ResultEmitter:
         if self._writes_now:
             self._out.write_head(head)
 
-    def emit(self, result: Result) -> None:
-        """Write a result that is recorded already. Raises CannotWrite."""
-        completion = result.completion
-        if completion is not None and not result.is_plain:
-            format = self._run_format.properties
-            only_first = not format.has_all_choices and result.is_good
-            self._console.warn_once(
-                caveats(completion, only_text=format.calls_are_final, only_first=only_first)
-            )
-        if not result.is_good:
-            if self._write_error is not None:
+    def emit(self, results: Sequence[Result]) -> None:
+        """Write results that are recorded already. Raises CannotWrite."""
+        for result in results:
+            completion = result.completion
+            if completion is not None and not result.is_plain:
+                self._warn(result, completion)
+            if not result.is_good:
+                self._report(result)
+            if self._writes_now:
                 self._progress.wipe_bar()
-                self._write_error(result.line + b"\n")
-            if self._reporter is not None:
-                self._reporter.report(result)
-        if self._writes_now:
+                self._out.write(self._run_format.row(result))
+            self._tally.add(result)
+
+    def _warn(self, result: Result, completion: dict[str, Value]) -> None:
+        format = self._run_format.properties
+        only_first = not format.has_all_choices and result.is_good
+        self._console.warn_once(caveats(completion, only_text=format.calls_are_final, only_first=only_first))
+
+    def _report(self, result: Result) -> None:
+        if self._write_error is not None:
             self._progress.wipe_bar()
-            self._out.write(self._run_format.row(result))
-        self._tally.add(result)
+            self._write_error(result.line + b"\n")
+        if self._reporter is not None:
+            self._reporter.report(result)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chatpipe.batch.result import Result
 
@@ -14,7 +14,7 @@ class OrderedOutput:
     be written.
     """
 
-    def __init__(self, emit: Callable[[Result], None], *, is_ordered: bool) -> None:
+    def __init__(self, emit: Callable[[Sequence[Result]], None], *, is_ordered: bool) -> None:
         self._emit = emit
         self._is_ordered = is_ordered
         self._waiting: dict[int, Result] = {}
@@ -24,26 +24,26 @@ class OrderedOutput:
     def put(self, number: int, result: Result) -> None:
         """Write a result, and those that waited for it, or let it wait. Raises what emit raises."""
         if not self._is_ordered:
-            self._write(result)
+            self.write((result,))
             return
         self._waiting[number] = result
         while (ready := self._waiting.pop(self.next_number, None)) is not None:
             self.next_number += 1
-            self._write(ready)
+            self.write((ready,))
 
     def finish(self) -> None:
         """Write the results that still wait for an earlier one, because they were paid for."""
         for number in sorted(self._waiting):
-            self._write(self._waiting.pop(number))
+            self.write((self._waiting.pop(number),))
 
-    def _write(self, result: Result) -> None:
-        """Write a result. Once that has failed, none is written: the last line may be incomplete."""
+    def write(self, results: Sequence[Result]) -> None:
+        """Write results. Once that has failed, none is written: the last line may be incomplete."""
         try:
-            self._emit(result)
+            self._emit(results)
         except BaseException:
             self._emit = self._lose
-            self._lose(result)
+            self._lose(results)
             raise
 
-    def _lose(self, result: Result) -> None:
-        self.lost += result.latency_s is not None
+    def _lose(self, results: Sequence[Result]) -> None:
+        self.lost += sum(result.latency_s is not None for result in results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import orjson
 
@@ -13,6 +14,7 @@ from chatpipe.errors import ChatpipeError, ReplyTooLong, Status, Unreachable
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
 from chatpipe.line_record import LineRecord
+from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.engines import JOB_ENGINE
 from chatpipe.options.outcomes import OK, OUTCOMES, UNSENT, Outcome, is_accepted
 from chatpipe.options.output import Format
@@ -23,6 +25,7 @@ from chatpipe.response.result_line import (
     LostUsage,
     Metadata,
     ResultLine,
+    make_good_lines,
     make_line,
     make_response,
     timestamp,
@@ -67,6 +70,18 @@ class Result(LineRecord):
     def was_sent(self) -> bool:
         """True if the line was sent in this run. A line in a job that failed as a whole was not."""
         return self.latency_s is not None and self.outcome is not UNSENT
+
+
+class PlainAnswers(NamedTuple):
+    """Answers of a job that are one good text each, to requests that follow one another in the input.
+
+    responses has the value of `response` of each result line, as JSON.
+    """
+
+    completions: Sequence[dict[str, Value]]
+    responses: Sequence[bytes]
+    latency_s: float
+    at: str
 
 
 class ResultBuilder:
@@ -122,6 +137,23 @@ class ResultBuilder:
             completion=completion,
             is_plain=is_plain,
         )
+
+    def of_plain(self, items: Sequence[Item], answers: PlainAnswers) -> list[Result] | None:
+        """The results of requests that a job has answered. None if these answers need a verdict."""
+        if not self._takes_any_text:
+            return None
+        completions, responses, latency_s, at = answers
+        metadata = Metadata(0, OK, "", 1, latency_s, (), at, self._server, JOB_ENGINE)
+        names = [(item.custom_id, item.line, item.fingerprint) for item in items]
+        rows = zip(items, make_good_lines(names, responses, metadata), completions, strict=True)
+        server, status = self._server, Status.OK
+        return [
+            Result(
+                *(item, OK, line, completion, True, status, latency_s, None, item.fingerprint, ()),
+                *(server, True, False, True),
+            )
+            for item, line, completion in rows
+        ]
 
     def of_input(self, item: Item) -> Result:
         """The result of a line that is invalid itself."""

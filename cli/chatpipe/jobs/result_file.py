@@ -20,6 +20,7 @@ from chatpipe.system.spool import Spool
 _HEAD = re.compile(rb'\{(?:"id": ?"[^"]*", ?|)"custom_id": ?"([^"]*)"')
 _BACKSLASH, _LF = b"\\\n"
 _END = b"}\n"
+_MOST_BYTES = 4 << 20  # of lines that are read together
 
 
 class ResultFile:
@@ -56,9 +57,31 @@ class ResultFile:
         first = self._slots[self._slot(key)]
         return (first - 1, *self._others.get(key, ())) if first else ()
 
+    def find_all(self, custom_ids: Sequence[str]) -> Sequence[int] | None:
+        """The numbers of results that are for several requests, or for others with the same hashes.
+
+        None if a request has no result or several, or if all together take too much memory.
+        """
+        keys = array("q", map(hash, custom_ids))
+        first = self._slots[self._slot(keys[0])] - 1
+        numbers: Sequence[int] = range(first, first + len(keys))
+        if self._hashes[first : first + len(keys)] != keys:  # the results have another order
+            numbers = [self._slots[self._slot(key)] - 1 for key in keys]
+        if self._others or -1 in numbers or sum(map(self._sizes.__getitem__, numbers)) > _MOST_BYTES:
+            return None
+        return numbers
+
     def line(self, number: int) -> bytes:
         """The line of a result, with its newline."""
         return self.spool.read(self._starts[number], self._sizes[number])
+
+    def lines(self, numbers: Sequence[int]) -> list[bytes]:
+        """The lines of results that find_all() has found, with other lines that stand between them."""
+        first, last = numbers[0], numbers[-1]
+        size = self._starts[last] + self._sizes[last] - self._starts[first]
+        if isinstance(numbers, range) and size <= _MOST_BYTES:
+            return BytesIO(self.spool.read(self._starts[first], size)).readlines()
+        return [*map(self.line, numbers)]
 
     def _slot(self, key: int) -> int:
         """The slot of a hash, or the free one for it."""

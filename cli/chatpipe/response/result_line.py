@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -44,6 +44,10 @@ _OF_COLLECTED = _OF_COPY | {"at"}
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 _ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 
+_GOOD_LINE = (
+    b'{"id":"chatpipe-%b","custom_id":%b,"response":%b,"error":null,'
+    b'"chatpipe":{"line":%d,"outcome":"ok","fingerprint":"%b"%b}'
+)
 
 # The estimated usage of attempts without a whole reply, by line.
 LostUsage = dict[int, Usage]
@@ -284,6 +288,20 @@ def make_line(custom_id: str, metadata: Metadata, response: Value, error: LineEr
         "chatpipe": metadata.record(),
     }
     return values.dumps(record)
+
+
+def make_good_lines(
+    names: Iterable[tuple[str, int, str]], responses: Iterable[bytes], metadata: Metadata
+) -> list[bytes]:
+    """Lines without an error, as make_line() makes them, which have the same metadata but for their names.
+
+    names are the custom_id, the number and the fingerprint of each line, responses the JSON of its response.
+    """
+    rest = values.dumps(metadata.record()).partition(b'"fingerprint":null')[2]
+    return [
+        _GOOD_LINE % (digits := fingerprint.encode(), values.dumps(name), response, number, digits, rest)
+        for (name, number, fingerprint), response in zip(names, responses, strict=True)
+    ]
 
 
 def make_response(status_code: int, request_id: str | None, body: Value) -> dict[str, Value]:

@@ -347,21 +347,32 @@ def test_lines_of_a_block_are_one_write_before_anything_else(
 ) -> None:
     journal = Journal(str(path))
     monkeypatch.setattr(module, "_BLOCK_BYTES", len(LINES[0] + LINES[1]) + 2)
-    assert journal.append_later(LINES[0]) == len(HEADER)
+    assert [*journal.append_later(LINES[:1])] == [len(HEADER)]
     assert path.read_bytes() == HEADER
-    offsets = [journal.append_later(line) for line in (LINES[1], LINES[2])]
+    offsets = [offset for line in (LINES[1], LINES[2]) for offset in journal.append_later([line])]
     assert path.read_bytes() == HEADER + b"%s\n%s\n" % (LINES[0], LINES[1])
     offsets.append(journal.append(LINES[0]))
-    journal.append_later(LINES[1])
+    journal.append_later(LINES[1:2])
     journal.close()
     whole = path.read_bytes()
     assert whole == WHOLE + b"%s\n%s\n" % (LINES[0], LINES[1])
     assert [whole[start:].partition(b"\n")[0] for start in offsets] == [LINES[1], LINES[2], LINES[0]]
 
 
+def test_several_lines_of_a_block_have_an_offset_each(path: Path) -> None:
+    with Journal(str(path)) as journal:
+        first = [*journal.append_later(LINES[:2])]
+        offsets = [*first, *journal.append_later(LINES[2:])]
+        with pytest.raises(ValueError, match="one line"):
+            journal.append_later([b"{}", b"{\n}"])
+    whole = path.read_bytes()
+    assert whole == WHOLE
+    assert [whole[start:].partition(b"\n")[0] for start in offsets] == LINES
+
+
 def test_a_block_that_is_not_where_it_was_due_is_74(path: Path) -> None:
     with Journal(str(path)) as journal:
-        journal.append_later(LINES[0])
+        journal.append_later(LINES[:1])
         path.write_bytes(HEADER + b"of somebody else\n")
         with refused(CannotWrite, what="somebody else wrote to the journal", place=str(path)):
             journal.flush()

@@ -17,6 +17,7 @@ from chatpipe.batch.journal import journal as journal_module
 from chatpipe.batch.journal.journal import Journal
 from chatpipe.batch.provider_jobs import open_run_jobs
 from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
+from chatpipe.batch.provider_jobs.result_answer import answer_of, plain_answers
 from chatpipe.commands.batch import batch
 from chatpipe.errors import BadInput, ChatpipeError, Interrupted, NoAccess, Unreachable
 from chatpipe.jobs.file_download import FileDownload
@@ -689,6 +690,31 @@ def test_lines_that_are_read_together_lie_where_they_would_one_by_one(
         found.append([{**each, "token": "", "server": ""} for each in planned])
     assert found[0] == found[1]
     assert found[0]
+
+
+@cases("options", {"in OUT": (), "as text": ("-f", "text"), "duplicates": ("--dedupe",)})
+def test_answers_that_are_read_together_are_like_others(
+    harness: Callable[..., JobHarness], monkeypatch: pytest.MonkeyPatch, options: Sequence[str]
+) -> None:
+    """The first run reads each answer by itself."""
+    place = "chatpipe.batch.provider_jobs"
+    found = []
+    for read, alone in ((lambda *_: None, answer_of), (plain_answers, _refused)):
+        monkeypatch.setattr(f"{place}.collected_file.plain_answers", read)
+        monkeypatch.setattr(
+            f"{place}.collected_results.answer_of", answer_of if options == ("--dedupe",) else alone
+        )
+        made = harness()
+        made.write([0, 2, 3])  # they are for one model
+        report = made.folder / "report"
+        assert made.run("--report", str(report), *options) == (0, "")
+        counts = json.loads(report.read_text())
+        found.append((made.out.read_text(), {**counts, "wall_s": 0, "requests_per_s": 0}))
+    assert found[0] == found[1]
+
+
+def _refused(*_: object) -> None:
+    raise AssertionError
 
 
 def test_a_line_that_is_too_large_goes_alone(

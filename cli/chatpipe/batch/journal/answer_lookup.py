@@ -40,6 +40,11 @@ class AnswerLookup:
         self._have_changed = False  # lines whose own custom_id had another request
         self._example_id: str | None = None  # the first that was looked up
 
+    @property
+    def knows_nothing(self) -> bool:
+        """True if find() finds nothing, and takes no note."""
+        return not self._finds_answers and not self._has_records
+
     def has_answer(self, item: Item, fingerprint: str) -> bool:
         """Return True if an item has an answer that was recorded before this run. Takes no note of it."""
         if self._recorded is None or not self.has_answers:

@@ -16,8 +16,8 @@ import os
 import shlex
 import stat
 import time
-from collections.abc import Callable, Iterable
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain
 from types import TracebackType
 from typing import Self
 
@@ -135,12 +135,13 @@ class Journal:
             self._lines_with_room = 0
         return self._append(line + b"\n")
 
-    def append_later(self, line: bytes) -> int:
-        """Append a line that is safe elsewhere: it is written with those after it, at flush() at the latest.
+    def append_later(self, lines: Sequence[bytes]) -> Iterator[int]:
+        """Append lines that are safe elsewhere. They are written with those after them, by flush().
 
-        Returns the offset of the line. Raises like append().
+        Returns the offset of each line. Raises like append().
         """
-        if _LF in line:
+        text = b"".join(line + b"\n" for line in lines)
+        if text.count(b"\n") != len(lines):
             raise ValueError(_SEVERAL)
         if not self._block:
             try:
@@ -149,11 +150,10 @@ class Journal:
             except OSError as error:
                 raise self._failed_write(error) from error
         start = self._block_at + len(self._block)
-        self._block += line
-        self._block += b"\n"
+        self._block += text
         if len(self._block) >= _BLOCK_BYTES:
             self.flush()
-        return start
+        return accumulate((len(line) + 1 for line in lines[:-1]), initial=start)
 
     def flush(self) -> None:
         """Write the lines of append_later(). Raises CannotWrite; they are then given up."""

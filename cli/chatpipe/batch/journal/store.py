@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answer_files import AnswerFiles, open_answer_files, open_earlier_answers
 from chatpipe.batch.journal.answer_lookup import AnswerLookup
 from chatpipe.batch.journal.answers import RecordedAnswer
@@ -84,6 +85,7 @@ class RunStore:
         # Called for each request
         self.fingerprint = fingerprints.of
         self.find_answer = self.lookup.find
+        self.find_plain = _find_none
         self.make_room = _need_no_room if self._journal is None else self._journal.make_room
         self._keeps_all = options.keeps_all
         self._dedupe = options.dedupe
@@ -112,7 +114,7 @@ class RunStore:
             # The provider keeps the result of a job until the journal says that it is collected. With dedupe,
             # it may be read again before the block is written.
             is_safe = result.in_job and not self._dedupe
-            offset = self._journal.append_later(result.line) if is_safe else self._append(result)
+            offset = next(self._journal.append_later([result.line])) if is_safe else self._append(result)
             location = self._recorded.journal_location(offset, result.outcome)
         if self._dedupe and result.outcome in PAID and result.latency_s is not None:
             self._recorded.add(result.fingerprint, location)
@@ -124,11 +126,24 @@ class RunStore:
                 locations.extend([0] * (number + 1 - len(locations)))
             locations[number] = location
 
+    def record_all(self, number: int, results: Sequence[Result]) -> None:
+        """Append the results of jobs to the journal, as record() does one by one. Raises CannotWrite.
+
+        number is the position of the first, and everything before it is recorded. None has an earlier record.
+        """
+        assert self._journal is not None
+        assert self._recorded is not None
+        offsets = self._journal.append_later([result.line for result in results])
+        if self._locations is not None:
+            assert number == len(self._locations)
+            locate = self._recorded.journal_location
+            self._locations.extend(map(locate, offsets, (result.outcome for result in results)))
+
     def keep(self, result: Result) -> None:
         """Append a result of a job to a line that this run does not have. Raises CannotWrite."""
         assert self._journal is not None
         assert self._recorded is not None
-        offset = self._journal.append_later(result.line)
+        (offset,) = self._journal.append_later([result.line])
         location = self._recorded.journal_location(offset, result.outcome)
         self._recorded.add_unused(result.fingerprint, location)
 
@@ -186,3 +201,7 @@ class _LostAnswers:
 
 def _need_no_room(answers: int) -> None:
     """The answers go to an output alone."""
+
+
+def _find_none(items: Sequence[Item]) -> None:
+    """No job has answered."""

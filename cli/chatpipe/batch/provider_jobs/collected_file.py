@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from chatpipe.batch.provider_jobs.result_answer import plain_answers
+from chatpipe.batch.result import PlainAnswers
 from chatpipe.jobs.result_file import ResultFile
 from chatpipe.response.result_line import timestamp
 
@@ -27,3 +29,14 @@ class CollectedFile:
         self.at = timestamp(now)
         self.is_final = is_final
         self.used = bytearray(len(file))
+
+    def find_plain(self, fingerprints: Sequence[str]) -> PlainAnswers | None:
+        """The answers to several requests, which are used now. None if the file has others, or not all."""
+        numbers = self.file.find_all(fingerprints)
+        if numbers is None:
+            return None
+        answers = plain_answers(self.file.lines(numbers), fingerprints, self.latency_s, self.at)
+        if answers is not None:
+            for number in numbers:
+                self.used[number] = 1
+        return answers

@@ -99,6 +99,11 @@ class CollectedResults:
         why = self._reasons[part.token].of(place.position)
         return unsent(why, self._fix(part)), 0.0
 
+    @property
+    def files(self) -> Sequence[CollectedFile]:
+        """The files, in the order in which they are searched."""
+        return self._search_order
+
     def _fix(self, part: PartRecord) -> str:
         """The option with which a line gets an answer that its job could not have, empty without one."""
         job = self._jobs[part.token]

@@ -70,7 +70,8 @@ class ItemFile:
             if is_left_out is not None:
                 pairs = zip(items, parts, strict=True)
                 items = [item for item, part in pairs if not is_left_out(item, part)]
-            yield items
+            if items:
+                yield items
             await asyncio.sleep(0)
 
     def close(self) -> None:

@@ -8,6 +8,8 @@ find_answer -> answered by a job that was collected -> that answer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chatpipe.batch.driver import CollectedAnswer
 from chatpipe.batch.items import Item
 from chatpipe.batch.journal.answers import RecordedAnswer
@@ -17,6 +19,7 @@ from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.provider_jobs.job_fingerprints import JobFingerprints
 from chatpipe.batch.provider_jobs.job_journal import JobJournal
 from chatpipe.batch.provider_jobs.result_answer import is_unsent, unsent
+from chatpipe.batch.result import PlainAnswers
 from chatpipe.response.result_line import timestamp
 
 # The server may have moved, or is another one.
@@ -52,7 +55,7 @@ class JobAnswerStore:
         self._has_asked = has_asked
         self.fingerprint = JobFingerprints(store, records, by_id=by_id).of
         self.make_room = store.make_room
-        self.record = store.record
+        self.record, self.record_all = store.record, store.record_all
 
     @property
     def has_journal(self) -> bool:
@@ -72,6 +75,13 @@ class JobAnswerStore:
             return found
         self._store.lookup.send_reasons[item.line] = SendReason.unsent
         return None
+
+    def find_plain(self, items: Sequence[Item]) -> PlainAnswers | None:
+        results, fingerprints = self._results, [item.fingerprint for item in items]
+        if results is None or not self._store.lookup.knows_nothing or not all(fingerprints):
+            return None
+        found = (file.find_plain(fingerprints) for file in results.files)
+        return next(filter(None, found), None)
 
     def _waiting(self, fingerprint: str) -> CollectedAnswer | None:
         """The result of a request that lies in a job which has not ended."""

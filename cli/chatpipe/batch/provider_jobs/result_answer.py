@@ -5,11 +5,13 @@ The line decides the outcome, never the file in which it stands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
+import orjson
 
+from chatpipe.batch.result import PlainAnswers
 from chatpipe.errors import SomeFailed, Status, TryLater
 from chatpipe.exchange import run_without_loop
 from chatpipe.inputs import values
@@ -17,9 +19,15 @@ from chatpipe.inputs.values import Value
 from chatpipe.options.engines import JOB_ENGINE
 from chatpipe.response.assemble import within_limits
 from chatpipe.response.body_form import is_usual
+from chatpipe.response.completion import is_plain_text
 from chatpipe.system import secrets
 from chatpipe.wire.answer import Answer, NullReceiver
 from chatpipe.wire.key_filter import answer_without_secrets, may_need_filter, read_without_secrets
+
+# The names in the results of most providers, in their order.
+_RESULT = ("id", "custom_id", "response", "error")
+_RESPONSE = ("status_code", "request_id", "body")
+_NO_ERROR = frozenset((b"null}\n", b" null}\n"))  # the end of a line, behind the last name
 
 
 def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request, at: str) -> Answer | None:
@@ -45,6 +53,37 @@ def answer_of(record: Mapping[str, Any], line: bytes, request: httpx.Request, at
     if isinstance(answer.fault, TryLater):
         answer.fault.fix = "run the same command again"  # the rate of this run does not matter
     return answer._replace(engine=JOB_ENGINE, at=at)
+
+
+def plain_answers(
+    lines: Sequence[bytes], fingerprints: Sequence[str], latency_s: float, at: str
+) -> PlainAnswers | None:
+    """The answers of the results in these lines, to requests with these fingerprints.
+
+    None if one of them is not as nearly all are: answer_of() reads any.
+    """
+    try:
+        ids, custom_ids, responses, _ = _columns([*map(orjson.loads, lines)], _RESULT)
+        statuses, request_ids, completions = _columns(responses, _RESPONSE)
+        have_ids = {*map(type, ids)} == {str} and "".join(request_ids).isascii()
+        is_good = {*statuses} == {200} and all(map(is_plain_text, completions))
+    except (TypeError, ValueError):
+        return None
+    if not have_ids or not is_good or [*custom_ids] != fingerprints:
+        return None
+    # The id is a text, in which quotes are escaped: it cannot hold this name.
+    parts = [line.partition(b'"response":')[2].rpartition(b'"error":') for line in lines]
+    texts = [text.rstrip(b", ") for text, _, rest in parts if rest in _NO_ERROR]
+    if len(texts) < len(lines) or any(map(may_need_filter, completions, lines)):
+        return None
+    return PlainAnswers(completions, texts, latency_s, at)
+
+
+def _columns(records: Sequence[Any], names: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    """The values of each name, in the objects. Raises ValueError or TypeError if one has other names."""
+    if {*map(tuple, records)} != {names}:
+        raise ValueError(names)
+    return zip(*map(dict.values, records), strict=True)
 
 
 def _is_usual(body: Any) -> bool:
