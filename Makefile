@@ -69,8 +69,7 @@ completions: $(VENV)/.installed
 	$(BIN)/chatpipe completion bash > completions/chatpipe.bash
 	$(BIN)/chatpipe completion zsh > completions/_chatpipe
 	$(BIN)/chatpipe completion fish > completions/chatpipe.fish
-	PYTHONPATH=tests $(BIN)/python -m completion.name_table > cli/chatpipe/flags/known_names.new
-	mv cli/chatpipe/flags/known_names.new cli/chatpipe/flags/known_names.tsv
+	PYTHONPATH=tests $(BIN)/python -m completion.name_table
 
 # In the page of each command, the list of the options that chatpipe-options(7) describes. In
 # chatpipe-formats(5), the sections about records.

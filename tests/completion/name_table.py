@@ -1,12 +1,16 @@
-"""Prints the table from which the names of commands and options are completed. `make completions`."""
+"""Writes the table from which the names of commands and options are completed. `make completions`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
 from chatpipe.commands.table import COMMANDS, cli
+from chatpipe.flags import known_names
+
+FILE = Path(known_names.__file__).with_name("known_names.tsv")
 
 
 def table() -> str:
@@ -28,4 +32,4 @@ def _options(command: click.Command) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    FILE.write_text(table(), encoding="utf-8")
