@@ -7,6 +7,7 @@ from collections import defaultdict
 from chatpipe.batch.journal.send_reasons import SendReason, reasons_report
 from chatpipe.batch.result import Result
 from chatpipe.inputs.values import Value
+from chatpipe.options.outcomes import UNSENT
 
 _NEW = SendReason.new  # a member of an enum takes long to look up: see outcomes.py
 
@@ -23,8 +24,8 @@ class SendCounts:
 
     def add(self, result: Result) -> None:
         """Count a line if it was sent."""
-        reason = self.reasons.pop(result.item.line, _NEW)
-        if result.was_sent:
+        reason = self.reasons.pop(result.item.line, _NEW) if self.reasons else _NEW  # mostly there are none
+        if result.latency_s is not None and result.outcome is not UNSENT:  # was_sent, without a call
             self._by_reason[reason] += 1
 
     @property
