@@ -10,6 +10,7 @@ import pytest
 from chatpipe.errors import BrokenAnswer, NoAccess, OutcomeFault
 from chatpipe.exchange import Hooks
 from chatpipe.jobs.job_api import JobApi, JobPage
+from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.job_watch import JobWatch
 from chatpipe.options.jobs import JobWaits
 from chatpipe.options.output import ConsoleOptions
@@ -38,7 +39,9 @@ def test_looks_become_rare_while_nothing_changes(tmp_path: Any) -> None:
     assert provider.slept[:6] == [5.0, 7.5, 11.25, 16.875, 20.0, 20.0]
     assert max(provider.slept) == 20.0
     assert provider.slept.count(5.0) > 1  # a change makes them frequent again
-    assert {call.split("?")[0] for call in provider.calls[:-2]} == {"GET /batches"}  # one list for all
+    looks = [call.split("?")[0] for call in provider.calls[:-2]]
+    assert {*looks[::2]} == {"GET /batches"}  # one list for all, and one job by itself
+    assert len({*looks[1::2]}) == 3
 
 
 def test_a_server_that_fails_for_a_while_does_not_end_the_wait(tmp_path: Any) -> None:
@@ -58,6 +61,26 @@ def test_the_wait_ends(tmp_path: Any, fault: str, options: dict[str, Any], error
         watched(Provider(fault), tmp_path, **options)
 
 
+@pytest.mark.parametrize("poll_s", [5.0, 60.0])
+def test_a_list_that_shows_jobs_as_they_were_ends_no_wait(tmp_path: Any, poll_s: float) -> None:
+    def change(api: JobApi) -> None:
+        page = api.page
+
+        def stale(**fields: Any) -> JobPage:
+            found = page(**fields)
+            return JobPage([job._replace(status="validating") for job in found.jobs], found.next)
+
+        api.page = stale  # type: ignore[method-assign, assignment]
+
+    assert watched(Provider(), tmp_path, change, poll_s=poll_s) == ["completed"] * 3
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_jobs_of_a_provider_without_a_list_are_waited_for(tmp_path: Any, status: int) -> None:
+    provider = Provider(f"status={status}:on=list:of=all")
+    assert watched(provider, tmp_path) == ["completed"] * 3
+
+
 def test_retry_after_is_obeyed(tmp_path: Any) -> None:
     class Asks(Hooks):
         asked_s = 33.0
@@ -72,14 +95,17 @@ def test_retry_after_is_obeyed(tmp_path: Any) -> None:
 
 def test_a_status_that_nobody_knows_is_waited_for_until_the_job_is_overdue(tmp_path: Any) -> None:
     def change(api: JobApi) -> None:
-        page = api.page
+        page, retrieve = api.page, api.retrieve
 
-        def resting(**fields: Any) -> JobPage:
+        def resting(job: ProviderJob) -> ProviderJob:
+            return job._replace(status="resting", expires_at=BEGIN + 1000)
+
+        def resting_page(**fields: Any) -> JobPage:
             found = page(**fields)
-            jobs = [job._replace(status="resting", expires_at=BEGIN + 1000) for job in found.jobs]
-            return JobPage(jobs, found.next)
+            return JobPage([*map(resting, found.jobs)], found.next)
 
-        api.page = resting  # type: ignore[method-assign, assignment]
+        api.page = resting_page  # type: ignore[method-assign, assignment]
+        api.retrieve = lambda id_: resting(retrieve(id_))  # type: ignore[method-assign]
 
     provider = Provider()
     with pytest.raises(BrokenAnswer, match="'resting', an hour after its end was due"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from chatpipe.errors import (
+    BadConfiguration,
     BadInput,
     BrokenAnswer,
     ChatpipeError,
@@ -54,6 +56,7 @@ class JobWatch:
         self._unseen: dict[str, float] = {}  # the time of the first look that did not find a job
         self._pause = pause
         self._seen: dict[str, ProviderJob] = {}
+        self._looks = 0  # at the list
 
     def ends(self, ids: Sequence[str]) -> Iterator[ProviderJob]:
         """Each job when it has ended. Raises OutcomeFault at the end of the wait."""
@@ -93,16 +96,31 @@ class JobWatch:
             return []
 
     def _listed(self, ids: Sequence[str]) -> list[ProviderJob]:
-        found: dict[str, ProviderJob] = {}
-        cursor = ""
-        for _ in range(_MOST_PAGES):
-            page = self._api.page(cursor=cursor)
-            found.update((job.id, job) for job in page.jobs if job.id in ids)
-            if len(found) == len(ids) or page.next is None:
-                break
-            cursor = page.next
+        """The jobs as the list shows them. Those that it does not show are retrieved, and one of the others.
+
+        The list of a proxy such as LiteLLM's may show a job as it was when it was retrieved last.
+        """
+        found = self._pages(ids)
+        running = [id_ for id_, job in found.items() if not job.has_ended]
+        self._looks += 1
+        checked = running[self._looks % len(running)] if running else ""
+        if checked and (job := self._retrieve(checked)) is not None and job.has_ended:
+            found[checked] = job
         jobs = (found.get(id_) or self._retrieve(id_) for id_ in ids)
         return list(filter(None, jobs))
+
+    def _pages(self, ids: Sequence[str]) -> dict[str, ProviderJob]:
+        """The jobs that the newest pages of the list show. None if the provider has no list."""
+        found: dict[str, ProviderJob] = {}
+        cursor = ""
+        with suppress(BadConfiguration):
+            for _ in range(_MOST_PAGES):
+                page = self._api.page(cursor=cursor)
+                found.update((job.id, job) for job in page.jobs if job.id in ids)
+                if len(found) == len(ids) or page.next is None:
+                    break
+                cursor = page.next
+        return found
 
     def _retrieve(self, id_: str) -> ProviderJob | None:
         """A job, None for one that is not visible yet."""
