@@ -56,6 +56,10 @@ class PartNumber(NamedTuple):
     def __str__(self) -> str:
         return f"part {self.number} of {self.total}"
 
+    def place_of(self, part: InputPart) -> str:
+        """The place of its lines for messages, empty if it is the only one."""
+        return f"{self}, lines {part.first} to {part.last}" if self.total > 1 else ""
+
 
 class Submission:
     """A submission of a file whose parts are known. write gets a record for each job."""
@@ -91,8 +95,7 @@ class Submission:
             try:
                 job, is_new = self.submit(part, file, number)
             except ChatpipeError as fault:
-                if number.total > 1 and not fault.place:
-                    fault.place = f"{number}, lines {part.first} to {part.last}"
+                fault.place = fault.place or number.place_of(part)
                 if number.number == 1:  # else jobs were created of this size
                     suggest_smaller(fault, part.count)
                 raise

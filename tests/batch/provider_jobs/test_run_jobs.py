@@ -287,6 +287,21 @@ def test_parts_wait_for_room_in_the_queue_of_the_provider(harness: Callable[...,
     assert sum(job["request_counts"]["completed"] for job in good) == LINES
 
 
+def test_the_last_job_that_found_no_room_is_submitted_again(harness: Callable[..., JobHarness]) -> None:
+    """The others have ended meanwhile."""
+    made = harness("batch-fail=token_limit_exceeded:every=3:times=1:of=all")
+    assert (made.run(), made.answers()) == ((0, ""), ALL)
+    assert sum(job["request_counts"]["completed"] for job in made.provider.jobs()) == LINES
+
+
+def test_a_part_that_the_provider_refuses_has_its_place(harness: Callable[..., JobHarness]) -> None:
+    made = harness("status=400:on=create:every=2:times=1:of=all")
+    status, words = made.run()
+    assert (status, words.startswith("part 2 of 3, lines 2 to 5: 400 from")) == (65, True)
+    assert made.run() == (0, "")
+    assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
+
+
 def test_a_part_that_is_refused_for_want_of_room_is_held_back(harness: Callable[..., JobHarness]) -> None:
     made = harness("batch-limit:every=2:of=all", retries=0)
     assert made.run() == (0, "")

@@ -46,11 +46,14 @@ class JobWait:
     def _collect_ends(self, watch: JobWatch, queue: PartQueue) -> None:
         """Collect jobs as they end, until all have ended or one has made room for a part."""
         awaited = {str(record.job_id): record for record in self._open_jobs.awaited()}
+        have_others_ended = False
         for job in watch.ends(list(awaited)):
             record = awaited.pop(job.id)
-            if not (awaited and queue.takes_back(record, job)):
+            # A job that was alone would not find more room.
+            if not ((awaited or have_others_ended) and queue.takes_back(record, job)):
                 self._open_jobs.note_end(record)
                 self._results.collect(self._api, record.token, job)
+                have_others_ended = True
             if queue.makes_room(job):
                 return
 

@@ -72,6 +72,7 @@ class PartQueue:
             except ChatpipeError as fault:
                 if not lacks_room(fault) or not self._open_jobs.awaited():
                     suggest_smaller(fault, part.count)
+                    fault.place = fault.place or part_number.place_of(part)
                     raise
                 self._note(f"{fault.clause}: submitted again when another job has ended")
                 self._held.append(number)
