@@ -156,6 +156,31 @@ def test_a_torn_line_of_the_state_is_dropped(tmp_path: Path, torn: bytes) -> Non
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (rb'"at":[0-9.]+', b'"at":"now"', "not an event of a job"),
+        (rb'"job_id":"\w+"', b'"job_id":5', "not an event of a job"),
+        (rb'"file_id":"[\w-]+"', b'"file_id":null', "not an event of a job"),
+        (rb'{"event":"created".*}', b"[]", "not an event of a job"),
+        (rb'"event":"created"', b'"event"', "not JSON: "),
+    ],
+)
+def test_a_line_of_the_state_that_was_changed_is_named(
+    tmp_path: Path, old: bytes, new: bytes, words: str
+) -> None:
+    provider, path, state = Provider(), write_input(tmp_path, 1), tmp_path / "in.jsonl.jobs"
+    submit(provider, path)
+    changed_text, count = re.subn(old, new, state.read_bytes(), count=1)
+    assert count == 1
+    state.write_bytes(changed_text)
+    with pytest.raises(BadInput, match=words) as caught:
+        submit(provider, path)
+    assert re.fullmatch(rf"{re.escape(str(state))}:[2-6]", caught.value.place)
+    assert caught.value.fix == "restore the line, or move the file away"
+    assert len(provider.jobs()) == 1
+
+
+@pytest.mark.parametrize(
     ("fault", "jobs", "notes"),
     [
         ("empty:on=create:times=1", PARTS, "looking whether the job was created all the same"),

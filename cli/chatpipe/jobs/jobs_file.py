@@ -13,7 +13,7 @@ from typing import Any
 from chatpipe.errors import BadInput, MissingInput
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
-from chatpipe.jobs.part_record import PartRecord
+from chatpipe.jobs.part_record import PartRecord, is_sound
 from chatpipe.system.atomic import sync_directory
 from chatpipe.system.descriptor import cannot_write, close_quietly, write_all
 from chatpipe.system.lock import LockPatience, open_locked
@@ -22,6 +22,7 @@ from chatpipe.system.regular_file import read_blocks
 SUFFIX = ".jobs"
 _HEADER = {"chatpipe_jobs": 1}
 _LOCK_S = 5.0
+_RESTORE = "restore the line, or move the file away"
 
 
 class JobsFile:
@@ -109,12 +110,14 @@ class JobsFile:
 
     def _events(self, lines: list[bytes]) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, 2):
+            place = f"{self.path}:{number}"
             try:
                 event = values.loads(line)
             except values.NotJSON as error:
-                raise BadInput(f"not JSON: {error.what}", place=f"{self.path}:{number}") from error
-            if isinstance(event, dict):
-                yield event
+                raise BadInput(f"not JSON: {error.what}", place=place, fix=_RESTORE) from error
+            if not isinstance(event, dict) or not is_sound(event):
+                raise BadInput("not an event of a job", place=place, fix=_RESTORE)
+            yield event
 
     def _take(self, event: dict[str, Any]) -> None:
         token = event.get("token")

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Protocol
 
 from chatpipe.inputs.values import Value
 
+# The types of the fields of events on which it depends that nothing is paid twice
+_TYPES = {"file_id": str, "job_id": str, "at": int | float}
 # The beginnings of tokens, for the jobs of a file and for those of a run
 OF_FILE, OF_RUN = "file-", "run-"
+
+
+def is_sound(event: Mapping[str, Value]) -> bool:
+    """Return False for an event that somebody has changed so that it cannot be used."""
+    return all(isinstance(event[name], kind) for name, kind in _TYPES.items() if name in event)
 
 
 class LineRuns:

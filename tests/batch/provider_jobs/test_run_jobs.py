@@ -342,7 +342,7 @@ def test_fingerprints_that_were_changed_in_the_journal(
     header, planned, *events = made.journal.read_text().splitlines()
     changed = json.dumps({**json.loads(planned), "fingerprints": fingerprints}, separators=(",", ":"))
     made.journal.write_text("\n".join([header, "", changed, *events, ""]))
-    fault = f"{made.journal}:3: the fingerprints of a job were changed: restore the line, or give the job up "
+    fault = f"{made.journal}:3: a line about a job was changed: restore the line, or give the job up "
     found = made.run("--engine", "local", "--no-send", "--no-wait")
     assert found == (status, f"{fault}with another --journal") if status == 65 else found[0] == status
 

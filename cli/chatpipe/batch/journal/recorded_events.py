@@ -9,6 +9,7 @@ from contextlib import suppress
 from chatpipe.errors import BadInput
 from chatpipe.inputs import values
 from chatpipe.inputs.values import NotJSON, Value
+from chatpipe.jobs.part_record import is_sound
 from chatpipe.system.line_index import LineFiles
 
 # The first key of such a line.
@@ -39,14 +40,14 @@ class RecordedEvents:
     def of_journal(self) -> Iterator[dict[str, Value]]:
         """The events in the journal, oldest first.
 
-        Raises MissingInput, and BadInput for fingerprints that somebody has changed.
+        Raises MissingInput, and BadInput for one that somebody has changed.
         """
         for file, offset, event in self._all():
             if file != self.journal:
                 continue
-            if not _FINGERPRINTS.fullmatch(str(event.get("fingerprints", ""))):
+            if not is_sound(event) or not _FINGERPRINTS.fullmatch(str(event.get("fingerprints", ""))):
                 raise BadInput(
-                    "the fingerprints of a job were changed",
+                    "a line about a job was changed",
                     place=f"{self._files.name(file)}:{self._files.number(file, offset)}",
                     fix="restore the line, or give the job up with another --journal",
                 )
