@@ -278,6 +278,24 @@ def test_a_wrong_line_says_where(data: bytes, words: list[str]) -> None:
     assert all(word in fault for word in words)
 
 
+@cases(
+    "data, message",
+    {
+        "one": (b'{"prompt":"x","n":0}', "in.jsonl:3: /n: is 0, not from 1 to 128"),
+        "one with its fix": (
+            b'{"prompt":"x","tool":[]}',
+            "in.jsonl:3: /tool: is not a key that any server is known to take: did you mean 'tools'?",
+        ),
+        "two": (
+            b'{"prompt":"x","n":0,"top_p":2}',
+            "in.jsonl:3: /n: is 0, not from 1 to 128; /top_p: is 2, not from 0 to 1",
+        ),
+    },
+)
+def test_the_problems_of_a_line_are_one_message(data: bytes, message: str) -> None:
+    assert fault_of(read(data)) == message
+
+
 def test_a_bad_line_keeps_the_name_it_has() -> None:
     """So that its result line can be found, as far as there is a name to read."""
     assert read(b'{"custom_id":"a","body":[]}').custom_id == "a"
