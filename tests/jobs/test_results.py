@@ -223,18 +223,19 @@ def merged(
     if ids is None:
         counts = results.write_as_they_come(written.append)
     else:
-        asked = "\n".join(json.dumps({"custom_id": id_}) for id_ in ids)
+        asked = "\ufeff" + "\n".join(json.dumps({"custom_id": id_}) for id_ in ids)
         counts = results.write_in_order(io.BytesIO(asked.encode()), written.append)
     return [json.loads(line) for line in b"".join(written).splitlines()], counts, warnings
 
 
 def test_results_in_the_order_of_the_input_and_missing_ones_marked() -> None:
     found, counts, warnings = merged(
-        [result("c"), result("a")], [result("d", 400), result("b", **EXPIRED)], ids="abcde"
+        [result("c"), result("a"), result("f")], [result("d", 400), result("b", **EXPIRED)], ids="abcedf"
     )
-    assert [line["custom_id"] for line in found] == list("abcde")
-    assert counts == MergedCounts(good=2, failed=2, missing=1)
-    assert found[4]["error"] == {"code": "unsent", "message": "no result: it is in neither result file"}
+    assert [line["custom_id"] for line in found] == list("abcedf")
+    assert counts == MergedCounts(good=3, failed=2, missing=1)
+    error = {"code": "unsent", "message": "no result: it is in neither result file"}
+    assert found[3] == {"id": None, "custom_id": "e", "response": None, "error": error}
     assert warnings == []
 
 
@@ -273,10 +274,13 @@ def test_an_error_with_the_status_of_an_answer_is_a_failure() -> None:
     assert counts == MergedCounts(good=1, failed=1)
 
 
-def test_results_as_they_come() -> None:
-    found, counts, _ = merged([result("c"), result("a")], [result("d", 400)], total=5)
+@pytest.mark.parametrize(("total", "missing"), [(5, 2), (0, 0)])
+def test_results_as_they_come(total: int, missing: int) -> None:
+    """A provider that does not say how many lines a job has says 0."""
+    found, counts, warnings = merged([result("c"), result("a")], [result("d", 400), result("a")], total=total)
     assert [line["custom_id"] for line in found] == ["c", "a", "d"]
-    assert counts == MergedCounts(good=2, failed=1, missing=2)
+    assert counts == MergedCounts(good=2, failed=1, missing=missing)
+    assert warnings == ["1 result beside another one of the same custom_id: left out"]
 
 
 @pytest.mark.parametrize(
