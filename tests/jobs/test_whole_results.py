@@ -112,6 +112,18 @@ def test_files_that_stay_in_doubt(
     assert asked == (3 if came or size != 0 else 1)
 
 
+@pytest.mark.parametrize(
+    ("errors", "doubt"),
+    [
+        (C[:5], "1 line of its result files cannot be read"),
+        ("", "its result files have 2 of 3 results"),
+    ],
+)
+def test_errors_that_stay_in_doubt(monkeypatch: pytest.MonkeyPatch, errors: str, doubt: str) -> None:
+    with pytest.raises(BrokenAnswer, match=f"batch_1.*{doubt}"):
+        results(monkeypatch, A + B, errors=errors)
+
+
 @cases(
     ("downloads", "lines", "taken", "tries"),
     {
