@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 import time
 from pathlib import Path
@@ -21,6 +22,8 @@ from batch.runs import (
     prompt,
     started,
 )
+from support.parametrize import cases
+from support.patience import until
 from support.process import start
 from support.servers.loopback import (
     Answer,
@@ -73,6 +76,28 @@ def test_an_answer_held_for_order_is_already_in_the_journal(tmp_path: Path) -> N
         server.until(lambda: journal.exists() and b"P2" in journal.read_bytes())
         gate.set()
         assert len(records(process.communicate()[0])) == 3
+
+
+@cases(
+    ("format", "lines"),
+    {
+        "string": ("string", b'null\n"P1"\n"P2"\n'),
+        "text": ("text", b"\nP1\nP2\n"),
+    },
+)
+def test_an_early_end_leaves_each_record_in_the_place_of_its_line(
+    tmp_path: Path, format: str, lines: bytes
+) -> None:
+    """Nothing else says which line it is of."""
+    gate, journal = threading.Event(), tmp_path / "kept"
+    options = ("-f", format, "--journal", "kept", "--grace", "0")
+    with started(*options, folder=tmp_path, lines=many(4), handler=gated(gate, "p0", "p3")) as (_, process):
+        until(lambda: journal.exists() and all(each in journal.read_bytes() for each in (b"P1", b"P2")))
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate()
+        gate.set()
+    assert process.returncode == -signal.SIGINT
+    assert stdout == lines
 
 
 def test_the_window_also_holds_for_lines_that_need_no_answer(tmp_path: Path) -> None:

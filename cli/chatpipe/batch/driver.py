@@ -80,7 +80,7 @@ class DriverOptions(NamedTuple):
     window, for results in input order, is the number of results that may wait for an earlier one; None
     means the order of arrival. With dedupe, identical requests share one answer. With no_send, only
     recorded answers are used. After a signal, requests in flight have grace_s seconds; note gets a line about
-    that if it takes longer than a moment.
+    that if it takes longer than a moment. emit_missing: see OrderedOutput.
     """
 
     window: int | None = None
@@ -88,6 +88,7 @@ class DriverOptions(NamedTuple):
     no_send: bool = False
     grace_s: float = 20.0
     note: Callable[[str], None] | None = None
+    emit_missing: Callable[[], None] | None = None
 
 
 class Driver:
@@ -107,8 +108,9 @@ class Driver:
         self._make_room = store.make_room
         self._policy = policy
         self._builder = builder
-        self._window, self._dedupe, self._no_send, self._grace_s, self._note = options
-        self._output = OrderedOutput(emit, is_ordered=self._window is not None)
+        self._window, self._dedupe, self._no_send, self._grace_s, self._note, emit_missing = options
+        is_ordered = self._window is not None
+        self._output = OrderedOutput(emit, is_ordered=is_ordered, emit_missing=emit_missing)
         self._reader: asyncio.Task[None] | None = None
         self._submitted: dict[int, tuple[Item, str]] = {}  # what the engine has, with its fingerprint
         self._queued = 0  # submitted but not yet sent

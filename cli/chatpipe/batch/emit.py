@@ -46,6 +46,12 @@ class ResultEmitter:
         if self._writes_now:
             self._out.write_head(head)
 
+    def emit_missing(self) -> None:
+        """Write the record of a line without a result, which the tally does not count. Raises CannotWrite."""
+        if self._writes_now:
+            self._progress.wipe_bar()
+            self._out.write(self._run_format.missing)
+
     def emit(self, results: Sequence[Result]) -> None:
         """Write results that are recorded already. Raises CannotWrite."""
         for result in results:

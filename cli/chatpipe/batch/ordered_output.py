@@ -10,12 +10,20 @@ from chatpipe.batch.result import Result
 class OrderedOutput:
     """Writes results with emit. is_ordered: a result waits until all with a smaller number are written.
 
+    emit_missing writes the record of a line without a result, if the place of a record identifies its line.
     next_number is the number of the next result in order. lost counts the answers of this run that could not
     be written.
     """
 
-    def __init__(self, emit: Callable[[Sequence[Result]], None], *, is_ordered: bool) -> None:
+    def __init__(
+        self,
+        emit: Callable[[Sequence[Result]], None],
+        *,
+        is_ordered: bool,
+        emit_missing: Callable[[], None] | None = None,
+    ) -> None:
         self._emit = emit
+        self._emit_missing = emit_missing
         self._is_ordered = is_ordered
         self._waiting: dict[int, Result] = {}
         self.next_number = 0
@@ -34,6 +42,10 @@ class OrderedOutput:
     def finish(self) -> None:
         """Write the results that still wait for an earlier one, because they were paid for."""
         for number in sorted(self._waiting):
+            if self._emit_missing is not None:
+                for _ in range(self.next_number, number):
+                    self._emit_missing()
+            self.next_number = number + 1
             self.write((self._waiting.pop(number),))
 
     def write(self, results: Sequence[Result]) -> None:

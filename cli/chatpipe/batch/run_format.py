@@ -18,9 +18,11 @@ class RunFormat(ABC):
 
     from_result_lines turns recorded result lines into their records. All end in a newline. It is None if
     there is no such function: then a file, too, is written while results arrive. Answers with one of the
-    outcomes in unacceptable have no place in a record, so that `--allow` cannot accept them.
+    outcomes in unacceptable have no place in a record, so that `--allow` cannot accept them. missing is the
+    record of a line without a result, empty if records say themselves which line they are of.
     """
 
+    missing = b""
     from_result_lines: Callable[[bytes], bytes] | None = None
     unacceptable: frozenset[Outcome] = frozenset()
 
@@ -55,6 +57,7 @@ class AnswerRecords(RunFormat):
         self._options = options
         self._record = run_writer_class(options.format).record
         self.from_result_lines = self._from_result_lines
+        self.missing = self._record(None, options)
 
     def row(self, result: Result) -> bytes:
         return self._record(result.completion if result.is_good else None, self._options)

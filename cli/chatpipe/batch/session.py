@@ -91,8 +91,14 @@ class Session:
 
     def _driver_options(self) -> DriverOptions:
         spec = self._spec
-        grace_s, note = spec.limits.grace_s, spec.console.note
-        return DriverOptions(self._window(), spec.input.dedupe, spec.resume.no_send, grace_s, note)
+        return DriverOptions(
+            self._window(),
+            spec.input.dedupe,
+            spec.resume.no_send,
+            spec.limits.grace_s,
+            spec.console.note,
+            self._emitter.emit_missing if spec.run_format.missing else None,
+        )
 
     def _result_builder(self, budget: Budget) -> ResultBuilder:
         spec, names, jobs = self._spec, self._spec.server_names, self._resources.jobs
