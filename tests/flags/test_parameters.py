@@ -132,6 +132,7 @@ def test_every_field_of_the_api_has_an_option() -> None:
         "-m": (["-m", "x"], {"model": "x"}),
         "-n2": (["-n2"], {"n": 2}),
         "one stop is a string": (["--stop", "a"], {"stop": "a"}),
+        "modalities between commas": (["--modality", "text, audio"], {"modalities": ["text", "audio"]}),
         "one modality is still an array": (["--modality", "text"], {"modalities": ["text"]}),
         "--no-logprobs": (["--no-logprobs"], {"logprobs": False}),
         "--no-store": (["--no-store"], {"store": False}),

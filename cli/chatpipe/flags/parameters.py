@@ -65,7 +65,9 @@ def _value(parameter: Parameter, value: Any) -> Any:
     match parameter.kind:
         case "one or more":
             return value[0] if len(value) == 1 else list(value)
-        case "texts" | "tool files" | "function files":
+        case "texts":
+            return [word.strip() for text in value for word in text.split(",")]
+        case "tool files" | "function files":
             return list(value)
         case "numbers by key" | "texts by key":
             return dict(value)

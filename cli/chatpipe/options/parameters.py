@@ -200,7 +200,7 @@ TABLE: tuple[Parameter, ...] = (
         "Kind of output: text or audio",
         words="text audio",
         path="modalities",
-        metavar="KIND",
+        metavar="KIND,...",
     ),
     _row(
         "audio-voice",
