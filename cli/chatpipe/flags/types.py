@@ -63,6 +63,8 @@ JSONL = FileName("jsonl", "ndjson", "json", "jsonl.gz", "ndjson.gz")
 _INTEGER = r"[+-]?[0-9]+"
 _NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _SIZE = r"(?P<number>[0-9]{1,15}(\.[0-9]{1,15})?) ?(?P<prefix>[kmg])?(?P<binary>(?<=[kmg])i)?b?"
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_WITH_UNIT = rf"([0-9]{{1,9}}(?:\.[0-9]+)?)({'|'.join(_UNITS)})"
 _MAX_SIZE = 1 << 50
 _LINE_ENDS = "\r\n"
 
@@ -155,7 +157,9 @@ class Seconds(TextType):
             seconds = math.nan
         if not 0 <= seconds < math.inf or not (seconds or self._takes_zero):
             least = "from 0 on" if self._takes_zero else "above 0"
-            raise ValueError(f"'{text}' is not a number of seconds {least}")
+            match = re.fullmatch(_WITH_UNIT, text)
+            such = f", such as {float(match[1]) * _UNITS[match[2]]:g}" if match else ""
+            raise ValueError(f"'{text}' is not a number of seconds {least}{such}")
         return seconds
 
 
