@@ -92,6 +92,10 @@ def test_an_option_of_another_action(chatpipe: Chatpipe, tmp_path: Path, option:
         "no journal": (f"{BATCH} --no-keep-journal -o -", f"--no-keep-journal: {NO_JOURNAL}"),
         "answers": (f"{MAP} --resend empty", f"--resend: {NOT_RECORDED}"),
         "answers of a server": (f"{BATCH} --same-server", f"--same-server: {NOT_RECORDED}"),
+        "answers that are not used": (
+            f"{BATCH} --fresh --resend empty -o f",
+            "--resend: --fresh sends every line: leave it out",
+        ),
         "a window": (f"{BATCH} --window 9", f"--window: {NO_ORDER}: add --keep-order, or leave it out"),
         "a window of rows": (
             f"{MAP} --window 9 --no-keep-order",

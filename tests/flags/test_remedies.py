@@ -625,6 +625,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "leave out --reuse and --no-send",
         ["batch -p echo --fresh prompts.jsonl"],
     ),
+    "a prefix that is a word of its own": (
+        "map -p echo --schema-fields a --unpack p_ '{{text}}' rows.jsonl",
+        "concatenate them, or run once for each; a prefix is written --unpack=PREFIX",
+        ["map -p echo --schema-fields a «--unpack=PREFIX» '{{text}}' rows.jsonl"],
+    ),
     "no journal to keep": (
         "batch -p echo --keep-journal prompts.jsonl",
         "add -o FILE or --journal FILE",

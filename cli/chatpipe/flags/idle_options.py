@@ -67,6 +67,8 @@ def idle_in_run(run: RunOptions, output: OutputOptions) -> Iterator[Idle]:
         fix = "leave it out, or take another format"
         yield Idle(_OF_SENDING, f"-f {run.results.format} sends nothing", fix=fix)
         yield Idle(_OF_ROWS, f"-f {run.results.format} writes no rows", fix=fix)
+    if resume.fresh:
+        yield Idle(("--resend", "--same-server"), "--fresh sends every line")
     if resume.journal is None and (not output.is_file or output.is_special):
         fix = "add -o FILE or --journal FILE"
         yield Idle(("--keep-journal", "--no-keep-journal"), "there is no journal", fix=fix)

@@ -201,7 +201,10 @@ def read_operands(
     else:
         raise UsageFault("no template", fix="chatpipe map 'Classify: {{text}}' rows.jsonl")
     if len(words) > 1:
-        raise UsageFault(f"'{words[1]}' is one FILE too many", fix="concatenate them, or run once for each")
+        fix = "concatenate them, or run once for each"
+        if rows.unpack == "":
+            fix = f"{fix}; a prefix is written --unpack=PREFIX"
+        raise UsageFault(f"'{words[1]}' is one FILE too many", fix=fix)
     if rows.image_field is None:
         refuse_idle_detail(prompt, fix="use it with --image PATH or --image-field NAME")
     return prompt._replace(role_options=(*prompt.role_options, template)), words[0] if words else "-"
