@@ -120,7 +120,7 @@ ENDS: dict[type[Provider], tuple[tuple[int, str], tuple[int, str], tuple[int, st
         (76, "over capacity: try again"),
     ),
     Mistral: (
-        (3, f"(finish_reason 'model_length'): {_CUT_OFF}"),
+        (3, "(finish_reason 'model_length'): shorten the messages"),
         (69, "502 Bad Gateway: try later"),
         (69, f"Service unavailable: {_OVERLOADED}"),
     ),

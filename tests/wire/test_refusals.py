@@ -230,12 +230,41 @@ def test_a_404_about_a_model_is_bad_input(body: bytes) -> None:
         ),
         "GitHub": (400, api_error("Unknown model: x", code='"unknown_model"')),
         "Zhipu": (400, b'{"error":{"code":"1211","message":"\xe6\xa8\xa1\xe5\x9e\x8b"}}'),
+        "Groq, of an old one": (
+            400,
+            api_error("The model `x` has been decommissioned", code='"model_decommissioned"'),
+        ),
+        "Bedrock": (400, b'{"message":"The provided model identifier is invalid."}'),
+        "Cloudflare": (400, b'{"errors":[{"code":5007,"message":"No such model x"}],"success":false}'),
+        "NVIDIA": (
+            404,
+            b'{"status":404,"title":"Not Found","detail":"Function \'f\': Not found for account \'a\'"}',
+        ),
         "words of validation": (422, api_error("The model `x` does not exist")),
     },
 )
 def test_an_unknown_model_may_be_a_400(status: int, body: bytes) -> None:
     fault = from_reply(status, body)
     assert (type(fault), fault.fix) == (BadInput, "is the model one that the server offers?")
+
+
+@cases(
+    ("status", "body"),
+    {
+        "OpenAI": (403, api_error("Country, region, or territory not supported", type="request_forbidden")),
+        "Gemini": (
+            400,
+            b'[{"error":{"code":400,"message":"User location is not supported for the API use."}}]',
+        ),
+        "another": (403, api_error("This service is not available in your country")),
+    },
+)
+def test_a_place_that_is_not_served_needs_another_server(status: int, body: bytes) -> None:
+    fault = from_reply(status, body)
+    assert (int(fault.status), fault.fix) == (
+        77,
+        "use another server or model: this one must not answer here",
+    )
 
 
 @cases(

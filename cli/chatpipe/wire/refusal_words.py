@@ -114,14 +114,21 @@ _NEWER_VERSION_PHRASE = rf"(?:only|requires?|needs?|later|newer|minimum)\b.{{0,8
 # A request above a limit a minute, with 429 (OpenAI, Groq). No wait makes it fit.
 _NEVER_FITS_PHRASE = r"request too large for|input or output tokens must be reduced"
 
+# The provider may not answer where the user is: OpenAI, Anthropic; Gemini, with 400.
+_BARRED_PHRASE = (
+    r"(?:country|region|territory|location) (?:is )?not supported|not available in your (?:country|region)"
+)
+
 # The model is not known: many servers say so with 400, and some with 422.
 _NO_MODEL = _codes(
-    "model_not_found model_not_available model_not_exist ModelNotFound unknown_model invalid_model 1211"
+    "model_not_found model_not_available model_not_exist ModelNotFound unknown_model invalid_model 1211 "
+    "model_decommissioned"
 )
 _NO_MODEL_PHRASE = (
-    r"no models? (?:is |are )?loaded|\bnot a valid model\b"
+    r"no models? (?:is |are )?loaded|\bnot a valid model\b|\bno such model\b"
+    r"|\bmodel (?:name|id|identifier) is invalid"  # Bedrock
     r"|\bmodels?\s+(?:\S+\s+)?(?:is |was |does |could )?not (?:be )?(?:found|exist|loaded)"
-    r"|\b(?:invalid|unknown|no such) model(?: name| id| identifier| passed| specified|\s*[:=,.]|\s*$)"
+    r"|\b(?:invalid|unknown) model(?: name| id| identifier| passed| specified|\s*[:=,.]|\s*$)"
 )
 
 _BAD_KEY_PHRASE = (
@@ -212,7 +219,10 @@ _STATUS_OF_PHRASES = {
 _CLEAR_STATUSES = frozenset({401, 402, 404, 405, 407, 408, 409, 413, 422, 425, 429, 498})
 _BETTER_BY_WORDS = frozenset({401, 429, 503})
 
-_NAMES_MODEL = r"(?<![/\w])models?\b(?!/v)|no endpoints found|serving endpoint|模型"
+_NAMES_MODEL = (
+    r"(?<![/\w])models?\b(?!/v)|no endpoints found|serving endpoint|模型"
+    r"|^function .{1,80} not found for account"  # NVIDIA, of a model
+)
 _NAMES_DEPLOYMENT = r"\b(?:deployment|engine)\b"
 _NAMES_ROUTE = (
     r"(?:invalid|unknown|unexpected|unsupported|no such) (?:request )?(?:url|uri|endpoint|path|route)"
@@ -287,6 +297,11 @@ def is_of_model(error: ServerError) -> bool:
 def has_unknown_model(error: ServerError) -> bool:
     """Return True if the server does not know the model."""
     return not _NO_MODEL.isdisjoint(_squeezed_codes(error)) or _says(_NO_MODEL_PHRASE, error)
+
+
+def is_barred(error: ServerError) -> bool:
+    """Return True if the provider does not serve the place that the request comes from."""
+    return _says(_BARRED_PHRASE, error)
 
 
 def wants_tls(error: ServerError) -> bool:

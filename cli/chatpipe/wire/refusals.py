@@ -56,6 +56,7 @@ _WITHOUT_RETRIES = {
     _NOT_LOADED: "try again when the model is loaded",
     _LOWER_RATE: "lower the rate, or try again later",
 }
+_BARRED = "use another server or model: this one must not answer here"
 _NO_ROOM = "free memory of the server, or use a smaller model"
 _RECORD = "chatpipe serve --replay FILE --record FILE --upstream URL records it"
 _NOT_RECORDED = "no_recording"  # the type of the error of `chatpipe serve --replay`
@@ -75,7 +76,7 @@ _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
     425: (TryLater, "try again"),
     429: (TryLater, _LOWER_RATE),
     431: (BadConfiguration, "shorten the key and the headers"),
-    451: (BadInput, "use another server or model: this one must not answer here"),
+    451: (BadInput, _BARRED),
     501: (Unreachable, _WRONG_URL),  # a server of files, such as Python's, to a POST
     505: (Unreachable, _WRONG_URL),
     511: (Unreachable, "log in to the network, with a browser"),
@@ -265,6 +266,10 @@ def _is_of_model(refusal: _Refusal) -> bool:
     return refusal_words.is_of_model(refusal.error)
 
 
+def _is_barred(refusal: _Refusal) -> bool:
+    return refusal_words.is_barred(refusal.error)
+
+
 def _is_page(refusal: _Refusal) -> bool:
     return refusal.is_page
 
@@ -336,6 +341,7 @@ _SPECIAL_CASES = (
     _SpecialCase((400, 401, 403), _wants_certificate, NoAccess, lambda _: _WANTS_CERTIFICATE),
     _SpecialCase((503,), _is_loading, Unreachable, lambda _: _NOT_LOADED),
     _SpecialCase((400, 404, 500), _cannot_load, Unreachable, lambda _: _NO_ROOM),
+    _SpecialCase((400, 403), _is_barred, NoAccess, lambda _: _BARRED),
     _SpecialCase((403,), _is_page, NoAccess, lambda _: _FIREWALL),
     _SpecialCase((401, 403), _lacks_key, NoAccess, _ways_to_key),
     _SpecialCase((401,), _has_key_of_several_lines, NoAccess, _key_lines),
