@@ -47,6 +47,26 @@ def test_a_job_that_ends_before_it_is_cancelled_is_shown_as_it_is(tmp_path: Path
     assert [(each["id"], each["status"]) for each in found] == [(id_, "completed") for id_ in ids]
 
 
+class LeakedIds(Provider):
+    """A proxy that answers with the ids that the provider behind it has given to jobs."""
+
+    def answer(self, request: ServedRequest) -> httpx.Response:
+        response = super().answer(request)
+        if not request.target.startswith("/v1/batches/"):
+            return response
+        return changed({**json.loads(response.content), "id": "raw"}, response.status_code)
+
+
+def test_a_job_has_the_id_that_it_was_asked_for_by(tmp_path: Path) -> None:
+    provider = LeakedIds()
+    path = write_input(tmp_path, lines=1)
+    ids = [each["id"] for each in submit(provider, path)]
+    made, found = actions(provider)
+    assert made.wait(ids, jobs_in(str(path), provider.api())) == 0
+    assert (made.status(ids), made.cancel(ids)) == (0, 0)
+    assert [each["id"] for each in found] == ids * 3
+
+
 def test_a_job_that_cannot_be_cancelled_leaves_no_other_running(tmp_path: Path) -> None:
     provider = Provider()
     ids = [each["id"] for each in submit(provider, write_input(tmp_path))]

@@ -142,7 +142,7 @@ class JobApi:
     def retrieve(self, id_: str) -> ProviderJob:
         request = self._get(self._job_route(id_))
         with self._without_job():
-            return job_of(self._value(request, self._look), self.dialect)
+            return self._job(id_, self._value(request, self._look))
 
     def page(self, size: int = _MOST_LISTED, cursor: str = "") -> JobPage:
         """A page of the list, the first one without a cursor."""
@@ -177,7 +177,7 @@ class JobApi:
         request = self._post(f"{self._job_route(id_)}/cancel", {})
         try:
             with self._without_job():
-                return job_of(self._value(request), self.dialect)
+                return self._job(id_, self._value(request))
         except ChatpipeError as fault:
             if fault.http_status in _NOT_NOW and (job := self.retrieve(id_)).has_ended:
                 return job
@@ -214,6 +214,13 @@ class JobApi:
 
     async def _sleep(self, seconds: float) -> None:
         await self.connection.context.sleep(seconds)
+
+    def _job(self, id_: str, value: Value) -> ProviderJob:
+        """The job of a reply about it, with the id that it was asked for.
+
+        LiteLLM's proxy may answer with the id that the provider behind it has given to the job.
+        """
+        return job_of(value, self.dialect)._replace(id=id_)
 
     @contextmanager
     def _without_job(self) -> Iterator[None]:
