@@ -225,7 +225,7 @@ WORLD: dict[str, dict[str, str]] = {
         "datetime": "the calendar, to read one",
     },
     "batch.result": {"time": "default of what is passed in"},
-    "batch.journal.answers": {"os": "the journal's descriptor"},
+    "batch.journal.recorded_files": {"os": "the journal's descriptor"},
     "batch.journal.reused_answers": {"os": "which files there are"},
     "batch.key_renewal": {"asyncio": "a thread, and requests that wait for it"},
     "batch.engine": {"asyncio": "a task for each slot in flight"},

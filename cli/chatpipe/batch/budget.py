@@ -248,7 +248,9 @@ def open_budget(
         limits.max_total_tokens, limits.max_cost, table, TokenEstimator(), in_jobs=in_jobs, turns=turns
     )
     if recorded is not None and not budget.is_unlimited:
-        for line in recorded.paid_lines():
+        from chatpipe.batch.journal.paid_lines import paid_lines  # few runs have a budget
+
+        for line in paid_lines(recorded.files):
             budget.spend(_recorded_usage(line, budget.estimator), line.model, in_job=line.is_of_job)
             budget.spend(line.lost_usage, line.model)
     return budget

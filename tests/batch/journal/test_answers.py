@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.answers import AnswerIndex, MatchBy
 from chatpipe.batch.journal.journal import Journal
+from chatpipe.batch.journal.paid_lines import paid_lines
 from chatpipe.errors import BadInput, MissingInput, Status
 from chatpipe.inputs.values import Value
 from chatpipe.options.run import ResumeOptions
@@ -75,7 +76,7 @@ def line_of(recorded: AnswerIndex, identity: str) -> bytes | None:
 
 def lines_at(recorded: AnswerIndex, locations: Sequence[int]) -> list[bytes]:
     """The lines of OUT, without their newlines."""
-    return b"".join(recorded.blocks(locations)).splitlines()
+    return b"".join(recorded.files.blocks(locations)).splitlines()
 
 
 class Files:
@@ -544,15 +545,15 @@ def test_a_line_copied_from_a_reused_file_is_no_purchase(files: Files) -> None:
         for line in (result(F1), result(F3)):
             journal.append(line)
         recorded = files.recorded(reuse=[reused], journal=journal)
-        assert [line.record for line in recorded.paid_lines()] == [orjson.loads(result(F3))]
+        assert [line.record for line in paid_lines(recorded.files)] == [orjson.loads(result(F3))]
 
 
 def test_purchases_are_the_lines_of_the_journal_failures_too(files: Files) -> None:
     lines = [result(F1, "http"), result(F1)]
     journal = files.journal(lines[0], b"damaged", lines[1])
     recorded = files.recorded(out=files.write("out", result(F2)), journal=journal)
-    assert [line.record for line in recorded.paid_lines()] == [orjson.loads(line) for line in lines]
-    assert list(files.recorded(out="out").paid_lines()) == []
+    assert [line.record for line in paid_lines(recorded.files)] == [orjson.loads(line) for line in lines]
+    assert list(paid_lines(files.recorded(out="out").files)) == []
 
 
 def moved(line: bytes, number: int) -> bytes:
@@ -567,7 +568,7 @@ def test_an_answer_is_one_purchase_however_often_it_was_copied(files: Files) -> 
     first, second = result(F1, "truncated"), result(F1, "truncated").replace(b"0.5", b"0.25")
     lines = [first, moved(first, 2), second, moved(first, 3), moved(second, 3), result(F2, "truncated")]
     recorded = files.recorded(journal=files.journal(*lines))
-    assert [line.record for line in recorded.paid_lines()] == [
+    assert [line.record for line in paid_lines(recorded.files)] == [
         orjson.loads(line) for line in (first, second, lines[5])
     ]
 
@@ -579,10 +580,10 @@ def test_leftovers_of_a_finished_run_are_no_purchases_of_this_job(files: Files) 
     with Journal("j") as journal:
         journal.append(result(F3))
         recorded = files.recorded(journal=journal)
-        assert [line.record for line in recorded.paid_lines()] == [orjson.loads(result(F3))]
+        assert [line.record for line in paid_lines(recorded.files)] == [orjson.loads(result(F3))]
         found = [recorded.find(each) for each in (F1, F2, F3)]
         assert found[0] is None
-        assert [recorded.was_unused(each.location) for each in found if each] == [True, False]
+        assert [recorded.files.was_unused(each.location) for each in found if each] == [True, False]
 
 
 # What nobody asked for
@@ -788,17 +789,17 @@ def test_a_record_is_a_reason(
 ) -> None:
     recorded = files.recorded(journal=files.journal(line), **options)
     identity = "line-1" if options.get("match") == "id" else F1
-    assert (recorded.reason(identity), recorded.reason_by_id("line-1")) == (reason, place)
-    assert recorded.has_records is (reason is not None or place is not None)
+    assert (recorded.reasons.of_request(identity), recorded.reasons.of_custom_id("line-1")) == (reason, place)
+    assert bool(recorded.reasons) is (reason is not None or place is not None)
 
 
 def test_the_last_record_of_a_request_is_the_reason(files: Files) -> None:
     old = files.write("old", result(F1, "http"), result(F2, "unsent"), result(F3, "http"))
     recorded = files.recorded(reuse=[old], journal=files.journal(result(F1, "network"), result(F3, "unsent")))
-    assert [recorded.reason(each) for each in (F1, F2, F3)] == ["network", "unsent", "unsent"]
+    assert [recorded.reasons.of_request(each) for each in (F1, F2, F3)] == ["network", "unsent", "unsent"]
 
 
 def test_a_custom_id_with_escapes_is_a_place(files: Files) -> None:
     names = ['a"b', "a\\b", "\u00e9", "a\nb"]
     recorded = files.recorded(journal=files.journal(*(result(F1, custom_id=each) for each in names)))
-    assert [recorded.reason_by_id(each) for each in [*names, "b"]] == ["changed"] * 4 + [None]
+    assert [recorded.reasons.of_custom_id(each) for each in [*names, "b"]] == ["changed"] * 4 + [None]

@@ -33,7 +33,7 @@ class AnswerLookup:
         self._recorded, self._by_id = files.recorded, files.by_id
         self._resent = resent
         self.has_answers = any(len(each) for each in (files.recorded, files.by_id) if each is not None)
-        self._has_records = files.recorded is not None and files.recorded.has_records
+        self._has_records = files.recorded is not None and bool(files.recorded.reasons)
         self._finds_answers = self.has_answers or dedupe
         self.found: dict[int, RecordedAnswer] = {}
         self.send_reasons: dict[int, SendReason] = {}
@@ -59,10 +59,10 @@ class AnswerLookup:
             return SendReason.new
         if self._resent is not None and (recorded.find(fingerprint) or self._find_by_id(item)):
             return SendReason.resent  # an answer that is used has no reason
-        found = recorded.reason(fingerprint)
+        found = recorded.reasons.of_request(fingerprint)
         if found is None and by_id is not None and item.has_own_id:
-            found = by_id.reason(item.custom_id)
-        reason = found or recorded.reason_by_id(item.custom_id) or SendReason.new
+            found = by_id.reasons.of_request(item.custom_id)
+        reason = found or recorded.reasons.of_custom_id(item.custom_id) or SendReason.new
         if reason is SendReason.changed and item.has_own_id:
             self._have_changed = True
         return reason

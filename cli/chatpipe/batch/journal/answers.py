@@ -1,30 +1,29 @@
 """Recorded answers: result lines in OUT, in the journal and in the files of --reuse.
 
 The lines stay in their files; memory has only the location of each. A run creates an AnswerIndex once the
-Journal is open, calls find before each request, and finally gets the lines for OUT from lines.
+Journal is open, calls find before each request, and finally gets the lines for OUT from files.
 """
 
 from __future__ import annotations
 
-import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from chatpipe.batch.journal.acceptance import Acceptance
 from chatpipe.batch.journal.damaged_lines import DamagedLines
 from chatpipe.batch.journal.journal import Journal, is_header
 from chatpipe.batch.journal.recorded_events import RecordedEvents, is_job_event
+from chatpipe.batch.journal.recorded_files import RecordedFiles
 from chatpipe.batch.journal.reused_answers import ReusedAnswers, expand_patterns, fix_of_foreign
-from chatpipe.batch.journal.send_reasons import SendReason, SendReasons
-from chatpipe.errors import BadInput, MissingInput, reason
-from chatpipe.inputs.text_decoder import BOM, refuse_other_kinds
+from chatpipe.batch.journal.send_reasons import SendReasons
+from chatpipe.errors import BadInput
+from chatpipe.inputs.text_decoder import refuse_other_kinds
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import FAILED_TOOLS, PAID
 from chatpipe.options.run import ResumeOptions
-from chatpipe.response.result_line import LineKey, ResultLine, read_custom_id, read_key, read_result
+from chatpipe.response.result_line import LineKey, read_custom_id, read_key, read_result
 from chatpipe.system.line_index import (
-    LineFiles,
     SortedIndex,
     is_good,
     is_used,
@@ -32,12 +31,10 @@ from chatpipe.system.line_index import (
     pack_location,
     unpack_location,
 )
-from chatpipe.system.regular_file import open_own, open_regular
 
 MatchBy = Literal["body", "id"]
 
 _KEY_MASK = (1 << 64) - 1
-_BLOCK_LINES = 64  # of OUT, which are read together
 _DEFAULTS = ResumeOptions()
 _ANY = Acceptance()
 _HEADER_ENTRY = LineKey(None, None)  # stands for the header of a journal
@@ -56,24 +53,12 @@ def hash_key(identity: str) -> int:
     return hash(identity) & _KEY_MASK
 
 
-class _Headers:
-    """By file, the offset of the last header, and of the last one that follows unused answers."""
-
-    def __init__(self) -> None:
-        self.last: dict[int, int] = {}
-        self.after_unused: dict[int, int] = {}
-
-    def add(self, file: int, offset: int, line: bytes) -> None:
-        self.last[file] = offset
-        if b'"unused":true' in line:
-            self.after_unused[file] = offset
-
-
 class AnswerIndex:
     """Index of the answers that were paid for, by fingerprint or by custom_id.
 
-    reused has those in the files of --reuse. They are known once find() has returned one of them. events has
-    the other lines that count: those about jobs of the Batch API.
+    files has the lines by their locations. reused has the answers in the files of --reuse, which are known
+    once find() has returned one of them. reasons has the records that are no answers to use, events the
+    lines about jobs of the Batch API.
     """
 
     def __init__(
@@ -102,15 +87,12 @@ class AnswerIndex:
         self._accept = accept
         self._fresh = options.fresh
         self._key = key
-        self._files = LineFiles()
+        self.files = RecordedFiles()
         self._index = SortedIndex()
-        self._reasons = SendReasons(key)
-        self._headers = _Headers()
+        self.reasons = SendReasons(key)
         self._damage = DamagedLines()
         self.reused = ReusedAnswers()
-        self.events = RecordedEvents(self._files)
-        self._out: int | None = None
-        self._journal: int | None = None
+        self.events = RecordedEvents(self.files.lines)
         try:
             self._read_files(options.reuse, out, journal)
         except BaseException:
@@ -125,7 +107,7 @@ class AnswerIndex:
         """The recorded answer to a request. Compares the whole identity. Raises MissingInput."""
         key = self._key(identity)
         for location in reversed(self._index.find(key)):  # what this run has added comes first
-            line = self._line(location)
+            line = self.files.any_line(location)
             entry = _parsed(line, self._match)
             if entry is None:
                 if not is_used(location):
@@ -137,34 +119,13 @@ class AnswerIndex:
                 return RecordedAnswer(line, entry.outcome, location)
         return None
 
-    @property
-    def has_records(self) -> bool:
-        """True if the files have a record of any line, be it an answer or a failure."""
-        return bool(self._reasons)
-
-    def reason(self, identity: str) -> SendReason | None:
-        """The reason to send a request that find does not find; None without a record of it."""
-        return self._reasons.of_request(identity)
-
-    def reason_by_id(self, custom_id: str) -> SendReason | None:
-        """The reason to send a request whose custom_id had another one, if the index is by fingerprint."""
-        return self._reasons.of_custom_id(custom_id)
-
     def damage_texts(self) -> Iterator[str]:
         """A message for each file of which lines were passed over. Raises MissingInput."""
-        return self._damage.texts(self._files)
+        return self._damage.texts(self.files.lines)
 
     def passed_over_texts(self) -> Iterator[str]:
         """A message for each file of --reuse of which answers may not be used, whatever the requests are."""
-        return self.reused.passed_over_texts(self._files)
-
-    def paid_lines(self) -> Iterator[ResultLine]:
-        """The result lines that this journal has paid for: see paid_lines.py."""
-        from chatpipe.batch.journal.paid_lines import paid_lines  # few runs have a budget
-
-        if self._journal is None:
-            return iter(())
-        return paid_lines(self._files, self._journal, self._headers.last.get(self._journal, 0))
+        return self.reused.passed_over_texts(self.files.lines)
 
     def mark_used(self, identity: str, found: RecordedAnswer) -> None:
         """Mark an answer that find returned as used, so that unused leaves it out."""
@@ -181,94 +142,42 @@ class AnswerIndex:
 
     def unused_locations(self) -> array[int]:
         """Locations of the answers in out and the journal that no request used, in file order."""
-        own = (self._out, self._journal)
+        own = (self.files.out, self.files.journal)
         locations = (location for location in self._index.values() if not is_used(location))
         return array("Q", sorted(location for location in locations if unpack_location(location)[0] in own))
 
     def journal_location(self, offset: int, outcome: str) -> int:
         """Location of a line that this run appended to the journal."""
-        assert self._journal is not None
-        return pack_location(self._journal, offset, is_good=outcome in self._accept.good)
-
-    def is_in_journal(self, location: int) -> bool:
-        """Return True if a line is in the journal of this run, which stays where it is."""
-        return self._journal is not None and unpack_location(location)[0] == self._journal
-
-    def is_in_out(self, location: int) -> bool:
-        """Return True if a line is in OUT, which stays until it is replaced."""
-        return self._out is not None and unpack_location(location)[0] == self._out
-
-    def was_unused(self, location: int) -> bool:
-        """Return True for a line of the journal that a run before this one left there unused."""
-        file, offset = unpack_location(location)
-        return file == self._journal and offset < self._headers.after_unused.get(file, 0)
-
-    def blocks(self, locations: Sequence[int]) -> Iterator[bytes]:
-        """The unchanged lines at locations, in that order, so the order of OUT needs 8 bytes per line.
-
-        Each has a newline. Those that follow one another in a file, as most do, come together.
-        Raises MissingInput, also for a file that somebody shortened during the run.
-        """
-        for start in range(0, len(locations), _BLOCK_LINES):
-            block = locations[start : start + _BLOCK_LINES]
-            lines = self._files.neighbours(block)
-            if lines is not None and _has_usual_ends(lines):
-                yield lines
-            else:
-                yield from (self.line(location) + b"\n" for location in block)
-
-    def line(self, location: int) -> bytes:
-        """The unchanged line at a location, without its newline. Raises like blocks()."""
-        line = self._line(location)
-        if not (line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}")):
-            name = self._files.name(unpack_location(location)[0])
-            raise MissingInput(f"cannot read '{name}': it was changed during the run")
-        return line
+        assert self.files.journal is not None
+        return pack_location(self.files.journal, offset, is_good=outcome in self._accept.good)
 
     def close(self) -> None:
-        self._files.close()
+        self.files.close()
 
     def _read_files(self, reuse: Iterable[str], out: str | None, journal: Journal | str | None) -> None:
+        files = self.files
         for path in expand_patterns(reuse):
-            self._add_reused(path)
+            self._read_reused(path)
         if out is not None:
-            self._out = self._add_own(out)
-        if isinstance(journal, str):
-            self._journal = self._add_own(journal)
-        elif journal is not None:
-            try:
-                fd = os.dup(journal.fileno())
-            except OSError as error:
-                raise MissingInput(f"cannot read '{journal.path}': {reason(error)}") from error
-            self._journal = self._add(fd, journal.path)
-        self.events.journal = self._journal
+            files.out = self._read_own(files.open_own(out))
+        if journal is not None:
+            opened = files.open_own(journal) if isinstance(journal, str) else files.open_journal(journal)
+            files.journal = self._read_own(opened)
+        self.events.journal = files.journal
 
-    def _add_reused(self, path: str) -> None:
-        try:
-            fd = open_regular(path)
-        except (OSError, ValueError) as error:
-            raise MissingInput(f"cannot read '{path}': {reason(error)}", place="--reuse") from error
-        if fd is None:
-            raise MissingInput(f"cannot read '{path}': not a regular file", place="--reuse")
-        file, is_new = self._files.add(fd, path)
+    def _read_reused(self, path: str) -> None:
+        file, is_new = self.files.open_reused(path)
         self.reused.files.add(file)
         foreign = self._scan(file, stop_at_foreign=False) if is_new else None
         if foreign is not None:
-            refuse_other_kinds(self._files.line(file, 0), path)
+            refuse_other_kinds(self.files.lines.line(file, 0), path)
             raise BadInput("not a result line", place=f"{path}:{foreign}", fix=fix_of_foreign(path))
 
-    def _add_own(self, path: str) -> int | None:
-        """Number of the file, or None if it does not exist or is not a regular file."""
-        try:
-            fd = open_own(path)
-        except FileNotFoundError:
+    def _read_own(self, opened: tuple[int, bool] | None) -> int | None:
+        """Read OUT or the journal. Returns its number, None if there is no such file."""
+        if opened is None:
             return None
-        except (OSError, ValueError) as error:
-            raise MissingInput(f"cannot read '{path}': {reason(error)}") from error
-        return None if fd is None else self._add(fd, path)
-
-    def _add(self, fd: int, path: str) -> int:
-        file, is_new = self._files.add(fd, path)
+        file, is_new = opened
         if is_new:
             self._scan(file, stop_at_foreign=True)
         return file
@@ -283,7 +192,7 @@ class AnswerIndex:
         foreign = None
         is_ours = False
         damage = DamagedLines()
-        for number, (offset, line) in enumerate(self._files.lines(file), 1):
+        for number, (offset, line) in enumerate(self.files.lines.lines(file), 1):
             entry = _entry(line, self._match)
             if entry is None and is_job_event(line):
                 is_ours = True
@@ -299,7 +208,7 @@ class AnswerIndex:
                 continue
             is_ours = True
             if entry is _HEADER_ENTRY:
-                self._headers.add(file, offset, line)
+                self.files.add_header(file, offset, line)
             elif self._accept.is_made_up(entry, line):
                 if file in self.reused.files and entry.outcome in PAID:
                     self.reused.add_made_up(file)
@@ -313,7 +222,7 @@ class AnswerIndex:
     def _add_record(self, entry: LineKey, location: int, line: bytes) -> None:
         """Add an answer that may be used, or what a record is instead."""
         if self._match == "body" and (custom_id := read_custom_id(line)) is not None:
-            self._reasons.add_custom_id(custom_id, entry.outcome)
+            self.reasons.add_custom_id(custom_id, entry.outcome)
         is_reusable, is_foreign = self._is_reusable(entry), self._accept.is_foreign(entry)
         if (file := unpack_location(location)[0]) in self.reused.files and is_reusable:
             self._count_reused(file, line, is_foreign=is_foreign)
@@ -323,7 +232,7 @@ class AnswerIndex:
             # A request cannot find the answer of another server, but it was paid for and is kept.
             self._add_answer(entry, f" {entry.server}" if is_foreign else "", location)
         if is_foreign or not is_reusable:
-            self._reasons.add_request(entry.identity, entry.outcome)
+            self.reasons.add_request(entry.identity, entry.outcome)
 
     def _count_reused(self, file: int, line: bytes, *, is_foreign: bool) -> None:
         """Count an answer of a file of --reuse, even one without a fingerprint, as providers write them."""
@@ -340,32 +249,19 @@ class AnswerIndex:
         identity = entry.identity
         key = self._key(f"{identity}{scope}")
         for old in self._index.find(key):
-            other = _entry(self._line(old), self._match)
+            other = _entry(self.files.any_line(old), self._match)
             if other is None or other.identity != identity:
                 continue  # another request with the same 8-byte key
             if unpack_location(old)[0] in self.reused.files:
                 self.reused.is_known |= unpack_location(new)[0] not in self.reused.files
             is_newer = (is_good(new), entry.ended_at) >= (is_good(old), other.ended_at)
             # _entry reads only the ends of a line: a damaged line must not replace an intact one
-            if is_newer and _parsed(self._line(new), self._match) is None:
+            if is_newer and _parsed(self.files.any_line(new), self._match) is None:
                 self._damage.add(*unpack_location(new))
             elif is_newer:
                 self._index.replace(key, old, new)
             return
         self._index.add(key, new)
-
-    def _line(self, location: int) -> bytes:
-        file, offset = unpack_location(location)
-        line = self._files.line(file, offset).removesuffix(b"\r")
-        return line if offset else line.removeprefix(BOM)
-
-
-def _has_usual_ends(lines: bytes) -> bool:
-    """Return True for most lines of objects: not cut, without a byte order mark and carriage returns.
-
-    Only the ends of the block are looked at; the lines inside it were read when they were indexed.
-    """
-    return lines.startswith(b"{") and lines.endswith(b"}\n") and b"\r" not in lines
 
 
 def _entry(line: bytes, match: MatchBy) -> LineKey | None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+from chatpipe.batch.journal.recorded_files import RecordedFiles
 from chatpipe.response.result_line import ResultLine, read_result
 from chatpipe.system.line_index import LineFiles, SortedIndex
 
 _KEY_MASK = (1 << 64) - 1
 
 
-def paid_lines(files: LineFiles, journal: int, start: int) -> Iterator[ResultLine]:
+def paid_lines(recorded: RecordedFiles) -> Iterator[ResultLine]:
     """The result lines of the journal, oldest first, failures included, each paid answer once.
 
-    An answer may be there several times, under the names of lines that moved or are identical. start is the
-    offset of the header that a finished run left: answers before it belong to earlier runs and are left out,
-    and so are those in the other files, also where this run has copied them.
+    An answer may be there several times, under the names of lines that moved or are identical. Answers before
+    the header that a finished run left belong to earlier runs and are left out, and so are those in the other
+    files, also where this run has copied them.
     """
+    files, journal = recorded.lines, recorded.journal
+    if journal is None:
+        return
+    start = recorded.last_header(journal)
     seen = SortedIndex("I")
     others = (file for file in range(len(files)) if file != journal)
     earlier = chain.from_iterable(_keyed_lines(files, file) for file in others)

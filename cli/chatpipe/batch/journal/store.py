@@ -148,7 +148,7 @@ class RunStore:
         self._recorded.add_unused(result.fingerprint, location)
 
     def blocks(self) -> Iterator[bytes]:
-        """The result lines in input order, as AnswerIndex.blocks(). Needs keeps_order, and a result each.
+        """The result lines in input order, as RecordedFiles.blocks(). Needs keeps_order, and a result each.
 
         Raises CannotWrite and MissingInput.
         """
@@ -156,7 +156,7 @@ class RunStore:
         assert self._recorded is not None
         assert self._locations is not None
         self._journal.flush()
-        return self._recorded.blocks(self._locations)
+        return self._recorded.files.blocks(self._locations)
 
     def _append(self, result: Result) -> int:
         """Append a result to the journal. Raises CannotWrite, which says which answers are lost."""
@@ -175,9 +175,9 @@ class RunStore:
         --reuse.
         """
         assert self._recorded is not None
-        if self._recorded.is_in_journal(found.location):
+        if self._recorded.files.is_in_journal(found.location):
             return True
-        return not self._keeps_all and self._recorded.is_in_out(found.location)
+        return not self._keeps_all and self._recorded.files.is_in_out(found.location)
 
 
 class _LostAnswers:

@@ -22,9 +22,9 @@ class UnusedAnswers:
     def save(self) -> None:
         """Copy the answers that are only in OUT to the journal. Raises CannotWrite."""
         for index, location in enumerate(self._locations):
-            self._new += not self._recorded.was_unused(location)
-            if not self._recorded.is_in_journal(location):
-                line = self._recorded.line(location)
+            self._new += not self._recorded.files.was_unused(location)
+            if not self._recorded.files.is_in_journal(location):
+                line = self._recorded.files.line(location)
                 self._locations[index] = self._recorded.journal_location(self._journal.append(line), "")
         self._journal.sync()
 
@@ -36,7 +36,7 @@ class UnusedAnswers:
         if whole:
             self._journal.finish()
         elif self._locations:
-            self._journal.compact(self._recorded.blocks(self._locations))
+            self._journal.compact(self._recorded.files.blocks(self._locations))
         else:
             self._journal.remove()
         if not self._new:

@@ -115,9 +115,9 @@ class JobParts:
     def is_recorded(self, fingerprint: str) -> bool:
         """Return True for a request with an answer that is recorded, or a failure."""
         recorded = self._store.files.recorded
-        return (
-            recorded is not None and (recorded.find(fingerprint) or recorded.reason(fingerprint)) is not None
-        )
+        if recorded is None:
+            return False
+        return bool(recorded.find(fingerprint) or recorded.reasons.of_request(fingerprint))
 
     def _is_known(self, item: Item, fingerprint: str) -> bool:
         return self._records.job_of(fingerprint) is not None or self._store.lookup.has_answer(
