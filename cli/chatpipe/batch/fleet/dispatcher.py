@@ -86,6 +86,13 @@ class Dispatcher:
         self._sound = [each.load for each in self.members if each.health.is_sound]
         self._room.notify()
 
+    def _take_over(self, member: Member) -> bool:
+        """Take over the health of a server. Returns True if it became sound, or no longer is."""
+        has_changed = member.health.is_sound is not (member.load in self._sound)
+        if has_changed:
+            self.update()
+        return has_changed
+
     async def send(self, request: RunRequest) -> TimedAnswer:
         """Send a request, to one server after the other if need be, until its answer is final."""
         tries, models = LineTries(self._clock), self._setup.models
@@ -239,13 +246,11 @@ class Dispatcher:
         if diagnosis in _USELESS:
             return self._end_useless(member, tries, answer, _USELESS[diagnosis])
         assert answer.fault is not None
-        was_sound = health.is_sound
         if diagnosis is Diagnosis.DOWN:
             self.leave_out(member, answer.fault, is_down=True)
         elif health.on_trial or diagnosis not in (Diagnosis.BUSY, Diagnosis.FINAL):
             health.fail(now)
-        if health.is_sound is not was_sound:
-            self.update()
+            self._take_over(member)
         if diagnosis is Diagnosis.FINAL:
             return _final(answer, tries)
         if diagnosis is not Diagnosis.BUSY:
@@ -256,12 +261,10 @@ class Dispatcher:
 
     def _accept(self, member: Member, tries: LineTries, now: float) -> None:
         """Learn from a good answer, also about the servers that failed with the line."""
-        was_sound = member.health.is_sound
         member.lacks_model = False  # it has that of this line
         if member.health.answer() and member.is_first_time("back"):
             self._setup.note(f"'{member.name}' is back")
-        if not was_sound:
-            self.update()
+        self._take_over(member)
         for index, failure in tries.failures.items():
             if self.members[index].health.prove(now):
                 self._report_left_out(self.members[index], failure.fault)
@@ -279,12 +282,9 @@ class Dispatcher:
 
     def _end_useless(self, member: Member, tries: LineTries, answer: Answer, what: str) -> Answer:
         """End a line whose answer is of no use. A server that goes on like that gets a line now and then."""
-        was_sound = member.health.is_sound
         member.health.fail(self._clock())
-        if member.health.is_sound is not was_sound:
-            self.update()
-            if len(self.members) > 1 and member.is_first_time("held back"):
-                self._setup.note(f"'{member.name}' is held back: its answers are {what}")
+        if self._take_over(member) and len(self.members) > 1 and member.is_first_time("held back"):
+            self._setup.note(f"'{member.name}' is held back: its answers are {what}")
         return answer if answer.fault is None else _final(answer, tries)
 
     # The end of a round
