@@ -232,7 +232,7 @@ def _final_answer(answer: Answer, decision: RetryAfter | GiveUp | None) -> Answe
     fault = answer.fault
     assert fault is not None
     if isinstance(decision, GiveUp) and decision.requested_s is not None:
-        what = f"{fault.clause}, and to wait {decision.requested_s:.0f} s"
+        what = f"{fault.clause}, and the server asks for a wait of {decision.requested_s:.0f} s"
         fault = TryLater(what, place=fault.place, fix="try again then").with_reply_of(fault)
     elif answer.attempts > 1:
         fault.what = f"{fault.clause}, after {quantity(answer.attempts, 'try')}"

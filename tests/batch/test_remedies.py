@@ -156,8 +156,8 @@ RUNS: dict[str, Any] = {
     "tool calls": (["a", "call"], (*OUT, "-f", "text"), "run the same command again with --allow tool-calls"),
     "a wrong line": (["a", {"messages": 1}, "b"], OUT, "correct line 2"),
     "a line that is refused": (["a", "400"], OUT, "correct line 2"),
-    "a server that is another one": (["a", "302"], OUT, "set the base URL right, run the same command again"),
-    "a key that may not": (["a", "403"], OUT, "see to the key or the account, run the same command again"),
+    "a server that is another one": (["a", "302"], OUT, "correct the base URL, run the same command again"),
+    "a key that may not": (["a", "403"], OUT, "check the key or the account, run the same command again"),
     "an option that lacks another": (
         ["b", "c"],
         (*OUT, "--top-logprobs", "2"),
@@ -213,6 +213,6 @@ def test_a_recorded_line_that_was_too_long_has_the_same_remedy(tmp_path: Path) -
 
 LEADS = re.compile(
     r"^.*?: (?:jq 'select\(\.error\)'(?: \w+\.journal)? shows them, )?"
-    r"(?=add |correct |raise |run |set |see to )"
+    r"(?=add |check |correct |raise |run |set )"
 )
 SECONDARY = r"raise the limit in line \d|--logprobs|--(?:match|resend|reask|max-tokens) [\w,]+"

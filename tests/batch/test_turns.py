@@ -293,9 +293,7 @@ def test_a_run_reports_only_the_first_failures_of_tools(tool: tuple[str, ...], t
         b"chatpipe: there are more like these: -v shows each",
     ]
     remedy = b"run it again with --reuse FILE --resend failed-tools, where FILE has these results"
-    assert few.stderr.endswith(
-        b"15 answers after the failure of a tool: mend the tool, and " + remedy + b"\n"
-    )
+    assert few.stderr.endswith(b"15 answers after the failure of a tool: fix the tool, and " + remedy + b"\n")
     assert all_of_them.stderr.count(b"< tool weather: ended with status 3") == 15
 
 
@@ -314,7 +312,7 @@ def test_answers_after_the_failure_of_a_tool_are_sent_again_on_request(
         third = run(*again, "--resend", "failed-tools", stdin=TWO, cwd=tmp_path)
         assert (sent, len(server.requests)) == (4, 6)
     note = (
-        b"chatpipe: 1 answer after the failure of a tool: mend the tool, and run the same command again with "
+        b"chatpipe: 1 answer after the failure of a tool: fix the tool, and run the same command again with "
     )
     assert first.stderr.endswith(note + b"--resend failed-tools\n")
     assert second.stderr == note + b"--resend failed-tools\n"

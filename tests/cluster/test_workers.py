@@ -353,7 +353,7 @@ def test_the_end_of_a_cluster_says_how_many_requests_are_lost(message: Frame | N
 WARNINGS = {
     "a worker that is of no use": (
         Frame(FrameKind.UNUSABLE, 2, write_fault(NoAccess("no key"))),
-        "a worker is of no use: no key",
+        "a worker cannot be used: no key",
     ),
     "a warning of the relay": (Frame(FrameKind.WARNING, 0, b"no answer"), "no answer"),
 }

@@ -37,8 +37,8 @@ def test_commands_that_are_there(tmp_path: Path, line: str) -> None:
     {
         "missing": (None, 0, "no program '{}': check that it is executable and on PATH"),
         "not executable": ("#!/bin/sh\n", 0o644, "no program '{}': check that it is executable and on PATH"),
-        "no #!": ("echo ä\n", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
-        "empty": ("", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
+        "no #!": ("echo ä\n", 0o755, "'{}' names no interpreter: begin it with '#!/bin/sh'"),
+        "empty": ("", 0o755, "'{}' names no interpreter: begin it with '#!/bin/sh'"),
         "CR LF": ("#!/bin/sh\r\necho\r\n", 0o755, "'{}' ends its lines with CR LF: end them with LF"),
         "CR LF, of env": (
             "#!/usr/bin/env python3\r\n",
@@ -48,7 +48,7 @@ def test_commands_that_are_there(tmp_path: Path, line: str) -> None:
         "CR LF, an argument": (
             "#!/no/sh -e\r\n",
             0o755,
-            "'{}' is to be run by '/no/sh', which is not there: correct its first line",
+            "'{}' is to be run by '/no/sh', which does not exist: correct its first line",
         ),
         "UTF-16": (
             "\ufeff#!/bin/sh\n".encode("utf-16-le"),
@@ -68,19 +68,19 @@ def test_commands_that_are_there(tmp_path: Path, line: str) -> None:
         "without a path, nowhere": (
             "#!no-sh\n",
             0o755,
-            "'{}' is to be run by 'no-sh', which is not there: correct its first line",
+            "'{}' is to be run by 'no-sh', which does not exist: correct its first line",
         ),
-        "nothing after #!": ("#! \n", 0o755, "'{}' does not say what runs it: begin it with '#!/bin/sh'"),
+        "nothing after #!": ("#! \n", 0o755, "'{}' names no interpreter: begin it with '#!/bin/sh'"),
         "nothing for env": (
             "#!/usr/bin/env no-sh\n",
             0o755,
-            "'{}' is to be run by 'no-sh', which is not there: correct its first line",
+            "'{}' is to be run by 'no-sh', which does not exist: correct its first line",
         ),
         "byte order mark": ("\ufeff#!/bin/sh\n", 0o755, "'{}' begins with a byte order mark: remove it"),
         "another machine's": (
             "#!/opt/none/python",
             0o755,
-            "'{}' is to be run by '/opt/none/python', which is not there: correct its first line",
+            "'{}' is to be run by '/opt/none/python', which does not exist: correct its first line",
         ),
     },
 )

@@ -310,7 +310,7 @@ def test_large_file_is_read_whole(path: Path) -> None:
 def test_a_file_that_no_request_could_hold_is_not_read(path: Path) -> None:
     path.touch()
     os.truncate(path, 300 << 20)
-    with pytest.raises(BadInput, match=r"has 314\.6 MB, more than the 268 MB that are taken"):
+    with pytest.raises(BadInput, match=r"has 314\.6 MB, more than the limit of 268 MB"):
         transcript.read_messages(str(path), unexpected)
 
 

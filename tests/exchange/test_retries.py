@@ -183,7 +183,7 @@ def test_no_retries() -> None:
 def test_too_long_a_wait_is_75_and_says_how_long(status: int) -> None:
     server = served(error(status, retry_after="121", x_request_id="r1"))
     fault = server.fault()
-    assert str(fault) == f"{status} from '{URL}': no, and to wait 121 s: try again then"
+    assert str(fault) == f"{status} from '{URL}': no, and the server asks for a wait of 121 s: try again then"
     assert (fault.status, fault.http_status, fault.request_id) == (Status.TRY_LATER, status, "r1")
     assert server.slept == []
 

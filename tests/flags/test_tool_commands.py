@@ -68,7 +68,7 @@ def test_the_options_of_tools_make_a_record(words: list[str], record: ToolOption
         ),
         "shell": (
             ["--exec", "a=cat | jq ."],
-            "--exec a: no shell runs the command, so '|' would be no operator: write sh -c 'COMMAND'",
+            "--exec a: no shell runs the command, so '|' would be an argument: write sh -c 'COMMAND'",
         ),
         "twice": (["--exec", "a=b", "--exec", "a=c"], "--exec: 'a' has two commands: give it one"),
         "time-out of nothing": (
@@ -117,7 +117,7 @@ def test_words_are_those_of_a_shell_with_nothing_expanded() -> None:
     },
 )
 def test_an_operator_of_a_shell_is_refused(command: str, operator: str) -> None:
-    what = f"no shell runs the command, so '{operator}' would be no operator"
+    what = f"no shell runs the command, so '{operator}' would be an argument"
     with refused(UsageFault, what=what, place="--exec", fix="write sh -c 'COMMAND'"):
         split_command(command, "--exec")
 

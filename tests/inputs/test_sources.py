@@ -246,7 +246,7 @@ def test_a_file_within_the_limit_is_read_whole(tmp_path: Path, size: int) -> Non
 def test_one_byte_above_the_limit_is_65(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 5_000_001)
-    with refused(BadInput, f"--file: '{path}' has 5.0 MB, more than the 5 MB that are taken: send less"):
+    with refused(BadInput, f"--file: '{path}' has 5.0 MB, more than the limit of 5 MB: send less"):
         sources().read_raw(FIVE, str(path), "--file")
 
 

@@ -123,7 +123,7 @@ def test_a_create_is_not_repeated_by_the_transport(tmp_path: Path, fault: str) -
         done = jobs(server, "submit", str(path))
         made = listed(server, "/v1/batches")
     assert (done.status, len(made)) == (0, 1), done.stderr
-    assert b"looking whether the job was created all the same" in done.stderr
+    assert b"checking whether the job was created anyway" in done.stderr
 
 
 @pytest.mark.parametrize(

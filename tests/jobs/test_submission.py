@@ -183,12 +183,12 @@ def test_a_line_of_the_state_that_was_changed_is_named(
 @pytest.mark.parametrize(
     ("fault", "jobs", "notes"),
     [
-        ("empty:on=create:times=1", PARTS, "looking whether the job was created all the same"),
-        ("status=500:on=create:times=1", PARTS, "looking whether the job was created all the same"),
-        ("html:on=create:times=1", PARTS, "looking whether the job was created all the same"),
-        ("garbage:on=create:times=1", PARTS, "looking whether the job was created all the same"),
+        ("empty:on=create:times=1", PARTS, "checking whether the job was created anyway"),
+        ("status=500:on=create:times=1", PARTS, "checking whether the job was created anyway"),
+        ("html:on=create:times=1", PARTS, "checking whether the job was created anyway"),
+        ("garbage:on=create:times=1", PARTS, "checking whether the job was created anyway"),
         ("status=429:on=create:times=2", PARTS, "trying again in"),
-        ("status=503:on=create:times=1", PARTS, "looking whether"),  # another server may have taken it
+        ("status=503:on=create:times=1", PARTS, "checking whether"),  # another server may have taken it
         ("batch-unseen:times=2", PARTS, None),
         ("batch-unseen:times=6", PARTS, None),  # then the file is uploaded again
         ("batch-limit:times=1", PARTS, "trying again in"),

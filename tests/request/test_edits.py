@@ -69,7 +69,7 @@ def test_a_long_text_is_not_shown() -> None:
         edits.parse_set(f"a[{'9' * 5000}]=1")
     with refused(UsageFault, "--set: a text of 5000 characters has no '=': write PATH=TEXT or PATH:=JSON"):
         edits.parse_set("x" * 5000)
-    with refused(UsageFault, "--set: 'a.b=...': 'b' is looked for in a number, not an object"):
+    with refused(UsageFault, "--set: 'a.b=...': 'b' needs an object, and there is a number"):
         edits.apply({"a": 1}, edits.parse_set(f"a.b={'x' * 5000}"))
 
 
@@ -146,12 +146,12 @@ def test_an_assignment_changes_one_value(body: dict[str, Any], text: str, after:
 @cases(
     ("body", "text", "line"),
     {
-        "string": ({"a": "x"}, "a.b=c", "'b' is looked for in a string, not an object"),
-        "array": ({"a": [1]}, "a.b=c", "'b' is looked for in an array, not an object"),
-        "object": ({"a": {}}, "a[0]=c", "'0' is looked for in an object, not an array"),
+        "string": ({"a": "x"}, "a.b=c", "'b' needs an object, and there is a string"),
+        "array": ({"a": [1]}, "a.b=c", "'b' needs an object, and there is an array"),
+        "object": ({"a": {}}, "a[0]=c", "'0' needs an array, and there is an object"),
         "past the end": ({"a": [1]}, "a[2]=c", "[2] is past the end, there are 1"),
         "past no end": ({}, "a[1]=c", "[1] is past the end, there are 0"),
-        "on the way": ({"a": 0}, "a[0].b=c", "'0' is looked for in a number, not an array"),
+        "on the way": ({"a": 0}, "a[0].b=c", "'0' needs an array, and there is a number"),
     },
 )
 def test_an_assignment_where_it_cannot_go_is_refused(body: dict[str, Any], text: str, line: str) -> None:

@@ -273,7 +273,7 @@ def test_media_come_from_stdin_too(kind: MediaKind, data: bytes, made: dict[str,
 # What is too large
 
 
-MOST = "more than the 100 MB that are taken"
+MOST = "more than the limit of 100 MB"
 FIXES: dict[MediaKind, str] = {
     "image": "make it smaller, or give its URL",
     "audio": "cut it, or make an MP3 of it",

@@ -272,7 +272,7 @@ PROFILE = {
     "command for a shell": (
         "key_command = 'pass secret | head -1'",
         2,
-        "key_command: no shell runs the command, so '|' would be no operator: write sh -c 'COMMAND'",
+        "key_command: no shell runs the command, so '|' would be an argument: write sh -c 'COMMAND'",
     ),
     "both": (
         "base_url = 'http://a'\nbase_urls = ['http://b']",

@@ -14,8 +14,8 @@ from chatpipe.wire.http1 import size_text
 
 # What is wrong with the options if a line fails with one of these.
 _SETTINGS = {
-    Status.NO_ACCESS: "see to the key or the account",
-    Status.BAD_CONFIGURATION: "set the base URL right",
+    Status.NO_ACCESS: "check the key or the account",
+    Status.BAD_CONFIGURATION: "correct the base URL",
 }
 # Answers that may become good if the same request is sent again. Tool calls come again.
 _WORTH_SENDING = (Outcome.truncated, Outcome.refused, Outcome.empty, Outcome.mismatch)
@@ -55,7 +55,7 @@ def next_run(spec: RunSpec, options: str = "") -> str:
 def mend_tools(spec: RunSpec) -> str:
     """The next step for answers after the failure of a tool."""
     run = next_run(spec, "--resend failed-tools") if _is_recorded(spec) else "run it again"
-    return f"mend the tool, and {run}"
+    return f"fix the tool, and {run}"
 
 
 def _place(spec: RunSpec) -> str:

@@ -19,7 +19,7 @@ from chatpipe.server.keys import header_lines
 from chatpipe.server.server import Server, open_servers
 from chatpipe.system import secrets
 
-_THEIR_OWN = "on a cluster that is there, each worker reads the keys itself"
+_THEIR_OWN = "on an existing cluster each worker reads the keys itself"
 _FILE = "put it into a --header-file that each of its machines has"
 
 
@@ -97,7 +97,7 @@ def _refuse_unreachable_keys(endpoint: Endpoint, proxy: str | None) -> None:
             raise BadConfiguration(
                 f"is on this machine only: {_THEIR_OWN}",
                 place=source.place,
-                fix="take --key-file or --key-env",
+                fix="use --key-file or --key-env",
             )
     if redact.complete_url(endpoint.base_url) != endpoint.base_url or "@" in endpoint.base_url:
         raise BadConfiguration(f"the base URL holds a key: {_THEIR_OWN}", fix=_FILE)

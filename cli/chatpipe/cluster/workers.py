@@ -233,7 +233,7 @@ class Workers:
         elif kind is FrameKind.WARNING:
             self._warn(data.decode())
         elif kind is FrameKind.UNUSABLE and self._is_sending:
-            self._warn(f"a worker is of no use: {read_fault(data)}")
+            self._warn(f"a worker cannot be used: {read_fault(data)}")
         elif kind in (FrameKind.FAULT, FrameKind.UNUSABLE):
             self._lose_all(read_fault(data))
 

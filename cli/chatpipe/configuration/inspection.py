@@ -58,6 +58,6 @@ def _describe(config: Config, environ: Mapping[str, str]) -> str:
     """The line that says where the configuration is."""
     if config.profiles is None:
         path, _ = config_path(environ)
-        return f"configuration: none, '{path}' is not there" if path else "configuration: none"
+        return f"configuration: none, '{path}' does not exist" if path else "configuration: none"
     count = quantity(len(config.profiles.tables), "profile")
     return f"configuration: {config.path}: {count}, no fault"

@@ -46,7 +46,7 @@ def _script_fault(path: str) -> tuple[str, str] | None:
     if head.startswith(_UTF_16):
         return "is UTF-16, which the system cannot run", "save it as UTF-8"
     if not re.match(rb"#![ \t]*[^ \t\n]", head):
-        return None if b"\0" in head else ("does not say what runs it", "begin it with '#!/bin/sh'")
+        return None if b"\0" in head else ("names no interpreter", "begin it with '#!/bin/sh'")
     # Only a blank or a line feed ends the name for the system, which takes the rest as one argument.
     line = head[2:].split(b"\n", 1)[0].strip(b" \t").decode("utf-8", "replace")
     interpreter, argument = (*re.split(r"[ \t]+", line, maxsplit=1), "")[:2]
@@ -61,11 +61,11 @@ def _interpreter_fault(interpreter: str, argument: str) -> tuple[str, str] | Non
     if shutil.which(os.path.join(os.curdir, interpreter)) is None:
         if "/" not in interpreter and shutil.which(interpreter) is not None:
             return f"names '{interpreter}' without its path", f"begin it with '#!/usr/bin/env {interpreter}'"
-        return f"is to be run by '{interpreter}', which is not there", "correct its first line"
+        return f"is to be run by '{interpreter}', which does not exist", "correct its first line"
     is_program = interpreter.endswith("/env") and re.fullmatch(r"[^-=\s][^=\s]*", argument)
     if not is_program or shutil.which(argument) is not None:
         return None
-    return f"is to be run by '{argument}', which is not there", "correct its first line"
+    return f"is to be run by '{argument}', which does not exist", "correct its first line"
 
 
 def check_names(commands: Iterable[str], body: Mapping[str, Value]) -> None:

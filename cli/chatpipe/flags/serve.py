@@ -27,7 +27,7 @@ _recordings_option = under("Recordings")
 _output_option = under("Output")
 
 _MAX_PORT = 65_535
-_UNKNOWN_TOKENS = "the tokens of an answer are not known before it is there"
+_UNKNOWN_TOKENS = "the tokens of an answer are not known before it is complete"
 _LONGEST_S = 86_400.0
 _DEFAULTS = ServeOptions()
 

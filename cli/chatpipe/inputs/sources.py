@@ -219,9 +219,7 @@ def _too_large(name: str, option: str, limit: SizeLimit, size: int | None) -> Ba
     """A BadInput for a file above the limit. size is None if the exact size is unknown."""
     maximum = f"{limit.size_bytes / 1e6:.0f} MB"
     what = (
-        f"more than {maximum}"
-        if size is None
-        else f"{size / 1e6:,.1f} MB, more than the {maximum} that are taken"
+        f"more than {maximum}" if size is None else f"{size / 1e6:,.1f} MB, more than the limit of {maximum}"
     )
     return BadInput(f"'{name}' has {what}", place=option, fix=limit.fix)
 

@@ -117,7 +117,7 @@ class FileDownload:
             self._begin_again()
         elif is_packed or not self._continues(response):
             self._begin_again()
-            return self._short("another part of the file came than was asked for")
+            return self._short("the server sent another part of the file than requested")
         end = self.spool.size + int(headers.get("content-length") or -1)
         try:
             async for piece in ReplyBody(response, headers, request, is_file=True):
@@ -173,7 +173,7 @@ async def _refusal(response: httpx.Response, request: httpx.Request) -> _Break:
     answer, failure, _ = await read_without_secrets(response, headers, request, JsonBodyReceiver())
     fault = answer.fault or BrokenAnswer(f"unexpected status {response.status_code}", fix="try again")
     if fault.http_status in GONE:
-        fault.fix = "results are kept for a limited time: see the pages of the provider"
+        fault.fix = "results are kept for a limited time: see the provider's documentation"
     return _Break(fault, failure)
 
 

@@ -184,7 +184,7 @@ class Submission:
                 job = self._api.create(order)
             except Unconfirmed as unconfirmed:
                 what = unconfirmed.fault.clause
-                self._context.note(f"{what}: looking whether the job was created all the same")
+                self._context.note(f"{what}: checking whether the job was created anyway")
                 found = self.look_for(record)
                 if found is not None:
                     return found
@@ -219,7 +219,7 @@ class Submission:
         while self._is_processing(file_id):
             now = self._context.monotonic()
             if end is None:
-                self._context.note(f"the provider processes {file_id}: the job is created after that")
+                self._context.note(f"the provider is processing {file_id}: the job is created after that")
                 end = now + _PROCESSING_S
             elif now >= end:
                 what = f"the provider has not processed {file_id} in {_PROCESSING_S:g} s"

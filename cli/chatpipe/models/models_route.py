@@ -22,7 +22,7 @@ def models_endpoint(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
     route = endpoint.profile.models_path
     if not route:
         what = f"profile '{endpoint.profile.name}' has no list of models"
-        raise BadConfiguration(what, fix="name a model with -m: see the pages of the provider")
+        raise BadConfiguration(what, fix="name a model with -m: see the provider's documentation")
     endpoint = endpoint._replace(server_url=endpoint.base_url)
     if route.startswith("/"):
         return endpoint._replace(base_url=_below(endpoint.base_url, route))

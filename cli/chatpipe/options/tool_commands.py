@@ -38,6 +38,6 @@ def split_command(command: str, place: str) -> list[str]:
     operator = next((word for word in bare_words if re.fullmatch(_OPERATOR, word)), None)
     if operator is not None:
         sign = re.sub(r"[^|&;<>]", "", operator)  # beside it there may be a key
-        what = f"no shell runs the command, so '{sign}' would be no operator"
+        what = f"no shell runs the command, so '{sign}' would be an argument"
         raise UsageFault(what, place=place, fix="write sh -c 'COMMAND'")
     return words

@@ -111,7 +111,7 @@ def _put(parent: Any, step: str | int, value: Value, edit: Edit) -> None:
         )
     else:
         expected = "an array" if isinstance(step, int) else "an object"
-        where = f"is looked for in {json_type(parent)}, not {expected}"
+        where = f"needs {expected}, and there is {json_type(parent)}"
         raise UsageFault(f"{_quoted(edit.text)}: {_quoted(str(step))} {where}", place="--set")
 
 

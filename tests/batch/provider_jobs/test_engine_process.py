@@ -59,7 +59,7 @@ def test_the_jobs_of_a_run_that_ends_go_on(tmp_path: Path, number: signal.Signal
             _, said = process.communicate()
         assert process.returncode == -number
         if number != signal.SIGKILL:
-            assert b"the job goes on at the provider: run the same command later" in said
+            assert b"the job continues at the provider: run the same command later" in said
             assert re.search(rb"chatpipe jobs cancel batch_\w+ --base-url http://127\.0\.0\.1:\d+/v1\n", said)
         again = run(*words(server, tmp_path, "-q"))
         assert (again.status, again.stderr) == (0, b"")

@@ -50,8 +50,10 @@ class OpenJobs:
         awaited = self.awaited()
         running = [each for each in awaited if each.token not in self._ended]
         if running:
-            jobs, them = ("the job goes", "it") if len(running) == 1 else (f"{len(running)} jobs go", "them")
-            return f"{jobs} on at the provider: {LATER}, or stop {them} with {self._cancel_command(running)}"
+            jobs, them = "the job continues", "it"
+            if len(running) > 1:
+                jobs, them = f"{len(running)} jobs continue", "them"
+            return f"{jobs} at the provider: {LATER}, or stop {them} with {self._cancel_command(running)}"
         if awaited:
             jobs = "the job has ended" if len(awaited) == 1 else f"{len(awaited)} jobs have ended"
             return f"{jobs}, and not all results are here: run the same command again"
