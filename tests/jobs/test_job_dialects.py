@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatpipe.errors import BadConfiguration, BrokenAnswer
-from chatpipe.jobs.job_dialects import DIALECTS, KNOWN, JobCounts, dialect_of, job_of, jobs_of
+from chatpipe.jobs.job_dialects import DIALECTS, KNOWN, JobCounts, dialect_of, job_of, jobs_of, smaller
 from chatpipe.jobs.job_reasons import JobReason
 from chatpipe.jobs.job_shapes import CreateOrder
 from chatpipe.jobs.line_reasons import LineReasons
@@ -384,3 +384,10 @@ def test_a_profile_of_ones_own_with_a_dialect_that_there_is_not(batch: str) -> N
 
 def test_a_server_without_a_profile_has_the_shape_of_openai() -> None:
     assert dialect_of(Endpoint("http://localhost:1/v1", (), None, DEFAULT)) == OPENAI
+
+
+@pytest.mark.parametrize(
+    ("lines", "fix"), [(5, "add --job-lines 2"), (2, "add --job-lines 1"), (1, ""), (0, "")]
+)
+def test_a_job_that_is_too_large_may_be_made_smaller(lines: int, fix: str) -> None:
+    assert smaller(lines) == fix

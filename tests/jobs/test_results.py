@@ -269,8 +269,9 @@ def test_a_result_keeps_the_numbers_of_the_provider() -> None:
     assert written == [start + facts + end + b"\n"]
 
 
-def test_an_error_with_the_status_of_an_answer_is_a_failure() -> None:
-    _, counts, _ = merged([OVERLOADED, result("b")], ids="ab")
+@cases("failed", {"in the body": OVERLOADED, "beside it": result("a", error={"code": "c", "message": "m"})})
+def test_an_error_with_the_status_of_an_answer_is_a_failure(failed: dict[str, Any]) -> None:
+    _, counts, _ = merged([failed, result("b")], ids="ab")
     assert counts == MergedCounts(good=1, failed=1)
 
 
