@@ -391,3 +391,18 @@ def test_a_server_without_a_profile_has_the_shape_of_openai() -> None:
 )
 def test_a_job_that_is_too_large_may_be_made_smaller(lines: int, fix: str) -> None:
     assert smaller(lines) == fix
+
+
+def test_a_job_is_shown_in_the_words_of_openai_beside_its_own() -> None:
+    counts = {"total_requests": 3, "succeeded_requests": 2, "failed_requests": 1}
+    own = {"status": "SUCCESS", "output_file": "o", "error_file": "e", **counts}
+    shown = job_of({"id": "b", **own}, DIALECTS["mistral"]).shown()
+    assert shown == {
+        **own,
+        "id": "b",
+        "status": "completed",
+        "input_file_id": None,
+        "output_file_id": "o",
+        "error_file_id": "e",
+        "request_counts": {"total": 3, "completed": 2, "failed": 1},
+    }
