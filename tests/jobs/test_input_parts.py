@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from chatpipe.errors import BadInput, Problems
-from chatpipe.jobs.input_parts import FilePart, PartReader
+from chatpipe.jobs.input_parts import FilePart, InputPart, PartReader
 from chatpipe.jobs.job_dialects import JobDialect
+from support.parametrize import cases
 
 URL = "/v1/chat/completions"
 
@@ -36,6 +37,22 @@ def content(folder: Path, part: FilePart) -> str:
 
 def names(text: str) -> str:
     return "".join(json.loads(each)["custom_id"] for each in text.splitlines())
+
+
+@cases(
+    ("blocks", "runs"),
+    {
+        "one by one": ([[1], [2], [4]], [[1, 2], [4, 1]]),
+        "neighbours": ([[2, 3, 4], [5, 6]], [[2, 5]]),
+        "a gap between blocks": ([[1, 2], [4, 5]], [[1, 2], [4, 2]]),
+        "a gap in a block": ([[1, 3, 4], [5, 9]], [[1, 1], [3, 3], [9, 1]]),
+    },
+)
+def test_a_part_knows_its_lines_in_runs(blocks: list[list[int]], runs: list[list[int]]) -> None:
+    part = InputPart(URL, None)
+    for numbers in blocks:
+        part.add(10, numbers, b"")
+    assert (part.numbers, part.first, part.last) == (runs, runs[0][0], blocks[-1][-1])
 
 
 @pytest.mark.parametrize(
