@@ -12,10 +12,10 @@ import pytest
 
 from chatpipe.errors import BadConfiguration
 from chatpipe.options.server import ServerOptions
-from chatpipe.server import patches
+from chatpipe.server import other_profile_names, patches
 from chatpipe.server.config import Config, config_path, find_profile, profile_names, read_config
 from chatpipe.server.endpoints import Endpoint, resolve_endpoints
-from chatpipe.server.profile_file import read_profile
+from chatpipe.server.profile_file import built_in_names, read_profile
 from chatpipe.server.profile_rules import _PATCH
 from chatpipe.server.profiles import ECHO, Profile
 from support.parametrize import cases
@@ -415,6 +415,15 @@ def test_profile_that_is_not_used_is_not_looked_at(config: _Reader) -> None:
     ("name", "words"),
     {
         "typo": ("gorq", "--profile: no profile 'gorq': did you mean 'groq'?"),
+        "a company": ("Google", "--profile: no profile 'Google': did you mean 'gemini'?"),
+        "a model, whose name is close to another profile": (
+            "grok",
+            "--profile: no profile 'grok': did you mean 'xai'?",
+        ),
+        "a URL": (
+            "http://x:8000",
+            "--profile: no profile 'http://x:8000': a URL goes to --base-url, or to base_url in a profile",
+        ),
         "typo of the user's": ("my-wrok", "--profile: no profile 'my-wrok': did you mean 'my-work'?"),
         "nothing like it": ("x", "--profile: no profile 'x': chatpipe config show --profiles lists all"),
     },
@@ -422,6 +431,12 @@ def test_profile_that_is_not_used_is_not_looked_at(config: _Reader) -> None:
 def test_profile_that_is_not_there(name: str, words: str, config: _Reader) -> None:
     with refused(BadConfiguration, words):
         find_profile(name, "--profile", config("[profiles.my-work]"))
+
+
+def test_other_names_lead_to_built_in_profiles() -> None:
+    built_in = {*built_in_names()}
+    assert other_profile_names._WORDS.keys() <= built_in
+    assert built_in.isdisjoint(" ".join(other_profile_names._WORDS.values()).split())
 
 
 def test_default_profile_that_is_not_there(config: _Reader, tmp_path: Path) -> None:

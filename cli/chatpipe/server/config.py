@@ -18,7 +18,7 @@ from chatpipe.errors import BadConfiguration, BadInput, reason
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import SILENT_WAITS
 from chatpipe.server import profile_file
-from chatpipe.server.profiles import ECHO, LIST_PROFILES, Profile
+from chatpipe.server.profiles import ECHO, Profile
 from chatpipe.server.variables import choice, variable
 from chatpipe.system.slow_file import read_start
 
@@ -117,9 +117,9 @@ def find_profile(name: str, place: str, config: Config) -> Profile:
     built_in = profile_file.read_profile(name)
     if built_in is not None:
         return built_in
-    from chatpipe.inputs.names import did_you_mean
+    from chatpipe.server.other_profile_names import meant_profile
 
-    fix = did_you_mean(name, profile_names(config), LIST_PROFILES)
+    fix = meant_profile(name, profile_names(config))
     raise BadConfiguration(f"no profile '{name}'", place=place, fix=fix)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from chatpipe.errors import BadConfiguration
-from chatpipe.inputs.names import did_you_mean, nearest
+from chatpipe.inputs.names import nearest
 from chatpipe.inputs.toml import Document, Path
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.server import KeySource
@@ -15,6 +15,7 @@ from chatpipe.server import azure, profile_file, redact
 from chatpipe.server.base_url import parse_base_url
 from chatpipe.server.hosts import comparable_origin
 from chatpipe.server.keys import KEY_WAYS, KEYRING
+from chatpipe.server.other_profile_names import meant_profile
 from chatpipe.server.profile_rules import (
     KEY_SETTINGS,
     MEANING,
@@ -23,7 +24,7 @@ from chatpipe.server.profile_rules import (
     profile_faults,
     unknown_setting,
 )
-from chatpipe.server.profiles import ECHO, LIST_PROFILES, Profile, ProfileServer
+from chatpipe.server.profiles import ECHO, Profile, ProfileServer
 
 Table = Mapping[str, Any]
 _TOP = frozenset({"profile", "profiles"})
@@ -71,7 +72,7 @@ class UserProfiles(NamedTuple):
         default = self.document.tables.get("profile")
         known = frozenset({*self.tables, *profile_file.built_in_names()})
         if isinstance(default, str) and default.strip() and default not in known:
-            fix = did_you_mean(default, known, LIST_PROFILES)
+            fix = meant_profile(default, known)
             yield self._fault(SettingFault(("profile",), f"no profile '{default}'", fix))
 
     def faults(self, name: str) -> Iterator[BadConfiguration]:
@@ -150,7 +151,7 @@ class UserProfiles(NamedTuple):
             return None
         if like in chain:
             return SettingFault(path, f"leads back to '{like}'", "start from another profile")
-        fix = did_you_mean(like, built_in | {*self.tables}, LIST_PROFILES)
+        fix = meant_profile(like, built_in | {*self.tables})
         return SettingFault(path, f"no profile '{like}' to start from", fix)
 
     def _resolved(self, name: str) -> dict[str, Any]:
