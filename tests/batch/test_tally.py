@@ -525,6 +525,22 @@ def test_an_answer_of_a_job_is_never_refused_and_costs_what_jobs_cost() -> None:
     assert tally.spent.cost == 2
 
 
+@cases("table", {"without prices": {}, "with prices": {"m": ModelPrice(MILLION, MILLION, 2 * MILLION)}})
+def test_plain_answers_count_together_as_they_do_one_by_one(table: dict[str, ModelPrice]) -> None:
+    items = [ITEM, ITEM._replace(line=2, has_own_id=True), ITEM._replace(line=3, has_own_id=True)]
+    results = [
+        good(spending(item.line, 2, cached=1), item=item)._replace(server="http://a/v1", is_plain=True)
+        for item in items
+    ]
+    together, alone = Tally(), Tally()
+    together.spent, alone.spent = Expenses(table), Expenses(table)
+    together.add_plain(results)
+    for result in results:
+        alone.add(result)
+    assert together.report(1.0) == alone.report(1.0)
+    assert (together.finished, together.spent.total, together.own_ids, alone.own_ids) == (3, 12, 2, 2)
+
+
 def test_turns_before_a_failure_were_paid_for() -> None:
     limited = budget(cost=100)
     failed = good(None, item=line(1))._replace(earlier_usage=({"prompt_tokens": 3, "completion_tokens": 1},))

@@ -53,7 +53,10 @@ class ResultEmitter:
             self._out.write(self._run_format.missing)
 
     def emit(self, results: Sequence[Result]) -> None:
-        """Write results that are recorded already. Raises CannotWrite."""
+        """Write results that are recorded already: one, or plain answers of a job. Raises CannotWrite."""
+        if len(results) > 1 and not self._writes_now:
+            self._tally.add_plain(results)
+            return
         for result in results:
             completion = result.completion
             if completion is not None and not result.is_plain:

@@ -20,11 +20,11 @@ class Histogram:
         self._buckets: defaultdict[int, int] = defaultdict(int)
         self._last_s, self._last_bucket = 0.0, 0
 
-    def add(self, seconds: float) -> None:
+    def add(self, seconds: float, count: int = 1) -> None:
         if seconds != self._last_s:  # all lines of a job have the same
             self._last_s = seconds
             self._last_bucket = int(math.log(seconds / _LEAST_S) / _GROWTH) if seconds > _LEAST_S else 0
-        self._buckets[self._last_bucket] += 1
+        self._buckets[self._last_bucket] += count
 
     def quantile(self, share: float) -> float | None:
         """The latency that this share of all did not exceed; None if there are no latencies."""

@@ -28,6 +28,10 @@ class SendCounts:
         if result.latency_s is not None and result.outcome is not UNSENT:  # was_sent, without a call
             self._by_reason[reason] += 1
 
+    def add_new(self, count: int) -> None:
+        """Count so many lines that were sent and are new."""
+        self._by_reason[_NEW] += count
+
     @property
     def total(self) -> int:
         return sum(self._by_reason.values())

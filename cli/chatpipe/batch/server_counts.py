@@ -14,11 +14,11 @@ class ServerCounts:
         self._lines: dict[str, list[int]] = {}  # failed, good
         self._states: Mapping[str, bool] = {}
 
-    def add(self, name: str, *, is_good: bool) -> None:
+    def add(self, name: str, *, is_good: bool, count: int = 1) -> None:
         counts = self._lines.get(name)
         if counts is None:
             counts = self._lines[name] = [0, 0]
-        counts[is_good] += 1
+        counts[is_good] += count
 
     def note_states(self, states: Mapping[str, bool]) -> None:
         """Take over which servers of a run over several take part, by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from chatpipe.batch.expenses import Expenses
 from chatpipe.batch.failure_counts import FailureCounts
@@ -13,7 +14,7 @@ from chatpipe.batch.send_counts import SendCounts
 from chatpipe.batch.server_counts import ServerCounts
 from chatpipe.inputs.values import Value
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.outcomes import UNSENT, Outcome
+from chatpipe.options.outcomes import OK, UNSENT, Outcome
 
 
 class OpenCounts(NamedTuple):
@@ -68,6 +69,19 @@ class Tally:
             self.latencies.add(result.latency_s)
         if result.server is not None:
             self.servers.add(result.server, is_good=result.is_good)
+
+    def add_plain(self, results: Sequence[Result]) -> None:
+        """Count plain answers of one job, as add() counts each: all have one server and one latency."""
+        count, latency_s, server = len(results), results[0].latency_s, results[0].server
+        self.outcomes[OK] += count
+        self.own_ids += sum(result.item.has_own_id for result in results)
+        self.sent.add_new(count)
+        for result in results:
+            self.spent.add(result)
+        if latency_s is not None:
+            self.latencies.add(latency_s, count)
+        if server is not None:
+            self.servers.add(server, is_good=True, count=count)
 
     @property
     def finished(self) -> int:
