@@ -41,7 +41,9 @@ class ResultFile:
         self._slots = array("I", bytes(4 << (2 * len(self)).bit_length()))
         self._others: dict[int, list[int]] = {}  # by hash
         for number, key in enumerate(self._hashes):
-            slot = self._slot(key)
+            slot = key % len(self._slots)  # free for most
+            if self._slots[slot]:
+                slot = self._slot(key)
             if self._slots[slot]:
                 self._others.setdefault(key, []).append(number)
             else:
