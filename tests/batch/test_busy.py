@@ -257,16 +257,16 @@ def test_another_failure_concerns_its_request_only(status: int, tmp_path: Path) 
     },
 )
 def test_an_attempt_without_a_reply_may_have_been_paid_for(failure: FailedAttempt, is_spent: bool) -> None:
-    spent: list[tuple[int, Any, int]] = []
+    spent: list[tuple[int, Any, int, int]] = []
 
-    def spend_lost(line: int, body: Any, size_bytes: int) -> None:
-        spent.append((line, body, size_bytes))
+    def spend_lost(line: int, body: Any, size_bytes: int, number: int) -> None:
+        spent.append((line, body, size_bytes, number))
 
     waits = RunWaits()
     context = ExchangeContext(httpx.MockTransport(lambda _: whole()), waits.sleep, print)
     pacer = RunPacer(context, waits, RunLimits(), None, TokenEstimator(), spend_lost)
     pacer.decide(failure, PacedAttempts(pacer, BODY, 70, 3))
-    assert spent == ([(3, BODY, 70)] if is_spent else [])
+    assert spent == ([(3, BODY, 70, 0)] if is_spent else [])
 
 
 def test_an_attempt_that_is_abandoned_at_the_server_may_have_been_paid_for() -> None:

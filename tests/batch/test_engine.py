@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
+import orjson
 import pytest
 
 from chatpipe.batch.driver import Driver, DriverOptions
@@ -19,6 +20,7 @@ from chatpipe.batch.stop import Stop
 from chatpipe.errors import BadInput, CannotWrite, ChatpipeError, Interrupted, MissingInput
 from chatpipe.limits.concurrency import ConcurrencyLimit
 from chatpipe.options.output import FORMATS
+from chatpipe.response.result_line import LostAttempts
 from chatpipe.response.usage import Usage
 from chatpipe.wire.answer import Answer
 from support.parametrize import cases
@@ -55,7 +57,7 @@ class Run:
 
     log has the events in order, each with the id of its item: `asked` for the budget, `sent`, `out`; and
     `let go` when the sender was stopped. recorded has the numbers of results, observed their ids, in order.
-    peak is the highest number in flight. lost has the usage of lost attempts by line.
+    peak is the highest number in flight. lost has the lost attempts by line.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Run:
         self.log: list[str] = []
         self.items_read = 0
         self.recorded: list[int] = []
+        self.last_line = b""
         self.observed: list[str] = []
         self.peak = 0
         self._left = budget
@@ -80,7 +83,7 @@ class Run:
         self.write: Callable[[Result], None] = lambda result: None
         self.has_journal = False
         self.room = 1000  # answers in flight for which there is room on the disk
-        self.lost: dict[int, Usage] = {}
+        self.lost: dict[int, LostAttempts] = {}
         builder = ResultBuilder(frozenset(), FORMATS["results"], lost=self.lost)
         options = DriverOptions(window, dedupe)
         self.driver = Driver(Engine(self, self.capacity), self, self, builder, self._emit, options)
@@ -107,6 +110,7 @@ class Run:
 
     def record(self, number: int, result: Result) -> None:
         self.recorded.append(number)
+        self.last_line = result.line
 
     def record_all(self, number: int, results: Sequence[Result]) -> None:
         self.recorded += range(number, number + len(results))
@@ -533,6 +537,18 @@ async def test_results_held_for_order_are_delivered_when_the_run_halts() -> None
     assert run.logged("out") == ["a", "c", "d"]
 
 
+async def test_an_abandoned_line_is_recorded_with_its_attempts() -> None:
+    """Nobody knows how long the last one would have taken."""
+    run = Run(slots=2, halts=halt("b", now=True))
+    run.lost[1] = LostAttempts(Usage(1, 0, 2, 3), last=4)
+    await run.begin(lines("ab"))
+    await run.reply("b")
+    await run.end()
+    assert run.recorded == [1, 0]
+    found = orjson.loads(run.last_line)["chatpipe"]
+    assert (found["attempts"], found["latency_s"], found["lost_usage"]["total_tokens"]) == (4, None, 3)
+
+
 async def test_results_held_for_order_are_delivered_though_the_journal_takes_no_more() -> None:
     """They were paid for. The disk may fill up with the record of a line that was abandoned."""
 
@@ -542,7 +558,7 @@ async def test_results_held_for_order_are_delivered_though_the_journal_takes_no_
                 raise CannotWrite("no space")
 
     run = FullDisk(slots=3, window=9, halts=halt("b", now=True))
-    run.lost[1] = Usage()
+    run.lost[1] = LostAttempts()
     await run.begin(lines("abcdefgh"))
     await run.reply("c", "b")
     with pytest.raises(CannotWrite, match="no space"):

@@ -211,6 +211,7 @@ def test_after_a_signal_with_no_grace_what_was_answered_stays_answered(harness: 
     assert texts(harness.journal) == ["a #1", "b #1", None]
     abandoned = records(harness.journal)[-1]
     assert (abandoned["chatpipe"]["outcome"], "lost_usage" in abandoned["chatpipe"]) == ("network", True)
+    assert (abandoned["chatpipe"]["attempts"], abandoned["chatpipe"]["latency_s"]) == (1, None)
     harness.new_prompts()
     harness.held = None
     assert harness.status_and_prompts() == (0, ["c", "d", "e"])

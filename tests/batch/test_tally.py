@@ -424,7 +424,7 @@ def test_an_attempt_without_a_reply_counts_as_it_was_estimated() -> None:
     """Once, also if a part of an answer came."""
     limited = budget(100, 1000)
     assert limited.reserve(line(1)) is None
-    limited.spend_lost(1, line(1).body or {}, 40)
+    limited.spend_lost(1, line(1).body or {}, 40, 1)
     assert (limited.spent_tokens, limited.spent_cost) == (12, 10 + 2 * 2)
     cut = good(spending(0, 0), item=line(1))._replace(outcome=Outcome.network)
     limited.settle(cut)

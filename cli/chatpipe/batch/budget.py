@@ -17,7 +17,7 @@ from chatpipe.limits.tokens import TokenEstimator, prompt_bytes
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.outcomes import PAID, Outcome
 from chatpipe.options.run import RunLimits
-from chatpipe.response.result_line import ResultLine
+from chatpipe.response.result_line import LostAttempts, ResultLine
 from chatpipe.response.usage import Usage, usage_of
 
 
@@ -48,7 +48,7 @@ class Budget:
     without a second one, the first would have been paid for nothing. turns is 2 then. With in_jobs, requests
     are reserved at the prices of the Batch API.
 
-    lost has the estimated usage of attempts without a whole reply, by line, until the record of the line
+    lost has the attempts without a whole reply, by line, until the record of the line
     takes it for the next run.
     """
 
@@ -73,7 +73,7 @@ class Budget:
         self._reserved_tokens = 0
         self._reserved_cost = 0.0
         self.is_unlimited = tokens is None and cost is None
-        self.lost: dict[int, Usage] = {}
+        self.lost: dict[int, LostAttempts] = {}
         self.spent_tokens = 0
         self.spent_cost = 0.0
         self._when = ""  # the words for runs before this one, if they have spent a part
@@ -143,10 +143,13 @@ class Budget:
         if self._cost is not None:
             self.spent_cost += prices.highest_cost(self.prices, usage, model, in_job=in_job)
 
-    def spend_lost(self, line: int, body: Mapping[str, Value], size_bytes: int) -> None:
-        """Record the estimated usage of an attempt without a whole reply. size_bytes: see prompt_bytes()."""
+    def spend_lost(self, line: int, body: Mapping[str, Value], size_bytes: int, number: int) -> None:
+        """Record the estimated usage of an attempt without a whole reply. size_bytes: see prompt_bytes().
+
+        number is that of the attempt, from 1.
+        """
         usage = self.estimator.usage(body, size_bytes)
-        self.lost[line] = self.lost.get(line, Usage()).plus(usage)
+        self.lost[line] = LostAttempts(self.lost.get(line, LostAttempts()).usage.plus(usage), number)
         if self.is_unlimited:
             return
         self.spent_tokens += usage.total

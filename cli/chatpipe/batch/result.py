@@ -22,7 +22,7 @@ from chatpipe.response import judge
 from chatpipe.response.completion import is_plain_text
 from chatpipe.response.result_line import (
     LineError,
-    LostUsage,
+    LostAttempts,
     Metadata,
     ResultLine,
     make_good_lines,
@@ -89,7 +89,7 @@ class ResultBuilder:
 
     allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
     properties describe the output's format. server and engine are the names in records of what
-    answered, unless an answer names others. lost has the usage of lost attempts by line: see Budget.
+    answered, unless an answer names others. lost has the lost attempts by line: see Budget.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class ResultBuilder:
         *,
         server: str | None = None,
         engine: str | None = None,
-        lost: LostUsage | None = None,
+        lost: dict[int, LostAttempts] | None = None,
     ) -> None:
         self._allow = allow
-        self._lost: LostUsage = {} if lost is None else lost
+        self._lost: dict[int, LostAttempts] = {} if lost is None else lost
         self._calls_are_final = properties.calls_are_final
         self._needs_code = properties.is_code
         self._rules = rules
@@ -169,10 +169,12 @@ class ResultBuilder:
 
     def of_abandoned(self, item: Item, fingerprint: str) -> Result | None:
         """The result of a line that was at the server when the run ended. None for one that was not."""
-        if item.line not in self._lost:
+        lost = self._lost.get(item.line)
+        if lost is None:
             return None
-        answer = Answer(None, None, Unreachable("the run ended before the answer"))
-        return self.of_answer(item, fingerprint, answer, 0.0)
+        fault = Unreachable("the run ended before the answer")
+        answer = Answer(None, None, fault, attempts=lost.last)
+        return self._of_fault(item, fingerprint, answer, fault, None)
 
     def of_record(self, item: Item, fingerprint: str, line: bytes, outcome: str) -> Result:
         """The result of a line that has a recorded answer: that result line, under the item's own names.
@@ -198,8 +200,9 @@ class ResultBuilder:
         )
 
     def _metadata(
-        self, item: Item, outcome: Outcome, fingerprint: str, answer: Answer, latency_s: float
+        self, item: Item, outcome: Outcome, fingerprint: str, answer: Answer, latency_s: float | None
     ) -> Metadata:
+        lost = self._lost.pop(item.line, None) if self._lost else None
         return Metadata(
             item.line,
             outcome,
@@ -211,7 +214,7 @@ class ResultBuilder:
             answer.server or self._server,
             answer.engine or self._engine,
             answer.failed_tools,
-            self._lost.pop(item.line, None) if self._lost else None,
+            None if lost is None else lost.usage,
         )
 
     def _verdict(self, item: Item, completion: dict[str, Value], answer: Answer) -> judge.Verdict | None:
@@ -234,7 +237,7 @@ class ResultBuilder:
         return has_tools and answer.engine == JOB_ENGINE
 
     def _of_fault(
-        self, item: Item, fingerprint: str, answer: Answer, fault: ChatpipeError, latency_s: float
+        self, item: Item, fingerprint: str, answer: Answer, fault: ChatpipeError, latency_s: float | None
     ) -> Result:
         """The result of a request without a whole answer.
 

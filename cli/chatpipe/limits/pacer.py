@@ -24,8 +24,9 @@ from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, TimedAnswer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
-# Gets the line, the body and its prompt_bytes() after an attempt without a whole reply, maybe a paid one.
-SpendLost = Callable[[int, Mapping[str, Value], int], None]
+# Gets the line, the body, its prompt_bytes() and the number of an attempt without a whole reply, maybe a paid
+# one.
+SpendLost = Callable[[int, Mapping[str, Value], int, int], None]
 
 
 class Pacer(ABC):

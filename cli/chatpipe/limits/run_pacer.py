@@ -99,7 +99,7 @@ class RunPacer(Pacer):
         limits: RunLimits,
         shared: SharedPace | None,
         estimator: TokenEstimator,
-        spend_lost: SpendLost = lambda line, body, size_bytes: None,
+        spend_lost: SpendLost = lambda line, body, size_bytes, number: None,
     ) -> None:
         super().__init__(context, RateLimiter(limits.shared.rpm, limits.shared.tpm), shared, estimator)
         self.waits = waits
@@ -275,7 +275,7 @@ class RunPacer(Pacer):
         return decision
 
     def lose(self, attempts: PacedAttempts) -> None:
-        self._spend_lost(attempts.line, attempts.body, attempts.size_bytes)
+        self._spend_lost(attempts.line, attempts.body, attempts.size_bytes, attempts.sent)
 
     def others_at_server(self) -> int:
         return self._in_flight - 1

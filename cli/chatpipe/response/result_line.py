@@ -44,13 +44,18 @@ _OF_COLLECTED = _OF_COPY | {"at"}
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 _ID = re.compile(rb'\{"id":"[^"\\]*","custom_id":("[^"\\]*(?:\\.[^"\\]*)*"),')
 
+# A line with a good answer, for the names and the response, and the end of its metadata.
 _GOOD_LINE = (
     b'{"id":"chatpipe-%b","custom_id":%b,"response":%b,"error":null,'
     b'"chatpipe":{"line":%d,"outcome":"ok","fingerprint":"%b"%b}'
 )
 
-# The estimated usage of attempts without a whole reply, by line.
-LostUsage = dict[int, Usage]
+
+class LostAttempts(NamedTuple):
+    """The attempts of a line that had no whole reply: their estimated usage, and the number of the last."""
+
+    usage: Usage = Usage()
+    last: int = 0
 
 
 class Metadata(LineRecord):
