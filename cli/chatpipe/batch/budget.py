@@ -216,7 +216,7 @@ class Budget:
         return reservation
 
     def _record_reserved(self, released: _Reservation) -> None:
-        """Record what was reserved for an answer whose usage nobody knows."""
+        """Record what was reserved for an answer whose usage is unknown."""
         self.spent_tokens += released.tokens // released.turns
         self.spent_cost += released.cost / released.turns
 

@@ -16,7 +16,7 @@ _LOOK_S, _MOST_LOOKS = 0.01, 100
 
 
 class OwnProcess(NamedTuple):
-    """A process. has_ended is true for one that nobody has waited for yet."""
+    """A process. has_ended is also true for one that was not waited for yet."""
 
     pid: int
     parent: int

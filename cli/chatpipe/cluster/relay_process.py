@@ -119,7 +119,7 @@ def _make_folder() -> str:
 
 
 def _environment(environ: Mapping[str, str], address: str | None) -> dict[str, str]:
-    """The environment of the relay, without keys. A cluster that we start reports nothing to anybody."""
+    """The environment of the relay, without keys. A cluster that we start sends no usage reports."""
     own = child_environment(environ)
     if address is None:
         own.pop("RAY_ADDRESS", None)

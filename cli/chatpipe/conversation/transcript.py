@@ -202,7 +202,7 @@ def _messages(path: str, fd: int, note: Callable[[str], None]) -> list[LocatedVa
 def _is_cut_off(line: bytes) -> bool:
     """Return True if a last line without an end is the beginning of a message.
 
-    After a power failure it may be NULs. Everything else was written by somebody else.
+    After a power failure it may be NULs. Everything else was written by another program.
     """
     if not line.startswith((b"{", b"\0")):
         return False

@@ -130,7 +130,7 @@ def _marked(api: JobApi) -> Iterator[tuple[ProviderJob, _Mark]]:
 
 
 def _file_name(api: JobApi, job: ProviderJob) -> str:
-    """The name of the input file of a job, empty if nobody knows it."""
+    """The name of the input file of a job, empty if it is unknown."""
     try:
         return "" if job.input_file_id is None else api.file_name(job.input_file_id)
     except ChatpipeError as fault:

@@ -128,7 +128,7 @@ class JobCounts(NamedTuple):
 class ProviderJob(NamedTuple):
     """A job as the provider shows it. value is its object, without secrets that the provider sent back.
 
-    status is one of the words of OpenAI, or a word that nobody knows, and then the job is running. Times are
+    status is one of the words of OpenAI, or an unknown word, and then the job is running. Times are
     those of Unix, 0 if the provider does not say. percent is the part that is done, for a provider that
     counts no lines.
     """

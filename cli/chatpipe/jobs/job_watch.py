@@ -138,7 +138,7 @@ class JobWatch:
         return job
 
     def _refuse_unknown(self, job: ProviderJob) -> None:
-        """Raise BrokenAnswer for a status that nobody knows, when the job has to have ended."""
+        """Raise BrokenAnswer for an unknown status, when the job has to have ended."""
         if job.has_ended or job.status in KNOWN or not job.expires_at:
             return
         if self._api.connection.context.now() > job.expires_at + _OVERDUE_S:

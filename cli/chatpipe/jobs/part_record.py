@@ -29,7 +29,7 @@ class LineRuns:
         self._starts = list(accumulate((count for _, count in runs), initial=1))
 
     def number(self, position: int) -> int:
-        """The line of the input that a line of the part was, from 1. The position itself if nobody knows."""
+        """The line of the input that a line of the part was, from 1. The position itself if it is unknown."""
         run = bisect_right(self._starts, position) - 1
         is_known = 0 <= run < len(self._firsts)
         return self._firsts[run] + position - self._starts[run] if is_known else position
@@ -72,7 +72,7 @@ class PartRecord:
 
     @property
     def size(self) -> int:
-        """The number of its lines, 0 if nobody knows it."""
+        """The number of its lines, 0 if it is unknown."""
         lines = self.fields.get("lines")
         return lines if isinstance(lines, int) else 0
 

@@ -28,7 +28,7 @@ def whole_results(
 ) -> Mapping[str, ResultFile]:
     """The files of a job by their ids, the output first. download gives one, None if it is gone.
 
-    lines is the number of its requests, 0 if nobody knows it. Raises BrokenAnswer if files stay in doubt,
+    lines is the number of its requests, 0 if it is unknown. Raises BrokenAnswer if files stay in doubt,
     unless the job ended long ago: then each is the one of its downloads with the most results.
     """
     files: dict[str, ResultFile | None] = {}

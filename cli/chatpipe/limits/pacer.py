@@ -231,7 +231,7 @@ class PacedAttempts(Hooks):
         return decision
 
     def settle(self, used: int | None) -> None:
-        """Settle the last attempt, unless it is settled. used is None if nobody knows the tokens."""
+        """Settle the last attempt, unless it is settled. used is None if the tokens are unknown."""
         reserved, self._reserved = self._reserved, None
         if reserved is not None:
             self._pacer.settle(reserved, used)

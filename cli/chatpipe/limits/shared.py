@@ -72,7 +72,7 @@ class SharedPace:
         self._file.release_slot(self._origin, now, answered=answered)
 
     def refuse(self, now: float) -> int:
-        """Learn from a refusal. Returns the number of other requests at the server, 0 if nobody knows."""
+        """Learn from a refusal. Returns the number of other requests at the server, 0 if that is unknown."""
         try:
             return self._file.refuse(self._origin, now)
         except FileLocked:

@@ -66,7 +66,7 @@ class RecordingWriter:
         self._file.close()
 
     def _locked(self, action: Callable[[], None]) -> None:
-        """Call action with the lock. Others hold it for one write, so that nobody waits for long."""
+        """Call action with the lock. Others hold it for one write, so the wait is short."""
         while True:
             try:
                 self._file.run(action)

@@ -83,7 +83,7 @@ class AnswerBoundary:
         """Return True if a chunk does not belong to this answer.
 
         is_event: it came in an event stream. What looks like neither a beginning nor a continuation goes
-        on with its stream, which is one reply of a server; of single lines nobody knows that.
+        on with its stream, which is one reply of a server; of single lines that is unknown.
         """
         is_over = self.is_over()
         id_ = chunk.get("id")

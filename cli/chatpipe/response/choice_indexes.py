@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from chatpipe.inputs.values import Value
 from chatpipe.response.finish_reasons import has_ended
 
-# More choices than any server offers, for a recording of which nobody knows how many were asked for.
+# More choices than any server offers, for a recording that does not say how many were asked for.
 _MOST_CHOICES = 128
 # More choices than a server sends that was not asked for so many. The first pieces of as many wait for it.
 _MOST_UNASKED = 16

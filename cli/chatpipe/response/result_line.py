@@ -232,7 +232,7 @@ class ResultLine:
         """The line without its place in the input, to compare what it holds with that of others.
 
         The outcome of an answer depends on the run, too, and the time of a job's answer is that at which it
-        was collected. A copy of a Batch API line says of the rest that nobody knows it.
+        was collected. In a copy of a Batch API line the rest is unknown.
         """
         left_out = _OF_COLLECTED if self.is_of_job else _OF_COPY
         known = {
@@ -274,12 +274,12 @@ class ResultLine:
 
 
 def metadata_of_job(server: str, ended_at: float) -> dict[str, Value]:
-    """The value of `chatpipe` in a Batch API line. ended_at is the end of its job, 0 if nobody knows it."""
+    """The value of `chatpipe` in a Batch API line. ended_at is the end of its job, 0 if it is unknown."""
     at = {"at": timestamp(ended_at)} if ended_at else {}
     return {**at, "server": server, "engine": JOB_ENGINE}
 
 
-# The metadata of a line that a provider made: it was sent once, and nobody knows the rest.
+# The metadata of a line that a provider made: it was sent once, and the rest is unknown.
 _OF_PROVIDER = Metadata(0, Outcome.ok, attempts=1).record()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Wakeup:
-    """The reply continues when somebody calls wake(). resume is set by the connection that waits."""
+    """The reply continues once wake() is called. resume is set by the connection that waits."""
 
     __slots__ = ("resume",)
 

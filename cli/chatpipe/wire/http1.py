@@ -122,7 +122,7 @@ class ReplyParser:
         return parser
 
     def begin(self, method: str = "POST", max_bytes: int | None = None) -> None:
-        """Start a reply. What nobody has taken of the one before is dropped."""
+        """Start a reply. What was not taken of the one before is dropped."""
         self._pieces.clear()
         if self._is_spent:
             self._parser, self._is_spent = self._new_parser(), False

@@ -29,7 +29,7 @@ class LightRequest(httpx.Request):
 
 
 class LightResponse(httpx.Response):
-    """A response whose headers are made when somebody asks for them. raw_headers are those that came.
+    """A response whose headers are made when they are first read. raw_headers are those that came.
 
     It has no content yet: stream has the body.
     """

@@ -374,7 +374,7 @@ def test_a_block_that_is_not_where_it_was_due_is_74(path: Path) -> None:
     with Journal(str(path)) as journal:
         journal.append_later(LINES[:1])
         path.write_bytes(HEADER + b"of somebody else\n")
-        with refused(CannotWrite, what="somebody else wrote to the journal", place=str(path)):
+        with refused(CannotWrite, what="another program wrote to the journal", place=str(path)):
             journal.flush()
 
 

@@ -35,7 +35,7 @@ class Begun:
             self._task.cancel()
 
     def was_cancelled_here(self) -> bool:
-        """Take back the cancellation by abandon(). False if somebody else has cancelled the task."""
+        """Take back the cancellation by abandon(). False if the task was cancelled by others."""
         return self.is_abandoned and not self._task.uncancel()
 
 

@@ -25,7 +25,7 @@ class Acceptance(NamedTuple):
     same_server: bool = False
 
     def is_own_server(self, key: LineKey) -> bool:
-        """Return True if a server of this run gave the answer. Without a recorded name nobody knows."""
+        """Return True if a server of this run gave the answer. Without a recorded name that is unknown."""
         return key.server is not None and comparable_name(key.server) in self.servers
 
     def is_foreign(self, key: LineKey) -> bool:

@@ -161,7 +161,7 @@ class Journal:
             return
         block, self._block = self._block, bytearray()
         if self._append(block) != self._block_at:
-            what, fix = "somebody else wrote to the journal", "run the same command again"
+            what, fix = "another program wrote to the journal", "run the same command again"
             raise CannotWrite(what, place=self.path, fix=fix)
 
     def sync(self) -> None:

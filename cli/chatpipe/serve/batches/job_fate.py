@@ -23,7 +23,7 @@ _ENDS = {"batch-expire": "expired", "batch-cancel": "cancelled"}
 
 
 class OddLines(NamedTuple):
-    """Numbers of lines that go wrong: in neither file, twice in one, and of nobody's request."""
+    """Numbers of lines that go wrong: in neither file, twice in one, and with no request."""
 
     lost: int = 0
     doubled: int = 0

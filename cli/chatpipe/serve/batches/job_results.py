@@ -64,7 +64,7 @@ class JobResults:
         return self._done < self._total
 
     def finish(self) -> None:
-        """Add the results that belong to nobody."""
+        """Add results that belong to no request."""
         for number in range(self._odd.foreign):
             line = JobLine(f"foreign-{number + 1}", {"messages": [{"role": "user", "content": "foreign"}]})
             self._write(self._total + number, line, self._answer(line.body))
