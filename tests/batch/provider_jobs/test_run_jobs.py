@@ -28,7 +28,7 @@ from chatpipe.options.serve import BatchLife
 from chatpipe.system.spool import Room, Spool
 from jobs.mistral_provider import MistralProvider
 from jobs.provider import BASE_URL, Killed, Provider
-from jobs.test_job_actions import BadLines, Forgetful
+from jobs.test_job_actions import BadLines, Forgetful, forget
 from jobs.test_submission import paid
 from jobs.together_provider import TogetherProvider
 from support.parametrize import cases
@@ -1108,13 +1108,38 @@ def test_a_run_with_the_key_of_another_account_loses_no_job(
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
-@pytest.mark.parametrize(("days", "status", "bought"), [(0, 76, LINES), (2, 1, LINES + 3)])
+@pytest.mark.parametrize("first", ["batch-api", "local"])
+def test_a_job_whose_results_are_in_doubt_holds_up_no_other(
+    harness: Callable[..., JobHarness], first: str
+) -> None:
+    made = harness(kind=Forgetful)
+    assert isinstance(made.provider, Forgetful)
+    made.run("--no-wait")
+    while any(job["status"] != "completed" for job in made.provider.jobs()):
+        pass
+    forget(made.provider, "file", made.provider.jobs()[-1]["id"])
+    status, words = made.run(engine=first)
+    if first == "batch-api":
+        assert (status, words.endswith("No such object: run the same command later")) == (76, True)
+    else:
+        assert (status, "another --journal gives it up" in words) == (1, True)
+    made.provider.forgotten.clear()
+    made.provider.calls.clear()
+    assert (made.run(), made.answers()) == ((0, ""), ALL)
+    assert sum(call.endswith("/content") for call in made.provider.calls) == 1
+    assert len(paid(made.provider)) == LINES
+
+
+@pytest.mark.parametrize(
+    ("days", "times", "status", "bought"),
+    [(0, 4, 76, LINES), (2, 1, 1, LINES + 3)],
+)
 @pytest.mark.parametrize("refusal", [404, 410])
 def test_results_that_the_provider_has_not(
-    harness: Callable[..., JobHarness], refusal: int, days: int, status: int, bought: int
+    harness: Callable[..., JobHarness], refusal: int, days: int, times: int, status: int, bought: int
 ) -> None:
-    """Those of today may be not visible yet; the others are gone, and hold up nothing."""
-    made = harness(f"status={refusal}:on=content:times=1:of=all")
+    """Those of today may be not visible yet, so the run asks twice. The others are gone."""
+    made = harness(f"status={refusal}:on=content:times={times}:of=all")
     made.run("--no-wait")
     while any(job["status"] != "completed" for job in made.provider.jobs()):
         pass

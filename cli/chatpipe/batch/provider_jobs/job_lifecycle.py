@@ -17,7 +17,7 @@ from chatpipe.batch.provider_jobs.job_parts import JobParts
 from chatpipe.batch.provider_jobs.job_wait import JobWait
 from chatpipe.batch.provider_jobs.open_jobs import OpenJobs
 from chatpipe.batch.provider_jobs.part_queue import PartQueue
-from chatpipe.errors import BadInput, ChatpipeError, OutcomeFault, Status, quantity
+from chatpipe.errors import BadInput, BrokenAnswer, ChatpipeError, OutcomeFault, Status, quantity
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import LOST, ProviderJob, lost_job
 from chatpipe.jobs.part_record import OF_RUN, PartRecord
@@ -28,7 +28,11 @@ _NOT_FOUND = 404
 
 
 class JobLifecycle:
-    """Looks up, creates and awaits the jobs of a run. late is the reason why jobs have not ended."""
+    """Looks up, creates and awaits the jobs of a run.
+
+    late is the reason why jobs have not ended. doubt is the fault of the first job whose results were not
+    whole when collect_ended() came to them.
+    """
 
     def __init__(self, api: JobApi, records: JobJournal, options: EngineOptions) -> None:
         self._api = api
@@ -44,6 +48,7 @@ class JobLifecycle:
         self.results = CollectedResults(records, url)
         self.open_jobs = OpenJobs(api, records, self.results)
         self.late: ChatpipeError | None = None
+        self.doubt: BrokenAnswer | None = None
 
     def collect_ended(self) -> None:
         """Look for jobs that were not confirmed, and collect those that have ended.
@@ -61,7 +66,10 @@ class JobLifecycle:
                 self.open_jobs.note_end(record)
                 ended.append((record, job))
         for record, job in ended:
-            self.results.collect(self._api, record.token, job)
+            try:
+                self.results.collect(self._api, record.token, job)
+            except BrokenAnswer as fault:  # it holds up no other job
+                self.doubt = self.doubt or fault
 
     def submit(self, parts: JobParts, display_options: ProgressOptions) -> None:
         """Create the jobs of parts, and wait for all jobs.
@@ -76,7 +84,7 @@ class JobLifecycle:
             )
         elif counts := self.open_jobs.counts():
             what = f"{quantity(counts.lines, 'line')} in {quantity(counts.jobs, 'job')} at the provider"
-            self.late = OutcomeFault(what, Status.OUT_OF_TIME, fix=LATER)
+            self.late = self.doubt or OutcomeFault(what, Status.OUT_OF_TIME, fix=LATER)
 
     def finish(self) -> None:
         """Take note that all results are recorded."""

@@ -10,10 +10,11 @@ from chatpipe.batch.provider_jobs.collected_results import CollectedResults
 from chatpipe.batch.provider_jobs.open_jobs import OpenJobs
 from chatpipe.batch.provider_jobs.part_queue import PartQueue
 from chatpipe.batch.provider_jobs.wait_display import WaitCounts, WaitDisplay
-from chatpipe.errors import OutcomeFault
+from chatpipe.errors import BrokenAnswer, ChatpipeError, OutcomeFault
 from chatpipe.jobs.job_api import JobApi
 from chatpipe.jobs.job_dialects import ProviderJob
 from chatpipe.jobs.job_watch import JobWatch, Pause
+from chatpipe.jobs.part_record import PartRecord
 from chatpipe.options.jobs import JobWaits
 
 
@@ -25,34 +26,43 @@ class JobWait:
         self._waits = waits
         self._open_jobs = open_jobs
         self._results = results
+        self._doubts: dict[str, BrokenAnswer] = {}  # by the tokens of jobs whose results were not whole
 
-    def run(self, queue: PartQueue, display_options: ProgressOptions) -> OutcomeFault | None:
+    def run(self, queue: PartQueue, display_options: ProgressOptions) -> ChatpipeError | None:
         """Wait until all jobs have ended, those of parts that were held back included.
 
-        Returns the fault of a wait that is over before, else None. Raises the fault of a request.
+        Returns the fault of a wait that is over before, or of a job whose results stay in doubt, else None.
+        Raises the fault of a request.
         """
         display = WaitDisplay(display_options, self._api.connection.context.monotonic, self._api.sleep)
         pause = None if display_options.kind == "none" else self._shown_pause(queue, display)
         watch = JobWatch(self._api, self._api.connection.console, self._waits, self._waits.settle_s, pause)
         with display.open():
-            while self._open_jobs.awaited():
+            while awaited := self._awaited():
                 try:
-                    self._collect_ends(watch, queue)
+                    self._collect_ends(awaited, watch, queue)
                 except OutcomeFault as fault:
                     return fault
                 queue.submit_held()
-        return None
+        return next(iter(self._doubts.values()), None)
 
-    def _collect_ends(self, watch: JobWatch, queue: PartQueue) -> None:
+    def _awaited(self) -> dict[str, PartRecord]:
+        """The records of the jobs to wait for, by the ids of these."""
+        records = self._open_jobs.awaited()
+        return {str(each.job_id): each for each in records if each.token not in self._doubts}
+
+    def _collect_ends(self, awaited: dict[str, PartRecord], watch: JobWatch, queue: PartQueue) -> None:
         """Collect jobs as they end, until all have ended or one has made room for a part."""
-        awaited = {str(record.job_id): record for record in self._open_jobs.awaited()}
         have_others_ended = False
         for job in watch.ends(list(awaited)):
             record = awaited.pop(job.id)
             # A job that was alone would not find more room.
             if not ((awaited or have_others_ended) and queue.takes_back(record, job)):
                 self._open_jobs.note_end(record)
-                self._results.collect(self._api, record.token, job)
+                try:
+                    self._results.collect(self._api, record.token, job)
+                except BrokenAnswer as fault:
+                    self._doubts[record.token] = fault
                 have_others_ended = True
             if queue.makes_room(job):
                 return

@@ -57,6 +57,8 @@ class RunJobs:
             with self._interruptible(self._lifecycle):
                 try:
                     self._lifecycle.collect_ended()
+                    if self._lifecycle.doubt is not None:
+                        raise self._lifecycle.doubt
                 except ChatpipeError as fault:
                     self._is_in_reach = False
                     self._spec.console.warning(f"{fault}: the lines of its jobs wait")
