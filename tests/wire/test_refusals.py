@@ -108,6 +108,7 @@ def test_a_proxy_that_only_carries_bytes_is_not_blamed(url: str, proxy: str) -> 
         (511, 69, "log in to the network, with a browser"),
         (413, 65, "send less: fewer messages, smaller files"),
         (422, 65, "fix the request"),
+        (426, 78, "check the base URL"),
         (429, 75, "lower the rate or raise --retries"),
         (500, 69, "try later"),
         (503, 69, "the server is overloaded or starting, try later"),

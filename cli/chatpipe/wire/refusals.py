@@ -74,6 +74,7 @@ _BY_STATUS: dict[int, tuple[type[ChatpipeError], str]] = {
     414: (BadConfiguration, _WRONG_URL),
     421: (BadConfiguration, _WRONG_URL),
     425: (TryLater, "try again"),
+    426: (BadConfiguration, _WRONG_URL),
     429: (TryLater, _LOWER_RATE),
     431: (BadConfiguration, "shorten the key and the headers"),
     451: (BadInput, _BARRED),
