@@ -36,6 +36,7 @@ CALLING = {"role": "assistant", "content": None, "refusal": None, "tool_calls": 
 REFUSING = {"role": "assistant", "content": None, "refusal": "I cannot"}
 REPLIES: dict[str, Answer] = {
     "cut": reply(200, completion("Once upon", finish_reason="length")),
+    "full": reply(200, completion("Once upon", finish_reason="model_length")),
     "no": reply(200, completion(None, message=REFUSING)),
     "nothing": reply(200, completion("")),
     "call": reply(200, completion(None, message=CALLING, finish_reason="tool_calls")),

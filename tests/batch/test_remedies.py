@@ -62,6 +62,8 @@ class Situation:
         rows = list(self._rows)
         for number in map(int, re.findall(r"\d+", "".join(re.findall(r"correct (lines? [\d, ]+)", text)))):
             rows[number - 1] = {"prompt": f"mended {number}", "logprobs": True}
+        for number in map(int, re.findall(r"shorten line (\d)", text)):
+            rows[number - 1] = "short"
         if "more" in text:
             rows = [f"mended {row!r}" if type(row) is bytes else row for row in rows]
         for number in map(int, re.findall(r"limit in line (\d)", text)):
@@ -148,6 +150,16 @@ RUNS: dict[str, Any] = {
         OUT,
         "raise the limit in line 2, or run the same command again with --allow truncated",
     ),
+    "at the end of the context": (
+        ["a", "full"],
+        OUT,
+        "shorten line 2, or run the same command again with --allow truncated",
+    ),
+    "at the end of the context, and cut off": (
+        ["a", "full", "cut"],
+        OUT,
+        "shorten line 2, run the same command again with --resend truncated, or with --allow truncated",
+    ),
     "another form": (
         ["a", "odd"],
         (*OUT, *SCHEMA),
@@ -213,6 +225,6 @@ def test_a_recorded_line_that_was_too_long_has_the_same_remedy(tmp_path: Path) -
 
 LEADS = re.compile(
     r"^.*?: (?:jq 'select\(\.error\)'(?: \w+\.journal)? shows them, )?"
-    r"(?=add |check |correct |raise |run |set )"
+    r"(?=add |check |correct |raise |run |set |shorten )"
 )
 SECONDARY = r"raise the limit in line \d|--logprobs|--(?:match|resend|reask|max-tokens) [\w,]+"

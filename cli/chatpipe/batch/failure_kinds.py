@@ -7,7 +7,10 @@ from collections import Counter
 
 from chatpipe.batch.result import Result
 from chatpipe.errors import ChatpipeError, Status, UnreadableReply
+from chatpipe.inputs.values import Value, as_object
 from chatpipe.options.outcomes import OUTCOMES, Outcome
+from chatpipe.response.completion import choices
+from chatpipe.response.finish_reasons import is_context_full
 from chatpipe.response.result_line import read_result
 
 LIMITS = ("max_completion_tokens", "max_tokens")
@@ -43,10 +46,10 @@ class FailureKinds:
     wrong lines have to be changed, unless wrong_fix names an option for all of them. misdirected counts
     lines that were refused for the key, the account or the base URL, by status. unwelcome counts answers
     that were paid for, by outcome, and unreadable those of them of which nothing came that could be
-    accepted. limited are those that were cut off at a limit of tokens in their request, overlong counts
-    those at --max-reply. Others may succeed if they are sent again: their number is transient. advice has
-    what may have to be seen to first, for lines that found no server, or not the model, or got a reply of
-    another kind. model is that of lines without one of their own.
+    accepted. limited are those that were cut off at a limit of tokens in their request, filled those at the
+    end of the model's context, overlong counts those at --max-reply. Others may succeed if they are sent
+    again: their number is transient. advice has what may have to be seen to first, for lines that found no
+    server, or not the model, or got a reply of another kind. model is that of lines without one of their own.
     """
 
     def __init__(self, model: object) -> None:
@@ -56,6 +59,7 @@ class FailureKinds:
         self.misdirected: Counter[Status] = Counter()
         self.unwelcome: Counter[Outcome] = Counter()
         self.limited = LineNumbers()
+        self.filled = LineNumbers()
         self.overlong = 0
         self.unreadable: Counter[Outcome] = Counter()
         self.transient = 0
@@ -100,5 +104,11 @@ class FailureKinds:
         record = read_result(result.line)
         if record is not None and re.search(_OVERLONG, record.error("").message):
             self.overlong += 1
+        elif any(map(_fills_context, choices(result.completion or {}))):
+            self.filled.add(result.item.line)
         elif any((result.item.body or {}).get(each) for each in LIMITS):
             self.limited.add(result.item.line)
+
+
+def _fills_context(choice: Value) -> bool:
+    return is_context_full(as_object(choice).get("finish_reason"))

@@ -29,14 +29,15 @@ def remedy(spec: RunSpec, tally: Tally, *, is_whole: bool = True) -> str:
 
     is_whole: the run came to the end of its input. Otherwise the rest waits for the next run.
     """
+    kinds = tally.failures.kinds
     run = _run_again(spec, tally, is_whole=is_whole)
     limited = _raise_limit(spec, tally)
-    if limited and run and not _worth_sending(spec, tally):
+    filled = f"shorten {kinds.filled}" if kinds.filled.count else ""
+    if (limited or filled) and run and not _worth_sending(spec, tally):
         run = f"or {run}"
-    settings = [_SETTINGS[status] for status in sorted(tally.failures.kinds.misdirected)]
-    return ", ".join(
-        filter(None, (_place(spec), _correct(tally), *settings, *tally.failures.kinds.advice, limited, run))
-    )
+    settings = [_SETTINGS[status] for status in sorted(kinds.misdirected)]
+    steps = (_place(spec), _correct(tally), *settings, *kinds.advice, limited, filled, run)
+    return ", ".join(filter(None, steps))
 
 
 def next_run(spec: RunSpec, options: str = "") -> str:
@@ -108,7 +109,8 @@ def _worth_sending(spec: RunSpec, tally: Tally) -> list[Outcome]:
     kinds = tally.failures.kinds
     might_be = (*_WORTH_SENDING, Outcome.tool_calls) if _leaves_calls(spec) else _WORTH_SENDING
     worth = [outcome for outcome in might_be if kinds.unwelcome[outcome]]
-    if kinds.limited.count == kinds.unwelcome[Outcome.truncated] > 0 and not _can_raise_limit(spec, tally):
+    same_again = kinds.filled.count + (0 if _can_raise_limit(spec, tally) else kinds.limited.count)
+    if same_again == kinds.unwelcome[Outcome.truncated] > 0:
         worth.remove(Outcome.truncated)
     return worth
 

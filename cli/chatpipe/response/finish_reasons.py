@@ -152,8 +152,7 @@ def has_ended(reason: Value) -> bool:
 
 def is_context_full(reason: Value) -> bool:
     """Return True if a finish_reason says that a higher limit of tokens would not help. Never raises."""
-    word = _word(reason)
-    return any(word == _word(each) for vendor in VENDORS.values() for each in vendor.context.split())
+    return _word(reason) in _context_words()
 
 
 def _word(reason: Value) -> str:
@@ -168,6 +167,11 @@ def _word(reason: Value) -> str:
         if word.startswith(prefix) and word != prefix:
             return word.removeprefix(prefix)
     return word
+
+
+@cache
+def _context_words() -> frozenset[str]:
+    return frozenset(_word(word) for vendor in VENDORS.values() for word in vendor.context.split())
 
 
 @cache
