@@ -49,6 +49,12 @@ def test_what_holds_for_stdout_holds_for_its_names(words: str, expected: str, fo
     assert one.status != 0
 
 
+@pytest.mark.parametrize("option", ["--journal", "--errors", "--report"])
+def test_stdout_is_for_the_results_alone(option: str, folder: Path) -> None:
+    done = sh(f"chatpipe batch -p echo in.jsonl {option} -", cwd=folder)
+    assert done == (2, b"", f"chatpipe: {option}: stdout is for the results: name a file\n".encode())
+
+
 @pytest.mark.parametrize("name", ["/dev/stderr", "/dev/fd/2"])
 def test_errors_on_stderr_follow_what_is_there(name: str, folder: Path) -> None:
     Path("in.jsonl").write_text('{]\n"a"\n')

@@ -16,7 +16,12 @@ def refuse_conflicts(spec: RunSpec) -> None:
     report, options = spec.report, spec.resume
     if spec.limits.max_cost is not None and spec.limits.prices is None:
         raise UsageFault("a cost needs prices", place="--max-cost", fix="add --prices FILE")
-    for option, path in (("--journal", options.journal), ("--errors", report.errors)):
+    of_stdout = None if spec.output.is_file else report.report
+    for option, path in (
+        ("--journal", options.journal),
+        ("--errors", report.errors),
+        ("--report", of_stdout),
+    ):
         if path == STDIN:
             raise UsageFault("stdout is for the results", place=option, fix="name a file")
     if STDIN in options.reuse:
