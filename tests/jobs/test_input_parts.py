@@ -156,3 +156,8 @@ def test_lines_that_the_api_would_refuse(tmp_path: Path, text: str, place: str, 
         read(tmp_path, text, JobDialect(most_bytes=2000, longest_id=64))
     assert caught.value.place == place
     assert words in str(caught.value)
+
+
+def test_the_longest_custom_id_is_taken(tmp_path: Path) -> None:
+    (part,) = read(tmp_path, line("x" * 64), JobDialect(longest_id=64))
+    assert part.count == 1

@@ -61,6 +61,16 @@ def test_the_wait_ends(tmp_path: Any, fault: str, options: dict[str, Any], error
         watched(Provider(fault), tmp_path, **options)
 
 
+@pytest.mark.parametrize(("max_wait_s", "slept"), [(23.0, [5.0, 7.5]), (23.75, [5.0, 7.5, 11.25])])
+def test_the_wait_ends_where_the_next_look_would_be_too_late(
+    tmp_path: Any, max_wait_s: float, slept: list[float]
+) -> None:
+    provider = Provider(batch_life=BatchLife(seconds=1000))
+    with pytest.raises(OutcomeFault):
+        watched(provider, tmp_path, poll_s=20.0, max_wait_s=max_wait_s)
+    assert provider.slept == slept
+
+
 @pytest.mark.parametrize("poll_s", [5.0, 60.0])
 def test_a_list_that_shows_jobs_as_they_were_ends_no_wait(tmp_path: Any, poll_s: float) -> None:
     def change(api: JobApi) -> None:
