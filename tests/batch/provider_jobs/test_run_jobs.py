@@ -302,6 +302,18 @@ def test_a_part_that_the_provider_refuses_has_its_place(harness: Callable[..., J
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("status=401:on=list:after=1:of=all", 77), ("status=400:on=create:every=2:times=1:of=all", 65)],
+)
+def test_a_run_that_is_refused_says_that_its_jobs_go_on(
+    harness: Callable[..., JobHarness], capfd: pytest.CaptureFixture[str], fault: str, status: int
+) -> None:
+    made = harness(fault)
+    assert made.run("--progress", "none")[0] == status
+    assert "at the provider: run the same command later, or stop " in capfd.readouterr().err
+
+
 def test_a_part_that_is_refused_for_want_of_room_is_held_back(harness: Callable[..., JobHarness]) -> None:
     made = harness("batch-limit:every=2:of=all", retries=0)
     assert made.run() == (0, "")

@@ -14,7 +14,7 @@ from chatpipe.batch.provider_jobs.job_lifecycle import JobLifecycle
 from chatpipe.batch.provider_jobs.job_parts import NO_PART, JobParts
 from chatpipe.batch.provider_jobs.run_jobs import RunJobs
 from chatpipe.batch.run_spec import RunSpec
-from chatpipe.errors import ChatpipeError, Unreachable, UsageFault
+from chatpipe.errors import BadInput, ChatpipeError, NoAccess, Unreachable, UsageFault
 
 
 class EngineJobs(RunJobs):
@@ -45,6 +45,9 @@ class EngineJobs(RunJobs):
         except Unreachable as fault:
             if self._records.open_records():  # the server may be gone for good
                 fault.fix += ", or give the jobs up with another --journal"
+            raise
+        except (BadInput, NoAccess):
+            self._note_open_jobs(self._jobs)
             raise
         except UsageFault:  # the run is refused, and the next one may be, too
             self.keep_results()

@@ -123,6 +123,10 @@ class RunJobs:
             with interruptible():
                 yield
         except Interrupted:
-            if text := lifecycle.open_jobs.interrupted_text():
-                self._spec.console.note(text)
+            self._note_open_jobs(lifecycle)
             raise
+
+    def _note_open_jobs(self, lifecycle: JobLifecycle) -> None:
+        """Print that jobs go on although the run ends, and what to do then."""
+        if text := lifecycle.open_jobs.interrupted_text():
+            self._spec.console.note(text)
