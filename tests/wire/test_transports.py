@@ -239,6 +239,19 @@ def test_the_bytes_before_a_fault_can_be_read(factor: int, steps: list[loopback.
         assert send.held == 0
 
 
+@pytest.mark.parametrize("pause", [[], [Pause(0.02)]], ids=["at once", "later"])
+def test_the_status_before_a_malformed_body_is_known(pause: list[loopback.Step], send: Sender) -> None:
+    head = CHUNKED.replace(b"200 OK", b"401 No")
+    steps = [head, *pause, b"{}"] if pause else [head + b"{}"]
+    with serve(lambda _: steps) as server:
+        response = send.open(server.url)
+        assert response.status_code == 401
+        pieces = aiter(response.stream)  # type: ignore[arg-type]
+        with pytest.raises(BROKEN, match="not a reply in HTTP"):
+            send.next(pieces)
+        assert send.held == 0
+
+
 @at_any_speed
 def test_slow_bytes_within_the_time_out_are_no_fault(
     factor: int, send: Sender, server_tls: ssl.SSLContext | None

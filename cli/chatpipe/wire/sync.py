@@ -192,6 +192,7 @@ class _BlockingLink:
         self._socket: socket.socket | None = None
         self._timeouts = Timeouts(None, None, None, None)
         self._limits = WaitLimits()
+        self._failure: httpx.RemoteProtocolError | None = None  # behind a part of the reply
         self._sent_all = False
         self._sent_at = 0.0
         # Raised by a non-blocking socket that would block; start_tls() adds OpenSSL's two errors.
@@ -239,6 +240,7 @@ class _BlockingLink:
     def begin(self, request: httpx.Request, timeouts: Timeouts) -> ReplyParser:
         self._timeouts = timeouts
         self._limits = WaitLimits(timeouts.deadline)
+        self._failure = None
         self.reply.begin(request.method, request.extensions.get(MAX_REPLY))
         return self.reply
 
@@ -270,7 +272,9 @@ class _BlockingLink:
         return None
 
     def receive(self) -> None:
-        """Wait for more of the reply and feed it to the parser."""
+        """Wait for more of the reply and feed it to the parser. Raises a failure behind what came before."""
+        if self._failure is not None:
+            raise self._failure
         assert self._socket is not None
         sock = self._socket
         try:
@@ -316,10 +320,15 @@ class _BlockingLink:
             self._socket.close()
 
     def _feed(self, data: bytes) -> None:
-        if data:
-            self.reply.feed(data)
-        else:
+        if not data:
             self.reply.eof()
+            return
+        try:
+            self.reply.feed(data)
+        except httpx.RemoteProtocolError as error:
+            if self.reply.head is None:
+                raise
+            self._failure = error  # the status says more than a body that cannot be read
 
     def _finish(self, step: Callable[[], _T]) -> _T:
         """Repeat a step of the socket until it need not wait. Raises TimeoutError at the end of the wait."""
