@@ -43,6 +43,25 @@ def failing(answer: Answer) -> Handler:
     return lambda request: reply(200, {"data": []}) if request.method == "GET" else answer
 
 
+def three_lines_first(handler: Handler) -> tuple[Handler, Handler]:
+    """A server, and those beside it, which answer nothing until it has had three lines.
+
+    On a busy machine it might get no more than two.
+    """
+    lines, has_had_three = itertools.count(1), threading.Event()
+
+    def first(request: Request) -> Answer:
+        if request.method == "POST" and next(lines) == 3:
+            has_had_three.set()
+        return handler(request)
+
+    def wait(request: Request) -> Answer:
+        assert request.method == "GET" or has_had_three.wait(60)
+        return right(request)
+
+    return first, wait
+
+
 def gone() -> str:
     return f"http://127.0.0.1:{closed_port()}/v1"
 
@@ -136,18 +155,7 @@ def test_jobs_are_the_total_of_all_servers() -> None:
     },
 )
 def test_what_others_accept_is_no_failure_and_who_refuses_it_is_left_out(answer: Answer, reason: str) -> None:
-    """The others answer nothing until it has refused three lines: a slow one would get no more than two."""
-    refusals, has_refused = itertools.count(1), threading.Event()
-
-    def refuse(request: Request) -> Answer:
-        if request.method == "POST" and next(refusals) == 3:
-            has_refused.set()
-        return failing(answer)(request)
-
-    def wait(request: Request) -> Answer:
-        assert request.method == "GET" or has_refused.wait(60)
-        return right(request)
-
+    refuse, wait = three_lines_first(failing(answer))
     with servers(wait, refuse, wait) as three:
         done = batch(three, *NO_RETRY, "-j9", lines=100)
     assert_all_answered(done, 100)
@@ -170,8 +178,8 @@ def test_a_server_whose_answers_are_useless_swallows_few_lines(body: bytes) -> N
     """Each may have been paid for, so its line is not bought elsewhere. A server that is quick to fail gets
     no more lines than others for that.
     """
-    broken = reply(200, body, {"content-type": "application/json"})
-    with servers(right, failing(broken)) as two:
+    broken, wait = three_lines_first(failing(reply(200, body, {"content-type": "application/json"})))
+    with servers(wait, broken) as two:
         done = batch(two, *NO_RETRY, "-j4", lines=100)
     assert done.status == 1
     failed = [each for each in records(done.stdout) if each["error"]]
