@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -28,6 +29,8 @@ from support.process import environment, run
 from support.servers.loopback import (
     Handler,
     Reset,
+    completion,
+    reply,
     serve,
 )
 
@@ -50,6 +53,32 @@ def test_a_budget_counts_a_try_that_may_have_been_paid_for(lost: int) -> None:
 
 
 PRICES = b"[m]\ninput = 1_000_000\noutput = 2_000_000\n"
+
+
+@cases(
+    ("options", "reported"),
+    {
+        "no usage": ((), {"usage": None}),
+        "a turn without it": (("--schema-fields", "a int", "--reask", "1"), {"usage": None}),
+        "a reply that was cut off at its limit": (("--max-reply", "1kB"), {"usage": None, "x": "y" * 2000}),
+    },
+)
+def test_answers_of_unknown_usage_are_estimated_once(
+    tmp_path: Path, options: tuple[str, ...], reported: dict[str, Any]
+) -> None:
+    """The same command sends no more than the budget, however often it is repeated."""
+    spent: list[bytes] = []
+    with serve(lambda request: reply(200, completion("z", **reported))) as server:
+        again = command(
+            server, "-o", "out", "-j1", "--max-tokens", "2", "--max-total-tokens", "300", *options
+        )
+        for _ in range(3):
+            done = run(*again, stdin=many(40), cwd=tmp_path)
+            assert done.status == 7
+            spent.append(done.stderr.partition(b" reached: ")[2].partition(b" are spent")[0])
+        requests = len(server.requests)
+    assert len(set(spent)) == 1
+    assert 2 < requests < 15
 
 
 def test_a_budget_of_money_stops_the_run(tmp_path: Path) -> None:

@@ -405,22 +405,17 @@ def line(number: int, max_tokens: int = 2) -> Item:
 
 
 def test_a_line_that_may_call_tools_needs_room_for_a_second_turn() -> None:
-    """And a turn counts once, if nobody knows what it has used."""
     limited = Budget(36, None, {}, TokenEstimator(), turns=2)
     assert limited.reserve(line(1)) is None
     fault = limited.reserve(line(2))
     assert fault is not None
     assert "0 are spent, 24 reserved, and the next line may take 24" in str(fault)
     assert turn(1, Usage(10, 0, 3, 13), limited) is None  # 13 spent, 12 in flight
-    limited.settle(good(spending(0, 0), item=line(1))._replace(earlier_usage=({"total_tokens": 13},)))
-    assert limited.spent_tokens == 25
-    limited = Budget(36, None, {}, TokenEstimator(), turns=2)
-    assert limited.reserve(line(1)) is None
-    limited.settle(good(spending(0, 0), item=line(1)))
-    assert limited.spent_tokens == 12
+    limited.settle(good(spending(5, 1), item=line(1))._replace(earlier_usage=({"total_tokens": 13},)))
+    assert limited.spent_tokens == 19
 
 
-def test_an_attempt_without_a_reply_counts_as_it_was_estimated() -> None:
+def test_an_attempt_without_a_usage_counts_as_it_was_estimated() -> None:
     """Once, also if a part of an answer came."""
     limited = budget(100, 1000)
     assert limited.reserve(line(1)) is None
@@ -452,15 +447,14 @@ def test_actual_usage_replaces_the_estimate() -> None:
     assert limited.reserve(line(5)) is not None
 
 
-def test_an_answer_without_usage_costs_what_was_set_aside_for_it() -> None:
+def test_an_answer_of_a_job_without_usage_costs_what_was_set_aside_for_it() -> None:
     limited = budget(tokens=36, cost=1000)
     for number in (1, 2):
         limited.reserve(line(number))
-    limited.settle(good({}, item=line(1)))
+    limited.settle(good({}, item=line(1))._replace(in_job=True))
     assert (limited.spent_tokens, limited.spent_cost) == (12, 14)
-    assert turn(2, Usage(), limited) is None  # its first turn had no usage either
-    assert (limited.spent_tokens, limited.spent_cost) == (24, 28)
-    assert limited.reserve(line(3, max_tokens=0)) is not None
+    assert limited.reserve(line(3)) is None
+    assert limited.reserve(line(4, max_tokens=0)) is not None
 
 
 def test_reasoning_that_is_counted_apart_is_paid_for() -> None:

@@ -15,7 +15,7 @@ from chatpipe.limits import prices
 from chatpipe.limits.prices import ModelPrice, price_of
 from chatpipe.limits.tokens import TokenEstimator, prompt_bytes
 from chatpipe.named_tuple import NamedTuple
-from chatpipe.options.outcomes import PAID, Outcome
+from chatpipe.options.outcomes import PAID
 from chatpipe.options.run import RunLimits
 from chatpipe.response.result_line import LostAttempts, ResultLine
 from chatpipe.response.usage import Usage, usage_of
@@ -37,7 +37,6 @@ class _Reservation(NamedTuple):
     tokens: int = 0
     cost: float = 0.0
     recorded: Usage = Usage()
-    turns: int = 1
 
 
 class Budget:
@@ -48,7 +47,7 @@ class Budget:
     without a second one, the first would have been paid for nothing. turns is 2 then. With in_jobs, requests
     are reserved at the prices of the Batch API.
 
-    lost has the attempts without a whole reply, by line, until the record of the line
+    lost has the attempts whose usage is unknown, by line, until the record of the line
     takes it for the next run.
     """
 
@@ -122,8 +121,6 @@ class Budget:
             return None
         released = self._release(request.line)
         self._record(request, usage, released.recorded)
-        if usage.total == released.recorded.total:
-            self._record_reserved(released)
         fault = self._reserve(request, usage, "turn")
         if fault is not None:
             self._reservations[request.line] = _Reservation(recorded=usage)
@@ -144,7 +141,7 @@ class Budget:
             self.spent_cost += prices.highest_cost(self.prices, usage, model, in_job=in_job)
 
     def spend_lost(self, line: int, body: Mapping[str, Value], size_bytes: int, number: int) -> None:
-        """Record the estimated usage of an attempt without a whole reply. size_bytes: see prompt_bytes().
+        """Estimate and record the usage of an attempt that has none. size_bytes: see prompt_bytes().
 
         number is that of the attempt, from 1.
         """
@@ -159,8 +156,8 @@ class Budget:
     def settle(self, result: Result) -> None:
         """Record the real usage of a line, and release its reservation.
 
-        Of an answer without usage the reservation counts: it is the best estimate, and not 0. An attempt that
-        was cut off is recorded by spend_lost().
+        Of a job's answer without usage the reservation counts: it is the best estimate, and not 0. Other
+        answers without one are recorded by spend_lost().
         """
         if self.is_unlimited:
             return
@@ -170,9 +167,9 @@ class Budget:
             return  # a job of an earlier run answered it: see JobExpenses
         released = self._release(result.item.line)
         self._record(result.item, Usage(*spent_on(result)), released.recorded, in_job=result.in_job)
-        is_whole = result.completion is not None and result.outcome is not Outcome.network
-        if is_whole and not usage_of(result.completion).total:
-            self._record_reserved(released)
+        if result.in_job and result.completion is not None and not usage_of(result.completion).total:
+            self.spent_tokens += released.tokens
+            self.spent_cost += released.cost
 
     def _reserve(self, request: Billable, recorded: Usage, what: str, turns: int = 1) -> ChatpipeError | None:
         tokens, cost = self._estimate(request)
@@ -193,7 +190,7 @@ class Budget:
                 f"spent{self._when}{reserved}, and the next {what} may take {cost:.4g}",
                 fix="raise --max-cost",
             )
-        self._book(request.line, _Reservation(tokens, cost, recorded, turns))
+        self._book(request.line, _Reservation(tokens, cost, recorded))
         return None
 
     def spent_text(self) -> str:
@@ -214,11 +211,6 @@ class Budget:
         self._reserved_tokens -= reservation.tokens
         self._reserved_cost -= reservation.cost
         return reservation
-
-    def _record_reserved(self, released: _Reservation) -> None:
-        """Record what was reserved for an answer whose usage is unknown."""
-        self.spent_tokens += released.tokens // released.turns
-        self.spent_cost += released.cost / released.turns
 
     def _record(self, request: Billable, usage: Usage, recorded: Usage, *, in_job: bool = False) -> None:
         """Record the usage of all turns of a line, minus the part that is already recorded."""
@@ -260,12 +252,12 @@ def open_budget(
 
 
 def _recorded_usage(line: ResultLine, estimator: TokenEstimator) -> Usage:
-    """The usage of a recorded answer. If its server reported none, its length is an estimate, and not 0.
+    """The usage of a recorded answer. If nothing is known, its length is an estimate, and not 0.
 
-    Its prompt is no longer known.
+    That is an answer of a job, or of an earlier release, and its prompt is no longer known.
     """
     usage = line.spent_usage()
-    if usage.total or line.outcome not in PAID:
+    if usage.total or line.lost_usage.total or line.outcome not in PAID:
         return usage
     return _usage_of_length(line.body, estimator)
 

@@ -24,8 +24,7 @@ from chatpipe.wire import retry
 from chatpipe.wire.answer import Answer, TimedAnswer
 from chatpipe.wire.retry import FailedAttempt, GiveUp, RetryAfter
 
-# Gets the line, the body, its prompt_bytes() and the number of an attempt without a whole reply, maybe a paid
-# one.
+# Gets the line, the body, its prompt_bytes() and the number of an attempt whose usage is unknown.
 SpendLost = Callable[[int, Mapping[str, Value], int, int], None]
 
 
@@ -97,7 +96,7 @@ class Pacer(ABC):
 
     @abstractmethod
     def lose(self, attempts: PacedAttempts) -> None:
-        """The last of these attempts has no whole reply, and may have been paid for."""
+        """The last of these attempts has no usage, or no whole reply, and may have been paid for."""
 
     @abstractmethod
     async def acquire_slot(self, shared: SharedPace) -> None:

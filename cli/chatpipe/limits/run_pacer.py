@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from chatpipe.errors import Status
+from chatpipe.errors import ReplyTooLong, Status
 from chatpipe.exchange import ExchangeContext
 from chatpipe.limits.concurrency import AdaptiveLimit, ConcurrencyLimit
 from chatpipe.limits.first_attempts import FirstAttempts
@@ -320,5 +320,7 @@ class RunPacer(Pacer):
             self.concurrency.record_overload(latency_s, now)
         else:
             self.concurrency.record_finished(latency_s, self._in_flight, now, is_good=fault is None)
+        if (fault is None or isinstance(fault, ReplyTooLong)) and not (usage and usage.total):
+            self.lose(attempts)
         if usage is not None:
             self.estimator.learn(attempts.size_bytes, usage.prompt or None, usage.generated or None)

@@ -52,7 +52,7 @@ _GOOD_LINE = (
 
 
 class LostAttempts(NamedTuple):
-    """The attempts of a line that had no whole reply: their estimated usage, and the number of the last."""
+    """The attempts of a line whose usage is unknown: their estimated usage, and the number of the last."""
 
     usage: Usage = Usage()
     last: int = 0
