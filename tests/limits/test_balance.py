@@ -112,6 +112,29 @@ def test_of_equals_the_one_idle_longest_is_next() -> None:
     assert order == [0, 1, 2, 0, 1, 2]
 
 
+def test_a_server_is_measured_while_it_is_busy() -> None:
+    load = Load(0)
+    load.start(1, now=10.0)
+    load.finish(is_good=True, now=12.0)
+    load.start(2, now=20.0)
+    assert load.measure(now=23.0) == 1 / (2 + 3)
+    load.finish(is_good=True, now=24.0)
+    assert load.measure(now=30.0) == 1 / 1
+    assert load.measure(now=40.0) is None
+
+
+def test_a_share_is_what_a_server_would_have_in_flight_for_its_weight() -> None:
+    load = Load(0)
+    for turn in (1, 2, 3):
+        load.start(turn, now=0.0)
+    load.weigh(2.0)
+    shares = [load.share]
+    load.finish(is_good=True, now=1.0)
+    shares.append(load.share)
+    load.start(4, now=1.0)
+    assert [*shares, load.share] == [4 / 2, 3 / 2, 4 / 2]
+
+
 def test_of_none_there_is_none() -> None:
     assert Balance(2).pick(()) is None
 

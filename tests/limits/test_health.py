@@ -47,6 +47,11 @@ def test_failures_in_a_row_hold_a_server_back(events: Sequence[str], *, is_sound
     assert (health.is_sound, health.is_out) == (is_sound, is_out)
 
 
+def test_the_last_proof_leaves_a_server_out_and_is_reported_once() -> None:
+    health = health_after(*[FAIL] * IN_A_ROW)
+    assert [health.prove(0.0) for _ in range(IN_A_ROW + 1)] == [*[False] * (IN_A_ROW - 1), True, False]
+
+
 def test_who_cannot_be_reached_is_left_out_at_once_and_once() -> None:
     health = Health()
     assert health.leave_out(5.0, is_down=True)
