@@ -167,6 +167,21 @@ def bucket(limit: ReportedLimit) -> ReportedLimit:
             ratelimit-policy: "burst";q=100;w=60,"day";q=1000;w=86400""",
             [requests(50, None, 30), requests(0, None, 40000)],
         ),
+        "draft 8, nothing left of a day": (
+            'ratelimit: "day";r=0;t=40000\nratelimit-policy: "day";q=1000;w=86400',
+            [requests(0, None, 40000)],
+        ),
+        "draft 8, something left of a day": (
+            'ratelimit: "day";r=3;t=30\nratelimit-policy: "day";q=1000;w=86400',
+            [],
+        ),
+        "a policy of a day, with an x": (
+            """x-ratelimit-limit: 1000
+            x-ratelimit-remaining: 3
+            x-ratelimit-reset: 30
+            x-ratelimit-policy: 1000;w=86400""",
+            [],
+        ),
         "draft 5": ("ratelimit: limit=100, remaining=50, reset=5", [requests(50, 100, 5)]),
         "Kong": ("x-ratelimit-remaining-minute: 4\nx-ratelimit-remaining-hour: 9", [requests(4)]),
         "a dash in the word": (
