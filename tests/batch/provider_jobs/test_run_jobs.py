@@ -1356,3 +1356,21 @@ def test_a_run_that_stops_collects_its_jobs_once(
     made.write([0, 2, 3])
     assert made.run("--max-tokens", "9") == (0, "")
     assert (made.answers(), len(paid(made.provider))) == (["say 0", "say 2", "say 3"], 3)
+
+
+def test_an_edited_line_is_not_sent_in_the_name_of_the_request_in_its_job(
+    harness: Callable[..., JobHarness],
+) -> None:
+    """The next run sends it as a request of its own, by which its answer is found."""
+    made = harness("batch-expire=0:times=1:of=all")
+    file = made.folder / "in.jsonl"
+    file.write_text('{"custom_id":"x","prompt":"one"}\n')
+    assert made.run("-m", "a", "--no-wait")[0] == 124
+    until(lambda: all(job["status"] == "expired" for job in made.provider.jobs()))
+    file.write_text('{"custom_id":"x","prompt":"edited"}\n')
+    assert made.run("-m", "a", "--match", "id", engine="local")[0] == 1
+    ((outcome, why),) = made.failures().values()
+    assert (outcome, "expired" in why) == ("unsent", True)
+    for _ in range(2):
+        assert made.run("-m", "a", "--match", "id") == (0, "")
+    assert (made.answers(), len(made.provider.jobs())) == (["edited"], 2)

@@ -53,7 +53,8 @@ class JobAnswerStore:
         self._records = records
         self._answers_all = answers_all
         self._has_asked = has_asked
-        self.fingerprint = JobFingerprints(store, records, by_id=by_id).of
+        fingerprints = JobFingerprints(store, records, by_id=by_id)
+        self.fingerprint, self._changed = fingerprints.of, fingerprints.changed
         self.make_room = store.make_room
         self.record, self.record_all = store.record, store.record_all
 
@@ -71,7 +72,8 @@ class JobAnswerStore:
         found = None if results is None else results.find(fingerprint)
         if found is None or results is None:
             return self._waiting(fingerprint)
-        if self._answers_all or not is_unsent(found[0]) or results.is_lost(fingerprint):
+        is_sent = not self._answers_all and is_unsent(found[0]) and not results.is_lost(fingerprint)
+        if not is_sent or item.line in self._changed:  # that fingerprint is not the one of its request
             return found
         self._store.lookup.send_reasons[item.line] = SendReason.unsent
         return None
