@@ -157,6 +157,14 @@ def test_chunk_on_several_lines_is_one_line_of_an_event(shown: Runner) -> None:
             '{"message":"queue position 2"}\n{"message":"queue position 1"}\n' + ONE,
             "one\n",
         ),
+        "notices without words": (
+            '{"type":"ping"}\n{"status":"queued"}\n'
+            + chunk("o")
+            + '{"type":"ping"}\n'
+            + chunk("ne", "stop")
+            + '{"type":"ping"}\n',
+            "one\n",
+        ),
         "a notice inside it": (chunk("o") + '{"type":"ping","message":"m"}\n' + chunk("ne", "stop"), "one\n"),
         "usage at the end": (ONE + '{"id":"a","choices":[],"usage":{}}\n' + TWO, "one\ntwo\n"),
         "a comment before": (": ping\n\n" + event(chunk("one", "stop")) + DONE, "one\n"),

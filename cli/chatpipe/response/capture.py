@@ -20,7 +20,7 @@ from chatpipe.response import chunks, sse
 from chatpipe.response.body_form import sole_completion, texts_of, without_prefix
 from chatpipe.response.json_depth import DocumentLines
 from chatpipe.response.result_line import ResultLine, is_result
-from chatpipe.response.server_error import error_of
+from chatpipe.response.server_error import error_of, is_notice
 from chatpipe.system.escape import shorten
 
 # The start of an event stream: a comment, a field, or `[DONE]` after chunks without a field name.
@@ -250,7 +250,16 @@ def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
         return CapturedFailure(line.place(), what, chunk=Chunk(line.data, value, line))
     if not value or "choices" in value or "usage" in value or value.get("object") == CHUNK:
         return Chunk(line.data, chunks.with_deltas(value), line)
+    if _is_notice(value):
+        return Chunk(line.data, value, line)
     raise _not_known(line, value)
+
+
+def _is_notice(value: dict[str, Value]) -> bool:
+    """Return True for a notice of a stream, unless it is an answer of another API of the same type."""
+    from chatpipe.response.other_json import JOB, other_json  # hardly any recording has notices
+
+    return is_notice(value, in_answer=False) and other_json(value) in (None, JOB)
 
 
 def _is_whole(choice: dict[str, Value]) -> bool:
