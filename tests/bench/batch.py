@@ -74,6 +74,7 @@ def run(place: Place, sources: Sequence[Source], report: Report, rounds: int | N
         cases = [_case(place, source, kind) for source in sources for kind in kinds]
         peers = batchpeers.peers(place, slow, _input(place, _SLOW_LINES), _IN_FLIGHT)
         for case in (*cases, *(peer.case for peer in peers)):
+            _remove_output(place)
             measure.prove(case, place.scratch)
         costs = _measured(place, cases, count)
         peer_costs = measure.interleaved([peer.case for peer in peers], min(count, _PEER_ROUNDS))
@@ -128,12 +129,12 @@ def _case(place: Place, source: Source, kind: _Kind) -> Case:
 
 
 def _measured(place: Place, cases: Sequence[Case], rounds: int) -> dict[str, list[Cost]]:
-    """As measure.interleaved. A file of results goes before each run, else it would answer the next one."""
+    """As measure.interleaved. The results of a run go before the next one, which they would answer."""
     costs: dict[str, list[Cost]] = {case.name: [] for case in cases}
     for at in range(rounds):
         start = at * 2 % len(cases)
         for case in (*cases[start:], *cases[:start]):
-            _output(place).unlink(missing_ok=True)
+            _remove_output(place)
             costs[case.name].append(measure.once(case))
     return costs
 
@@ -213,7 +214,7 @@ def _memory(place: Place, source: Source) -> list[Figure]:
 
 
 def _peak_mb(place: Place, source: Source, lines: int, options: Sequence[str]) -> float:
-    _output(place).unlink(missing_ok=True)
+    _remove_output(place)
     words = ["batch", str(_input(place, lines)), "-q", *options]
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, *source.command(*words)],
@@ -248,6 +249,12 @@ def _map(place: Place) -> tuple[str, ...]:
 
 def _output(place: Place) -> Path:
     return place.scratch / "out.jsonl"
+
+
+def _remove_output(place: Place) -> None:
+    """Remove the results of a run, and its journal, which keeps those that a shorter run has no line for."""
+    for path in place.scratch.glob("out.jsonl*"):
+        path.unlink()
 
 
 def _write_lines(path: Path, count: int) -> None:
