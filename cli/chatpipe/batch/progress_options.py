@@ -39,16 +39,16 @@ def progress_options(
     program that reads the results, which may write to the terminal, too. A dumb terminal has no bar, only
     the summary.
     """
+    if console.options.quiet:
+        return ProgressOptions("none")
     shows_errors = report.errors is not None and _at_terminal(report.errors, None)
     among_lines = _at_terminal(output, _STDOUT) or shows_errors
     is_alone = not (among_lines or _at_terminal(file, _STDIN) or _is_pipe(output))
+    has_terminal = console.on_terminal and is_alone
     is_dumb = environ.get("TERM") == "dumb"
-    kind = report.progress or ("bar" if console.on_terminal and is_alone and not is_dumb else "none")
-    if console.options.quiet:
-        kind = "none"
-    has_summary = console.on_terminal and (kind == "bar" or (report.progress is None and is_alone))
+    kind = report.progress or ("bar" if has_terminal and not is_dumb else "none")
     if kind != "bar":
-        return ProgressOptions(kind, has_summary=has_summary and not console.options.quiet)
+        return ProgressOptions(kind, has_summary=report.progress is None and has_terminal)
     return ProgressOptions(
         kind,
         # In a log, every state of the bar remains.
@@ -57,7 +57,7 @@ def progress_options(
         shares_terminal=among_lines,
         lines=_lines_of(file),
         limit=limit,
-        has_summary=has_summary,
+        has_summary=console.on_terminal,
     )
 
 
