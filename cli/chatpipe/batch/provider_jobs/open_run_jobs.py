@@ -27,14 +27,8 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
     Raises UsageFault for `--fresh` and `--reuse` with jobs that have not been collected, and BadConfiguration
     for a provider without a Batch API.
     """
-    journal, recorded, _ = store.files
     options = spec.options.engine
-    records: JobJournal | None = None
-    if journal is not None:
-        events = () if recorded is None else recorded.events.of_journal()
-        records = JobJournal(journal, events)
-    if recorded is not None and not spec.resume.no_send:
-        refuse_open_jobs(recorded.events.of_reused(), () if records is None else records.records)
+    records = _read_records(spec, store)
     if records is None or (not options.is_jobs and records.is_empty):
         yield None
         return
@@ -58,6 +52,16 @@ def open_run_jobs(spec: RunSpec, servers: Sequence[Server], store: RunStore) -> 
         stack.callback(lifecycle.results.close)
         kind = EngineJobs if options.is_jobs and not spec.resume.no_send else RunJobs
         yield stack.enter_context(closing(kind(spec, store, records, lifecycle, name)))
+
+
+def _read_records(spec: RunSpec, store: RunStore) -> JobJournal | None:
+    """The records of jobs in the journal, None without one. Raises UsageFault for open jobs in --reuse."""
+    journal, recorded, _ = store.files
+    events = () if recorded is None else recorded.events.of_journal()
+    records = None if journal is None else JobJournal(journal, events)
+    if recorded is not None and not spec.resume.no_send:
+        refuse_open_jobs(recorded.events.of_reused(), () if records is None else records.records)
+    return records
 
 
 def _number_of_server(spec: RunSpec, records: JobJournal) -> int:
