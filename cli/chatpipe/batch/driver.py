@@ -219,12 +219,11 @@ class Driver:
 
         Returns False if they have to be finished one by one.
         """
-        if self.stop is not None or self._submitted or self._window is not None:
+        is_ready = self.stop is None and not self._submitted and self._window is None
+        answers = self._store.find_plain(items) if is_ready and self._builder.takes_any_text else None
+        if answers is None:
             return False
-        answers = self._store.find_plain(items)
-        results = None if answers is None else self._builder.of_plain(items, answers)
-        if results is None:
-            return False
+        results = self._builder.of_plain(items, answers)
         self._store.record_all(self._numbered, results)
         for number, result in enumerate(results, self._numbered):
             if (stop := self._policy.observe(number, result)) is not None:

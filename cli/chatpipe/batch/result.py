@@ -89,7 +89,8 @@ class ResultBuilder:
 
     allow holds the outcomes that count as good; `failed` stands for all outcomes without an answer.
     properties describe the output's format. server and engine are the names in records of what
-    answered, unless an answer names others. lost has the lost attempts by line: see Budget.
+    answered, unless an answer names others. lost has the lost attempts by line: see Budget. takes_any_text
+    is true if no plain text needs a verdict: there is no schema, and the output is no code.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class ResultBuilder:
         self._calls_are_final = properties.calls_are_final
         self._needs_code = properties.is_code
         self._rules = rules
-        self._takes_any_text = rules is None and not properties.is_code
+        self.takes_any_text = rules is None and not properties.is_code
         self._recorded = RecordedJudge(rules, needs_code=properties.is_code)
         self._server = server
         self._engine = engine
@@ -120,7 +121,7 @@ class ResultBuilder:
         completion = answer.completion
         assert completion is not None
         is_plain = is_plain_text(completion)
-        verdict = None if is_plain and self._takes_any_text else self._verdict(item, completion, answer)
+        verdict = None if is_plain and self.takes_any_text else self._verdict(item, completion, answer)
         if verdict is not None and not completion.get("choices"):
             other = other_fault(completion)
             if other is not None:
@@ -138,10 +139,9 @@ class ResultBuilder:
             is_plain=is_plain,
         )
 
-    def of_plain(self, items: Sequence[Item], answers: PlainAnswers) -> list[Result] | None:
-        """The results of requests that a job has answered. None if these answers need a verdict."""
-        if not self._takes_any_text:
-            return None
+    def of_plain(self, items: Sequence[Item], answers: PlainAnswers) -> list[Result]:
+        """The results of requests that a job has answered. Needs takes_any_text."""
+        assert self.takes_any_text
         completions, responses, latency_s, at = answers
         metadata = Metadata(0, OK, "", 1, latency_s, (), at, self._server, JOB_ENGINE)
         names = [(item.custom_id, item.line, item.fingerprint) for item in items]

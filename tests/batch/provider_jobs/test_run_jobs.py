@@ -740,6 +740,17 @@ def test_answers_that_are_read_together_are_like_others(
     assert found[0] == found[1]
 
 
+def test_answers_that_need_a_verdict_are_parsed_once(
+    harness: Callable[..., JobHarness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatpipe.batch.provider_jobs.collected_file.plain_answers", _refused)
+    made = harness()
+    made.write([0, 2, 3])
+    assert made.run("-f", "code")[0] == 5
+    outcomes = {outcome for outcome, _ in made.failures().values()}
+    assert outcomes == {"mismatch"}
+
+
 def _refused(*_: object) -> None:
     raise AssertionError
 
