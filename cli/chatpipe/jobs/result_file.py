@@ -62,14 +62,17 @@ class ResultFile:
     def find_all(self, custom_ids: Sequence[str]) -> Sequence[int] | None:
         """The numbers of results that are for several requests, or for others with the same hashes.
 
-        None if a request has no result or several, or if all together take too much memory.
+        None if a request of the file has several results, one of these requests has none, or all together
+        take too much memory.
         """
         keys = array("q", map(hash, custom_ids))
         first = self._slots[self._slot(keys[0])] - 1
+        if first < 0 or self._others:
+            return None
         numbers: Sequence[int] = range(first, first + len(keys))
         if self._hashes[first : first + len(keys)] != keys:  # the results have another order
             numbers = [self._slots[self._slot(key)] - 1 for key in keys]
-        if self._others or -1 in numbers or sum(map(self._sizes.__getitem__, numbers)) > _MOST_BYTES:
+        if -1 in numbers or sum(map(self._sizes.__getitem__, numbers)) > _MOST_BYTES:
             return None
         return numbers
 
