@@ -435,8 +435,15 @@ def test_place_without_a_request_file() -> None:
 
 def test_place_of_an_object_that_options_made() -> None:
     parameters = given(audio_format="wav", audio_voice="x")
-    built = build(RequestParts(prompt="p", parameters=parameters))
-    assert built.place("/audio") == "--audio-format"
+    for found in (None, request('{"messages":[]}')):
+        built = build(RequestParts(request=found, prompt="p", parameters=parameters))
+        assert built.place("/audio") == "--audio-format"
+
+
+def test_place_of_an_object_that_was_read_and_options_extend() -> None:
+    found = request('{"messages":[],\n"audio":{"voice":"x"}}')
+    built = build(RequestParts(request=found, prompt="p", parameters=given(audio_format="wav")))
+    assert built.place("/audio") == "r.json:2"
 
 
 def test_place_of_a_message_that_was_replaced_or_edited() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from chatpipe.errors import BadInput
 from chatpipe.inputs.messages import LocatedValue, without_empty_calls
-from chatpipe.inputs.place import pointer_of
+from chatpipe.inputs.place import pointer_of, pointer_steps
 from chatpipe.inputs.values import Value, as_list, json_type
 from chatpipe.named_tuple import NamedTuple
 from chatpipe.options.parameters import COMPANIONS, Parameters
@@ -75,13 +75,14 @@ class BuiltRequest(NamedTuple):
         prefix = pointer
         while prefix not in self.origins and prefix:
             prefix = prefix.rpartition("/")[0]
-        origin = self.origins.get(prefix)
-        if origin is None:
-            inside = (each for at, each in self.origins.items() if pointer and at.startswith(pointer + "/"))
-            origin = next(inside, "")
-        if isinstance(origin, str):
-            return origin
-        return origin.place(pointer[len(prefix) :])
+        origin = self.origins.get(prefix, "")
+        rest = pointer[len(prefix) :]
+        field = pointer_steps(rest)[:1]
+        is_there = origin if isinstance(origin, str) else _value_at(origin.value, field) is not None
+        if rest and not is_there:
+            inside = (each for at, each in self.origins.items() if at.startswith(pointer + "/"))
+            origin = next(inside, origin)
+        return origin if isinstance(origin, str) else origin.place(rest)
 
 
 def build(parts: RequestParts) -> BuiltRequest:
