@@ -81,7 +81,7 @@ class TextType(ParamType):
             return value
         text = value.rstrip(_LINE_ENDS)
         if value and not text:
-            return self.fail("the value is a line end alone.", param, ctx)
+            return self.fail("the value is only a line end.", param, ctx)
         try:
             return self.parse(text)
         except ValueError as error:
@@ -158,7 +158,8 @@ class Seconds(TextType):
         if not 0 <= seconds < math.inf or not (seconds or self._takes_zero):
             least = "from 0 on" if self._takes_zero else "above 0"
             match = re.fullmatch(_WITH_UNIT, text)
-            such = f", such as {float(match[1]) * _UNITS[match[2]]:g}" if match else ""
+            meant = float(match[1]) * _UNITS[match[2]] if match else 0
+            such = f", such as {meant:g}" if meant else ""
             raise ValueError(f"'{text}' is not a number of seconds {least}{such}")
         return seconds
 
