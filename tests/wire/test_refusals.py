@@ -276,6 +276,7 @@ def test_a_place_that_is_not_served_needs_another_server(status: int, body: byte
         "its arguments": api_error("Invalid model_kwargs: x"),
         "what it cannot do": api_error("The model does not support images"),
         "a name in the prompt": api_error("Bad value 'unknown model: x'"),
+        "a place of the user": api_error("web_search_options.user_location is not supported with this model"),
     },
 )
 def test_other_refusals_with_the_word_model_are_about_the_request(body: bytes) -> None:

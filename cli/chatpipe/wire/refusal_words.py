@@ -116,7 +116,7 @@ _NEVER_FITS_PHRASE = r"request too large for|input or output tokens must be redu
 
 # The provider may not answer where the user is: OpenAI, Anthropic; Gemini, with 400.
 _BARRED_PHRASE = (
-    r"(?:country|region|territory|location) (?:is )?not supported|not available in your (?:country|region)"
+    r"\b(?:country|region|territory|location) (?:is )?not supported|not available in your (?:country|region)"
 )
 
 # The model is not known: many servers say so with 400, and some with 422.
