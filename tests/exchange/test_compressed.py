@@ -29,6 +29,7 @@ def sent(data: bytes, coding: str, kind: str = "application/json") -> httpx.Resp
         "JSON in gzip, and called deflate": sent(gzip.compress(WHOLE), "deflate"),
         "JSON in gzip, and called nothing": sent(gzip.compress(WHOLE), ""),
         "JSON in gzip, and called identity": sent(gzip.compress(WHOLE), "identity"),
+        "JSON in gzip, behind an empty piece": stream(b"", gzip.compress(WHOLE), kind="application/json"),
         "JSON in gzip twice": sent(gzip.compress(gzip.compress(WHOLE)), "gzip"),
         "events in gzip, and called nothing": sent(gzip.compress(EVENTS), "", "text/event-stream"),
         "plain, and called gzip": sent(WHOLE, "gzip"),

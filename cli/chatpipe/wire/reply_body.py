@@ -70,7 +70,7 @@ class ReplyBody:
         if memory is not None and memory.is_full:
             await memory.wait_for_room(self)
         piece = await anext(self._pieces)
-        if self._may_be_packed:
+        if self._may_be_packed and piece:
             self._may_be_packed = False
             if piece.startswith(GZIP_START):
                 self._pieces = _UnpackedBody(self._pieces, "gzip", limit, piece)

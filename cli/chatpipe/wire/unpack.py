@@ -53,8 +53,8 @@ def open_unpacker(coding: str, start: bytes) -> Unpacker | None:
     """The decoder of a body with this Content-Encoding, None if the body is plain.
 
     start is its first START_BYTES. Text is plain whatever the header says: some proxies unpack a body and
-    leave the header, and some servers name a character set there. Nor is gzip anything else. Raises
-    UnreadableBody.
+    leave the header, and some servers name a character set there. A body that begins as gzip is gzip, unless
+    the header names several codings. Raises UnreadableBody.
     """
     if not start.removeprefix(BOM).translate(None, _TEXT):
         return None
