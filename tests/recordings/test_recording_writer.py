@@ -129,6 +129,17 @@ def test_a_disk_that_is_full_is_refused_before_anything_is_sent(
     assert not (tmp_path / "r").exists()
 
 
+def test_a_symbolic_link_may_be_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = os.statvfs(tmp_path)
+    full = os.statvfs_result((*room[:3], 0, 0, *room[5:]))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/r").symlink_to(tmp_path / "r")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", lambda file: full if file == str(tmp_path / "full") else room)
+        writer(tmp_path / "full/r").append(record("a", "1"))
+    assert (tmp_path / "r").read_bytes() == LINE
+
+
 def test_a_file_that_is_removed_is_made_again(tmp_path: Path) -> None:
     file = writer(tmp_path / "r")
     file.append(record("a", "1"))

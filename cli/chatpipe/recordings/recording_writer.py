@@ -36,7 +36,7 @@ class RecordingWriter:
         self._path = path
         self._patience = patience
         self.failure: ChatpipeError | None = None
-        refuse_full_disk(os.path.dirname(path) or ".", path)  # before there is an empty file on it
+        refuse_full_disk(os.path.dirname(os.path.realpath(path)), path)  # before there is an empty file
         self._file = LockedFile(lambda: _open(path), time.sleep)
         try:
             _check_content(self._file.fd, path)
