@@ -374,6 +374,11 @@ def test_error_that_is_none(value: Any) -> None:
             "the stream was cut: lost the connection to the server: reset",
             "h",
         ),
+        "connection lost behind a notice": (
+            [event({"message": "queue position 3"}), httpx.ReadError("reset")],
+            "the stream was cut: lost the connection to the server: reset",
+            None,
+        ),
         "an error event": (
             [STREAM[0], event({"error": {"message": "out of  memory"}}), DONE],
             "the server reports an error in mid-stream: out of memory",
@@ -395,6 +400,13 @@ def test_a_broken_stream_is_76_and_its_beginning_is_kept(
     if pieces:
         assert fault.what == what
     assert (content(answer) if answer.completion else None) == text
+
+
+def test_a_notice_is_no_part_of_the_answer_but_its_usage_counts() -> None:
+    notice = event({"type": "status", "usage": {"total_tokens": 7}, "id": "n"})
+    completion = served(stream(STREAM[0], notice, *STREAM[1:])).ask().completion
+    assert completion is not None
+    assert (completion["id"], completion["usage"]["total_tokens"], "type" in completion) == ("c1", 7, False)
 
 
 def test_a_stream_that_falls_silent_names_the_limit() -> None:

@@ -141,6 +141,14 @@ def test_downloads_in_odd_forms(replies: list[tuple[int, dict[str, str], bytes]]
     assert transport.ranges == ranges
 
 
+def test_a_file_in_gzip_is_left_as_it_is() -> None:
+    """Its length and the places of its parts are those of the bytes that come."""
+    api = Provider().api()
+    transport = _Replies([(200, {"content-length": str(len(PACKED))}, PACKED)])
+    api.connection = api.connection._replace(context=api.connection.context._replace(transport=transport))
+    assert FileDownload(api, "file-1").run().read(0, 1000) == PACKED
+
+
 class _Redirects(httpx.AsyncBaseTransport):
     """Sends the client from one URL to the next. The last one has the file."""
 

@@ -245,6 +245,10 @@ def test_an_error_is_a_failed_answer(line: str, what: str) -> None:
             f'[{{"candidates":[]}},{CHUNK}]',
             "f:1: an answer of Gemini's own API: show reads answers of Chat Completions",
         ),
+        "an answer whose type is that of a notice": (
+            '{"type":"message","role":"assistant","content":[]}',
+            "f:1: an answer of Anthropic's Messages API: show reads answers of Chat Completions",
+        ),
         "a cut line": (f"{CHUNK}\n{CHUNK[:-3]}\n", "f:2: not JSON: expecting ',' delimiter (column 57)"),
         "a cut page": ("\n" + PRETTY[:-2], "f:11: not JSON: expecting ',' delimiter (column 4)"),
         "cut on its first line": ('{"id":\n', "f:1: not JSON: expecting value (column 7)"),
