@@ -5,7 +5,7 @@ refuses all attempts up to a number, and accepts all after it, the load is not t
 only makes the run slow:
 
     first attempts refused, later ones accepted -> refusals say nothing about the load
-    a first one accepted, or a later one refused -> they do, for many answers
+    a first one accepted, or a later one refused -> they do; after many answers the question is open again
 
 Source: servers of tests, such as `chatpipe serve --fault status=429:times=1`. Pure: no clock.
 """

@@ -15,8 +15,8 @@ from chatpipe.response.usage import Usage
 _INITIAL_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
 _INITIAL_COMPLETION_TOKENS = 256
 # Bytes of bodies that are looked at for attachments, which have fewer tokens than their text in base64. An
-# image has about a thousand, whatever its size, because models scale it. Recordings and documents have one in
-# 80 bytes or fewer. Source: the vision and audio guides of OpenAI, Anthropic and Gemini, as of 2026-11.
+# image has about a thousand, whatever its size, because models scale it. A recording or document has at most
+# one token for 80 bytes. Source: the vision and audio guides of OpenAI, Anthropic and Gemini, as of 2026-11.
 LARGE_BODY = 10_000
 _IMAGE_BYTES = 4_000
 _BYTES_AS_ONE = 20

@@ -25,7 +25,7 @@ class AnswerChunks:
     """One streamed answer. deliver gets each chunk with its payload, in order.
 
     error is the first one that a chunk reports, and error_payload that chunk. A notice, see is_notice(), is
-    no part of the answer. If none follows, it counts at end(): as an error if it has a message.
+    no part of the answer. If no answer follows, end() takes the last notice: as an error if it has a message.
     requested is the number of choices that were requested, None if it is not known.
     """
 

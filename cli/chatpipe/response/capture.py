@@ -256,7 +256,7 @@ def _item_of_object(value: dict[str, Value], line: Source) -> CaptureItem:
 
 
 def _is_notice(value: dict[str, Value]) -> bool:
-    """Return True for a notice of a stream, unless it is an answer of another API of the same type."""
+    """Return True for a notice of a stream. An answer of another API may have the same type, and is none."""
     from chatpipe.response.other_json import JOB, other_json  # hardly any recording has notices
 
     return is_notice(value, in_answer=False) and other_json(value) in (None, JOB)

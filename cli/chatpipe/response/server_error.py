@@ -116,8 +116,8 @@ def is_notice(value: Mapping[str, Value], *, in_answer: bool) -> bool:
 
     It has a message or a word for its kind, and nothing that calls it an error: `{"message": "queue position
     3"}`, `{"status": "queued"}`. Some servers report errors as a message alone, so after the first part of an
-    answer (in_answer) a word such as `"type": "ping"` has to stand there. error_of() finds an error in a
-    message all the same.
+    answer (in_answer) a word such as `"type": "ping"` has to stand there. error_of() reads the message of a
+    notice as an error.
     """
     if value.get("choices") is not None:
         return False

@@ -1,7 +1,4 @@
-"""The name of a company or of a model in place of a profile -> the profile that is meant.
-
-Imported for an unknown name only.
-"""
+"""The name of a company or of a model in place of a profile -> the profile that is meant."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _REPAIRABLE = ("content-length", "whitespace after header value", "header value 
 
 
 def is_repairable(error: Exception) -> bool:
-    """Return True if llhttp refused a head for what may be repaired in it."""
+    """Return True if llhttp refused a head for a reason that can be repaired."""
     return any(words in str(error).lower() for words in _REPAIRABLE)
 
 

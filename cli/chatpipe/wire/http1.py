@@ -79,7 +79,7 @@ def size_text(size: int) -> str:
 
 
 class MalformedReply(httpx.RemoteProtocolError):
-    """A reply that breaks the rules of HTTP before any of its body. Each one of the server would."""
+    """A reply that breaks the rules of HTTP before its body begins. The next one would break them, too."""
 
     fix = _TRY_CURL
 

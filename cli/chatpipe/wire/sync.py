@@ -192,7 +192,7 @@ class _BlockingLink:
         self._socket: socket.socket | None = None
         self._timeouts = Timeouts(None, None, None, None)
         self._limits = WaitLimits()
-        self._failure: httpx.RemoteProtocolError | None = None  # behind a part of the reply
+        self._failure: httpx.RemoteProtocolError | None = None  # after the head of the reply
         self._sent_all = False
         self._sent_at = 0.0
         # Raised by a non-blocking socket that would block; start_tls() adds OpenSSL's two errors.
@@ -272,7 +272,7 @@ class _BlockingLink:
         return None
 
     def receive(self) -> None:
-        """Wait for more of the reply and feed it to the parser. Raises a failure behind what came before."""
+        """Wait for more of the reply and parse it. The next call raises a failure in the body."""
         if self._failure is not None:
             raise self._failure
         assert self._socket is not None
