@@ -425,7 +425,7 @@ def test_jobs_that_name_neither_file_nor_token_are_not_made_again(
             pytest.raises(SomeFailed) as caught,
         ):
             Submission(api, state, SubmitTerms("s", "move it away"), lambda _: None).run(parts, file)
-    assert caught.value.fix == "look in the provider's console, and if it was not, move it away"
+    assert caught.value.fix == "look for it in the provider's console, and if it is not there, move it away"
     assert len(provider.jobs()) == 1
 
 
@@ -435,7 +435,7 @@ def test_a_job_that_no_list_shows_is_not_made_again(tmp_path: Path, status: int)
     provider = Provider("empty:on=create:times=1", f"status={status}:on=list:of=all")
     with pytest.raises(SomeFailed, match="the provider shows no list of jobs") as caught:
         submit(provider, write_input(tmp_path, lines=1))
-    assert caught.value.fix == "look in the provider's console, and if it was not, move it away"
+    assert caught.value.fix == "look for it in the provider's console, and if it is not there, move it away"
     provider.planner._rules._rules.clear()
     assert len(provider.jobs()) == 1
 

@@ -96,5 +96,5 @@ class JobSearch:
 
     def _unlisted(self, why: str) -> SomeFailed:
         """The fault of a list that does not show whether a job was created."""
-        fix = f"look in the provider's console, and if it was not, {self._giving_up}"
+        fix = f"look for it in the provider's console, and if it is not there, {self._giving_up}"
         return SomeFailed(f"{why}, and a job may have been created", Status.SOME_FAILED, fix=fix)
