@@ -150,7 +150,7 @@ def _answer(prompt: str, *, streams: bool) -> bytes:
 
 
 def right(request: Request) -> bytes:
-    """The right answer to a question, whole or streamed as it is wanted. There is not a list of models."""
+    """The right answer to a question, whole or streamed as it is wanted. There is no list of models."""
     if request.method == "GET":
         return error(404, "no such route")
     return _answer(prompt(request), streams=bool(request.json().get("stream")))

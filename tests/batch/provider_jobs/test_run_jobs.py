@@ -81,6 +81,11 @@ class JobHarness:
         }
 
 
+def has_ended(made: JobHarness) -> bool:
+    """Each call is a look at the jobs, and moves them on."""
+    return all(job["status"] == "completed" for job in made.provider.jobs())
+
+
 ALL = [f"say {n}" for n in range(LINES)]
 
 
@@ -386,8 +391,7 @@ def test_a_signal_in_a_download_says_that_the_jobs_have_ended(
 
     made = harness()
     made.run("--no-wait")
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     with monkeypatch.context() as patch:
         patch.setattr(FileDownload, "run", interrupted)
         with pytest.raises(Interrupted):
@@ -443,8 +447,7 @@ def test_a_run_over_several_servers_collects_the_jobs_of_any(harness: Callable[.
     """Their answers have its name, by which a later run knows them."""
     made = harness()
     made.run("--no-wait")
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     other = "http://other.test/v1"
     assert made.run("--base-url", BASE_URL, "--same-server", engine="local", base_url=other) == (0, "")
     records = [json.loads(line)["chatpipe"] for line in made.out.read_text().splitlines()]
@@ -593,8 +596,7 @@ def test_a_refused_run_keeps_what_it_has_collected(harness: Callable[..., JobHar
     made.write([0])
     made.run("--no-wait")
     own = made.journal.rename(made.folder / "own")
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     made.write([2, 3])
     made.run("--no-wait")
     made.journal.unlink()
@@ -789,8 +791,7 @@ def test_of_the_lines_in_jobs_a_run_gives_those_that_have_ended(harness: Callabl
     made = harness()
     made.write([0, 2, 3])
     assert made.run("--no-wait")[0] == 124
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     made.write([0, 2, 3, 5])
     for reused in (0, 3):
         assert made.run("--no-wait", "--report", str(made.folder / "report"))[0] == 124
@@ -851,8 +852,7 @@ def test_money_counts_at_the_price_of_jobs(harness: Callable[..., JobHarness]) -
     assert len(paid(made.provider)) == 3
     report = json.loads((made.folder / "report").read_text())
     assert report["open_jobs"] == {"jobs": 1, "lines": 3, "expected_cost": cost}
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     assert made.run("--no-wait", *money, str(cost))[0] == 124  # what was collected cost less
     assert len(paid(made.provider)) == 4
 
@@ -884,8 +884,7 @@ def test_an_edited_line_takes_the_answer_that_its_id_has_in_a_job(
     edited = '"two"\n{"custom_id":"é","prompt":"edited"}\n'
     file.write_text(edited)
     assert made.run("-m", "a", *later, "--no-wait")[0] == 124
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     file.write_text('"two"\n')
     assert made.run("-m", "a", engine=engine) == (0, "")
     file.write_text(edited)
@@ -928,8 +927,7 @@ def test_a_run_that_sends_nothing_collects_no_job_and_says_so(
     made = harness()
     made.write([0, 2])
     assert made.run("--no-wait")[0] == 124
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     calls = len(made.provider.calls)
     status, words = made.run("--no-send", engine=engine)
     assert (status, len(made.provider.calls)) == (1, calls)
@@ -957,8 +955,7 @@ def test_answers_that_are_bought_need_no_budget(harness: Callable[..., JobHarnes
     made = harness()
     (made.folder / "prices").write_text(PRICES)
     made.run("--no-wait")
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     money = ("--prices", str(made.folder / "prices"), "--max-cost", "0.01")
     assert made.run(*money, engine=engine) == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
@@ -1009,8 +1006,7 @@ def test_a_line_that_its_job_did_not_answer_costs_nothing(
     made = harness(fault)
     made.write([0, 2, 3])
     assert made.run("--no-wait")[0] == 124
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     made.write([5, 0, 2, 3])
     status, words = made.run("--max-total-tokens", "9", engine=engine)
     assert (status, " 8 are spent in this run and those before it" in words) == (7, True)
@@ -1047,8 +1043,7 @@ def test_identical_lines_count_their_answer_once(harness: Callable[..., JobHarne
     made = harness()
     made.write([0, 0, 2, 0, 0, 2])
     made.run("--dedupe", "--no-wait")
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     assert spent(made, "--dedupe", "--keep-journal", engine=engine) == {**once, "reused": 4}
     assert made.answers() == ["say 0", "say 0", "say 2", "say 0", "say 0", "say 2"]
     assert spent(made, "--dedupe", engine=engine) == {"tokens": 0, "cost": 0, "reused": 6}
@@ -1061,8 +1056,7 @@ def test_identical_lines_take_the_answer_that_was_sent_for_again(harness: Callab
     assert made.run("--dedupe")[0] == 3
     made.provider.planner._rules._rules.clear()
     assert made.run("--dedupe", "--resend", "truncated", "--no-wait")[0] == 124
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     assert made.run("--dedupe") == (0, "")
     assert made.answers() == ["say 4"] * 3
 
@@ -1125,8 +1119,7 @@ def test_a_run_with_the_key_of_another_account_loses_no_job(
     made.provider.planner = Provider().planner
     assert made.run(engine=engine)[0] == 1
     made.provider.planner = right
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     assert made.run(engine=engine) == (0, "")
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
@@ -1138,8 +1131,7 @@ def test_a_job_whose_results_are_in_doubt_holds_up_no_other(
     made = harness(kind=Forgetful)
     assert isinstance(made.provider, Forgetful)
     made.run("--no-wait")
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     forget(made.provider, "file", made.provider.jobs()[-1]["id"])
     status, words = made.run(engine=first)
     if first == "batch-api":
@@ -1164,8 +1156,7 @@ def test_results_that_the_provider_has_not(
     """Those of today may be not visible yet, so the run asks twice. The others are gone."""
     made = harness(f"status={refusal}:on=content:times={times}:of=all")
     made.run("--no-wait")
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     made.provider.clock_s += days * 86400 + 1
     assert made.run()[0] == status
     failed = {message.partition(": ")[2][:36] for _, message in made.failures().values()}
@@ -1192,8 +1183,7 @@ def test_results_that_stay_damaged_wait_for_another_run(
     made = harness(fault, retries=1)
     made.write(numbers)
     made.run("--no-wait")
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     made.provider.clock_s += days * 86400 + 1
     status, message = made.run()
     assert status == (76 if days == 0 else 1)
@@ -1233,8 +1223,7 @@ def test_a_result_that_seems_whole_and_is_not(
     made = harness()
     made.write([0, 2, 3])
     made.run("--no-wait")
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     made.provider.clock_s += days * 86400 + 1
     made.write(numbers)
     whole = FileDownload.run
@@ -1311,8 +1300,7 @@ def test_what_is_sent_again_by_choice_and_collected_later(harness: Callable[...,
     assert (status, made.failures()[5][0]) == (1, "truncated")
     made.provider.planner._rules._rules.clear()
     assert made.run("--resend", "truncated", "--no-wait")[0] == 124
-    while any(job["status"] != "completed" for job in made.provider.jobs()):
-        pass
+    until(lambda: has_ended(made))
     assert made.run("--report", str(made.folder / "report")) == (0, "")
     assert made.answers() == ALL
     assert len(paid(made.provider)) == LINES + 1
@@ -1333,10 +1321,6 @@ def test_what_jobs_cannot_do(harness: Callable[..., JobHarness], options: list[s
     status, message = harness().run(*options)
     assert status == 2
     assert words in message
-
-
-def has_ended(made: JobHarness) -> bool:
-    return all(job["status"] == "completed" for job in made.provider.jobs())
 
 
 @cases(
