@@ -29,7 +29,7 @@ class SendCounts:
             self._by_reason[reason] += 1
 
     def add_new(self, count: int) -> None:
-        """Count so many lines that were sent and are new."""
+        """Count this many new lines, which were sent."""
         self._by_reason[_NEW] += count
 
     @property

@@ -110,7 +110,7 @@ class JobWatch:
         return list(filter(None, jobs))
 
     def _pages(self, ids: Sequence[str]) -> dict[str, ProviderJob]:
-        """The jobs that the newest pages of the list show. None if the provider has no list."""
+        """The jobs that the newest pages of the list show, by their ids; none if the provider has no list."""
         found: dict[str, ProviderJob] = {}
         cursor = ""
         with suppress(BadConfiguration):

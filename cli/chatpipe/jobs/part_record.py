@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 from chatpipe.inputs.values import Value
 
-# The types of the fields of events on which it depends that nothing is paid twice
+# The types of the fields of events that keep a job from being paid for twice
 _TYPES = {"file_id": str, "job_id": str, "at": int | float}
 # The beginnings of tokens, for the jobs of a file and for those of a run
 OF_FILE, OF_RUN = "file-", "run-"
 
 
 def is_sound(event: Mapping[str, Value]) -> bool:
-    """Return False for an event that somebody has changed so that it cannot be used."""
+    """Return False for an event that was edited and cannot be used."""
     return all(isinstance(event[name], kind) for name, kind in _TYPES.items() if name in event)
 
 

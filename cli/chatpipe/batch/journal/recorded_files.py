@@ -42,7 +42,7 @@ class RecordedFiles:
         return self.lines.add(fd, path)
 
     def open_own(self, path: str) -> tuple[int, bool] | None:
-        """Open OUT or a journal that nobody writes. None if it does not exist or is not a regular file."""
+        """Open OUT, or a journal that no run writes. None if it does not exist or is not a regular file."""
         try:
             fd = open_own(path)
         except FileNotFoundError:

@@ -105,7 +105,7 @@ class JobRecords:
 
 
 def refuse_fresh(records: JobRecords) -> None:
-    """Raise UsageFault for `--fresh` if the journal has jobs whose answers nobody has collected."""
+    """Raise UsageFault for `--fresh` if the journal has jobs that were not collected."""
     if opened := records.open_records() or records.unconfirmed():
         what = f"job {opened[0].job_id or opened[0].token} of this journal has answers that are paid for"
         fix = "leave it out in the next run, which collects them, or name another file with --journal"

@@ -22,10 +22,10 @@ from chatpipe.system.signals import interruptible
 
 
 class RunJobs:
-    """The jobs of a run that sends its requests itself, or none: earlier runs have created them.
+    """The jobs of a run that creates none: earlier runs have created them. EngineJobs are those of any other.
 
-    EngineJobs are those of a run that creates jobs. lifecycle is None if their server has no Batch API.
-    server names it in records.
+    The run sends its requests itself, or with `--no-send` sends none. lifecycle is None if the server of the
+    jobs has no Batch API. server names it in records.
     """
 
     is_engine = False
@@ -69,7 +69,7 @@ class RunJobs:
         return None if self._lifecycle is None else self._lifecycle.open_jobs.counts()
 
     def policy(self, budget: Budget) -> JobBudget | None:
-        """The stop policy of a run that sends in jobs. None for any other, whose budget counts the jobs."""
+        """The stop policy of a run that creates jobs. Any other has None, and the budget counts its jobs."""
         results = None if self._lifecycle is None else self._lifecycle.results
         count_jobs(budget, self._store.files.recorded, self._records, results)
         return None
