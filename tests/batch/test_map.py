@@ -417,7 +417,7 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
         (
             ["{{id}}", "-s", "{{nothing}}", "--csv"],
             REVIEWS,
-            "<stdin>:1: --system names 'nothing', which is not a column: there is id, text",
+            "<stdin>:1: --system names 'nothing', which is not a column: choose from id, text",
         ),
         (
             ["{{b}}", "--csv"],
@@ -432,24 +432,28 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
         (
             ["{{a}}", "--csv"],
             b",id,,id,text\n",
-            "<stdin>:1: TEMPLATE names 'a', which is not a column: there is id, text\n",
+            "<stdin>:1: TEMPLATE names 'a', which is not a column: choose from id, text\n",
         ),
         (
             ["{{x}}", "--csv"],
             b"a,b,c,d,e,f,g,h\n",
-            "<stdin>:1: TEMPLATE names 'x', which is not a column: there is a, b, c, d, e, f, g, h\n",
+            "<stdin>:1: TEMPLATE names 'x', which is not a column: choose from a, b, c, d, e, f, g, h\n",
         ),
         (
             ["{{x}}", "--csv"],
             b"a,b,c,d,e,f,g,h,i\n",
-            "<stdin>:1: TEMPLATE names 'x', which is not a column: there is a, b, c, d, e, f, g, h, ...\n",
+            "<stdin>:1: TEMPLATE names 'x', which is not a column: choose from a, b, c, d, e, f, g, h, ...\n",
         ),
         (
             ["{{a}}", "--csv"],
             b",\n",
             "<stdin>:1: TEMPLATE names 'a', which is not a column: no column has a name",
         ),
-        (["{{a.b}}", "--tsv"], b"a\n", "<stdin>:1: TEMPLATE names 'a.b', which is not a column: there is a"),
+        (
+            ["{{a.b}}", "--tsv"],
+            b"a\n",
+            "<stdin>:1: TEMPLATE names 'a.b', which is not a column: choose from a",
+        ),
         (
             ["{{ text}}", "--csv"],
             b"id, text\n",
@@ -460,7 +464,7 @@ def test_the_value_of_unpack_is_never_the_next_word(tmp_path: Path) -> None:
             "a\n1\n".encode("utf-16"),
             "<stdin>: UTF-16, not UTF-8 text: read it",
         ),
-        (["{{a}}", "--lines"], b"x\n", "TEMPLATE names 'a', which is not a column: there is line"),
+        (["{{a}}", "--lines"], b"x\n", "TEMPLATE names 'a', which is not a column: choose from line"),
         (
             ["{{a}}", "--csv"],
             b"",

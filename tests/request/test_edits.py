@@ -149,8 +149,8 @@ def test_an_assignment_changes_one_value(body: dict[str, Any], text: str, after:
         "string": ({"a": "x"}, "a.b=c", "'b' needs an object, and there is a string"),
         "array": ({"a": [1]}, "a.b=c", "'b' needs an object, and there is an array"),
         "object": ({"a": {}}, "a[0]=c", "'0' needs an array, and there is an object"),
-        "past the end": ({"a": [1]}, "a[2]=c", "[2] is past the end, there are 1"),
-        "past no end": ({}, "a[1]=c", "[1] is past the end, there are 0"),
+        "past the end": ({"a": [1]}, "a[2]=c", "[2] is past the end of an array of 1"),
+        "past no end": ({}, "a[1]=c", "[1] is past the end of an array of 0"),
         "on the way": ({"a": 0}, "a[0].b=c", "'0' needs an array, and there is a number"),
     },
 )

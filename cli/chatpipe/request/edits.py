@@ -107,7 +107,7 @@ def _put(parent: Any, step: str | int, value: Value, edit: Edit) -> None:
         parent[step : step + 1] = [value]
     elif isinstance(step, int) and isinstance(parent, list):
         raise UsageFault(
-            f"{_quoted(edit.text)}: [{step}] is past the end, there are {len(parent)}", place="--set"
+            f"{_quoted(edit.text)}: [{step}] is past the end of an array of {len(parent)}", place="--set"
         )
     else:
         expected = "an array" if isinstance(step, int) else "an object"

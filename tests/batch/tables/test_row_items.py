@@ -181,17 +181,17 @@ HEAD = "TEMPLATE names 'a', which is not a column"
 @cases(
     ("head", "fix"),
     {
-        "one": (b"b,c", "there is b, c"),
+        "one": (b"b,c", "choose from b, c"),
         "near": (b"aa,c", "did you mean 'aa'?"),
         "near, in quotes": (b"a ,c", 'write {{"a "}}'),
-        "eight": (b"1,2,3,4,5,6,7,8", "there is 1, 2, 3, 4, 5, 6, 7, 8"),
-        "nine": (b"1,2,3,4,5,6,7,8,9", "there is 1, 2, 3, 4, 5, 6, 7, 8, ..."),
-        "twice": (b"b,b,c,", "there is b, c"),
+        "eight": (b"1,2,3,4,5,6,7,8", "choose from 1, 2, 3, 4, 5, 6, 7, 8"),
+        "nine": (b"1,2,3,4,5,6,7,8,9", "choose from 1, 2, 3, 4, 5, 6, 7, 8, ..."),
+        "twice": (b"b,b,c,", "choose from b, c"),
         "no names": (b",", "no column has a name: name them with --fields"),
         "another delimiter": (b"x;y", "the only column is 'x;y': read it with --delimiter ';'"),
         "a tab": (b"x\ty", "the only column is 'x\ty': read it with --tsv"),
         "bars": (b"x|y", "the only column is 'x|y': read it with --delimiter '|'"),
-        "one column": (b"x", "there is x"),
+        "one column": (b"x", "choose from x"),
     },
 )
 def test_a_column_that_is_missing_ends_it_at_the_head(head: bytes, fix: str) -> None:

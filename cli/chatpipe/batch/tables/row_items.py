@@ -179,7 +179,7 @@ def _unknown_column(name: str, option: str, columns: Sequence[str], place: str) 
     shown, near_fix = _near(name, columns)
     names = [each for each in dict.fromkeys(columns) if each]
     listed = ", ".join(names[:_COLUMNS_SHOWN]) + (", ..." if len(names) > _COLUMNS_SHOWN else "")
-    fix = f"there is {listed}" if names else "no column has a name: name them with --fields"
+    fix = f"choose from {listed}" if names else "no column has a name: name them with --fields"
     fix = near_fix or fix
     if len(columns) == 1 and (delimiter := re.search(r"[;,\t|]", columns[0])):
         reader = {",": "--csv", "\t": "--tsv"}.get(delimiter[0], f"--delimiter '{delimiter[0]}'")
