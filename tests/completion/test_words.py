@@ -81,6 +81,7 @@ def test_a_call_by_hand_without_the_words_of_a_script(shell: str, number: dict[s
         (("batch", "--engine", "l"), ["local"]),
         (("batch", "--halt", ""), ["soon,fail=", "now,fail=", "never"]),
         (("batch", "--progress", ""), ["bar", "json", "none"]),
+        (("ask", "--modality", "text,"), ["text,audio"]),
         (("batch", "--resend", "e"), ["empty"]),
         (("batch", "--resend", "empty,"), [f"empty,{word}" for word in sorted(RESENDABLE - {"empty"})]),
         (("ask", "--allow", ""), sorted(ALLOWABLE)),

@@ -10,7 +10,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags.command import in_order
 from chatpipe.flags.model_name import MODEL_NAME
 from chatpipe.flags.option_groups import option_group, under
-from chatpipe.flags.types import FILE, JSON, Integer, Number, Pair, Word
+from chatpipe.flags.types import FILE, JSON, Integer, Number, Pair, Word, WordList
 from chatpipe.options.parameters import FILE_KINDS, TABLE, Parameter, ParameterKind, Parameters
 from chatpipe.options.prompt import utf8_argument
 
@@ -41,10 +41,18 @@ def _option(parameter: Parameter) -> Any:
         parameter.name,
         metavar=parameter.metavar,
         multiple=parameter.kind in _MANY,
-        type=MODEL_NAME if parameter.name == "model" else _TYPES.get(parameter.kind) or Word(parameter.words),
+        type=_type(parameter),
         daily=parameter.daily,
         help=parameter.help,
     )
+
+
+def _type(parameter: Parameter) -> Any:
+    if parameter.name == "model":
+        return MODEL_NAME
+    if parameter.kind == "texts":
+        return WordList(parameter.words)
+    return _TYPES.get(parameter.kind) or Word(parameter.words)
 
 
 def _read(**given: Any) -> Parameters:
