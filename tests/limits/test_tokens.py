@@ -43,6 +43,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": LONG, "detail": "low"}}
             with_parts({"type": "image_url", "image_url": LONG}),
             4_000,
         ),
+        "a small image": (with_parts({"type": "image_url", "image_url": {"url": LONG[:4_000]}}), None),
         "an image at a URL": (
             with_parts({"type": "image_url", "image_url": {"url": "https://a.test/b"}}),
             None,
@@ -61,6 +62,11 @@ def test_an_attachment_has_fewer_tokens_than_bytes(body: dict[str, object], coun
     size = len(text)
     left = size - text.count(LONG) * len(LONG) + (counted or 0)
     assert prompt_bytes(body, size) == (size if counted is None else left)
+
+
+def test_an_image_in_a_small_body_has_fewer_tokens_too() -> None:
+    body = with_parts({"type": "image_url", "image_url": {"url": "A" * 5_000}})
+    assert prompt_bytes(body, 5_200) == 4_200
 
 
 def learned(*usages: tuple[int, int | None, int | None]) -> TokenEstimator:

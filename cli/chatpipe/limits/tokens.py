@@ -14,11 +14,10 @@ from chatpipe.response.usage import Usage
 
 _INITIAL_RATIO = 1 / 4  # tokens per byte of body, for English prose in JSON
 _INITIAL_COMPLETION_TOKENS = 256
-# Bytes of bodies that are looked at for attachments, which have fewer tokens than their text in base64. An
-# image has about a thousand, whatever its size, because models scale it. A recording or document has at most
-# one token for 80 bytes. Source: the vision and audio guides of OpenAI, Anthropic and Gemini, as of 2026-11.
-LARGE_BODY = 10_000
-_IMAGE_BYTES = 4_000
+# Above this many bytes an attachment counts for less than its text in base64. An image has about a thousand
+# tokens, whatever its size, because models scale it. A recording or document has at most one for 80 bytes.
+# Source: the vision and audio guides of OpenAI, Anthropic and Gemini, as of 2026-11.
+LARGE_ATTACHMENT = 4_000
 _BYTES_AS_ONE = 20
 # Weight of the latest answer in the mean, once there are 32. Until then all count alike.
 _LEAST_WEIGHT = 1 / 32
@@ -88,7 +87,7 @@ class TokenEstimator:
 
 def prompt_bytes(body: Mapping[str, Value], size_bytes: int) -> int:
     """The bytes of a body, of this size as JSON, from which the tokens of its prompt are estimated."""
-    if size_bytes < LARGE_BODY:  # nearly always
+    if size_bytes < LARGE_ATTACHMENT:  # nearly always
         return size_bytes
     return size_bytes - sum(_excess_bytes(body))
 
@@ -99,8 +98,8 @@ def _excess_bytes(body: Mapping[str, Value]) -> Iterator[int]:
         for part in objects_in(message.get("content")):
             for name, value in part.items():
                 for text in value.values() if isinstance(value, dict) else (value,):
-                    if name != "text" and isinstance(text, str) and len(text) > _IMAGE_BYTES:
-                        counted = _IMAGE_BYTES if name == "image_url" else len(text) // _BYTES_AS_ONE
+                    if name != "text" and isinstance(text, str) and len(text) > LARGE_ATTACHMENT:
+                        counted = LARGE_ATTACHMENT if name == "image_url" else len(text) // _BYTES_AS_ONE
                         yield len(text) - counted
 
 

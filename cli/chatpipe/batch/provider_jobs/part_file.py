@@ -10,7 +10,7 @@ from chatpipe.batch.provider_jobs.part_lines import PlannedLines
 from chatpipe.inputs import values
 from chatpipe.inputs.values import Value
 from chatpipe.jobs.input_parts import InputPart
-from chatpipe.limits.tokens import LARGE_BODY, guess_answer_tokens, prompt_bytes, usage_at_first
+from chatpipe.limits.tokens import LARGE_ATTACHMENT, guess_answer_tokens, prompt_bytes, usage_at_first
 from chatpipe.response.usage import Usage, counts_object
 from chatpipe.system.temporary_file import cannot_keep, close_temporary, open_temporary
 
@@ -35,10 +35,10 @@ class RunPart(InputPart):
         self.cost: float | None = None
 
     def expect(
-        self, bodies: Iterable[Mapping[str, Value]], sizes: Sequence[int], envelope_bytes: int
+        self, bodies: Sequence[Mapping[str, Value]], sizes: Sequence[int], envelope_bytes: int
     ) -> None:
         """Add requests to the expected usage. sizes are those of their lines, each with an envelope."""
-        size = sum(map(prompt_bytes, bodies, sizes)) if max(sizes) >= LARGE_BODY else sum(sizes)
+        size = sum(map(prompt_bytes, bodies, sizes)) if max(sizes) >= LARGE_ATTACHMENT else sum(sizes)
         self._bodies_bytes += size - len(sizes) * envelope_bytes
         self._answer_tokens += guess_answer_tokens(bodies)
 
