@@ -31,7 +31,7 @@ from chatpipe.wire.retry import FailedAttempt, GiveUp, GiveUpReason, RetryAfter,
 _TIME_OUTS = (None, 408)
 # A request that was refused alone is sent next, so many times; then it queues. Some servers refuse the first
 # attempts of each request: with another request each time, none of a run would come to its last attempt. Some
-# refuse one request for ever, as larger than their limit of tokens: it must not hold up the others.
+# refuse one request forever, as larger than their limit of tokens: it must not hold up the others.
 _MOST_FIRST = 4
 
 

@@ -145,7 +145,7 @@ class Resolver:
             del self._pending[host, port]
             if isinstance(found, Exception):
                 future.set_exception(found)
-                future.exception()  # marks it as retrieved even if nobody waits any more
+                future.exception()  # marks it as retrieved even if nothing waits for it now
             else:
                 self._cache[host, port] = time.monotonic() + RESOLVER_CACHE_S, found
                 future.set_result(found)

@@ -2,7 +2,7 @@
 
 Some servers and gateways send such heads, and other clients take them:
 a Content-Length that is repeated, if all values are equal   one of them
-a header that goes on in the next line                       the header in one line
+a header that continues in the next line                     the header in one line
 
 Source: RFC 9110, section 8.6; RFC 9112, section 5.2.
 """

@@ -2,7 +2,7 @@
 
 httpcore knows no limit of what it receives besides a body, and under asyncio it declares a time-out before it
 has looked at the socket once more: see timeouts.extension_s(). While a proxy opens the way to a server it
-waits as long as for an answer (CONNECT) or for ever (SOCKS), takes a proxy that hangs up for the server, and
+waits as long as for an answer (CONNECT) or forever (SOCKS), takes a proxy that hangs up for the server, and
 leaves the socket open after a SOCKS or TLS handshake that failed. Its backends are replaced by these, which
 have the same methods and use its own streams.
 """
