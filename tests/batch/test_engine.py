@@ -81,11 +81,12 @@ class Run:
         self._halts = halts or {}
         self._in_flight: dict[int, tuple[str, asyncio.Future[Answer]]] = {}
         self.write: Callable[[Result], None] = lambda result: None
+        self.write_missing: Callable[[], None] = lambda: None
         self.has_journal = False
         self.room = 1000  # answers in flight for which there is room on the disk
         self.lost: dict[int, LostAttempts] = {}
         builder = ResultBuilder(frozenset(), FORMATS["results"], lost=self.lost)
-        options = DriverOptions(window, dedupe)
+        options = DriverOptions(window, dedupe, emit_missing=lambda: self.write_missing())
         self.driver = Driver(Engine(self, self.capacity), self, self, builder, self._emit, options)
         self._task: asyncio.Task[None] | None = None
 
@@ -633,6 +634,7 @@ async def test_as_many_are_in_flight_as_there_is_room_for_answers() -> None:
         "the first": (None, "a", 4),
         "the last": (None, "abcd", 4),
         "in input order": (8, "bcda", 7),
+        "in input order, with a line that has no answer": (8, "bda", 6),
     },
 )
 async def test_a_full_output_says_how_many_answers_are_lost(
@@ -640,12 +642,12 @@ async def test_a_full_output_says_how_many_answers_are_lost(
 ) -> None:
     """Those in flight, those that came, and those that wait for an earlier one: then three more are sent."""
 
-    def full(result: Result) -> None:
+    def full(*_: Result) -> None:
         raise CannotWrite("no space")
 
     run = Run(slots=4, window=window)
     await run.begin(lines("abcdefgh"))
-    run.write = full
+    run.write = run.write_missing = full
     await run.reply(*replies)
     with pytest.raises(CannotWrite, match=f"^no space: {lost} answers are lost$"):
         await run.end()

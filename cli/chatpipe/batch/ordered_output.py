@@ -53,7 +53,7 @@ class OrderedOutput:
         try:
             self._emit(results)
         except BaseException:
-            self._emit = self._lose
+            self._emit, self._emit_missing = self._lose, None
             self._lose(results)
             raise
 
