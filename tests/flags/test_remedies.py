@@ -161,6 +161,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "add --audio-format FORMAT",
         ["build -m m --modality audio --audio-voice alloy «--audio-format FORMAT» x"],
     ),
+    "audio with neither": (
+        "build --strict -m m --modality audio x",
+        "add --audio-voice VOICE and --audio-format FORMAT, or leave it out",
+        ["build --strict -m m --modality audio «--audio-voice VOICE» «--audio-format FORMAT» x"],
+    ),
     "audio that is not asked for": (
         "build --strict -m m --audio-format wav --audio-voice alloy x",
         "add --modality audio, or leave it out",

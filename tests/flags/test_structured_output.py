@@ -39,6 +39,7 @@ def read(*words: str, group: Any = structured_output.options) -> SchemaOptions:
         "inline": (["--schema-json", "{}"], SchemaOptions(text="{}")),
         "fields": (["--schema-fields", "a int"], SchemaOptions(fields="a int")),
         "name": (["--schema", "s", "--schema-name", "a_B-9"], SchemaOptions(file="s", name="a_B-9")),
+        "name of a file": (["--schema", "s", "--schema-name", "a\r"], SchemaOptions(file="s", name="a")),
         "strict": (["--schema", "s", "--schema-strict"], SchemaOptions(file="s")),
         "not strict": (["--schema", "s", "--no-schema-strict"], SchemaOptions(file="s", strict=False)),
         "reask": (["--schema-json", "1", "--reask", "3"], SchemaOptions(text="1", reask=3)),

@@ -241,7 +241,7 @@ def test_several_texts_have_the_values_that_each_has(text: bytes) -> None:
     assert loads_all([b"1", text, b'"x"']) == [1, loads_strict(text), "x"]
 
 
-@pytest.mark.parametrize("text", [b"", b"NaN", b"1 2", b"[" * 2000 + b"]" * 2000])
+@pytest.mark.parametrize("text", [b"", b"NaN", b"1 2", b"[" * 950 + b"]" * 950, b"[" * 2000 + b"]" * 2000])
 def test_several_texts_are_refused_with_one_of_them(text: bytes) -> None:
     with pytest.raises(NotJSON):
         loads_all([b"1", text])

@@ -455,6 +455,12 @@ def test_place_of_a_message_that_was_replaced_or_edited() -> None:
     assert built.place("/messages/1/role") == "r.json:3"
 
 
+def test_place_in_an_object_that_an_assignment_replaces() -> None:
+    parameters = edited('audio:={"voice":5}', audio_voice="x")
+    built = build(RequestParts(prompt="p", parameters=parameters))
+    assert built.place("/audio/voice") == "--set"
+
+
 def test_place_of_a_field_that_an_option_overrides() -> None:
     found = request('{"messages":[],\n"temperature":1,\n"seed":1}')
     built = build(RequestParts(request=found, parameters=given(temperature=9)))
