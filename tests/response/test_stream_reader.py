@@ -56,6 +56,18 @@ def test_a_stream_that_says_nothing_is_given_up(idle: bytes) -> None:
     assert (reader.done, reader.answer.assembly.excess) == (True, "no part of it came in 4 MB")
 
 
+@pytest.mark.parametrize(("requested", "choices"), [(1, 1), (2, 2)])
+def test_an_error_ends_a_stream_whose_indexes_are_not_understood_yet(requested: int, choices: int) -> None:
+    reader = StreamReader(_Receiver(), requested)
+    second = _PART.replace(b'"index":0', b'"index":1')
+    reader.feed(_PART + second + b'data: {"type":"ping","message":"m"}\n\n')
+    assert not reader.done
+    reader.feed(b'data: {"error":{"message":"lost"}}\n\n')
+    assert (reader.done, reader.answer.error and reader.answer.error.message) == (True, "lost")
+    reader.end()
+    assert len(reader.answer.assembly.completion()["choices"]) == choices
+
+
 def test_small_events_count_more_than_their_bytes() -> None:
     """They take more time."""
     assert read(*[b"data: {}\n\n" * 10_000] * 13).done

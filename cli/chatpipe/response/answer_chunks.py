@@ -49,7 +49,10 @@ class AnswerChunks:
             if may_have_error(chunk):
                 self._look_for_error(payload, chunk)
         else:
-            self._take(self._indexes.place(payload, with_deltas(chunk)))
+            placed = self._indexes.place(payload, with_deltas(chunk))
+            if not placed and error_of(chunk) is not None and not is_notice(chunk, in_answer=True):
+                placed = self._indexes.end()  # an error does not wait for a next chunk: none may come
+            self._take(placed)
 
     def end(self) -> None:
         """Pass on what had to wait for a next chunk. Call it once, after the last chunk."""
