@@ -370,11 +370,11 @@ BAD_MATCHES: list[tuple[Value, str]] = [
     ({"user": {}}, "/user: 0 tests in one object: use one of contains, equals or regex"),
     ({"user": {"equals": 1}}, "/user/equals: it is 1, not a text"),
     ({"user": {"regex": "("}}, "/user/regex: '(' is not a regular expression: missing ), "),
-    ({"turn": -1}, "/turn: 'turn' is -1, not a whole number from 0 on"),
-    ({"turn": True}, "/turn: 'turn' is true, not a whole number from 0 on"),
+    ({"turn": -1}, "/turn: 'turn' is -1, not a whole number (0 or more)"),
+    ({"turn": True}, "/turn: 'turn' is true, not a whole number (0 or more)"),
     ({"stream": 1}, "/stream: 'stream' is 1, not true or false"),
-    ({"occurrence": 0}, "/occurrence: 'occurrence' is 0, not a whole number from 1 on"),
-    ({"attempt": []}, "/attempt: 'attempt' is [], not a whole number from 1 on"),
+    ({"occurrence": 0}, "/occurrence: 'occurrence' is 0, not a whole number (1 or more)"),
+    ({"attempt": []}, "/attempt: 'attempt' is [], not a whole number (1 or more)"),
     ({"body": []}, "/body: 'body' is [], not an object of JSON Pointers"),
     ({"body": {"seed": 1}}, "/body/seed: 'seed' is not a JSON Pointer: begin with a slash, as '/seed'"),
     ({"body": {"/~2": 1}}, "/body/~1~02: '/~2' is not a JSON Pointer: write ~0 for ~ and ~1 for /"),
@@ -455,7 +455,7 @@ BAD_ANSWERS: list[tuple[Value, str]] = [
     ({"error": {}, "status": 429}, "/status: only 'body' has a 'status' beside it: leave it out"),
     (
         {"usage": {"prompt_tokens": "1"}},
-        "/usage/prompt_tokens: 'prompt_tokens' is \"1\", not a whole number from 0 on",
+        "/usage/prompt_tokens: 'prompt_tokens' is \"1\", not a whole number (0 or more)",
     ),
 ]
 

@@ -156,7 +156,7 @@ class Seconds(TextType):
         except ValueError:
             seconds = math.nan
         if not 0 <= seconds < math.inf or not (seconds or self._takes_zero):
-            least = "from 0 on" if self._takes_zero else "above 0"
+            least = "(0 or more)" if self._takes_zero else "above 0"
             match = re.fullmatch(_WITH_UNIT, text)
             meant = float(match[1]) * _UNITS[match[2]] if match else 0
             such = f", such as {meant:g}" if meant else ""

@@ -290,7 +290,7 @@ def parse_count(name: str, value: Value, faults: list[NoRule]) -> frozenset[int]
 
 def whole_number(pointer: str, name: str, value: Value, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise NoRule(pointer, f"'{name}' is {shown_value(value)}, not a whole number from {least} on")
+        raise NoRule(pointer, f"'{name}' is {shown_value(value)}, not a whole number ({least} or more)")
     return value
 
 
