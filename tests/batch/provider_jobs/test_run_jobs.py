@@ -293,8 +293,8 @@ def test_parts_wait_for_room_in_the_queue_of_the_provider(harness: Callable[...,
 
 
 def test_the_last_job_that_found_no_room_is_submitted_again(harness: Callable[..., JobHarness]) -> None:
-    """The others have ended meanwhile."""
-    made = harness("batch-fail=token_limit_exceeded:every=3:times=1:of=all")
+    """One look sees the end of all jobs."""
+    made = harness("batch-fail=token_limit_exceeded:every=3:times=1:of=all", batch_life=BatchLife(polls=1))
     assert (made.run(), made.answers()) == ((0, ""), ALL)
     assert sum(job["request_counts"]["completed"] for job in made.provider.jobs()) == LINES
 
@@ -1095,11 +1095,14 @@ def test_answers_that_a_killed_run_recorded_are_spent_once(
     assert len(paid(made.provider)) == 3
 
 
-def test_a_job_that_the_provider_has_forgotten(harness: Callable[..., JobHarness]) -> None:
+@pytest.mark.parametrize("engine", ["batch-api", "local"])
+def test_a_job_that_the_provider_has_forgotten(harness: Callable[..., JobHarness], engine: str) -> None:
+    """The key may be another one, so that not even a run that sends its lines sends these at once."""
     made = harness()
     made.run("--no-wait")
     made.provider.planner = Provider().planner  # it was started again
-    status, _ = made.run()
+    made.provider.clock_s += 3600  # the job is not just created
+    status, _ = made.run(engine=engine)
     assert status == 1
     assert {message.partition(": ")[2] for _, message in made.failures().values()} == {
         "the provider does not know it, or not by this key"
@@ -1124,16 +1127,23 @@ def test_a_run_with_the_key_of_another_account_loses_no_job(
     assert (len(paid(made.provider)), made.answers()) == (LINES, ALL)
 
 
-@pytest.mark.parametrize("first", ["batch-api", "local"])
+@cases(
+    ("first", "options"),
+    {
+        "a run that waits": ("batch-api", ()),
+        "a run that does not": ("batch-api", ("--no-wait",)),
+        "a run that sends its lines": ("local", ()),
+    },
+)
 def test_a_job_whose_results_are_in_doubt_holds_up_no_other(
-    harness: Callable[..., JobHarness], first: str
+    harness: Callable[..., JobHarness], first: str, options: tuple[str, ...]
 ) -> None:
     made = harness(kind=Forgetful)
     assert isinstance(made.provider, Forgetful)
     made.run("--no-wait")
     until(lambda: has_ended(made))
     forget(made.provider, "file", made.provider.jobs()[-1]["id"])
-    status, words = made.run(engine=first)
+    status, words = made.run(*options, engine=first)
     if first == "batch-api":
         assert (status, words.endswith("No such object: run the same command later")) == (76, True)
     else:
