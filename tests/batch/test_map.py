@@ -77,6 +77,11 @@ def requests(*arguments: str, stdin: bytes, cwd: Path | None = None) -> list[dic
             b"\xef\xbb\xbfid,text\r\n1,a\r\n",
             b"\xef\xbb\xbfid,text\n1,a\n",
         ),
+        "names of fields that end in CR": (
+            ["{{a}}", "--csv", "--into", "b\r", "--error-into", "c\r\n"],
+            b"a\nx\n",
+            b"a,b,c\nx,x,\n",
+        ),
         "CSV with CRLF: only the line ends of cells stay": (
             ["{{id}}", "--csv"],
             b'id,"t"\r\n1,"a\r\nb"\r\n2,"c\nd"\r\n3,"e\rf"\r\n4,"g"',

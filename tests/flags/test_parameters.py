@@ -204,6 +204,7 @@ LINE_ENDS: dict[str, Any] = {
     "a profile": (["-p", "openai\r\n"], {}),
     "a pair": (["--logit-bias", "5=1\r"], {"logit_bias": {"5": 1}}),
     "one of some words": (["--format", "body\r"], {}),
+    "a path": (["--seed", "1", "--unset", "seed\r"], {}),
     "JSON": (
         ["--tool-choice", '{"type":\n"function", "function": {"name": "f"}}\n'],
         {"tool_choice": {"type": "function", "function": {"name": "f"}}},

@@ -132,7 +132,9 @@ options = option_group(
             metavar="PATH=TEXT|PATH:=JSON",
             help="Set any other field of the request, such as top_k:=40",
         ),
-        _UNDER["Parameters"]("--unset", multiple=True, metavar="PATH", help="Remove a field of the request"),
+        _UNDER["Parameters"](
+            "--unset", multiple=True, metavar="PATH", type=Word(), help="Remove a field of the request"
+        ),
     ],
     _read,
 )

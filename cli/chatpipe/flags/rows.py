@@ -11,7 +11,7 @@ from chatpipe.errors import UsageFault
 from chatpipe.flags import run
 from chatpipe.flags.option_groups import OptionalValue, bundle, option_group, under
 from chatpipe.flags.prompt import refuse_idle_detail
-from chatpipe.flags.types import FILE, JSONL, FileName, OneOf
+from chatpipe.flags.types import FILE, JSONL, FileName, OneOf, Word
 from chatpipe.options.prompt import PromptOptions, RoleOption
 from chatpipe.options.rows import ROW_FORMATS, MapOptions, RowOptions
 
@@ -156,7 +156,12 @@ _rows = option_group(
         ),
         option("--template-file", type=FILE, help="Read the template from FILE instead of TEMPLATE"),
         _output_option(
-            "--into", metavar="NAME", default=RowOptions().into, daily=True, help="Field for the answer"
+            "--into",
+            metavar="NAME",
+            type=Word(),
+            default=RowOptions().into,
+            daily=True,
+            help="Field for the answer",
         ),
         _output_option(
             "--unpack",
@@ -165,9 +170,12 @@ _rows = option_group(
             daily=True,
             help="Write one field per property of the schema",
         ),
-        _output_option("--usage-into", metavar="NAME", help="Field for the token counts"),
+        _output_option("--usage-into", metavar="NAME", type=Word(), help="Field for the token counts"),
         _output_option(
-            "--error-into", metavar="NAME", help="Field for the reason why a row failed, empty if it did not"
+            "--error-into",
+            metavar="NAME",
+            type=Word(),
+            help="Field for the reason why a row failed, empty if it did not",
         ),
         option("--image-field", metavar="NAME", help="Field that names an image to send, as a path or URL"),
         option(
