@@ -36,7 +36,8 @@ class RecordingWriter:
         self._path = path
         self._patience = patience
         self.failure: ChatpipeError | None = None
-        refuse_full_disk(os.path.dirname(os.path.realpath(path)), path)  # before there is an empty file
+        target = os.path.realpath(path) if os.path.islink(path) else path
+        refuse_full_disk(os.path.dirname(target) or ".", path)  # before there is an empty file on it
         self._file = LockedFile(lambda: _open(path), time.sleep)
         try:
             _check_content(self._file.fd, path)
