@@ -54,6 +54,7 @@ def deleted(tmp_path: Path) -> Iterator[str]:
         "batch --journal": ((*BATCH, "--journal", "x"), 74, "x: cannot open the journal"),
         "batch --errors": ((*BATCH, "-o", "/dev/null", "--errors", "x"), 74, "x: cannot write"),
         "map -o": (("map", *SERVER, "-o", "x", "--lines", "{{line}}"), 74, "x: cannot write"),
+        "jobs submit": (("jobs", "submit", "x", *SERVER[2:]), 66, "FILE: cannot read 'x'"),
         "serve --log": (("serve", "--log", "x"), 74, "x: cannot write"),
     },
 )
@@ -68,3 +69,9 @@ def test_names_of_other_folders_are_as_good_as_ever(deleted: str, tmp_path: Path
     out = tmp_path / "out"
     assert run("build", "-m", "m", "hi", "-o", str(out), cwd=deleted).status == 0
     assert b'"hi"' in out.read_bytes()
+
+
+def test_a_word_of_jobs_is_an_id_where_no_file_can_be(deleted: str) -> None:
+    done = run("jobs", "status", "x", "y", "x", *SERVER[2:], cwd=deleted)
+    assert done.status == 69
+    assert b"cannot reach" in done.stderr

@@ -198,7 +198,14 @@ def unique_words(words: Iterable[str]) -> list[str]:
 
     A link to a file has a state of its own: `LINK.jobs`.
     """
-    return list({os.path.realpath(each + SUFFIX): each for each in map(_input_of, words)}.values())
+    return list({_state_path(each): each for each in map(_input_of, words)}.values())
+
+
+def _state_path(word: str) -> str:
+    try:
+        return os.path.realpath(word + SUFFIX)
+    except OSError:  # the working directory is deleted: no relative name leads to a file
+        return word
 
 
 def _input_of(word: str) -> str:
